@@ -1,0 +1,1 @@
+set(REDLATCH_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow)

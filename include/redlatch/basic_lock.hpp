@@ -1,0 +1,217 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/detail/backoff.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/holding.hpp>
+#include <redlatch/detail/wait.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
+
+namespace redlatch {
+
+/// The answer to `unlock()`.
+enum class Unlock {
+  /// The server has given the lock up, and it was ours until then.
+  released,
+  /// It was no longer ours: it had expired, was taken over or deleted, or was not held at all.
+  lost,
+  /// The server has not said. The release is repeated in the background until it does, or until the
+  /// ttl
+  /// is over.
+  unknown
+};
+
+/// Possession of one name at the server, as `std::unique_lock` is possession of a mutex: the
+/// machine behind every lock class. `Protocol` says what to send and what an answer means, the
+/// executor says it.
+///
+///               | free                  | held                     | lost (or expired)
+///   ------------+-----------------------+--------------------------+---------------------------------
+///   lock, try_* | held, or stays free   | throws resource_deadlock | lets go of the old lease
+///   first extend      | false                 | held, or lost            | false verify      |
+///   false                 | held, or lost            | false unlock      | `lost`                |
+///   free, whatever is said   | free; releases; `lost` validity's  |                       | lost |
+///   end         |                       |                          |
+///   fork, child | free                  | free, nothing is sent    | free, nothing is sent
+///
+/// One object is for one thread at a time; any thread may unlock it.
+template <class Protocol>
+class BasicLock {
+ public:
+  /// For the classes made of this template, and for tests. Holds nothing yet. Throws
+  /// `Errc::invalid_argument` when the key is empty or the ttl is under 10 ms.
+  BasicLock(std::shared_ptr<detail::Executor> executor, Protocol protocol, LockOptions options)
+      : holding_(std::move(executor), std::move(protocol)), options_(options) {
+    if (key().empty()) {
+      throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
+    }
+    check_ttl(options_.ttl);
+  }
+
+  /// Releases what is held. Never throws, never waits longer than `command_timeout` and never
+  /// connects: where it cannot ask the server at once, the release is done in the background.
+  ~BasicLock() { static_cast<void>(let_go(detail::Connecting::never)); }
+
+  /// The other is not held afterwards. Assigning releases what was held before.
+  BasicLock(BasicLock&& other) noexcept = default;
+  BasicLock& operator=(BasicLock&& other) noexcept {
+    if (this == &other) return *this;
+    static_cast<void>(let_go(detail::Connecting::never));
+    holding_ = std::move(other.holding_);
+    options_ = other.options_;
+    return *this;
+  }
+
+  /// Waits until the lock is held, without bound. Throws `Error` when the first attempt fails; once
+  /// it waits, it rides out a server that is away or cannot write, and throws for anything else.
+  /// Throws `std::errc::resource_deadlock_would_occur` when this object holds the lock already.
+  void lock() { static_cast<void>(acquire(std::nullopt)); }
+
+  /// One attempt. False when somebody else holds the lock, which is not an error. Throws as `lock`
+  /// does.
+  [[nodiscard]] bool try_lock() { return acquire(executor().now()); }
+
+  /// Waits for at most `wait`, and at least for one attempt. False when the time is over. Throws as
+  /// `lock` does, and the last error when the time ends with one.
+  template <class Rep, class Period>
+  [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& wait) {
+    return acquire(detail::end_of(wait, executor().now()));
+  }
+
+  /// The same until `end`, as far away as its clock says at the call.
+  template <class Clock, class Duration>
+  [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& end) {
+    // Where a clock's first or last time point minus its present would overflow, this does not.
+    using Seconds = std::chrono::duration<long double>;
+    return try_lock_for(Seconds(end.time_since_epoch()) -
+                        Seconds(Clock::now().time_since_epoch()));
+  }
+
+  /// Gives the lock up and says whether it was still ours. Answers within `command_timeout`. The
+  /// object holds nothing afterwards, whatever the answer is.
+  Unlock unlock() noexcept { return let_go(detail::Connecting::counted); }
+
+  /// True while possession is certain. No I/O: it compares clocks.
+  bool owns_lock() const noexcept { return holding_.valid(executor().now()); }
+  explicit operator bool() const noexcept { return owns_lock(); }
+
+  /// When possession stops being certain: the ttl counted from before the request was sent, less a
+  /// margin for drifting clocks of 1 % and 2 ms. `time_point{}` when not held. No I/O.
+  std::chrono::steady_clock::time_point expires_at() const noexcept {
+    // Read first, so that what passes between the two readings is not counted as validity.
+    const auto steady_now = std::chrono::steady_clock::now();
+    const detail::TimePoint now = executor().now();
+    if (!holding_.valid(now)) return {};
+    return steady_now + (holding_.lease().valid_until() - now);
+  }
+
+  /// The time until `expires_at()`, rounded down; zero when not held. No I/O.
+  std::chrono::milliseconds remaining() const noexcept {
+    const detail::TimePoint now = executor().now();
+    if (!holding_.valid(now)) return std::chrono::milliseconds::zero();
+    return std::chrono::floor<std::chrono::milliseconds>(holding_.lease().valid_until() - now);
+  }
+
+  /// Back to a full ttl, or to `ttl` (checked as the option is), from now on. False when the lock
+  /// is not held or was lost. Throws `Error` when the server did not say; the lock stays held as
+  /// long as is certain then.
+  [[nodiscard]] bool extend() { return extend(options_.ttl); }
+  [[nodiscard]] bool extend(std::chrono::milliseconds ttl) {
+    check_ttl(ttl);
+    if (owns_lock()) holding_.extend(ttl);
+    return owns_lock();
+  }
+
+  /// Asks the server whether the lock is still ours. False when it is not held or was lost. Throws
+  /// `Error` when the server did not say.
+  [[nodiscard]] bool verify() {
+    if (owns_lock()) holding_.verify();
+    return owns_lock();
+  }
+
+  const std::string& key() const noexcept { return holding_.protocol().key(); }
+
+  /// The UUID of the lease, the right to release it; empty when not held.
+  const std::string& token() const noexcept {
+    static const std::string none;
+    return owns_lock() ? holding_.lease().token() : none;
+  }
+
+ private:
+  static void check_ttl(std::chrono::milliseconds ttl) {
+    if (ttl < std::chrono::milliseconds(10) || ttl > std::chrono::years(100)) {
+      throw Error(Errc::invalid_argument, "a ttl of " + std::to_string(ttl.count()) +
+                                              " ms cannot work; use 10 ms to 100 years");
+    }
+  }
+
+  static bool ridden_out(const Error& error) noexcept {
+    return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
+           error.code() == Errc::not_writable;
+  }
+
+  detail::Executor& executor() const noexcept { return holding_.executor(); }
+
+  bool acquire(std::optional<detail::TimePoint> deadline) {
+    if (key().empty()) {
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this lock was moved from");
+    }
+    if (owns_lock()) {
+      throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                              "redlatch: this object holds the lock already");
+    }
+    static_cast<void>(unlock());
+    return holding_.attempt(options_.ttl, detail::Look::no).held || wait(deadline);
+  }
+
+  bool wait(std::optional<detail::TimePoint> deadline) {
+    detail::Backoff backoff;
+    detail::Attempt last;
+    std::optional<Error> error;
+    detail::Look look = detail::Look::at_life_and_kind;
+    while (!last.held) {
+      const detail::TimePoint now = executor().now();
+      if (deadline && now >= *deadline) break;
+      const auto pause = backoff.next(last.life);
+      executor().pause(deadline ? std::min(pause, *deadline - now) : pause);
+      error.reset();
+      try {
+        last = holding_.attempt(options_.ttl, look);
+        look = detail::Look::at_life;
+      } catch (const Error& failure) {
+        if (!ridden_out(failure)) throw;
+        error = failure;
+        last = {};
+      }
+    }
+    if (error) throw *error;
+    return last.held;
+  }
+
+  Unlock let_go(detail::Connecting connecting) noexcept {
+    if (!holding_.exists()) return Unlock::lost;
+    const bool owned = owns_lock();
+    switch (holding_.release(connecting)) {
+      case protocol::Verdict::yes:
+        return owned ? Unlock::released : Unlock::lost;
+      case protocol::Verdict::no:
+        return Unlock::lost;
+      default:
+        return owned ? Unlock::unknown : Unlock::lost;
+    }
+  }
+
+  detail::Holding<Protocol> holding_;
+  LockOptions options_;
+};
+
+}  // namespace redlatch

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <random>
+
+namespace redlatch::detail {
+
+/// Exponential back-off with full jitter: each pause is drawn evenly from between 1 ms and a
+/// ceiling that doubles up to 100 ms, so that contenders do not stay in step. Source: "Exponential
+/// Backoff And Jitter", AWS Architecture Blog, 2015.
+class Backoff {
+ public:
+  using duration = std::chrono::nanoseconds;
+
+  /// The next pause, a little past `life` at most: what is waited for ends then.
+  duration next(std::optional<duration> life) {
+    ceiling_ = std::min<duration>(2 * ceiling_, longest);
+    const duration pause = draw(shortest, ceiling_);
+    return life && *life < pause ? *life + draw(duration::zero(), shortest) : pause;
+  }
+
+ private:
+  static constexpr duration shortest = std::chrono::milliseconds(1);
+  static constexpr duration longest = std::chrono::milliseconds(100);
+
+  duration draw(duration least, duration most) {
+    return duration(
+        std::uniform_int_distribution<duration::rep>(least.count(), most.count())(random_));
+  }
+
+  std::minstd_rand random_{std::random_device{}()};
+  duration ceiling_ = shortest;
+};
+
+}  // namespace redlatch::detail

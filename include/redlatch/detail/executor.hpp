@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/detail/clock.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/reply.hpp>
+
+namespace redlatch::detail {
+
+/// What takes a lease away again, whoever holds the key now: a release by token. It is repeated
+/// until the server has answered it, or for `ttl`, when the lease is over anyway.
+struct Undo {
+  protocol::Command command;
+  std::chrono::milliseconds ttl;
+};
+
+/// What one server is told: commands in one batch, about one key.
+struct Request {
+  std::string_view key;
+  std::span<const protocol::Command> commands;
+  /// Carried out in the background when the server may have acted and its answers are not all
+  /// known.
+  const Undo* undo = nullptr;
+};
+
+/// What one server said.
+struct Response {
+  /// One for each command, in order; fewer when `failure` is set, none when it has not answered
+  /// yet.
+  std::vector<protocol::Reply> replies{};
+  std::optional<Error> failure{};
+  /// Just before the first byte went out; `TimePoint{}` when none did.
+  TimePoint sent{};
+};
+
+/// Whether a call may connect when it finds no connection.
+enum class Connecting {
+  on_top,   // yes, and the time-out of the commands starts anew behind it
+  counted,  // yes, within the time-out of the commands
+  never
+};
+
+/// Says commands to servers, keeps the time and waits. The lock template knows nothing else of the
+/// world, so tests hand it one without sockets. All members may be called by any thread.
+class Executor {
+ public:
+  /// Whether the answers that are there suffice.
+  using Enough = bool (*)(std::span<const Response>);
+
+  Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  virtual ~Executor() = default;
+
+  virtual std::size_t servers() const noexcept = 0;
+  virtual std::string server(std::size_t index) const = 0;
+
+  /// Sends `requests[i]` to server i, all at once, and comes back when `enough` says so, when all
+  /// have answered or failed, or when the time-out for commands is over.
+  virtual void execute(std::span<const Request> requests, std::span<Response> responses,
+                       Enough enough, Connecting connecting) = 0;
+
+  /// Has every server carry `undo` out, in the background.
+  virtual void post(std::string_view key, const Undo& undo) noexcept = 0;
+
+  virtual TimePoint now() const noexcept = 0;
+  virtual void pause(TimePoint::duration time) = 0;
+
+  /// Another number in a forked child: it owns nothing of its parent's.
+  virtual std::uint64_t process() const noexcept = 0;
+};
+
+}  // namespace redlatch::detail

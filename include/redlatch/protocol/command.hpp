@@ -1,0 +1,131 @@
+#pragma once
+
+#include <array>
+#include <cassert>
+#include <charconv>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/protocol/reply.hpp>
+
+namespace redlatch::protocol {
+
+/// A Lua script that acts on KEYS[1] only while it holds ARGV[1].
+struct Script {
+  /// What it does then. It names the way for servers that run no scripts.
+  enum class Effect { remove, expire };
+
+  std::string_view text;
+  std::string_view sha1;
+  std::size_t keys;
+  Effect effect;
+};
+
+/// One argument of a command: text that somebody else keeps alive, or a number.
+class Argument {
+ public:
+  Argument() = default;
+  template <std::convertible_to<std::string_view> Text>
+  Argument(const Text& text) noexcept : text_(text) {}
+  Argument(std::int64_t number) noexcept
+      : length_(static_cast<std::size_t>(
+            std::to_chars(digits_.data(), digits_.data() + digits_.size(), number).ptr -
+            digits_.data())) {}
+  Argument(std::chrono::milliseconds time) noexcept
+      : Argument(static_cast<std::int64_t>(time.count())) {}
+
+  std::string_view text() const noexcept {
+    return length_ == 0 ? text_ : std::string_view(digits_.data(), length_);
+  }
+
+ private:
+  std::string_view text_{};
+  std::array<char, 20> digits_{};
+  std::size_t length_ = 0;  // of a number
+};
+
+/// What may answer a command. Any other reply means that the connection is out of step.
+enum class Expect { ok_or_nil, integer, status, text_or_nil, array_or_nil, anything };
+
+/// One command, or one call of a script. It only refers to its texts: whoever keeps it for later
+/// makes an `OwnedCommand` of it.
+class Command {
+ public:
+  template <class... Arguments>
+  explicit Command(Expect expect, const Arguments&... arguments)
+      : expect_(expect), size_(sizeof...(arguments)), arguments_{Argument(arguments)...} {
+    static_assert(sizeof...(arguments) <= capacity);
+  }
+
+  /// A script's keys and arguments; how it is called is the connection's choice.
+  template <class... Arguments>
+  explicit Command(const Script& script, const Arguments&... arguments)
+      : Command(Expect::integer, arguments...) {
+    script_ = &script;
+  }
+
+  Command(const Script* script, Expect expect, std::span<const std::string> arguments)
+      : script_(script), expect_(expect), size_(arguments.size()) {
+    assert(size_ <= capacity);
+    for (std::size_t i = 0; i < size_; ++i) arguments_[i] = Argument(arguments[i]);
+  }
+
+  /// Null for a plain command.
+  const Script* script() const noexcept { return script_; }
+  Expect expect() const noexcept { return expect_; }
+  /// Whether the server's data may be another afterwards. EXEC stands for the whole transaction.
+  bool changes_data() const noexcept {
+    return script_ != nullptr || argument(0) == "SET" || argument(0) == "DELEX" ||
+           argument(0) == "DELIFEQ" || argument(0) == "EXEC";
+  }
+  std::span<const Argument> arguments() const noexcept { return {arguments_.data(), size_}; }
+  std::string_view argument(std::size_t i) const noexcept { return arguments_[i].text(); }
+
+ private:
+  static constexpr std::size_t capacity = 8;
+
+  const Script* script_ = nullptr;
+  Expect expect_;
+  std::size_t size_;
+  std::array<Argument, capacity> arguments_{};
+};
+
+/// A command with its texts, for those that outlive the call.
+class OwnedCommand {
+ public:
+  explicit OwnedCommand(const Command& command)
+      : script_(command.script()), expect_(command.expect()) {
+    for (const Argument& argument : command.arguments()) texts_.emplace_back(argument.text());
+  }
+
+  Command view() const { return Command(script_, expect_, texts_); }
+
+ private:
+  const Script* script_;
+  Expect expect_;
+  std::vector<std::string> texts_;
+};
+
+inline bool answers(Expect expect, const Reply& reply) noexcept {
+  if (reply.is_error() || expect == Expect::anything) return true;
+  switch (expect) {
+    case Expect::ok_or_nil:
+      return reply.is_ok() || reply.kind == Reply::Kind::nil;
+    case Expect::integer:
+      return reply.kind == Reply::Kind::integer;
+    case Expect::status:
+      return reply.kind == Reply::Kind::status;
+    case Expect::array_or_nil:
+      return reply.kind == Reply::Kind::array || reply.kind == Reply::Kind::nil;
+    default:
+      return reply.kind == Reply::Kind::string || reply.kind == Reply::Kind::nil;
+  }
+}
+
+}  // namespace redlatch::protocol

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/detail/export.hpp>
+#include <redlatch/error.hpp>
+
+namespace redlatch::protocol {
+
+/// One reply of the server, by RESP2 type.
+struct Reply {
+  enum class Kind { nil, status, error, integer, string, array };
+
+  Kind kind = Kind::nil;
+  std::int64_t integer = 0;
+  std::string text{};  // of a status, an error or a string
+  std::vector<Reply> elements{};
+
+  bool is_error() const noexcept { return kind == Kind::error; }
+  bool is_ok() const noexcept { return kind == Kind::status && text == "OK"; }
+};
+
+/// The answer to a question that a server can only answer with yes or no: a script's 1 or 0, a
+/// `SET`'s OK or nil.
+enum class Verdict { yes, no, refused };
+
+inline Verdict verdict(const Reply& reply) noexcept {
+  if (reply.is_ok() || (reply.kind == Reply::Kind::integer && reply.integer != 0)) {
+    return Verdict::yes;
+  }
+  return reply.is_error() ? Verdict::refused : Verdict::no;
+}
+
+/// What an error reply means to a caller; anything unknown is `Errc::protocol_error`.
+REDLATCH_API Errc classify(std::string_view error_reply) noexcept;
+
+/// True when this error reply to a script says nothing of whether the script changed the data. Only
+/// refusals that the server gives before a script starts are certain.
+REDLATCH_API bool leaves_script_in_doubt(std::string_view error_reply) noexcept;
+
+/// True when the user may not run the command at all, or the server does not have it: another
+/// command for the same purpose may still work.
+REDLATCH_API bool refuses_command(std::string_view error_reply) noexcept;
+
+/// An error reply without the arguments that servers repeat in it, which may be secrets.
+REDLATCH_API std::string_view without_arguments(std::string_view error_reply) noexcept;
+
+/// An exception about one lock: `lock "job:42" on redis://10.0.0.5:6379: <explanation>`.
+REDLATCH_API Error about(Errc code, std::string_view key, const std::string& server,
+                         std::string_view explanation, bool in_doubt = false);
+
+/// The exception for an error reply: what the server said, and what to do about it.
+REDLATCH_API Error to_error(const Reply& error_reply, std::string_view key,
+                            const std::string& server, bool in_doubt);
+
+}  // namespace redlatch::protocol

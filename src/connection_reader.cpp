@@ -1,0 +1,115 @@
+#include "connection_reader.hpp"
+
+#include <hiredis/read.h>
+
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "io_error.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using protocol::Reply;
+
+// No answer to a command of ours comes near these.
+constexpr std::size_t most_bytes = std::size_t{1} << 20;
+constexpr std::size_t most_elements = std::size_t{1} << 16;
+
+/// Where the reply that is being read belongs: the root, or its place in the array around it.
+Reply& place_of(const redisReadTask* task) {
+  if (task->parent == nullptr) return *static_cast<Reply*>(task->privdata);
+  auto& parent = *static_cast<Reply*>(task->parent->obj);
+  return parent.elements.at(static_cast<std::size_t>(task->idx));
+}
+
+/// Null tells the reader that memory is short; an exception must not pass through C.
+template <class Fill>
+void* fill(const redisReadTask* task, Reply::Kind kind, Fill how) noexcept {
+  try {
+    Reply& reply = place_of(task);
+    reply = Reply{.kind = kind};
+    how(reply);
+    return &reply;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+void* create_string(const redisReadTask* task, char* text, std::size_t size) noexcept {
+  const Reply::Kind kind = task->type == REDIS_REPLY_ERROR    ? Reply::Kind::error
+                           : task->type == REDIS_REPLY_STATUS ? Reply::Kind::status
+                                                              : Reply::Kind::string;
+  return fill(task, kind, [&](Reply& reply) { reply.text.assign(text, size); });
+}
+
+void* create_integer(const redisReadTask* task, long long number) noexcept {
+  return fill(task, Reply::Kind::integer, [&](Reply& reply) { reply.integer = number; });
+}
+
+void* create_nil(const redisReadTask* task) noexcept {
+  return fill(task, Reply::Kind::nil, [](Reply&) {});
+}
+
+// The second parameter is an int up to hiredis 0.14 and a size_t from 1.0 on.
+template <class Count>
+void* create_array(const redisReadTask* task, Count count) noexcept {
+  const auto size = static_cast<std::size_t>(count);
+  if (size > most_elements) return nullptr;
+  return fill(task, Reply::Kind::array, [&](Reply& reply) { reply.elements.resize(size); });
+}
+
+redisReplyObjectFunctions make_functions() {
+  redisReplyObjectFunctions functions{};  // RESP3's kinds, in newer versions, stay null: not wanted
+  functions.createString = create_string;
+  functions.createArray = create_array;
+  functions.createInteger = create_integer;
+  functions.createNil = create_nil;
+  functions.freeObject = [](void*) {};  // every reply is a part of the root
+  return functions;
+}
+
+[[noreturn]] void fail(const redisReader& reader) {
+  throw IoError(Errc::protocol_error, "the answer is not the Redis protocol (" +
+                                          std::string(reader.errstr) +
+                                          "); is this a Redis or Valkey server?");
+}
+
+}  // namespace
+
+void ReplyReader::Free::operator()(redisReader* reader) const noexcept {
+  ::redisReaderFree(reader);
+}
+
+ReplyReader::ReplyReader() {
+  static redisReplyObjectFunctions functions = make_functions();
+  reader_.reset(::redisReaderCreateWithFunctions(&functions));
+  if (reader_ == nullptr) throw std::bad_alloc();
+  reader_->privdata = &root_;
+}
+
+void ReplyReader::feed(std::string_view bytes) {
+  if (reader_->len - reader_->pos + bytes.size() > most_bytes) {
+    throw IoError(Errc::protocol_error, "the answer is longer than any that was asked for");
+  }
+  if (::redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK) fail(*reader_);
+}
+
+std::optional<Reply> ReplyReader::next() {
+  // hiredis would begin a reply where there is none, and then not be `empty`.
+  if (empty() && reader_->err == 0) return std::nullopt;
+  void* reply = nullptr;
+  if (::redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) fail(*reader_);
+  if (reply == nullptr) return std::nullopt;
+  if (reply != &root_) throw IoError(Errc::protocol_error, "the answer is of a kind of RESP3");
+  return std::exchange(root_, Reply{});
+}
+
+bool ReplyReader::empty() const noexcept {
+  return reader_->pos == reader_->len && reader_->ridx == -1;
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include <redlatch/protocol/reply.hpp>
+
+struct redisReader;
+
+namespace redlatch::detail {
+
+/// Cuts what a server sends into replies, by hiredis. The only place that knows hiredis.
+class ReplyReader {
+ public:
+  ReplyReader();
+  ReplyReader(const ReplyReader&) = delete;
+  ReplyReader& operator=(const ReplyReader&) = delete;
+  ~ReplyReader() = default;
+
+  /// Throws `IoError` (`protocol_error`) when this is not the protocol; nothing can be read
+  /// afterwards.
+  void feed(std::string_view bytes);
+  /// The next whole reply, if it is there. Throws as `feed` does.
+  std::optional<protocol::Reply> next();
+  /// True when every byte has been given out as a reply.
+  bool empty() const noexcept;
+
+ private:
+  struct Free {
+    void operator()(redisReader* reader) const noexcept;
+  };
+
+  protocol::Reply root_{};
+  std::unique_ptr<redisReader, Free> reader_;
+};
+
+}  // namespace redlatch::detail

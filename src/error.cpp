@@ -1,0 +1,55 @@
+#include <utility>
+
+#include <redlatch/error.hpp>
+
+namespace redlatch {
+namespace {
+
+class Category final : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "redlatch"; }
+
+  std::string message(int code) const override {
+    switch (static_cast<Errc>(code)) {
+      case Errc::unreachable:
+        return "server unreachable";
+      case Errc::timed_out:
+        return "no answer in time";
+      case Errc::authentication_failed:
+        return "authentication failed";
+      case Errc::not_permitted:
+        return "not permitted";
+      case Errc::not_writable:
+        return "server cannot write now";
+      case Errc::wrong_type:
+        return "key of another kind";
+      case Errc::protocol_error:
+        return "unexpected answer";
+      case Errc::no_quorum:
+        return "no quorum";
+      case Errc::unsupported:
+        return "not supported";
+      case Errc::invalid_argument:
+        return "invalid argument";
+    }
+    return "unknown redlatch error";
+  }
+};
+
+}  // namespace
+
+const std::error_category& error_category() noexcept {
+  static const Category category;
+  return category;
+}
+
+std::error_code make_error_code(Errc code) noexcept {
+  return {static_cast<int>(code), error_category()};
+}
+
+Error::Error(Errc code, const std::string& what, std::string server, bool in_doubt)
+    : std::system_error(make_error_code(code), "redlatch: " + what),
+      server_(std::move(server)),
+      in_doubt_(in_doubt) {}
+
+}  // namespace redlatch

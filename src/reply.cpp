@@ -1,0 +1,137 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <redlatch/protocol/reply.hpp>
+
+namespace redlatch::protocol {
+namespace {
+
+constexpr std::string_view in_script = "@user_script";
+constexpr std::string_view echo = ", with args beginning with";
+
+struct Class {
+  std::string_view word;
+  Errc code;
+};
+
+// redis.io/docs/latest/develop/reference/protocol-spec: the first word of an error is its kind.
+constexpr std::array classes{
+    Class{"READONLY", Errc::not_writable},
+    Class{"LOADING", Errc::not_writable},
+    Class{"MASTERDOWN", Errc::not_writable},
+    Class{"MISCONF", Errc::not_writable},
+    Class{"OOM", Errc::not_writable},
+    Class{"NOREPLICAS", Errc::not_writable},
+    Class{"BUSY", Errc::not_writable},
+    Class{"CLUSTERDOWN", Errc::not_writable},
+    Class{"TRYAGAIN", Errc::not_writable},
+    Class{"NOAUTH", Errc::authentication_failed},
+    Class{"WRONGPASS", Errc::authentication_failed},
+    Class{"NOPERM", Errc::not_permitted},
+    Class{"DENIED", Errc::not_permitted},
+    Class{"WRONGTYPE", Errc::wrong_type},
+};
+
+constexpr std::array<std::string_view, 5> refusals_before_a_script{"NOSCRIPT", "NOPERM", "BUSY",
+                                                                   "LOADING", "NOAUTH"};
+
+std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
+
+/// Redis 6 wraps what went wrong inside a script: "ERR Error running script (...): @user_script:1:
+/// WRONGTYPE ...", and "...: @user_script:1: @user_script: 1: -OOM ...".
+std::string_view unwrapped(std::string_view text) {
+  if (!text.starts_with("ERR Error running script")) return text;
+  const std::size_t place = text.rfind(in_script);
+  if (place == std::string_view::npos) return text;
+  const std::size_t inner = text.find_first_not_of(": -0123456789", place + in_script.size());
+  return inner == std::string_view::npos ? text : text.substr(inner);
+}
+
+/// Keys may hold any bytes; a message shows printable ones.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\') {
+      out += c;
+    } else {
+      constexpr const char* digits = "0123456789abcdef";
+      out += {'\\', 'x', digits[byte >> 4], digits[byte & 0x0F]};
+    }
+  }
+  return out;
+}
+
+std::string_view advice(Errc code) {
+  switch (code) {
+    case Errc::authentication_failed:
+      return "check user and password in the URL";
+    case Errc::not_permitted:
+      return "give the user the rights that the README lists";
+    case Errc::not_writable:
+      return "try again later, or use the server that can write";
+    case Errc::wrong_type:
+      return "use another key or delete it";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+Errc classify(std::string_view error_reply) noexcept {
+  const std::string_view text = unwrapped(error_reply);
+  for (const Class& known : classes) {
+    if (first_word(text) == known.word) return known.code;
+  }
+  if (text.find("The user executing the script") != std::string_view::npos) {
+    return Errc::not_permitted;
+  }
+  if (text.starts_with("ERR max number of clients")) return Errc::unreachable;
+  if (text.starts_with("ERR unknown command")) return Errc::unsupported;
+  return Errc::protocol_error;
+}
+
+bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
+  if (error_reply.find(in_script) != std::string_view::npos) return true;
+  return std::find(refusals_before_a_script.begin(), refusals_before_a_script.end(),
+                   first_word(error_reply)) == refusals_before_a_script.end() &&
+         !refuses_command(error_reply);
+}
+
+bool refuses_command(std::string_view error_reply) noexcept {
+  if (error_reply.find(in_script) != std::string_view::npos) return false;
+  return error_reply.starts_with("ERR unknown command") ||
+         (error_reply.starts_with("NOPERM") &&
+          error_reply.find("to run the '") != std::string_view::npos);
+}
+
+std::string_view without_arguments(std::string_view error_reply) noexcept {
+  return error_reply.substr(0, error_reply.find(echo));
+}
+
+Error about(Errc code, std::string_view key, const std::string& server,
+            std::string_view explanation, bool in_doubt) {
+  std::string what;
+  if (!key.empty()) what = "lock \"" + printable(key) + "\" on ";
+  what += server;
+  what += ": ";
+  what += explanation;
+  return Error(code, what, server, in_doubt);
+}
+
+Error to_error(const Reply& error_reply, std::string_view key, const std::string& server,
+               bool in_doubt) {
+  const Errc code = classify(error_reply.text);
+  std::string explanation = "the server said \"";
+  explanation += without_arguments(error_reply.text);
+  explanation += '"';
+  if (const std::string_view hint = advice(code); !hint.empty()) {
+    explanation += "; ";
+    explanation += hint;
+  }
+  return about(code, key, server, explanation, in_doubt);
+}
+
+}  // namespace redlatch::protocol

@@ -1,0 +1,218 @@
+#include "session.hpp"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "io_error.hpp"
+
+namespace redlatch::detail {
+
+using protocol::Command;
+using protocol::Expect;
+using protocol::Form;
+using protocol::Reply;
+
+namespace {
+
+/// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
+constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
+
+/// Throws when the server refuses a client for good, whatever it was asked.
+void check_admission(const Reply& reply) {
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  if (code == Errc::authentication_failed || code == Errc::unreachable ||
+      reply.text.starts_with("DENIED")) {
+    throw IoError(code, "the server said \"" +
+                            std::string(protocol::without_arguments(reply.text)) +
+                            "\"; check user and password in the URL, and the server's limits");
+  }
+}
+
+void check_login(const Reply& reply) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  throw IoError(Errc::authentication_failed,
+                "the server said \"" + std::string(protocol::without_arguments(reply.text)) +
+                    "\"; check user and password in the URL");
+}
+
+void check_database(const Reply& reply) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  throw IoError(code == Errc::protocol_error ? Errc::invalid_argument : code,
+                "the server said \"" + std::string(protocol::without_arguments(reply.text)) +
+                    "\"; check the database number in the URL");
+}
+
+}  // namespace
+
+Session::Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline)
+    : connection_(endpoint, deadline, options.command_timeout),
+      abilities_{.scripts = options.scripting} {
+  try {
+    greet(endpoint, options, deadline);
+  } catch (const IoError& error) {
+    if (error.code() != Errc::timed_out) throw;
+    throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");
+  }
+}
+
+void Session::greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline) {
+  std::vector<std::pair<Command, void (*)(const Reply&)>> greeting;
+  if (!endpoint.user.empty()) {
+    greeting.emplace_back(Command(Expect::anything, "AUTH", endpoint.user, endpoint.password),
+                          check_login);
+  } else if (!endpoint.password.empty()) {
+    greeting.emplace_back(Command(Expect::anything, "AUTH", endpoint.password), check_login);
+  }
+  if (endpoint.database != 0) {
+    greeting.emplace_back(Command(Expect::anything, "SELECT", std::int64_t{endpoint.database}),
+                          check_database);
+  }
+  if (!options.client_name.empty()) {
+    greeting.emplace_back(Command(Expect::anything, "CLIENT", "SETNAME", options.client_name),
+                          check_admission);
+  }
+  if (options.scripting) {
+    for (const protocol::Script* script : scripts) {
+      greeting.emplace_back(Command(Expect::anything, "SCRIPT", "LOAD", script->text),
+                            check_admission);
+    }
+  } else {
+    greeting.emplace_back(protocol::ask_abilities(), check_admission);
+  }
+  for (const auto& [command, check] : greeting) connection_.append(command);
+  connection_.flush(deadline);
+  for (const auto& [command, check] : greeting) {
+    const Reply reply = answer(command, deadline);
+    check(reply);
+    if (!options.scripting && connection_.owed() == 0) {
+      abilities_ = protocol::read_abilities(reply);
+      asked_for_abilities_ = true;
+    }
+  }
+}
+
+void Session::run(std::span<const Command> commands, std::vector<Reply>& replies,
+                  TimePoint deadline) {
+  replies.clear();
+  replies.reserve(commands.size());  // nothing may fail once the answers are known
+  const auto form_of = [&](const Command& command) {
+    return command.script() == nullptr ? Form::script
+                                       : protocol::form_for(*command.script(), abilities_);
+  };
+  bool converses = false;
+  for (const Command& command : commands) converses |= form_of(command) == Form::watch;
+  if (converses) {
+    for (const Command& command : commands) {
+      replies.push_back(form_of(command) == Form::watch ? guarded(command, deadline)
+                                                        : say(command, deadline));
+    }
+    return;
+  }
+  // Known before the first reply can change it.
+  std::vector<Form> forms;
+  forms.reserve(commands.size());
+  for (const Command& command : commands) {
+    forms.push_back(form_of(command));
+    connection_.append(
+        forms.back() == Form::script ? command : protocol::native_command(forms.back(), command));
+  }
+  connection_.flush(deadline);
+  for (const Command& command : commands) replies.push_back(answer(command, deadline));
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    if (commands[i].script() != nullptr && replies[i].is_error()) {
+      replies[i] = descend(commands[i], forms[i], std::move(replies[i]), deadline);
+    }
+  }
+}
+
+/// From the way that was refused to the next one, until the server takes one or none is left.
+Reply Session::descend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
+  for (;;) {
+    if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
+      refusal = say(call, deadline, ScriptCall::by_text);
+    }
+    if (!refusal.is_error() || !protocol::refuses_command(refusal.text) ||
+        !protocol::drop(form, abilities_)) {
+      return refusal;
+    }
+    if (!asked_for_abilities_) {
+      abilities_ = protocol::read_abilities(say(protocol::ask_abilities(), deadline));
+      asked_for_abilities_ = true;
+    }
+    form = protocol::form_for(*call.script(), abilities_);
+    refusal = form == Form::watch ? guarded(call, deadline)
+                                  : say(protocol::native_command(form, call), deadline);
+  }
+}
+
+/// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
+Reply Session::guarded(const Command& call, TimePoint deadline) {
+  const std::string_view key = call.argument(0);
+  const std::string_view token = call.argument(1);
+  for (;;) {
+    const std::array watch{Command(Expect::status, "WATCH", key),
+                           Command(Expect::text_or_nil, "GET", key)};
+    for (const Command& command : watch) connection_.append(command);
+    connection_.flush(deadline);
+    Reply watched = answer(watch[0], deadline);
+    Reply holder = answer(watch[1], deadline);
+    if (watched.is_error()) return watched;
+    // An absent key is written to as well: see exclusive.hpp.
+    if (holder.is_error() || (holder.kind == Reply::Kind::string && holder.text != token)) {
+      say(Command(Expect::status, "UNWATCH"), deadline);
+      return holder.is_error() ? holder : Reply{.kind = Reply::Kind::integer};
+    }
+    const std::array change{Command(Expect::status, "MULTI"), protocol::guarded_change(call),
+                            Command(Expect::array_or_nil, "EXEC")};
+    for (const Command& command : change) connection_.append(command);
+    connection_.flush(deadline);
+    Reply multi = answer(change[0], deadline);
+    Reply queued = answer(change[1], deadline);
+    Reply done = answer(change[2], deadline);
+    if (multi.is_error()) return multi;
+    if (queued.is_error()) return queued;
+    if (done.elements.size() == 1) return done.elements.front();
+    if (done.is_error()) return done;
+    if (BootClock::now() >= deadline) {
+      throw IoError(Errc::timed_out, "the key kept changing for all of command_timeout");
+    }
+  }
+}
+
+Reply Session::say(const Command& command, TimePoint deadline, ScriptCall call) {
+  connection_.append(command, call);
+  connection_.flush(deadline);
+  return answer(command, deadline);
+}
+
+Reply Session::answer(const Command& command, TimePoint deadline) {
+  return connection_.receive(command.expect(), deadline);
+}
+
+bool Session::send_undo(const Command& undo) {
+  const Form form = protocol::form_for(*undo.script(), abilities_);
+  if (form == Form::watch) return false;
+  if (form == Form::script) {
+    connection_.append(undo, ScriptCall::by_text);
+  } else {
+    connection_.append(protocol::native_command(form, undo));
+  }
+  connection_.flush(BootClock::now());
+  return true;
+}
+
+std::optional<Reply> Session::read_owed() {
+  while (std::optional<Reply> reply = connection_.try_receive()) {
+    if (connection_.owed() == 0) return reply;
+  }
+  return std::nullopt;
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,47 @@
+#include <sys/random.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <system_error>
+
+#include <redlatch/token.hpp>
+
+namespace redlatch {
+namespace {
+
+using Uuid = std::array<unsigned char, 16>;
+
+Uuid random_bytes() {
+  Uuid bytes{};
+  for (std::size_t filled = 0; filled < bytes.size();) {
+    const ssize_t got = ::getrandom(bytes.data() + filled, bytes.size() - filled, 0);
+    if (got > 0) {
+      filled += static_cast<std::size_t>(got);
+    } else if (got == 0 || errno != EINTR) {
+      throw std::system_error(got == 0 ? EIO : errno, std::generic_category(),
+                              "redlatch: the system gives no random numbers (getrandom)");
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::string make_token() {
+  Uuid bytes = random_bytes();
+  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x40);  // version 4
+  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3F) | 0x80);  // variant of RFC 4122
+
+  constexpr const char* digits = "0123456789abcdef";
+  std::string text;
+  text.reserve(36);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += digits[bytes[i] >> 4];
+    text += digits[bytes[i] & 0x0F];
+  }
+  return text;
+}
+
+}  // namespace redlatch

@@ -1,0 +1,165 @@
+#include "url.hpp"
+
+#include <sys/un.h>
+
+#include <array>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include <redlatch/error.hpp>
+
+namespace redlatch::detail {
+namespace {
+
+[[noreturn]] void reject(const std::string& part) {
+  throw Error(Errc::invalid_argument,
+              "bad server URL: " + part +
+                  "; the forms are redis://[user[:password]@]host[:port][/db] and "
+                  "unix:///path/to.sock[?db=N]");
+}
+
+/// What stands before `mark` and behind it; all of it and nothing when there is no `mark`.
+std::pair<std::string_view, std::optional<std::string_view>> split(std::string_view text,
+                                                                   std::size_t mark) {
+  if (mark == std::string_view::npos) return {text, std::nullopt};
+  return {text.substr(0, mark), text.substr(mark + 1)};
+}
+
+int number(std::string_view text, int most, const char* part) {
+  int value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest != end || value < 0 || value > most) {
+    reject(std::string(part) + " is not a number from 0 to " + std::to_string(most));
+  }
+  return value;
+}
+
+std::string decoded(std::string_view text, const char* part) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned byte = 0;
+    const std::string_view digits = text.substr(i + 1, 2);
+    const char* end = digits.data() + digits.size();
+    const auto [rest, error] = std::from_chars(digits.data(), end, byte, 16);
+    if (digits.size() != 2 || error != std::errc() || rest != end) {
+      reject(std::string("a '%' in the ") + part + " is not followed by two hexadecimal digits");
+    }
+    out += static_cast<char>(byte);
+    i += 2;
+  }
+  return out;
+}
+
+/// So that it can be read again, and be printed.
+std::string encoded(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c > ' ' && c <= '~' && c != '%' && c != '?') {
+      out += c;
+    } else {
+      constexpr const char* digits = "0123456789ABCDEF";
+      const auto byte = static_cast<unsigned char>(c);
+      out += {'%', digits[byte >> 4], digits[byte & 0x0F]};
+    }
+  }
+  return out;
+}
+
+void read_credentials(std::string_view text, Endpoint& endpoint) {
+  const auto [user, password] = split(text, text.find(':'));
+  endpoint.user = decoded(user, "user");
+  if (password) endpoint.password = decoded(*password, "password");
+}
+
+void read_host(std::string_view text, Endpoint& endpoint) {
+  const bool bracketed = text.starts_with('[');
+  const std::size_t bracket = text.find(']');
+  if (bracketed && bracket == std::string_view::npos) reject("the '[' of the host is not closed");
+  const auto [host, port] = split(text, text.find(':', bracketed ? bracket : 0));
+  if (bracketed && host.back() != ']') reject("something stands between the ']' and the port");
+  endpoint.host = bracketed ? host.substr(1, host.size() - 2) : host;
+  if (endpoint.host.empty()) reject("the host is missing");
+  if (bracketed && endpoint.host.find(':') == std::string::npos) {
+    reject("the brackets of the host hold no IPv6 address");
+  }
+  if (endpoint.host.find_first_of(bracketed ? " \t\r\n[]" : " \t\r\n[]%") != std::string::npos ||
+      endpoint.host.find('\0') != std::string::npos) {
+    reject("the host has a character that no host name has");
+  }
+  if (!port) return;
+  if (!bracketed && port->find(':') != std::string_view::npos) {
+    reject("the host has more than one ':'; put an IPv6 address in brackets");
+  }
+  endpoint.port = static_cast<std::uint16_t>(number(*port, 65535, "the port"));
+  if (endpoint.port == 0) reject("the port is 0");
+}
+
+Endpoint parse_redis(std::string_view text) {
+  Endpoint endpoint;
+  // A '/' or '?' behind the last '@' ends the authority; a password may hold both.
+  const std::size_t at = text.rfind('@');
+  if (at != std::string_view::npos) {
+    read_credentials(text.substr(0, at), endpoint);
+    text.remove_prefix(at + 1);
+  }
+  if (text.find_first_of("?#") != std::string_view::npos) reject("nothing may follow the database");
+  const auto [host, database] = split(text, text.find('/'));
+  read_host(host, endpoint);
+  if (database && !database->empty()) {
+    endpoint.database = number(*database, 1'000'000, "the database");
+  }
+  return endpoint;
+}
+
+Endpoint parse_unix(std::string_view text) {
+  Endpoint endpoint;
+  const auto [path, query] = split(text, text.find('?'));
+  endpoint.path = decoded(path, "path");
+  if (!endpoint.path.starts_with('/')) reject("the path of the socket does not begin with '/'");
+  if (endpoint.path.size() >= sizeof(sockaddr_un::sun_path)) {
+    reject("the path of the socket is longer than " +
+           std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
+  }
+  if (endpoint.path.find('\0') != std::string::npos) reject("the path of the socket has a NUL");
+  if (query) {
+    if (!query->starts_with("db=")) reject("the query is not db=N");
+    endpoint.database = number(query->substr(3), 1'000'000, "the database");
+  }
+  return endpoint;
+}
+
+}  // namespace
+
+std::string Endpoint::name() const {
+  const std::string number = std::to_string(database);
+  if (!path.empty()) return "unix://" + encoded(path) + (database == 0 ? "" : "?db=" + number);
+  const bool ipv6 = host.find(':') != std::string::npos;
+  return "redis://" + (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port) + "/" + number;
+}
+
+Endpoint parse_url(std::string_view url) {
+  const std::size_t mark = url.find("://");
+  if (mark == std::string_view::npos) reject("the scheme is missing");
+  const std::string_view scheme = url.substr(0, mark);
+  const std::string_view rest = url.substr(mark + 3);
+  if (scheme == "redis") return parse_redis(rest);
+  if (scheme == "unix") return parse_unix(rest);
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 3> planned{
+      {{"rediss", "TLS"}, {"redis-sentinel", "Sentinel"}, {"redis-cluster", "Cluster"}}};
+  for (const auto& [name, what] : planned) {
+    if (scheme == name) {
+      throw Error(Errc::unsupported, std::string(what) + " (" + std::string(name) +
+                                         "://) is not built in this version; use redis:// or "
+                                         "unix://");
+    }
+  }
+  reject("the scheme is neither redis nor unix");
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+struct redisContext;
+
+namespace redlatch::benchmark {
+
+/// What redlatch is compared to: the least that anybody would write with hiredis. It waits for both
+/// answers, formats with hiredis and checks nothing but that the lock was taken and given back.
+class BareLoop {
+ public:
+  BareLoop(const std::string& host, std::uint16_t port);
+  explicit BareLoop(const std::string& socket);
+
+  /// `SET key token NX PX 10000`, then the release script by EVALSHA. False when one of them
+  /// failed.
+  bool cycle(const std::string& key, const std::string& token);
+
+ private:
+  struct Free {
+    void operator()(redisContext* context) const noexcept;
+  };
+
+  void load();
+
+  std::unique_ptr<redisContext, Free> context_;
+  std::string sha1_{};
+};
+
+}  // namespace redlatch::benchmark

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# One step of using redlatch from outside: run.sh STEP, with these from the environment:
+#   CMAKE        the cmake to use
+#   CXX          the compiler
+#   SOURCE       redlatch's sources
+#   VERSION      its version
+#   WITH_SERVER  tests/support/with_server.cpp
+#   WORK         a directory for what is built; what is in it is built upon
+set -euo pipefail
+
+readonly here=${SOURCE:?}/tests/consumer work_root=${WORK:?}
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+configure() { "$CMAKE" -G Ninja -S "$1" -B "$2" "-DCMAKE_CXX_COMPILER=$CXX" "${@:3}"; }
+
+# Installs a static or a shared redlatch into $work_root/KIND/prefix, by way of another directory.
+install_() {
+  local work=$work_root/$1 shared=OFF
+  [[ $1 == static ]] || shared=ON
+  rm -rf "$work/prefix" "$work/installed"
+  configure "$SOURCE" "$work/library" -DREDLATCH_BUILD_TESTS=OFF -DREDLATCH_BUILD_EXAMPLES=OFF \
+    -DCMAKE_INSTALL_LIBDIR=lib "-DBUILD_SHARED_LIBS=$shared" "-DCMAKE_INSTALL_PREFIX=$work/installed"
+  "$CMAKE" --build "$work/library" --parallel 2
+  "$CMAKE" --install "$work/library"
+  mv "$work/installed" "$work/prefix"
+  ! grep -rIl "$work/installed" "$work/prefix" || fail 'the installed files know where they were'
+}
+
+contract() {
+  local work=$work_root/$1
+  rm -rf "$work/contract"
+  configure "$here/contract" "$work/contract" "-DCMAKE_PREFIX_PATH=$work/prefix"
+  "$CMAKE" --build "$work/contract"
+  # shellcheck disable=SC2016 # with_server sets REDIS_URL
+  "$WITH_SERVER" sh -c 'exec "$1" "$REDIS_URL"' sh "$work/contract/lock_contract"
+}
+
+# A shared library shows what the headers declare, and nothing of what is behind them.
+exports() {
+  local names
+  names=$(nm -DC --defined-only "$work_root/shared/prefix/lib/libredlatch.so" | cut -d' ' -f3-)
+  grep -q 'redlatch::Client::ping()' <<<"$names" || fail "Client::ping is not exported: $names"
+  ! grep -E 'redlatch::detail::' <<<"$names" | grep -v 'redlatch::detail::BootClock::now()' ||
+    fail 'the names above should be hidden'
+  ! grep -E '^(redis|hi_|sds)' <<<"$names" || fail 'the names above are from hiredis'
+}
+
+prints_version() {
+  local printed
+  printed=$("$1")
+  [[ $printed == "$VERSION" ]] || fail "printed '$printed', not '$VERSION'"
+}
+
+subdirectory() {
+  configure "$here/subdirectory" "$work_root/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work_root/subdirectory" --parallel 2 --target version
+  prints_version "$work_root/subdirectory/version"
+}
+
+pkg_config() {
+  local work=$work_root/$1 flags options=()
+  [[ $1 == shared ]] || options+=(--static)
+  flags=$(PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig \
+    pkg-config --cflags --libs "${options[@]}" redlatch)
+  # shellcheck disable=SC2086 # they are several
+  "$CXX" -std=c++20 "$here/version.cpp" -o "$work/version" $flags
+  LD_LIBRARY_PATH=$work/prefix/lib prints_version "$work/version"
+}
+
+case $1 in
+  install) install_ "$2" ;;
+  *) "$@" ;;
+esac

@@ -1,0 +1,160 @@
+// The connection breaks at every byte of every request and reply of an acquisition and its release.
+// Whatever the byte: what is in doubt is cleaned up long before the ttl, nothing of anybody else's
+// is touched, and the client goes on working.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include <redlatch/redlatch.hpp>
+
+#include "eventually.hpp"
+#include "proxy.hpp"
+#include "raw_client.hpp"
+#include "redis_server.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using redlatch::Client;
+using redlatch::ClientOptions;
+using redlatch::Error;
+using redlatch::Lock;
+using redlatch::Unlock;
+using redlatch::test::eventually;
+using redlatch::test::Proxy;
+using redlatch::test::RawClient;
+using redlatch::test::RedisServer;
+
+struct Campaign {
+  const char* name;
+  Proxy::Direction direction;
+  Proxy::Manner manner;
+  bool scripting;
+};
+
+void PrintTo(const Campaign& campaign, std::ostream* out) { *out << campaign.name; }
+
+class CutAtEveryByte : public testing::TestWithParam<Campaign> {
+ protected:
+  static constexpr auto ttl = 60s;  // nothing here is freed by expiry
+
+  static ClientOptions options() {
+    return {.connect_timeout = 5s,
+            .command_timeout = 60ms,
+            .connections = 1,
+            .scripting = GetParam().scripting};
+  }
+
+  /// Logs in, so that what passes from here on is the acquisition and the release.
+  static std::unique_ptr<Client> connected(const Proxy& proxy) {
+    auto client = std::make_unique<Client>(proxy.url(), options());
+    client->ping();
+    return client;
+  }
+
+  static std::size_t passed(const Proxy& proxy) { return proxy.passed(GetParam().direction); }
+
+  /// All of one length, so that all cycles are.
+  static std::string key_for(std::size_t byte) { return "cut:" + std::to_string(10000 + byte); }
+
+  void cut_at(std::size_t byte);
+
+  RedisServer server_{};
+  RawClient stranger_{server_.socket()};
+  Proxy proxy_{server_.socket()};
+  std::size_t in_doubt_ = 0;
+};
+
+void CutAtEveryByte::cut_at(std::size_t byte) {
+  const std::string key = key_for(byte);
+  SCOPED_TRACE("cut after byte " + std::to_string(byte));
+  proxy_.arm({GetParam().direction, byte, GetParam().manner});
+  std::optional<Unlock> unlocked;
+  {
+    Client client(proxy_.url(), options());
+    Lock lock(client, key, std::defer_lock, {.ttl = ttl});
+    try {
+      ASSERT_TRUE(lock.try_lock()) << "nobody else has it";
+      unlocked = lock.unlock();
+    } catch (const Error& error) {
+      EXPECT_FALSE(lock.owns_lock());
+      EXPECT_TRUE(error.code() == redlatch::Errc::unreachable ||
+                  error.code() == redlatch::Errc::timed_out)
+          << error.what();
+      if (error.in_doubt()) {
+        ++in_doubt_;
+      } else {
+        EXPECT_FALSE(stranger_.exists(key)) << "acted without a doubt";
+      }
+    }
+    EXPECT_NE(unlocked, Unlock::lost);
+    EXPECT_FALSE(unlocked == Unlock::released && stranger_.exists(key));
+    proxy_.release();
+
+    // Free by clean-up; whoever takes it now must keep it, whatever is cleaned up later.
+    EXPECT_TRUE(eventually([&] {
+      return stranger_.command({"SET", key, "stranger", "NX", "PX", "60000"}).text == "OK";
+    })) << "still held by "
+        << stranger_.get(key);
+
+    // The same client goes on.
+    Lock other(client, "cut:other", 5s, {.ttl = ttl});
+    EXPECT_TRUE(other.owns_lock());
+    EXPECT_EQ(other.unlock(), Unlock::released);
+  }  // the client waits for what is still open
+  EXPECT_TRUE(proxy_.struck()) << "the fault did not land";
+  EXPECT_EQ(stranger_.get(key), "stranger");
+}
+
+TEST_P(CutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
+  const bool stalls = GetParam().manner == Proxy::Manner::stall;
+  std::size_t first = 0;
+  std::size_t last = 0;
+  {
+    // Without a fault, to learn how many bytes there are.
+    const std::unique_ptr<Client> client = connected(proxy_);
+    const std::size_t greeted = passed(proxy_);
+    Lock lock(*client, key_for(0), {.ttl = ttl});
+    ASSERT_EQ(lock.unlock(), Unlock::released);
+    last = passed(proxy_);
+    // A login that stalls costs all of connect_timeout and leaves nothing to doubt.
+    if (stalls) first = greeted;
+    const std::size_t ping = GetParam().direction == Proxy::Direction::request ? 14 : 7;
+    last -= ping;  // the campaign has no PING in it
+    if (stalls) first -= ping;
+  }
+  // The proxy only cuts what passes: with the last byte through, the cycle is over.
+  for (std::size_t byte = first; byte < last && !HasFailure(); ++byte) cut_at(byte);
+
+  const std::size_t positions = last - first;
+  std::cout << "positions cut: " << positions << ", acquisitions in doubt: " << in_doubt_
+            << ", violations: " << (HasFailure() ? "see above" : "0") << '\n';
+  EXPECT_GT(positions, 5u);
+  EXPECT_GT(in_doubt_, 0u);
+}
+
+constexpr auto request = Proxy::Direction::request;
+constexpr auto reply = Proxy::Direction::reply;
+
+INSTANTIATE_TEST_SUITE_P(
+    Lock, CutAtEveryByte,
+    testing::Values(Campaign{"RequestClosed", request, Proxy::Manner::close, true},
+                    Campaign{"ReplyClosed", reply, Proxy::Manner::close, true},
+                    Campaign{"RequestReset", request, Proxy::Manner::reset, true},
+                    Campaign{"ReplyReset", reply, Proxy::Manner::reset, true},
+                    Campaign{"RequestStalled", request, Proxy::Manner::stall, true},
+                    Campaign{"ReplyStalled", reply, Proxy::Manner::stall, true},
+                    Campaign{"WithoutScriptsRequestClosed", request, Proxy::Manner::close, false},
+                    Campaign{"WithoutScriptsReplyClosed", reply, Proxy::Manner::close, false},
+                    Campaign{"WithoutScriptsRequestStalled", request, Proxy::Manner::stall, false},
+                    Campaign{"WithoutScriptsReplyStalled", reply, Proxy::Manner::stall, false}),
+    [](const auto& one) { return std::string(one.param.name); });
+
+}  // namespace

@@ -1,0 +1,150 @@
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <fstream>
+#include <functional>
+#include <list>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fixture.hpp"
+#include "process.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// A number that many change, each by reading it and writing it back: the one who does not exclude
+/// the others loses their changes.
+class Exclusion : public ServerTest {
+ protected:
+  static constexpr int threads = 8;
+  static constexpr int rounds = 25;
+
+  void in_threads(const std::function<void(int)>& work) const {
+    std::vector<std::thread> running;
+    for (int i = 0; i < threads; ++i) running.emplace_back(work, i);
+    for (std::thread& thread : running) thread.join();
+  }
+
+  void add_one(const std::function<void()>& between) {
+    const int seen = number;  // two steps: the type is atomic only to have no undefined behaviour
+    between();
+    number = seen + 1;
+  }
+
+  std::atomic<int> number = 0;
+};
+
+TEST_F(Exclusion, BetweenThreadsOfOneClientLosesNoUpdate) {
+  in_threads([&](int) {
+    for (int i = 0; i < rounds; ++i) {
+      const Lock lock(client, "job", long_lease);
+      add_one([] { std::this_thread::yield(); });
+    }
+  });
+  EXPECT_EQ(number, threads * rounds);
+}
+
+TEST_F(Exclusion, BetweenThreadsWithAClientEachLosesNoUpdate) {
+  in_threads([&](int) {
+    Client own(server.url(), patient());
+    for (int i = 0; i < rounds; ++i) {
+      const Lock lock(own, "job", long_lease);
+      add_one([] { std::this_thread::yield(); });
+    }
+  });
+  EXPECT_EQ(number, threads * rounds);
+}
+
+TEST_F(Exclusion, OverTcpAndOverAUnixSocketIsTheSame) {
+  Client other(server.unix_url(), patient());
+  in_threads([&](int thread) {
+    for (int i = 0; i < rounds; ++i) {
+      const Lock lock(thread % 2 == 0 ? client : other, "job", long_lease);
+      add_one([] { std::this_thread::yield(); });
+    }
+  });
+  EXPECT_EQ(number, threads * rounds);
+}
+
+TEST_F(Exclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
+  std::barrier all_have_read(threads);
+  in_threads([&](int) {
+    for (int i = 0; i < rounds; ++i) add_one([&] { all_have_read.arrive_and_wait(); });
+  });
+  EXPECT_LT(number, threads * rounds);
+}
+
+TEST_F(Exclusion, OfDifferentKeysIsNone) {
+  std::barrier all_have_read(threads);
+  in_threads([&](int thread) {
+    const Lock lock(client, "job:" + std::to_string(thread), long_lease);
+    add_one([&] { all_have_read.arrive_and_wait(); });
+  });
+  EXPECT_LT(number, threads);
+}
+
+/// The same between processes, with a number in a file.
+class ProcessExclusion : public ServerTest {
+ protected:
+  static constexpr int rounds = 25;
+
+  ProcessExclusion() { std::ofstream(file) << 0; }
+
+  void start(std::size_t count, const std::string& manner) {
+    while (workers.size() < count) {
+      workers.emplace_back(
+          std::vector<std::string>{REDLATCH_WORKER, server.url(), "job", file, manner});
+    }
+  }
+  long number() const {
+    long value = -1;
+    std::ifstream(file) >> value;
+    return value;
+  }
+
+  const std::string file = server.directory() + "/number";
+  std::list<Process> workers{};
+};
+
+TEST_F(ProcessExclusion, LosesNoUpdate) {
+  start(4, "locked");
+  for (Process& worker : workers) worker.write_line("add " + std::to_string(rounds));
+  for (Process& worker : workers) EXPECT_EQ(worker.read_line(), "done");
+  for (Process& worker : workers) EXPECT_EQ(worker.wait(), 0);
+  EXPECT_EQ(number(), 4 * rounds);
+}
+
+TEST_F(ProcessExclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
+  start(2, "unlocked");
+  for (Process& worker : workers) worker.write_line("add 1");
+  for (Process& worker : workers) EXPECT_EQ(worker.read_line(), "read");
+  for (Process& worker : workers) EXPECT_EQ(worker.ask("go on"), "done");
+  EXPECT_EQ(number(), 1);
+}
+
+TEST_F(ProcessExclusion, IncludesThisProcess) {
+  start(1, "locked");
+  Lock lock(client, "job", long_lease);
+  workers.front().write_line("add 1");
+  EXPECT_TRUE(eventually([&] { return raw.calls("set") > 3; })) << "the worker waits";
+  EXPECT_EQ(number(), 0);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(workers.front().read_line(), "done");
+  EXPECT_EQ(number(), 1);
+}
+
+TEST_F(ProcessExclusion, OutlivesADeadHolderForItsLeaseOnly) {
+  start(1, "locked");
+  EXPECT_EQ(workers.front().ask("hold"), "held");
+  const std::string token = raw.get("job");
+  workers.front().kill();
+  EXPECT_EQ(raw.get("job"), token);
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_TRUE(lock.try_lock_for(30s));
+}
+
+}  // namespace
+}  // namespace redlatch::test

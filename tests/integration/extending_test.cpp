@@ -1,0 +1,135 @@
+#include <chrono>
+#include <string>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using Extending = ServerTest;
+using Verifying = ServerTest;
+using Validity = ServerTest;
+
+TEST_F(Extending, BringsBackTheFullTtl) {
+  Lock lock(client, "job", long_lease);
+  raw.command({"PEXPIRE", "job", "20000"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_GT(raw.pttl("job"), 20000);
+  EXPECT_LE(raw.pttl("job"), 60000);
+  EXPECT_EQ(raw.get("job"), lock.token());
+}
+
+TEST_F(Extending, TakesALongerTtl) {
+  Lock lock(client, "job", {.ttl = 5s});
+  EXPECT_TRUE(lock.extend(60s));
+  EXPECT_GT(raw.pttl("job"), 5000);
+  EXPECT_GT(lock.remaining(), 5s);
+  EXPECT_LE(lock.remaining(), 60s);
+}
+
+TEST_F(Extending, TakesAShorterTtl) {
+  Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.extend(20s));
+  EXPECT_LE(raw.pttl("job"), 20000);
+  EXPECT_LE(lock.remaining(), 20s);
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(Extending, KeepsALockBeyondItsFirstLease) {
+  Lock lock(client, "job", {.ttl = 500ms});
+  EXPECT_TRUE(lock.extend(60s));
+  const auto first_lease_over = std::chrono::steady_clock::now() + 500ms;
+  while (std::chrono::steady_clock::now() < first_lease_over) {
+    ASSERT_TRUE(lock.owns_lock());
+    ASSERT_TRUE(lock.verify());
+  }
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Extending, RefusesATtlThatCannotWorkAndStaysHeld) {
+  Lock lock(client, "job");
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend(9ms)); }), Errc::invalid_argument);
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend(-1ms)); }), Errc::invalid_argument);
+  EXPECT_TRUE(lock.verify());
+}
+
+TEST_F(Extending, OfALockThatIsNotHeldIsFalseAndAsksNobody) {
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_FALSE(lock.extend());
+  lock.lock();
+  lock.unlock();
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_FALSE(lock.extend());
+  EXPECT_EQ(raw.calls("evalsha"), 0);
+}
+
+TEST_F(Verifying, IsTrueWhileHeldAndCostsOneGet) {
+  Lock lock(client, "job");
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(raw.calls("get"), 1);
+  EXPECT_EQ(raw.calls("evalsha") + raw.calls("set"), 0);
+}
+
+TEST_F(Verifying, ALockThatIsNotHeldIsFalseAndAsksNobody) {
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_FALSE(lock.verify());
+  EXPECT_EQ(raw.calls("get"), 0);
+}
+
+TEST_F(Validity, EndsNoLaterThanTheKey) {
+  Lock lock(client, "job", {.ttl = 5s});
+  const auto key_lives = [&] { return std::chrono::milliseconds(raw.pttl("job") + 1); };
+  auto life = key_lives();
+  EXPECT_LE(lock.remaining(), life);
+  EXPECT_LE(lock.expires_at(), std::chrono::steady_clock::now() + life);
+  ASSERT_TRUE(lock.extend(7s));
+  life = key_lives();
+  EXPECT_LE(lock.remaining(), life);
+  EXPECT_LE(lock.expires_at(), std::chrono::steady_clock::now() + life);
+}
+
+TEST_F(Validity, IsTheTtlLessAMarginForDrift) {
+  const auto before = std::chrono::steady_clock::now();
+  const Lock lock(client, "job", {.ttl = 10s});
+  const auto after = std::chrono::steady_clock::now();
+  constexpr auto margin = 100ms + 2ms;
+  EXPECT_GE(lock.expires_at(), before + 5s);
+  EXPECT_LE(lock.expires_at(), after + 10s - margin);
+  EXPECT_LE(lock.remaining(), 10s - margin);
+  EXPECT_GT(lock.remaining(), 5s);
+}
+
+TEST_F(Validity, IsNothingWhenNotHeld) {
+  Lock lock(client, "job", std::defer_lock);
+  const auto says_nothing = [&] {
+    return lock.expires_at() == std::chrono::steady_clock::time_point{} &&
+           lock.remaining() == 0ms && lock.token().empty();
+  };
+  EXPECT_TRUE(says_nothing());
+  lock.lock();
+  EXPECT_FALSE(says_nothing());
+  lock.unlock();
+  EXPECT_TRUE(says_nothing());
+}
+
+TEST_F(Validity, IsOverByTheTimeTheKeyIsGone) {
+  const Lock lock(client, "job", {.ttl = 200ms});
+  ASSERT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_EQ(lock.remaining(), 0ms);
+  EXPECT_EQ(lock.expires_at(), std::chrono::steady_clock::time_point{});
+  EXPECT_EQ(lock.token(), "");
+}
+
+TEST_F(Validity, CanBeLookedAtWithoutTheServer) {
+  const Lock lock(client, "job", long_lease);
+  server.kill();
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_GT(lock.remaining(), 0ms);
+  EXPECT_FALSE(lock.token().empty());
+  server.start();
+}
+
+}  // namespace
+}  // namespace redlatch::test

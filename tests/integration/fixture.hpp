@@ -1,0 +1,66 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <system_error>
+
+#include <redlatch/redlatch.hpp>
+
+#include "eventually.hpp"
+#include "raw_client.hpp"
+#include "redis_server.hpp"
+
+namespace redlatch::test {
+
+using namespace std::chrono_literals;
+
+/// For tests that are not about time: no machine is so busy that these are over.
+inline ClientOptions patient() { return {.connect_timeout = 20s, .command_timeout = 20s}; }
+
+/// A lease that no test waits for.
+inline constexpr LockOptions long_lease{.ttl = 60s};
+
+/// A server of the test's own, a client of it, and one without redlatch in it to look and meddle.
+class ServerTest : public testing::Test {
+ protected:
+  explicit ServerTest(const ClientOptions& options = patient()) : client(server.url(), options) {}
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Client client;
+};
+
+/// What the action throws; empty when it returns.
+template <class Action>
+std::error_code error_of(Action action) {
+  try {
+    action();
+  } catch (const std::system_error& error) {
+    return error.code();
+  }
+  return {};
+}
+
+/// The same with everything that redlatch says about it. Fails the test when nothing is thrown.
+template <class Action>
+Error thrown_by(Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return Error(Errc::invalid_argument, "nothing was thrown");
+}
+
+/// How long the action takes.
+template <class Action>
+std::chrono::nanoseconds duration_of(Action action) {
+  const auto start = std::chrono::steady_clock::now();
+  action();
+  return std::chrono::steady_clock::now() - start;
+}
+
+}  // namespace redlatch::test

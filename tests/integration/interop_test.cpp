@@ -1,0 +1,98 @@
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fixture.hpp"
+#include "process.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// A lock of redis-py on the key of ours, in a process of its own.
+class RedisPy : public ServerTest {
+ protected:
+  void SetUp() override {
+    if (other.ask("ready") != "True") GTEST_SKIP() << "/usr/bin/python3 has no redis module";
+  }
+
+  Process other{{"/usr/bin/python3", REDLATCH_REDIS_PY_LOCK, server.socket(), "job"}};
+  Lock lock{client, "job", std::defer_lock, long_lease};
+};
+
+TEST_F(RedisPy, IsTurnedAwayWhileWeHoldAndLetInAfterwards) {
+  lock.lock();
+  EXPECT_EQ(other.ask("acquire 50"), "False");
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(other.ask("acquire 50"), "True");
+  EXPECT_EQ(raw.get("job"), other.ask("token"));
+}
+
+TEST_F(RedisPy, TurnsUsAwayWhileItHoldsAndLetsUsInAfterwards) {
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock_for(50ms));
+  EXPECT_EQ(other.ask("owned"), "True");
+  EXPECT_EQ(other.ask("release"), "released");
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(RedisPy, WaitsForOurRelease) {
+  lock.lock();
+  const auto before = raw.calls("set");
+  other.write_line("wait 50");
+  EXPECT_TRUE(eventually([&] { return raw.calls("set") > before; }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(other.read_line(), "True");
+  EXPECT_EQ(other.ask("owned"), "True");
+}
+
+TEST_F(RedisPy, IsWaitedForByUs) {
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  const auto before = raw.calls("set");
+  std::thread waiter([&] { lock.lock(); });
+  EXPECT_TRUE(eventually([&] { return raw.calls("set") > before; }));
+  EXPECT_EQ(other.ask("release"), "released");
+  waiter.join();
+  EXPECT_TRUE(lock.verify());
+}
+
+TEST_F(RedisPy, DoesNotReleaseOurs) {
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  raw.command({"DEL", "job"});
+  lock.lock();
+  EXPECT_EQ(other.ask("release"), "LockNotOwnedError");
+  EXPECT_EQ(raw.get("job"), lock.token());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(RedisPy, IsNotReleasedByUs) {
+  lock.lock();
+  raw.command({"DEL", "job"});
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_EQ(other.ask("owned"), "True");
+  EXPECT_EQ(other.ask("release"), "released");
+}
+
+TEST_F(RedisPy, DoesNotExtendOursNorWeIts) {
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  raw.command({"DEL", "job"});
+  lock.lock();
+  EXPECT_EQ(other.ask("extend 5000"), "LockNotOwnedError");
+  EXPECT_LE(raw.pttl("job"), 60'000);
+  raw.command({"DEL", "job"});
+  ASSERT_EQ(other.ask("acquire 50"), "True");
+  EXPECT_FALSE(lock.extend(5000s));
+  EXPECT_LE(raw.pttl("job"), 50'000);
+}
+
+TEST_F(RedisPy, MayLeaveALeaseThatEndsByItself) {
+  ASSERT_EQ(other.ask("acquire 0.3"), "True");
+  EXPECT_TRUE(lock.try_lock_for(30s));
+  EXPECT_EQ(other.ask("owned"), "False");
+  EXPECT_EQ(other.ask("release"), "LockNotOwnedError");
+  EXPECT_TRUE(lock.verify());
+}
+
+}  // namespace
+}  // namespace redlatch::test

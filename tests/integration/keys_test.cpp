@@ -1,0 +1,89 @@
+#include <string>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// Every key is taken, contended for, extended, verified and given back.
+class Keys : public ServerTest {
+ protected:
+  void live_with(const std::string& key) {
+    Lock lock(client, key, long_lease);
+    EXPECT_EQ(lock.key(), key);
+    EXPECT_EQ(raw.command({"KEYS", "*"}).elements.at(0).text, key);
+    EXPECT_EQ(raw.get(key), lock.token());
+    EXPECT_FALSE(Lock(client, key, 20ms));
+    EXPECT_TRUE(lock.extend());
+    EXPECT_TRUE(lock.verify());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+    EXPECT_FALSE(raw.exists(key));
+  }
+};
+
+TEST_F(Keys, MayHoldSpaces) { live_with("a job with spaces "); }
+
+TEST_F(Keys, MayHoldNulBytes) { live_with(std::string("job\0with\0nul\0", 13)); }
+
+TEST_F(Keys, MayHoldLineEnds) { live_with("job\r\n$3\r\nDEL\r\n"); }
+
+TEST_F(Keys, MayHoldEveryByte) {
+  std::string key;
+  for (int byte = 0; byte < 256; ++byte) key += static_cast<char>(byte);
+  live_with(key);
+}
+
+TEST_F(Keys, MayHave512Bytes) { live_with(std::string(512, 'k')); }
+
+TEST_F(Keys, MayHave100Kilobytes) { live_with(std::string(100 * 1024, 'k')); }
+
+TEST_F(Keys, ThatShareAPrefixAreNotTheSame) {
+  const Lock one(client, std::string("job\0a", 5), std::try_to_lock);
+  const Lock other(client, std::string("job\0b", 5), std::try_to_lock);
+  const Lock prefix(client, "job", std::try_to_lock);
+  EXPECT_TRUE(one && other && prefix);
+}
+
+TEST_F(Keys, AreShownInPrintableForm) {
+  const std::string key("a\0b\r\n\"c\"\xff", 9);
+  raw.command({"LPUSH", key, "work"});
+  const Error error = thrown_by([&] { const Lock lock(client, key); });
+  const std::string text = error.what();
+  EXPECT_NE(text.find(R"(a\x00b\x0d\x0a\x22c\x22\xff)"), std::string::npos) << text;
+}
+
+TEST_F(Keys, ThatAreEmptyAreRefused) {
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::defer_lock); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::try_to_lock); }),
+            Errc::invalid_argument);
+}
+
+using Ttl = ServerTest;
+
+TEST_F(Ttl, UnderTenMillisecondsIsRefused) {
+  for (const auto ttl : {9ms, 0ms, -1ms, std::chrono::milliseconds::min()}) {
+    EXPECT_EQ(error_of([&] { const Lock lock(client, "job", std::defer_lock, {.ttl = ttl}); }),
+              Errc::invalid_argument)
+        << ttl.count();
+  }
+}
+
+TEST_F(Ttl, OfTenMillisecondsIsGood) {
+  Lock lock(client, "job", std::defer_lock, {.ttl = 10ms});
+  // A slow machine may take longer than this lease lasts, which it says.
+  if (const std::error_code error = error_of([&] { lock.lock(); }); error) {
+    EXPECT_EQ(error, Errc::timed_out);
+  }
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TEST_F(Ttl, OfYearsIsGood) {
+  const Lock lock(client, "job", std::try_to_lock, {.ttl = std::chrono::years(50)});
+  EXPECT_GT(lock.remaining(), std::chrono::years(49));
+  EXPECT_GT(std::chrono::milliseconds(raw.pttl("job")), std::chrono::years(49));
+}
+
+}  // namespace
+}  // namespace redlatch::test

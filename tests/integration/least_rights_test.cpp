@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "limited_user.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// The least that a user needs. The README has these lists.
+class LeastRights : public LimitedUserTest {
+ protected:
+  const std::vector<std::string> with_scripting{"~lock:*",  "+set",  "+get",    "+del",
+                                                "+pexpire", "+eval", "+evalsha"};
+  const std::vector<std::string> without_scripting{"~lock:*",  "+set",   "+get",   "+del",
+                                                   "+pexpire", "+watch", "+multi", "+exec"};
+
+  static ClientOptions options(bool scripting) {
+    ClientOptions options = patient();
+    options.command_timeout = 2s;
+    options.scripting = scripting;
+    return options;
+  }
+
+  /// Everything that a lock can be asked, also by one that waits.
+  bool suffice(const std::vector<std::string>& rights, bool scripting) {
+    allow(rights);
+    raw.command({"SCRIPT", "FLUSH"});
+    raw.command({"FLUSHALL"});
+    Client worker = user(options(scripting));
+    Lock lock(worker, "lock:job", std::defer_lock, {.ttl = 10s});
+    bool good = false;
+    const std::error_code error = error_of([&] {
+      good = lock.try_lock() && !Lock(worker, "lock:job", 20ms) && lock.extend() && lock.verify() &&
+             lock.unlock() == Unlock::released;
+      raw.command({"SET", "lock:job", "a stranger"});
+      good = good && !lock.try_lock_for(20ms);
+    });
+    if (error) EXPECT_EQ(error, Errc::not_permitted);
+    raw.command({"DEL", "lock:job"});
+    allow({"~*", "+@all"});  // so that no release stays open
+    return good && !error;
+  }
+
+  void each_is_needed(const std::vector<std::string>& rights, bool scripting) {
+    for (const std::string& right : rights) {
+      std::vector<std::string> fewer = rights;
+      std::erase(fewer, right);
+      EXPECT_FALSE(suffice(fewer, scripting)) << "without " << right;
+    }
+  }
+};
+
+TEST_F(LeastRights, SufficeWithScripting) { EXPECT_TRUE(suffice(with_scripting, true)); }
+
+TEST_F(LeastRights, AreEachNeededWithScripting) { each_is_needed(with_scripting, true); }
+
+TEST_F(LeastRights, SufficeWithoutScripting) { EXPECT_TRUE(suffice(without_scripting, false)); }
+
+TEST_F(LeastRights, AreEachNeededWithoutScripting) { each_is_needed(without_scripting, false); }
+
+TEST_F(LeastRights, ForAPingArePing) {
+  allow({});
+  Client without = user();
+  EXPECT_EQ(error_of([&] { without.ping(); }), Errc::not_permitted);
+  allow({"+ping"});
+  Client with = user();
+  with.ping();
+}
+
+TEST_F(LeastRights, ForAnotherDatabaseIncludeSelect) {
+  std::vector<std::string> rights = with_scripting;
+  const std::string url = "redis://worker:secret@127.0.0.1:" + std::to_string(server.port()) + "/3";
+  allow(rights);
+  Client without(url, patient());
+  EXPECT_EQ(error_of([&] { const Lock lock(without, "lock:job"); }), Errc::not_permitted);
+  rights.emplace_back("+select");
+  allow(rights);
+  Client with(url, patient());
+  live_with(with, "lock:job");
+}
+
+TEST_F(LeastRights, ForANameIncludeClientSetname) {
+  std::vector<std::string> rights = with_scripting;
+  rights.emplace_back("+client|setname");
+  allow(rights);
+  ClientOptions named = patient();
+  named.client_name = "named";
+  Client worker = user(named);
+  live_with(worker, "lock:job");
+  EXPECT_EQ(raw.clients("named").size(), 1U);
+}
+
+TEST_F(LeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongTypeWithType) {
+  std::vector<std::string> rights = with_scripting;
+  raw.command({"LPUSH", "lock:list", "work"});
+  allow(rights);
+  Client without = user();
+  EXPECT_FALSE(Lock(without, "lock:list", 50ms));
+  rights.emplace_back("+type");
+  allow(rights);
+  Client with = user();
+  EXPECT_EQ(error_of([&] { const Lock lock(with, "lock:list", 50ms); }), Errc::wrong_type);
+}
+
+}  // namespace
+}  // namespace redlatch::test

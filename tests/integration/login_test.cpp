@@ -1,0 +1,180 @@
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr const char* secret = "hunter2-is-planted";
+
+std::string with_credentials(const RedisServer& server, const std::string& credentials) {
+  return "redis://" + credentials + "@127.0.0.1:" + std::to_string(server.port());
+}
+
+/// A server that wants a password, and users.
+class Login : public testing::Test {
+ protected:
+  Login() {
+    admin.command({"AUTH", "the-default-users"});
+    admin.command({"ACL", "SETUSER", "worker", "on", ">p@ss:/w?%#", "~*", "+@all"});
+  }
+
+  /// Fails to log in, and says so without the secret.
+  void fails_with(const std::string& url) {
+    Client client(url, patient());
+    for (const Error& error :
+         {thrown_by([&] { const Lock lock(client, "job"); }), thrown_by([&] { client.ping(); })}) {
+      EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+      EXPECT_FALSE(error.in_doubt());
+      EXPECT_EQ(error.server(), server.url() + "/0");
+      EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+      EXPECT_EQ(error.server().find(secret), std::string::npos);
+    }
+  }
+
+  RedisServer server{{"--requirepass", "the-default-users"}};
+  RawClient admin{server.socket()};
+};
+
+TEST_F(Login, WithThePasswordOfTheDefaultUserWorks) {
+  Client client(with_credentials(server, ":the-default-users"), patient());
+  EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+TEST_F(Login, WithUserAndPasswordWorksWithPercentEncoding) {
+  Client client(with_credentials(server, "worker:p%40ss%3A%2Fw%3F%25%23"), patient());
+  EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+TEST_F(Login, WithAWrongPasswordFails) {
+  fails_with(with_credentials(server, std::string(":") + secret));
+  fails_with(with_credentials(server, std::string("worker:") + secret));
+  fails_with(with_credentials(server, std::string("default:") + secret));
+}
+
+TEST_F(Login, WithAWrongUserFails) {
+  fails_with(with_credentials(server, std::string("nobody:") + secret));
+  fails_with(with_credentials(server, std::string(secret) + ":the-default-users"));
+}
+
+TEST_F(Login, WithoutAPasswordFails) { fails_with(server.url()); }
+
+TEST_F(Login, WithoutAPasswordFailsAlsoForAnotherDatabaseAndWithoutScripting) {
+  ClientOptions options = patient();
+  options.scripting = false;
+  Client client(server.url() + "/2", options);
+  EXPECT_EQ(error_of([&] { client.ping(); }), Errc::authentication_failed);
+}
+
+TEST_F(Login, OfAUserWhoIsSwitchedOffFails) {
+  admin.command({"ACL", "SETUSER", "off-duty", "off", std::string(">") + secret, "~*", "+@all"});
+  fails_with(with_credentials(server, std::string("off-duty:") + secret));
+}
+
+TEST_F(Login, WhereNoPasswordIsAskedForFails) {
+  const RedisServer open;
+  Client client(with_credentials(open, std::string(":") + secret), patient());
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+}
+
+TEST(RenamedAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
+  const RedisServer server({"--rename-command", "AUTH", ""});
+  for (const std::string user : {"", "worker"}) {
+    Client client(with_credentials(server, user + ":" + secret), patient());
+    const Error error = thrown_by([&] { const Lock lock(client, "job"); });
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+    EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+  }
+}
+
+TEST(OldServersAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
+  // As Redis before 7 quotes the arguments of a command that it does not know.
+  const ScriptedServer server([](const ScriptedRequest& request) {
+    return request.is("AUTH")
+               ? resp::error("ERR unknown command `AUTH`, with args beginning with: `" +
+                             request.words.back() + "`, ")
+               : resp::ok;
+  });
+  Client client("redis://:" + std::string(secret) + "@" + server.url().substr(8), patient());
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+}
+
+using Database = ServerTest;
+
+TEST_F(Database, IsTheOneInTheUrl) {
+  Client third(server.url() + "/3", patient());
+  Client fifth(server.unix_url() + "?db=5", patient());
+  const Lock lock(client, "job", std::try_to_lock);
+  const Lock in_third(third, "job", std::try_to_lock);
+  const Lock in_fifth(fifth, "job", std::try_to_lock);
+  EXPECT_TRUE(lock && in_third && in_fifth);
+  EXPECT_EQ(raw.get("job"), lock.token());
+  raw.command({"SELECT", "3"});
+  EXPECT_EQ(raw.get("job"), in_third.token());
+  raw.command({"SELECT", "5"});
+  EXPECT_EQ(raw.get("job"), in_fifth.token());
+}
+
+TEST_F(Database, ThatDoesNotExistIsAnInvalidArgument) {
+  for (const std::string& url : {server.url() + "/99", server.unix_url() + "?db=99"}) {
+    Client nowhere(url, patient());
+    const Error error = thrown_by([&] { const Lock lock(nowhere, "job"); });
+    EXPECT_EQ(error.code(), Errc::invalid_argument) << error.what();
+    EXPECT_EQ(error.server(), url);
+  }
+  EXPECT_EQ(raw.calls("set"), 0);
+}
+
+TEST_F(Database, IsNamedInErrors) {
+  Client third(server.url() + "/3", patient());
+  server.kill();
+  EXPECT_EQ(thrown_by([&] { third.ping(); }).server(), server.url() + "/3");
+}
+
+using ClientName = ServerTest;
+
+TEST_F(ClientName, IsShownByTheServer) {
+  ClientOptions options = patient();
+  options.client_name = "billing-7";
+  Client named(server.url(), options);
+  named.ping();
+  EXPECT_EQ(raw.clients("billing-7").size(), 1U);
+}
+
+TEST(MaxClients, MakesTheServerUnreachable) {
+  const RedisServer server({"--maxclients", "2"});
+  RawClient first(server.socket());
+  ASSERT_TRUE(eventually([&] { return first.info("clients", "connected_clients:") == 1; }));
+  std::optional<RawClient> second(std::in_place, server.socket());
+  second->command({"PING"});
+  Client client(server.url(), patient());
+  const Error error = thrown_by([&] { const Lock lock(client, "job"); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_EQ(error_of([&] { client.ping(); }), Errc::unreachable);
+  second.reset();
+  ASSERT_TRUE(eventually([&] { return first.info("clients", "connected_clients:") == 1; }));
+  EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+TEST(NoServer, IsUnreachable) {
+  const TemporaryDirectory directory;
+  for (const std::string& url :
+       {"redis://127.0.0.1:" + std::to_string(free_port()),
+        "redis://[::1]:" + std::to_string(free_port()), "unix://" + directory.path() + "/none"}) {
+    Client client(url, patient());
+    const Error error = thrown_by([&] { const Lock lock(client, "job"); });
+    EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+    EXPECT_FALSE(error.in_doubt());
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,113 @@
+#include <string>
+#include <thread>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// A lock that is held, and another one that is being waited for in a thread.
+class Outages : public ServerTest {
+ protected:
+  // The last of a client waits for what is owed behind a broken connection: for so long.
+  Outages() : ServerTest({.connect_timeout = 10s, .command_timeout = 1s}) {}
+  ~Outages() override {
+    if (waiter_.joinable()) waiter_.join();
+  }
+
+  void wait_in_a_thread(std::chrono::nanoseconds time = 1h) {
+    const auto before = raw.calls("set");
+    waiter_ =
+        std::thread([this, time] { error = error_of([&] { held = waiting.try_lock_for(time); }); });
+    ASSERT_TRUE(eventually([&] { return raw.calls("set") > before; }));
+  }
+  void join() { waiter_.join(); }
+
+  bool refuses(const std::string& kind) {
+    return eventually([&] { return raw.errors(kind) > 0; });
+  }
+
+  Lock holder{client, "job", long_lease};
+  Lock waiting{client, "job", std::defer_lock, long_lease};
+  bool held = false;
+  std::error_code error{};
+
+ private:
+  std::thread waiter_{};
+};
+
+TEST_F(Outages, AtTheFirstAttemptAreThrown) {
+  server.kill();
+  EXPECT_EQ(error_of([&] { waiting.lock(); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { static_cast<void>(waiting.try_lock_for(1h)); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { static_cast<void>(waiting.try_lock()); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { client.ping(); }), Errc::unreachable);
+  server.start();
+}
+
+TEST_F(Outages, ByARestartAreRiddenOutByAWaiter) {
+  wait_in_a_thread();
+  server.kill();
+  server.start();
+  join();
+  EXPECT_EQ(error, std::error_code());
+  EXPECT_TRUE(held);
+  EXPECT_EQ(RawClient(server.socket()).get("job"), waiting.token());
+}
+
+TEST_F(Outages, ByAReadOnlyServerAreRiddenOutByAWaiter) {
+  wait_in_a_thread();
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  EXPECT_TRUE(refuses("READONLY"));
+  raw.command({"REPLICAOF", "NO", "ONE"});
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  join();
+  EXPECT_TRUE(held);
+  EXPECT_EQ(raw.get("job"), waiting.token());
+}
+
+TEST_F(Outages, ByAFullServerAreRiddenOutByAWaiter) {
+  wait_in_a_thread();
+  raw.command({"CONFIG", "SET", "maxmemory", "1"});
+  EXPECT_TRUE(refuses("OOM"));
+  raw.command({"CONFIG", "SET", "maxmemory", "0"});
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  join();
+  EXPECT_TRUE(held);
+}
+
+TEST_F(Outages, ByAStoppedServerAreRiddenOutByAWaiter) {
+  Client hasty(server.url(), {.connect_timeout = 300ms, .command_timeout = 300ms});
+  waiting = Lock(hasty, "job", std::defer_lock, long_lease);
+  wait_in_a_thread();
+  server.pause();
+  EXPECT_EQ(error_of([&] { hasty.ping(); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { hasty.ping(); }), Errc::unreachable);
+  server.resume();
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  join();
+  EXPECT_EQ(error, std::error_code());
+  EXPECT_TRUE(held);
+}
+
+TEST_F(Outages, ThatLastUntilTheDeadlineAreThrownThen) {
+  wait_in_a_thread(2s);
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  join();
+  EXPECT_EQ(error, Errc::not_writable);
+  EXPECT_FALSE(held);
+  EXPECT_GE(raw.errors("READONLY"), 1);
+  raw.command({"REPLICAOF", "NO", "ONE"});
+}
+
+TEST_F(Outages, OfPermissionAreThrownByAWaiterAtOnce) {
+  wait_in_a_thread();
+  raw.command({"ACL", "SETUSER", "default", "-set"});
+  join();
+  EXPECT_EQ(error, Errc::not_permitted);
+  EXPECT_EQ(raw.get("job"), holder.token());
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,155 @@
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "limited_user.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using Permissions = LimitedUserTest;
+
+TEST_F(Permissions, WithoutAnyScriptingLeadToWatch) {
+  allow({"~*", "+@all", "-@scripting"});
+  Client client_of_user = user();
+  live_with(client_of_user, "job");
+  EXPECT_GT(raw.calls("watch"), 0);
+  EXPECT_EQ(raw.calls("eval") + raw.calls("evalsha"), 0)
+      << "counted by the server when carried out";
+}
+
+TEST_F(Permissions, WithoutEvalshaLeadToWatch) {
+  allow({"~*", "+@all", "-evalsha"});
+  Client client_of_user = user();
+  live_with(client_of_user, "job");
+  EXPECT_GT(raw.calls("watch"), 0);
+}
+
+TEST_F(Permissions, WithoutEvalNeedTheLoadedScript) {
+  allow({"~*", "+@all", "-eval"});
+  Client client_of_user = user();
+  live_with(client_of_user, "job");
+  EXPECT_EQ(raw.calls("watch"), 0);
+  Lock lock(client_of_user, "job", long_lease);
+  raw.command({"SCRIPT", "FLUSH"});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 1) << "the only way left";
+}
+
+TEST_F(Permissions, WithoutScriptLoadLetEvalBringTheScript) {
+  allow({"~*", "+@all", "-script"});
+  Client client_of_user = user();
+  live_with(client_of_user, "job");
+  EXPECT_GT(raw.calls("eval"), 0);
+  EXPECT_EQ(raw.calls("watch"), 0);
+}
+
+TEST_F(Permissions, WithoutClientSetnameDoWithoutAName) {
+  allow({"~*", "+@all", "-client"});
+  ClientOptions options = patient();
+  options.client_name = "nameless";
+  Client client_of_user = user(options);
+  live_with(client_of_user, "job");
+  EXPECT_TRUE(raw.clients("nameless").empty());
+}
+
+TEST_F(Permissions, WithoutCommandInfoLeadToWatchWhenScriptingIsOff) {
+  allow({"~*", "+@all", "-command"});
+  ClientOptions options = patient();
+  options.scripting = false;
+  Client client_of_user = user(options);
+  live_with(client_of_user, "job");
+  EXPECT_GT(raw.calls("watch"), 0);
+}
+
+TEST_F(Permissions, WithoutPttlAndTypeOnlyMakeWaitsCoarser) {
+  allow({"~*", "+@all", "-pttl", "-type"});
+  Client client_of_user = user();
+  live_with(client_of_user, "job");
+  raw.command({"SET", "job", "a holder that died", "PX", "200"});
+  EXPECT_TRUE(Lock(client_of_user, "job", 30s));
+}
+
+TEST_F(Permissions, WithoutSetAreMissed) {
+  allow({"~*", "+@all", "-set"});
+  Client client_of_user = user();
+  const Error error = thrown_by([&] { const Lock lock(client_of_user, "job"); });
+  EXPECT_EQ(error.code(), Errc::not_permitted);
+  EXPECT_FALSE(error.in_doubt());
+}
+
+TEST_F(Permissions, ForOtherKeysAreMissed) {
+  allow({"~lock:*", "+@all"});
+  Client client_of_user = user();
+  const Error error = thrown_by([&] { const Lock lock(client_of_user, "job"); });
+  EXPECT_EQ(error.code(), Errc::not_permitted);
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_NE(std::string(error.what()).find("\"job\""), std::string::npos) << error.what();
+  live_with(client_of_user, "lock:job");
+}
+
+TEST_F(Permissions, MissedInsideAScriptAreNoticed) {
+  for (const char* missing : {"-get", "-pexpire"}) {
+    allow({"~*", "+@all", missing});
+    Client client_of_user = user({.connect_timeout = 20s, .command_timeout = 1s});
+    Lock lock(client_of_user, "job", long_lease);
+    const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+    EXPECT_EQ(error.code(), Errc::not_permitted) << missing << error.what();
+    EXPECT_TRUE(lock.owns_lock());
+    allow({"~*", "+@all"});
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+}
+
+TEST_F(Permissions, MissedInsideTheReleaseLeaveItOpenUntilTheyAreGiven) {
+  allow({"~*", "+@all", "-del"});
+  Client client_of_user = user();
+  Lock lock(client_of_user, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_TRUE(raw.exists("job"));
+  allow({"~*", "+@all"});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+}
+
+TEST_F(Permissions, TakenAwayWhileHeldLeadToTheNextWay) {
+  allow({"~*", "+@all"});
+  Client client_of_user = user();
+  Lock lock(client_of_user, "job", long_lease);
+  EXPECT_TRUE(lock.extend());
+  // Without a new password: that would end the connection.
+  raw.command({"ACL", "SETUSER", "worker", "-@scripting"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 2);
+}
+
+TEST(Renamed, EvalshaLeadsToWatch) {
+  const RedisServer server({"--rename-command", "EVALSHA", ""});
+  RawClient raw(server.socket());
+  Client client(server.url(), patient());
+  Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 2);
+}
+
+TEST(Renamed, EvalAndEvalshaAndScriptLeadToWatch) {
+  const RedisServer server({"--rename-command", "EVALSHA", "", "--rename-command", "EVAL", "",
+                            "--rename-command", "SCRIPT", ""});
+  RawClient raw(server.socket());
+  Client client(server.url(), patient());
+  Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 2);
+}
+
+TEST(Renamed, SetIsNotSupported) {
+  const RedisServer server({"--rename-command", "SET", ""});
+  Client client(server.url(), patient());
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);
+}
+
+}  // namespace
+}  // namespace redlatch::test

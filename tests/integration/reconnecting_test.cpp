@@ -1,0 +1,88 @@
+#include <string>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class Reconnecting : public ServerTest {
+ protected:
+  Reconnecting() : ServerTest({.connect_timeout = 10s, .command_timeout = 2s}) {}
+
+  void kill_connections() {
+    EXPECT_GE(raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}).integer, 1);
+  }
+
+  Lock lock{client, "job", long_lease};
+};
+
+TEST_F(Reconnecting, HappensUnnoticedAfterAConnectionWasKilled) {
+  kill_connections();
+  EXPECT_TRUE(lock.verify());
+  kill_connections();
+  EXPECT_TRUE(lock.extend());
+  kill_connections();
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  kill_connections();
+  EXPECT_TRUE(lock.try_lock());
+  kill_connections();
+  client.ping();
+}
+
+TEST_F(Reconnecting, HappensForTheDestructorInTheBackground) {
+  kill_connections();
+  { const Lock gone(std::move(lock)); }
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+}
+
+TEST_F(Reconnecting, HappensAfterARestartThatForgotTheLock) {
+  server.kill();
+  server.start();
+  EXPECT_FALSE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Reconnecting, HappensAfterARestartThatKeptTheLock) {
+  const std::string token = lock.token();
+  server.kill();
+  server.start();
+  RawClient(server.socket()).command({"SET", "job", token, "PX", "50000"});
+  EXPECT_TRUE(lock.verify());
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichVerifySays) {
+  server.kill();
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.verify()); }), Errc::unreachable);
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::unreachable);
+  EXPECT_TRUE(lock.owns_lock()) << "nobody has said that it is lost";
+  server.start();
+  EXPECT_FALSE(lock.extend());
+}
+
+TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichUnlockSays) {
+  server.kill();
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_FALSE(lock.owns_lock());
+  server.start();
+  client.ping();
+}
+
+TEST_F(Reconnecting, IsNotNeededAfterAScriptFlush) {
+  ASSERT_TRUE(lock.extend());
+  raw.command({"SCRIPT", "FLUSH"});
+  EXPECT_TRUE(lock.extend());
+  raw.command({"SCRIPT", "FLUSH"});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.errors("NOSCRIPT"), 2);
+  EXPECT_FALSE(raw.exists("job"));
+  lock.lock();
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.errors("NOSCRIPT"), 2) << "the server knows the script again";
+}
+
+}  // namespace
+}  // namespace redlatch::test

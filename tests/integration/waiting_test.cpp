@@ -1,0 +1,134 @@
+#include <limits>
+#include <thread>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class Waiting : public ServerTest {
+ protected:
+  /// Until the lock that waits has been turned away, given the acquisitions before it.
+  bool somebody_waits(std::int64_t acquisitions = 1) {
+    return eventually([&] { return raw.calls("set") > acquisitions; });
+  }
+};
+
+TEST_F(Waiting, ForNoTimeIsExactlyOneAttempt) {
+  const Lock holder(client, "job", long_lease);
+  Lock lock(client, "job", std::defer_lock);
+  const auto attempts = [&](auto action) {
+    const auto before = raw.calls("set");
+    EXPECT_FALSE(action());
+    return raw.calls("set") - before;
+  };
+  EXPECT_EQ(attempts([&] { return lock.try_lock_for(0s); }), 1);
+  EXPECT_EQ(attempts([&] { return lock.try_lock_for(-1h); }), 1);
+  EXPECT_EQ(attempts([&] { return lock.try_lock_for(std::chrono::hours::min()); }), 1);
+  EXPECT_EQ(attempts([&] { return lock.try_lock_until(std::chrono::system_clock::now() - 1h); }),
+            1);
+  EXPECT_EQ(attempts([&] { return lock.try_lock_until(std::chrono::steady_clock::time_point{}); }),
+            1);
+  EXPECT_EQ(attempts([&] { return lock.try_lock(); }), 1);
+}
+
+TEST_F(Waiting, ForNoTimeTakesAFreeLockAllTheSame) {
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_TRUE(lock.try_lock_for(-1s));
+  lock.unlock();
+  EXPECT_TRUE(lock.try_lock_until(std::chrono::system_clock::now() - 1h));
+}
+
+TEST_F(Waiting, EndsWithFalseAndNotBeforeItsTime) {
+  const Lock holder(client, "job", long_lease);
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_GE(duration_of([&] { EXPECT_FALSE(lock.try_lock_for(150ms)); }), 150ms);
+  const auto end = std::chrono::steady_clock::now() + 150ms;
+  EXPECT_FALSE(lock.try_lock_until(end));
+  EXPECT_GE(std::chrono::steady_clock::now(), end);
+  EXPECT_GE(raw.calls("set"), 1 + 2 * 2) << "a wait makes more than one attempt";
+}
+
+TEST_F(Waiting, EndsWhenTheHolderUnlocks) {
+  Lock holder(client, "job", long_lease);
+  Lock lock(client, "job", std::defer_lock);
+  std::thread waiter([&] { lock.lock(); });
+  EXPECT_TRUE(somebody_waits());
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  waiter.join();
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(raw.get("job"), lock.token());
+}
+
+TEST_F(Waiting, EndsWhenTheHoldersLeaseDoes) {
+  raw.command({"SET", "job", "a holder that died", "PX", "300"});
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_TRUE(lock.try_lock_for(30s));
+  EXPECT_EQ(raw.get("job"), lock.token());
+}
+
+TEST_F(Waiting, EndsWhenTheKeyIsDeletedByHand) {
+  const Lock holder(client, "job", long_lease);
+  Lock lock(client, "job", std::defer_lock);
+  bool held = false;
+  std::thread waiter([&] { held = lock.try_lock_for(30s); });
+  EXPECT_TRUE(somebody_waits());
+  raw.command({"DEL", "job"});
+  waiter.join();
+  EXPECT_TRUE(held);
+}
+
+TEST_F(Waiting, ForLongerThanAnyClockCountsIsWaitingWithoutBound) {
+  constexpr auto endless = std::chrono::duration<double>(std::numeric_limits<double>::infinity());
+  Lock holder(client, "job", long_lease);
+  Lock one(client, "job", std::defer_lock);
+  Lock other(client, "job", std::defer_lock);
+  std::thread waiter([&] { EXPECT_TRUE(one.try_lock_for(std::chrono::hours::max())); });
+  EXPECT_TRUE(somebody_waits());
+  holder.unlock();
+  waiter.join();
+  std::thread next([&] { EXPECT_TRUE(other.try_lock_for(endless)); });
+  EXPECT_TRUE(somebody_waits(raw.calls("set")));
+  one.unlock();
+  next.join();
+}
+
+TEST_F(Waiting, LeavesTheHoldersLeaseAsItIs) {
+  const Lock holder(client, "job", {.ttl = 5s});
+  const Lock lock(client, "job", 100ms, long_lease);
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_EQ(raw.get("job"), holder.token());
+  EXPECT_LE(raw.pttl("job"), 5000);
+}
+
+TEST_F(Waiting, ThrowsWrongTypeForAKeyThatNeverBecomesALock) {
+  raw.command({"LPUSH", "job", "work"});
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock_for(1h)); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const Lock other(client, "job"); }), Errc::wrong_type);
+  EXPECT_EQ(raw.command({"LLEN", "job"}).integer, 1);
+}
+
+TEST_F(Waiting, OnlySeesAWrongTypeSoOneAttemptIsFalse) {
+  raw.command({"HSET", "job", "field", "value"});
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_FALSE(lock.try_lock());
+}
+
+TEST_F(Waiting, TakesAStrangersKeyWithoutExpiryForContention) {
+  raw.command({"SET", "job", "a stranger"});
+  Lock lock(client, "job", std::defer_lock);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock_for(100ms));
+  EXPECT_EQ(raw.get("job"), "a stranger");
+  EXPECT_EQ(raw.pttl("job"), -1);
+  std::thread waiter([&] { lock.lock(); });
+  EXPECT_TRUE(somebody_waits(raw.calls("set")));
+  raw.command({"DEL", "job"});
+  waiter.join();
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,201 @@
+#include "proxy.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace redlatch::test {
+namespace {
+
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+int connect_to(const std::string& path) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+  ::close(fd);
+  return -1;
+}
+
+void reset_on_close(int fd) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+}  // namespace
+
+Proxy::Proxy(std::string server_socket)
+    : server_socket_(std::move(server_socket)),
+      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      wake_up_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      ::listen(listener_, 64) != 0) {
+    fail("proxy");
+  }
+  port_ = ntohs(address.sin_port);
+  thread_ = std::thread([this] { run(); });
+}
+
+Proxy::~Proxy() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake();
+  thread_.join();
+  close_all(links_);
+  ::close(listener_);
+  ::close(wake_up_);
+}
+
+void Proxy::arm(const Fault& fault) {
+  {
+    const std::lock_guard lock(mutex_);
+    close_all(links_);
+    armed_ = fault;
+    struck_ = false;
+  }
+  wake();
+}
+
+void Proxy::release() {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Link& link : links_) link.stalled = false;
+  }
+  wake();
+}
+
+std::size_t Proxy::passed(Direction direction) const {
+  const std::lock_guard lock(mutex_);
+  if (links_.empty()) return 0;
+  const Link& link = links_.back();
+  return direction == Direction::request ? link.client.passed : link.server.passed;
+}
+
+void Proxy::close_all(std::list<Link>& links) {
+  for (const Link& link : links) {
+    ::close(link.client.fd);
+    ::close(link.server.fd);
+  }
+  links.clear();
+}
+
+void Proxy::wake() const { ::eventfd_write(wake_up_, 1); }
+
+void Proxy::run() {
+  for (;;) {
+    std::vector<pollfd> watched{{listener_, POLLIN, 0}, {wake_up_, POLLIN, 0}};
+    {
+      const std::lock_guard lock(mutex_);
+      if (stop_) return;
+      for (const Link& link : links_) {
+        const short events = link.stalled ? short{0} : short{POLLIN};
+        watched.push_back({link.stalled ? -1 : link.client.fd, events, 0});
+        watched.push_back({link.stalled ? -1 : link.server.fd, events, 0});
+      }
+    }
+    ::poll(watched.data(), watched.size(), -1);
+    eventfd_t ignored = 0;
+    ::eventfd_read(wake_up_, &ignored);
+
+    const std::lock_guard lock(mutex_);
+    for (Link& link : links_) {
+      const auto events = [&](int fd) {
+        const auto at = std::find_if(watched.begin(), watched.end(),
+                                     [&](const pollfd& one) { return one.fd == fd; });
+        return at == watched.end() ? short{0} : at->revents;
+      };
+      if (!link.stalled) serve(link, events(link.client.fd), events(link.server.fd));
+    }
+    std::erase_if(links_, [](const Link& link) {
+      if (!link.broken) return false;
+      ::close(link.client.fd);
+      ::close(link.server.fd);
+      return true;
+    });
+    if (watched.front().revents != 0) accept_one();
+  }
+}
+
+void Proxy::accept_one() {
+  const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+  if (client < 0) return;
+  const int on = 1;
+  ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const int server = connect_to(server_socket_);
+  if (server < 0) {
+    ::close(client);
+    return;
+  }
+  links_.push_back({.client = {.fd = client}, .server = {.fd = server}});
+  links_.back().fault = std::exchange(armed_, std::nullopt);
+  ++accepted_;
+  if (links_.back().fault && links_.back().fault->after == 0) strike(links_.back());
+}
+
+void Proxy::serve(Link& link, short client_events, short server_events) {
+  const bool good = pass(link, link.client, link.server, Direction::request, client_events != 0) &&
+                    pass(link, link.server, link.client, Direction::reply, server_events != 0);
+  if (!good && !link.stalled) link.broken = true;
+}
+
+/// False when this link carries nothing more for now or for ever.
+bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool readable) {
+  if (link.broken) return false;
+  if (readable) {
+    std::array<char, 4096> room{};
+    const ssize_t count = ::recv(from.fd, room.data(), room.size(), MSG_DONTWAIT);
+    if (count == 0 || (count < 0 && errno != EAGAIN)) return false;
+    if (count > 0) from.waiting.append(room.data(), static_cast<std::size_t>(count));
+  }
+  const bool limited = link.fault && link.fault->direction == direction;
+  const std::size_t share = limited ? std::min(from.waiting.size(), link.fault->after - from.passed)
+                                    : from.waiting.size();
+  for (std::size_t sent = 0; sent < share;) {
+    const ssize_t count = ::send(to.fd, from.waiting.data() + sent, share - sent, MSG_NOSIGNAL);
+    if (count < 0) return false;
+    sent += static_cast<std::size_t>(count);
+  }
+  from.waiting.erase(0, share);
+  from.passed += share;
+  if (limited && from.passed == link.fault->after) {
+    strike(link);
+    return false;
+  }
+  return true;
+}
+
+void Proxy::strike(Link& link) {
+  struck_ = true;
+  if (link.fault->manner == Manner::stall) {
+    link.stalled = true;
+  } else {
+    if (link.fault->manner == Manner::reset) reset_on_close(link.client.fd);
+    link.broken = true;
+  }
+  link.fault.reset();
+}
+
+}  // namespace redlatch::test

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace redlatch::test {
+
+/// A man in the middle: accepts on a free loopback port, passes everything on to a server's Unix
+/// socket and back, and breaks what it is told to.
+class Proxy {
+ public:
+  enum class Direction { request, reply };
+  enum class Manner {
+    close,  // an orderly end on both sides
+    reset,  // a reset towards the client, an orderly end towards the server
+    stall   // nothing passes in either direction until `release`
+  };
+
+  /// On the next connection, exactly `after` bytes pass in `direction`; then it breaks.
+  struct Fault {
+    Direction direction;
+    std::size_t after;
+    Manner manner;
+  };
+
+  explicit Proxy(std::string server_socket);
+  Proxy(const Proxy&) = delete;
+  Proxy& operator=(const Proxy&) = delete;
+  ~Proxy();
+
+  std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+
+  /// Every connection that there is ends; the next one has the fault.
+  void arm(const Fault& fault);
+  /// Whether the fault has come to pass.
+  bool struck() const noexcept { return struck_; }
+  /// Lets stalled connections go on.
+  void release();
+
+  /// What has passed on the newest connection so far.
+  std::size_t passed(Direction direction) const;
+  std::size_t connections() const noexcept { return accepted_; }
+
+ private:
+  struct Side {
+    int fd;
+    std::string waiting{};   // read here, to be written on the other side
+    std::size_t passed = 0;  // of it
+  };
+  struct Link {
+    Side client;
+    Side server;
+    std::optional<Fault> fault{};
+    bool stalled = false;
+    bool broken = false;
+  };
+
+  void run();
+  void accept_one();
+  void serve(Link& link, short client_events, short server_events);
+  bool pass(Link& link, Side& from, Side& to, Direction direction, bool readable);
+  void strike(Link& link);
+  static void close_all(std::list<Link>& links);
+  void wake() const;
+
+  const std::string server_socket_;
+  int listener_;
+  int wake_up_;
+  std::uint16_t port_ = 0;
+
+  mutable std::mutex mutex_{};
+  std::list<Link> links_{};
+  std::optional<Fault> armed_{};
+  bool stop_ = false;
+  std::atomic<bool> struck_ = false;
+  std::atomic<std::size_t> accepted_ = 0;
+  std::thread thread_{};
+};
+
+}  // namespace redlatch::test

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "temporary_directory.hpp"
+
+namespace redlatch::test {
+
+/// A server of the test's own: on a free loopback port and on a Unix socket, with a data directory
+/// of its own and no persistence. It ends with the object, by process id, and with the test
+/// program. The binary is $REDLATCH_SERVER, else redis-server, else valkey-server.
+class RedisServer {
+ public:
+  /// More settings, as on the server's command line: {"--maxclients", "10"}.
+  explicit RedisServer(std::vector<std::string> settings = {});
+  RedisServer(const RedisServer&) = delete;
+  RedisServer& operator=(const RedisServer&) = delete;
+  ~RedisServer() { kill(); }
+
+  std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+  std::string unix_url() const { return "unix://" + socket(); }
+  std::uint16_t port() const noexcept { return port_; }
+  std::string socket() const { return directory_.path() + "/redis.sock"; }
+  const std::string& directory() const noexcept { return directory_.path(); }
+
+  /// Comes back when the server answers; on the same port and socket after a `kill`.
+  void start();
+  /// SIGKILL, and waits for its end. Nothing is kept.
+  void kill() noexcept;
+  /// SIGSTOP and SIGCONT.
+  void pause() const;
+  void resume() const;
+
+ private:
+  bool spawn();
+  bool answers() const;
+
+  TemporaryDirectory directory_{};
+  std::vector<std::string> settings_;
+  std::uint16_t port_ = 0;
+  pid_t pid_ = -1;
+};
+
+/// A loopback port that nobody listens on at the moment.
+std::uint16_t free_port();
+
+}  // namespace redlatch::test

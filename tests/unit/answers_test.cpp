@@ -1,0 +1,237 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/detail/answers.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using detail::Answers;
+using protocol::Verdict;
+
+const protocol::Exclusive protocol_of_job("job");
+
+/// What servers answer to a SET, or to a script.
+class Question {
+ public:
+  explicit Question(const std::vector<Answer>& answers, bool script = false)
+      : executor(fake_servers(answers)),
+        command(script ? protocol_of_job.extend("token", 1s)
+                       : protocol_of_job.acquire("token", 1s)),
+        answers_(*executor, {.key = "job", .commands = {&command, 1}, .undo = nullptr},
+                 Connecting::on_top) {}
+
+  const Answers* operator->() const { return &answers_; }
+  Verdict verdict() const { return answers_.verdict(protocol::verdict); }
+
+  Fake executor;
+
+ private:
+  protocol::Command command;
+  Answers answers_;
+};
+
+/// y: yes, n: no, e: an error reply, a: away, d: in doubt, s: silent.
+std::vector<Answer> servers(std::string_view letters) {
+  std::vector<Answer> answers;
+  for (const char letter : letters) {
+    switch (letter) {
+      case 'y':
+        answers.push_back(says(ok()));
+        break;
+      case 'n':
+        answers.push_back(says(nil()));
+        break;
+      case 'e':
+        answers.push_back(says(refusal("OOM command not allowed")));
+        break;
+      case 'a':
+        answers.push_back(away());
+        break;
+      case 'd':
+        answers.push_back(in_doubt());
+        break;
+      default:
+        answers.push_back(silent());
+    }
+  }
+  return answers;
+}
+
+Verdict verdict(std::string_view letters) { return Question(servers(letters)).verdict(); }
+
+TEST(Answers, AreThatOfTheOnlyServer) {
+  EXPECT_EQ(verdict("y"), Verdict::yes);
+  EXPECT_EQ(verdict("n"), Verdict::no);
+  for (const char* letters : {"e", "a", "d", "s"}) EXPECT_EQ(verdict(letters), Verdict::refused);
+}
+
+TEST(Answers, AreYesWhenAMajoritySaysYes) {
+  for (const char* letters : {"yy", "yyn", "yny", "nyy", "yya", "dyy", "yyyn", "yyynn", "yyyad",
+                              "ayeyy", "yyyyy", "yys"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(verdict(letters), Verdict::yes);
+  }
+}
+
+TEST(Answers, AreNoWhenNoMajorityIsLeft) {
+  for (const char* letters :
+       {"yn", "nn", "na", "ynn", "nna", "nnn", "yynn", "nnaa", "yynnn", "nnnad", "dynnn"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(verdict(letters), Verdict::no);
+  }
+}
+
+TEST(Answers, AreRefusedWhenTooFewHaveSpoken) {
+  for (const char* letters : {"ya", "yan", "yee", "aaa", "nad", "yyae", "ynaa", "yynaa", "yynnd",
+                              "nnaae", "eeeee", "yysss"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(verdict(letters), Verdict::refused);
+  }
+}
+
+TEST(Answers, DoNotCountAReplyBeforeTheFailure) {
+  Answer half = in_doubt();
+  half.replies = {ok()};
+  const Question question({half});
+  EXPECT_EQ(question.verdict(), Verdict::refused);
+}
+
+TEST(Answers, AreReadByTheCaller) {
+  const Question question({says(text("a")), says(text("b")), says(text("a"))});
+  const auto is_a = [](const protocol::Reply& reply) {
+    return reply.text == "a" ? Verdict::yes : Verdict::no;
+  };
+  EXPECT_EQ(question->verdict(is_a), Verdict::yes);
+}
+
+TEST(Answers, PutTheSameQuestionToEveryServer) {
+  const Question question(servers("yyy"));
+  ASSERT_EQ(question.executor->calls.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(question.executor->calls[i].server, i);
+    EXPECT_EQ(question.executor->said()[i], "SET job token NX PX 1000");
+  }
+}
+
+TEST(Answers, AreEnoughWhenEveryServerHasSpokenOrFailed) {
+  const Question question(servers("yad"));
+  EXPECT_EQ(question.executor->found_enough, (std::vector<bool>{false, false, false, true}));
+}
+
+TEST(Answers, AreNotEnoughWhileAServerIsSilent) {
+  const Question question(servers("yys"));
+  EXPECT_FALSE(question.executor->found_enough.back());
+}
+
+TEST(Answers, HaveActedWhenAServerSaidYes) {
+  for (const char* letters : {"y", "yn", "ny", "aay", "nnnny"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_TRUE(Question(servers(letters))->may_have_acted());
+  }
+}
+
+TEST(Answers, HaveNotActedWhenNoServerSaidYes) {
+  for (const char* letters : {"n", "e", "nne", "aa"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_FALSE(Question(servers(letters))->may_have_acted());
+  }
+}
+
+TEST(Answers, LeaveTheDoubtOfABrokenConnectionToTheExecutor) {
+  EXPECT_FALSE(Question(servers("d"))->may_have_acted());
+}
+
+TEST(Answers, MayHaveActedWhenAScriptFailed) {
+  const std::vector<Answer> failed{
+      says(refusal("OOM not allowed script: f00, on @user_script:1."))};
+  EXPECT_TRUE(Question(failed, true)->may_have_acted());
+  EXPECT_FALSE(Question(failed, false)->may_have_acted());
+}
+
+TEST(Answers, HaveNotActedWhenAScriptWasRefused) {
+  for (const char* reply : {"NOSCRIPT No matching script.", "NOPERM no", "BUSY Redis is busy",
+                            "LOADING Redis is loading", "NOAUTH Authentication required."}) {
+    SCOPED_TRACE(reply);
+    EXPECT_FALSE(Question({says(refusal(reply))}, true)->may_have_acted());
+  }
+}
+
+TEST(Answers, WereSentWithTheFirstByteToAnyServer) {
+  const Question question({says(ok()).after(3ms), says(ok()).after(1ms)});
+  EXPECT_EQ(question->sent(), TimePoint{1000s});
+}
+
+TEST(Answers, WereNotSentToAServerThatIsAway) {
+  const Question question(servers("yay"));
+  EXPECT_EQ(question->sent(), TimePoint{1000s});
+}
+
+TEST(Answers, GiveTheRepliesOfTheFirstServerThatHasThem) {
+  const Question question({away(), says(nil(), integer(7)), says(nil(), integer(8))});
+  ASSERT_NE(question->reply(1), nullptr);
+  EXPECT_EQ(question->reply(1)->integer, 7);
+  EXPECT_EQ(question->reply(2), nullptr);
+}
+
+TEST(Answers, NameTheServerThatRefused) {
+  const Question question({says(nil()), says(refusal("OOM command not allowed")), away()});
+  const Error error = question->error("job");
+  EXPECT_EQ(error.code(), Errc::not_writable);
+  EXPECT_EQ(error.server(), "redis://fake:2/0");
+  EXPECT_FALSE(error.in_doubt());
+}
+
+TEST(Answers, PassAFailureOn) {
+  const Error error = Question(servers("d"))->error("job");
+  EXPECT_EQ(error.code(), Errc::timed_out);
+  EXPECT_TRUE(error.in_doubt());
+}
+
+TEST(Answers, AreInDoubtWhenAScriptFailed) {
+  const std::vector<Answer> failed{
+      says(refusal("OOM not allowed script: f00, on @user_script:1."))};
+  EXPECT_TRUE(Question(failed, true)->error("job").in_doubt());
+  EXPECT_FALSE(Question(failed, false)->error("job").in_doubt());
+}
+
+TEST(Answers, LackAQuorumWhenNobodySaidWhy) {
+  EXPECT_EQ(Question(servers("yynns"))->error("job").code(), Errc::no_quorum);
+}
+
+TEST(MajorityLock, IsHeldWhenAMajorityAgrees) {
+  TestLock lock = lock_on(fake_servers(servers("yay")));
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(lock.remaining(), 9898ms);
+}
+
+TEST(MajorityLock, TakesBackWhatAMinorityGave) {
+  const Fake executor = fake_servers(servers("ynn"));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token_in(executor->said()[0]));
+}
+
+TEST(MajorityLock, TakesBackWhatAMinorityGaveWhenTheOthersFailed) {
+  const Fake executor = fake_servers(servers("yaa"));
+  TestLock lock = lock_on(executor);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::unreachable);
+  EXPECT_EQ(executor->posted.size(), 1U);
+}
+
+TEST(MajorityLock, GivesEveryServerTheSameToken) {
+  const Fake executor = fake_servers(servers("yyy"));
+  TestLock lock = lock_on(executor);
+  EXPECT_TRUE(lock.try_lock());
+  for (const std::string& command : executor->said()) EXPECT_EQ(token_in(command), lock.token());
+}
+
+}  // namespace
+}  // namespace redlatch::test

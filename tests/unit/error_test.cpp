@@ -1,0 +1,77 @@
+#include <gtest/gtest.h>
+
+#include <exception>
+#include <set>
+#include <string>
+#include <system_error>
+
+#include <redlatch/error.hpp>
+
+namespace redlatch {
+namespace {
+
+constexpr Errc all[] = {Errc::unreachable,     Errc::timed_out,    Errc::authentication_failed,
+                        Errc::not_permitted,   Errc::not_writable, Errc::wrong_type,
+                        Errc::protocol_error,  Errc::no_quorum,    Errc::unsupported,
+                        Errc::invalid_argument};
+
+static_assert(static_cast<int>(Errc::unreachable) == 1);
+static_assert(static_cast<int>(Errc::invalid_argument) == 10);
+static_assert(std::is_error_code_enum_v<Errc>);
+static_assert(std::is_base_of_v<std::system_error, Error>);
+
+TEST(Error, ComparesEqualToItsCode) {
+  const Error error(Errc::timed_out, "no answer");
+  EXPECT_TRUE(error.code() == Errc::timed_out);
+  EXPECT_FALSE(error.code() == Errc::unreachable);
+}
+
+TEST(Error, IsASystemError) {
+  try {
+    throw Error(Errc::no_quorum, "too few");
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), Errc::no_quorum);
+  }
+}
+
+TEST(Error, SaysWhoAndWhat) {
+  const Error error(Errc::unreachable, "nobody is there", "redis://10.0.0.5:6379/0", true);
+  EXPECT_EQ(error.server(), "redis://10.0.0.5:6379/0");
+  EXPECT_TRUE(error.in_doubt());
+  EXPECT_NE(std::string(error.what()).find("redlatch: nobody is there"), std::string::npos);
+}
+
+TEST(Error, IsAboutNoServerAndInNoDoubtByDefault) {
+  const Error error(Errc::invalid_argument, "empty key");
+  EXPECT_EQ(error.server(), "");
+  EXPECT_FALSE(error.in_doubt());
+}
+
+TEST(Error, KeepsEverythingWhenItIsCopied) {
+  const Error error(Errc::timed_out, "no answer", "redis://10.0.0.5:6379/0", true);
+  const Error copy = error;  // NOLINT(performance-unnecessary-copy-initialization)
+  EXPECT_STREQ(copy.what(), error.what());
+  EXPECT_EQ(copy.server(), error.server());
+  EXPECT_TRUE(copy.in_doubt());
+}
+
+TEST(Error, HasAMessageOfItsOwnForEveryCode) {
+  std::set<std::string> messages;
+  for (const Errc code : all) messages.insert(make_error_code(code).message());
+  EXPECT_EQ(messages.size(), std::size(all));
+  EXPECT_FALSE(messages.contains(""));
+  EXPECT_FALSE(messages.contains(error_category().message(0)));
+}
+
+TEST(Error, HasACategoryOfItsOwn) {
+  EXPECT_STREQ(error_category().name(), "redlatch");
+  EXPECT_EQ(&make_error_code(Errc::timed_out).category(), &error_category());
+  EXPECT_FALSE(make_error_code(Errc::unreachable) == std::error_code(1, std::generic_category()));
+}
+
+TEST(Error, HasAMessageForCodesItDoesNotKnow) {
+  EXPECT_EQ(error_category().message(4711), error_category().message(0));
+}
+
+}  // namespace
+}  // namespace redlatch

@@ -1,0 +1,239 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <redlatch/basic_lock.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "replies.hpp"
+
+namespace redlatch::test {
+
+using namespace std::chrono_literals;
+using detail::Connecting;
+using detail::TimePoint;
+
+/// What one server does with one batch.
+struct Answer {
+  std::vector<protocol::Reply> replies{};
+  std::optional<Error> failure{};
+  bool sent = true;  // whether any byte went out
+  bool out_of_memory = false;
+  TimePoint::duration delay{0};
+
+  Answer after(TimePoint::duration time) && {
+    delay = time;
+    return std::move(*this);
+  }
+};
+
+template <class... Replies>
+Answer says(Replies... replies) {
+  return {.replies = {std::move(replies)...}};
+}
+/// Nobody is there: nothing was sent.
+inline Answer away() {
+  return {.failure = Error(Errc::unreachable, "refused", "redis://fake:1/0"), .sent = false};
+}
+/// Sent, and then no answer.
+inline Answer in_doubt(Errc code = Errc::timed_out) {
+  return {.failure = Error(code, "no answer", "redis://fake:1/0", true)};
+}
+inline Answer silent() { return {}; }
+inline Answer out_of_memory() { return {.out_of_memory = true}; }
+
+/// A command as one line; scripts by what they are for.
+inline std::string line(const protocol::Command& command) {
+  std::string out;
+  if (command.script() == &protocol::release_script) out = "RELEASE";
+  if (command.script() == &protocol::extend_script) out = "EXTEND";
+  for (const protocol::Argument& argument : command.arguments()) {
+    if (!out.empty()) out += ' ';
+    out += argument.text();
+  }
+  return out;
+}
+
+inline std::string word(const std::string& text, int index) {
+  std::istringstream words(text);
+  std::string found;
+  for (int i = 0; i <= index; ++i) words >> found;
+  return found;
+}
+/// The token in a SET, RELEASE or EXTEND.
+inline std::string token_in(const std::string& command) { return word(command, 2); }
+
+struct Posted {
+  std::string key{};
+  std::string command{};
+  std::chrono::milliseconds ttl{};
+};
+
+struct Call {
+  std::size_t server = 0;
+  std::string key{};
+  std::vector<std::string> commands{};
+  std::optional<Posted> undo{};
+  Connecting connecting{};
+  TimePoint at{};
+};
+
+/// Servers that say what they were told to say, on a clock that only moves when it is told to, or
+/// when somebody pauses or waits for an answer. Remembers everything.
+class FakeExecutor final : public detail::Executor {
+ public:
+  explicit FakeExecutor(std::vector<std::deque<Answer>> answers) : answers_(std::move(answers)) {}
+
+  void will(Answer answer, std::size_t server = 0) {
+    answers_[server].push_back(std::move(answer));
+  }
+  void advance(TimePoint::duration time) { now_ += time; }
+  void fork() { ++process_; }
+
+  std::size_t servers() const noexcept override { return answers_.size(); }
+  std::string server(std::size_t index) const override {
+    return "redis://fake:" + std::to_string(index + 1) + "/0";
+  }
+
+  void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
+               Enough enough, Connecting connecting) override {
+    EXPECT_EQ(requests.size(), servers());
+    EXPECT_EQ(responses.size(), servers());
+    const TimePoint start = now_;
+    for (std::size_t i = 0; i < servers(); ++i) {
+      calls.push_back(record(i, requests[i], connecting));
+      Answer answer = next_answer(i);
+      if (answer.out_of_memory) throw std::bad_alloc();
+      found_enough.push_back(enough(responses));
+      now_ = std::max(now_, start + answer.delay);
+      if (answer.sent) responses[i].sent = start;
+      responses[i].replies = std::move(answer.replies);
+      responses[i].failure = std::move(answer.failure);
+    }
+    found_enough.push_back(enough(responses));
+  }
+
+  void post(std::string_view key, const detail::Undo& undo) noexcept override {
+    posted.push_back(record(key, undo));
+  }
+
+  TimePoint now() const noexcept override {
+    if (on_now) on_now();
+    return now_;
+  }
+
+  void pause(TimePoint::duration time) override {
+    pauses.push_back(time);
+    now_ += time;
+  }
+
+  std::uint64_t process() const noexcept override { return process_; }
+
+  /// All commands in the order in which they were said.
+  std::vector<std::string> said() const {
+    std::vector<std::string> all;
+    for (const Call& call : calls) {
+      all.insert(all.end(), call.commands.begin(), call.commands.end());
+    }
+    return all;
+  }
+
+  std::vector<Call> calls{};
+  std::vector<Posted> posted{};
+  std::vector<TimePoint::duration> pauses{};
+  std::vector<bool> found_enough{};  // before each answer, and at last
+  std::function<void()> on_now{};
+
+ private:
+  static Posted record(std::string_view key, const detail::Undo& undo) {
+    return {.key = std::string(key), .command = line(undo.command), .ttl = undo.ttl};
+  }
+
+  Call record(std::size_t server, const detail::Request& request, Connecting connecting) const {
+    Call call{
+        .server = server, .key = std::string(request.key), .connecting = connecting, .at = now_};
+    for (const protocol::Command& command : request.commands) {
+      call.commands.push_back(line(command));
+    }
+    if (request.undo != nullptr) call.undo = record(request.key, *request.undo);
+    return call;
+  }
+
+  /// A release that nobody scripted is granted, so that destructors need no script. Anything else
+  /// ends the test, which might wait for ever otherwise.
+  Answer next_answer(std::size_t server) {
+    if (answers_[server].empty()) {
+      const std::string& command = calls.back().commands.front();
+      if (command.starts_with("RELEASE")) return says(integer(1));
+      throw std::logic_error("nobody expected \"" + command + '"');
+    }
+    Answer answer = std::move(answers_[server].front());
+    answers_[server].pop_front();
+    return answer;
+  }
+
+  std::vector<std::deque<Answer>> answers_;
+  TimePoint now_{1000s};
+  std::uint64_t process_ = 7;
+};
+
+using Fake = std::shared_ptr<FakeExecutor>;
+
+/// One server and what it will say.
+template <class... Answers>
+Fake fake(Answers... answers) {
+  return std::make_shared<FakeExecutor>(
+      std::vector<std::deque<Answer>>{std::deque<Answer>{std::move(answers)...}});
+}
+/// As many servers as there are answers.
+inline Fake fake_servers(const std::vector<Answer>& answers) {
+  std::vector<std::deque<Answer>> all;
+  for (const Answer& answer : answers) all.push_back({answer});
+  return std::make_shared<FakeExecutor>(std::move(all));
+}
+
+/// A lock without a client.
+using TestLock = BasicLock<protocol::Exclusive>;
+
+inline TestLock lock_on(const Fake& executor, LockOptions options = {}) {
+  return TestLock(executor, protocol::Exclusive("job"), std::move(options));
+}
+/// One that is held since now.
+inline TestLock held_on(const Fake& executor, LockOptions options = {}) {
+  executor->will(says(ok()));
+  TestLock lock = lock_on(executor, std::move(options));
+  EXPECT_TRUE(lock.try_lock());
+  return lock;
+}
+
+/// The error that `action` throws.
+template <class Action>
+Error error_of(Action action) {
+  try {
+    static_cast<void>(action());
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no redlatch::Error was thrown";
+  return Error(Errc::protocol_error, "none");
+}
+
+}  // namespace redlatch::test

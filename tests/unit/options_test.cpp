@@ -1,0 +1,128 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include <redlatch/redlatch.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+Errc refusal_of_ttl(std::chrono::milliseconds ttl) {
+  const Fake executor = fake();
+  const Error error = error_of([&] { return lock_on(executor, {.ttl = ttl}).owns_lock(); });
+  return static_cast<Errc>(error.code().value());
+}
+
+/// What is wrong with the options of a client that cannot work.
+std::string complaint(const ClientOptions& options) {
+  const Error error = error_of([&] { return Client("redis://127.0.0.1:1", options).executor(); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  return error.what();
+}
+
+TEST(LockOptions, RefuseATtlThatCannotWork) {
+  using ms = std::chrono::milliseconds;
+  for (const ms ttl : {ms(9), ms(1), ms(0), ms(-1), ms(-10'000), ms::min(), ms::max()}) {
+    SCOPED_TRACE(ttl.count());
+    EXPECT_EQ(refusal_of_ttl(ttl), Errc::invalid_argument);
+  }
+}
+
+TEST(LockOptions, AcceptTenMilliseconds) {
+  const Fake executor = fake();
+  const TestLock lock = held_on(executor, {.ttl = 10ms});
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST(LockOptions, AcceptACenturyWithoutOverflow) {
+  const Fake executor = fake();
+  const TestLock lock = held_on(executor, {.ttl = std::chrono::years(100)});
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_GT(lock.remaining(), std::chrono::years(98));
+}
+
+TEST(LockOptions, NameTheTtlThatIsWrong) {
+  const Fake executor = fake();
+  const Error error = error_of([&] { return lock_on(executor, {.ttl = 7ms}).owns_lock(); });
+  EXPECT_NE(std::string(error.what()).find("7 ms"), std::string::npos);
+}
+
+TEST(LockOptions, AreCheckedBeforeAnythingIsSent) {
+  const Fake executor = fake();
+  EXPECT_THROW(lock_on(executor, {.ttl = 0ms}), Error);
+  EXPECT_TRUE(executor->calls.empty());
+}
+
+TEST(Lock, RefusesAnEmptyKey) {
+  const Fake executor = fake();
+  const Error error =
+      error_of([&] { return TestLock(executor, protocol::Exclusive(""), {}).owns_lock(); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+}
+
+TEST(Lock, IsMadeWithoutAServer) {
+  Client client("redis://127.0.0.1:1");
+  const Lock lock(client, "job", std::defer_lock, {.ttl = 30s});
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_EQ(lock.key(), "job");
+}
+
+TEST(Lock, ChecksItsOptionsInEveryConstructor) {
+  Client client("redis://127.0.0.1:1");
+  const LockOptions bad{.ttl = 1ms};
+  const auto code = [](const auto& make) {
+    return error_of([&] { return make().owns_lock(); }).code();
+  };
+  EXPECT_EQ(code([&] { return Lock(client, "job", bad); }), Errc::invalid_argument);
+  EXPECT_EQ(code([&] { return Lock(client, "job", std::try_to_lock, bad); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(code([&] { return Lock(client, "job", std::defer_lock, bad); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(code([&] { return Lock(client, "job", 5s, bad); }), Errc::invalid_argument);
+}
+
+TEST(Lock, OutlivesItsClient) {
+  auto client = std::make_unique<Client>("redis://127.0.0.1:1");
+  const Lock lock(*client, "job", std::defer_lock);
+  client.reset();
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TEST(ClientOptions, NameTheTimeOutThatIsWrong) {
+  EXPECT_NE(complaint({.connect_timeout = 0ms}).find("connect_timeout"), std::string::npos);
+  EXPECT_NE(complaint({.connect_timeout = -1ms}).find("connect_timeout"), std::string::npos);
+  EXPECT_NE(
+      complaint({.connect_timeout = std::chrono::milliseconds::max()}).find("connect_timeout"),
+      std::string::npos);
+  EXPECT_NE(complaint({.command_timeout = 0ms}).find("command_timeout"), std::string::npos);
+  EXPECT_NE(complaint({.command_timeout = -1ms}).find("command_timeout"), std::string::npos);
+}
+
+TEST(ClientOptions, RefuseToHaveNoConnection) {
+  EXPECT_NE(complaint({.connections = 0}).find("connections"), std::string::npos);
+}
+
+TEST(ClientOptions, RefuseANameThatTheServerWouldRefuse) {
+  for (const std::string name : {"two words", "line\nbreak", "tab\t", "\x7f", "na\xc3\xafve"}) {
+    SCOPED_TRACE(name);
+    EXPECT_NE(complaint({.client_name = name}).find("client_name"), std::string::npos);
+  }
+}
+
+TEST(ClientOptions, AcceptPlainNames) {
+  EXPECT_NO_THROW(Client("redis://127.0.0.1:1", {.client_name = "worker-7:blue"}));
+}
+
+TEST(Client, RefusesABadUrl) {
+  const Error error = error_of([] { return Client("http://host").executor(); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+}
+
+TEST(Client, ConnectsToNothingByItself) { EXPECT_NO_THROW(Client("redis://no.such.host.invalid")); }
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,229 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+#include <redlatch/protocol/reply.hpp>
+
+#include "replies.hpp"
+
+namespace redlatch::protocol {
+namespace {
+
+using test::array;
+using test::integer;
+using test::nil;
+using test::ok;
+using test::refusal;
+using test::status;
+using test::text;
+
+constexpr std::string_view acl_in_script =
+    "ERR The user executing the script can't run this command or subcommand script: "
+    "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:1.";
+constexpr std::string_view redis_6 =
+    "ERR Error running script (call to f_cfa4e6df953aa8e98dfc77aeb56b8af026b12633): ";
+
+std::string in_redis_6(std::string_view what) { return std::string(redis_6).append(what); }
+
+std::string message(const std::string& reply, Errc code = Errc::protocol_error) {
+  const Error error = to_error(refusal(reply), "job", "redis://host:6379/0", false);
+  EXPECT_EQ(error.code(), code);
+  return error.what();
+}
+
+TEST(Verdict, IsYesForOkAndForOne) {
+  EXPECT_EQ(verdict(ok()), Verdict::yes);
+  EXPECT_EQ(verdict(integer(1)), Verdict::yes);
+}
+
+TEST(Verdict, IsNoForNilAndForZero) {
+  EXPECT_EQ(verdict(nil()), Verdict::no);
+  EXPECT_EQ(verdict(integer(0)), Verdict::no);
+}
+
+TEST(Verdict, IsRefusedForAnyError) { EXPECT_EQ(verdict(refusal("ERR no")), Verdict::refused); }
+
+TEST(Verdict, IsNotYesForAnythingElse) {
+  for (const Reply& reply : {status("QUEUED"), text("OK"), array({ok()}), status("")}) {
+    EXPECT_EQ(verdict(reply), Verdict::no);
+  }
+}
+
+TEST(Classify, KnowsWhoCannotWriteNow) {
+  for (const char* word : {"READONLY", "LOADING", "MASTERDOWN", "MISCONF", "OOM", "NOREPLICAS",
+                           "BUSY", "CLUSTERDOWN", "TRYAGAIN"}) {
+    SCOPED_TRACE(word);
+    EXPECT_EQ(classify(word), Errc::not_writable);
+    EXPECT_EQ(classify(std::string(word) + " and why"), Errc::not_writable);
+  }
+}
+
+TEST(Classify, KnowsWhoWasNotLetIn) {
+  EXPECT_EQ(classify("NOAUTH Authentication required."), Errc::authentication_failed);
+  EXPECT_EQ(classify("WRONGPASS invalid username-password pair or user is disabled."),
+            Errc::authentication_failed);
+}
+
+TEST(Classify, KnowsWhatIsNotPermitted) {
+  EXPECT_EQ(classify("NOPERM this user has no permissions to access one of the keys used"),
+            Errc::not_permitted);
+  EXPECT_EQ(classify("DENIED Redis is running in protected mode"), Errc::not_permitted);
+}
+
+TEST(Classify, KnowsThePermissionsInsideAScript) {
+  EXPECT_EQ(classify(acl_in_script), Errc::not_permitted);
+  EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: The user executing the script "
+                                "can't run this command or subcommand")),
+            Errc::not_permitted);
+}
+
+TEST(Classify, KnowsAKeyOfAnotherKind) {
+  EXPECT_EQ(classify("WRONGTYPE Operation against a key holding the wrong kind of value"),
+            Errc::wrong_type);
+  EXPECT_EQ(classify("WRONGTYPE Operation against a key holding the wrong kind of value script: "
+                     "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:1."),
+            Errc::wrong_type);
+}
+
+TEST(Classify, KnowsWhatRedis6SaysInsideAScript) {
+  EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: -READONLY You can't write "
+                                "against a read only replica.")),
+            Errc::not_writable);
+  EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: -OOM command not allowed when "
+                                "used memory > 'maxmemory'.")),
+            Errc::not_writable);
+  EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: -MISCONF Redis is configured to "
+                                "save RDB snapshots, but it is currently not able to persist")),
+            Errc::not_writable);
+  EXPECT_EQ(classify(in_redis_6("@user_script:1: WRONGTYPE Operation against a key holding the "
+                                "wrong kind of value")),
+            Errc::wrong_type);
+}
+
+TEST(Classify, KnowsAServerThatIsFull) {
+  EXPECT_EQ(classify("ERR max number of clients reached"), Errc::unreachable);
+  EXPECT_EQ(classify("ERR max number of clients + cluster connections reached"), Errc::unreachable);
+}
+
+TEST(Classify, KnowsAMissingCommand) {
+  EXPECT_EQ(classify("ERR unknown command 'DELEX', with args beginning with: 'a' 'b' "),
+            Errc::unsupported);
+}
+
+TEST(Classify, TakesAnythingElseForAProtocolError) {
+  for (const char* reply : {"", "ERR", "ERR syntax error", "MOVED 1 127.0.0.1:1", "readonly",
+                            "READONLYNESS is new", " OOM", "EXECABORT Transaction discarded",
+                            "NOSCRIPT No matching script.", "ERR Error running script"}) {
+    EXPECT_EQ(classify(reply), Errc::protocol_error) << reply;
+  }
+}
+
+TEST(Doubt, IsLeftByWhatHappensInsideAScript) {
+  for (const std::string& reply :
+       {std::string(acl_in_script), std::string("OOM no script: f00, on @user_script:1."),
+        std::string("BUSY no script: f00, on @user_script:1."),
+        std::string("ERR unknown command script: f00, on @user_script:1."),
+        in_redis_6("@user_script:1: @user_script: 1: -READONLY You can't write")}) {
+    EXPECT_TRUE(leaves_script_in_doubt(reply)) << reply;
+  }
+}
+
+TEST(Doubt, IsLeftByErrorsThatAreNotKnownToPrecedeAScript) {
+  for (const char* reply :
+       {"READONLY no", "OOM no", "MISCONF no", "MASTERDOWN no", "NOREPLICAS no", "CLUSTERDOWN no",
+        "TRYAGAIN no", "WRONGTYPE no", "ERR anything", "", "UNKILLABLE no", "WRONGPASS no"}) {
+    EXPECT_TRUE(leaves_script_in_doubt(reply)) << reply;
+  }
+}
+
+TEST(Doubt, IsNotLeftByARefusalBeforeAScript) {
+  for (const char* reply :
+       {"NOSCRIPT No matching script. Please use EVAL.",
+        "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
+        "BUSY Redis is busy running a script.", "LOADING Redis is loading the dataset in memory",
+        "NOAUTH Authentication required.",
+        "ERR unknown command `EVALSHA`, with args beginning with: `f00`, "}) {
+    EXPECT_FALSE(leaves_script_in_doubt(reply)) << reply;
+  }
+}
+
+TEST(RefusedCommand, MayBeSaidInAnotherWay) {
+  for (const char* reply :
+       {"ERR unknown command 'EVALSHA', with args beginning with: 'f00' ",
+        "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
+        "NOPERM User bob has no permissions to run the 'evalsha' command"}) {
+    EXPECT_TRUE(refuses_command(reply)) << reply;
+  }
+}
+
+TEST(RefusedCommand, IsNotAKeyThatIsOutOfReach) {
+  EXPECT_FALSE(refuses_command("NOPERM No permissions to access a key"));
+  EXPECT_FALSE(refuses_command(
+      "NOPERM this user has no permissions to access one of the keys used as arguments"));
+}
+
+TEST(RefusedCommand, IsNotWhatHappensInsideAScript) {
+  EXPECT_FALSE(refuses_command(acl_in_script));
+  EXPECT_FALSE(refuses_command("ERR unknown command script: f00, on @user_script:1."));
+}
+
+TEST(RefusedCommand, IsNotAnyOtherError) {
+  for (const char* reply : {"OOM no", "NOSCRIPT no", "READONLY no", "ERR syntax error", ""}) {
+    EXPECT_FALSE(refuses_command(reply)) << reply;
+  }
+}
+
+TEST(Message, DoesNotRepeatArguments) {
+  for (const char* reply :
+       {"ERR unknown command 'DELEX', with args beginning with: 'job' 'IFEQ' 's3cret' ",
+        "ERR unknown command `DELEX`, with args beginning with: `job`, `IFEQ`, `s3cret`, "}) {
+    EXPECT_EQ(without_arguments(reply).find("s3cret"), std::string_view::npos);
+    const std::string what = message(reply, Errc::unsupported);
+    EXPECT_EQ(what.find("s3cret"), std::string::npos);
+    EXPECT_NE(what.find("DELEX"), std::string::npos);
+  }
+}
+
+TEST(Message, IsWholeWhenThereAreNoArguments) {
+  EXPECT_EQ(without_arguments("ERR syntax error"), "ERR syntax error");
+  EXPECT_EQ(without_arguments(""), "");
+}
+
+TEST(Message, NamesTheLockTheServerAndWhatWasSaid) {
+  const std::string what = message("ERR something odd");
+  EXPECT_NE(what.find("\"job\""), std::string::npos);
+  EXPECT_NE(what.find("redis://host:6379/0"), std::string::npos);
+  EXPECT_NE(what.find("ERR something odd"), std::string::npos);
+}
+
+TEST(Message, SaysWhatToDo) {
+  EXPECT_NE(message("NOAUTH no", Errc::authentication_failed).find("password"), std::string::npos);
+  EXPECT_NE(message("NOPERM no", Errc::not_permitted).find("rights"), std::string::npos);
+  EXPECT_NE(message("OOM no", Errc::not_writable).find("try again"), std::string::npos);
+  EXPECT_NE(message("WRONGTYPE no", Errc::wrong_type).find("another key"), std::string::npos);
+}
+
+TEST(Message, ShowsOddKeysInPrintableCharacters) {
+  const std::string what =
+      about(Errc::timed_out, std::string("a\n\"\0\xff\\", 6), "srv", "x").what();
+  EXPECT_NE(what.find("\"a\\x0a\\x22\\x00\\xff\\x5c\""), std::string::npos) << what;
+}
+
+TEST(Message, NamesNoLockWhereThereIsNone) {
+  const std::string what = about(Errc::timed_out, "", "redis://host:6379/0", "no answer").what();
+  EXPECT_EQ(what.find("lock"), std::string::npos);
+  EXPECT_NE(what.find("redis://host:6379/0: no answer"), std::string::npos);
+}
+
+TEST(Message, CarriesCodeServerAndDoubt) {
+  const Error error = about(Errc::timed_out, "job", "redis://host:6379/0", "no answer", true);
+  EXPECT_EQ(error.code(), Errc::timed_out);
+  EXPECT_EQ(error.server(), "redis://host:6379/0");
+  EXPECT_TRUE(error.in_doubt());
+  EXPECT_TRUE(to_error(refusal("OOM no"), "job", "srv", true).in_doubt());
+  EXPECT_FALSE(to_error(refusal("OOM no"), "job", "srv", false).in_doubt());
+}
+
+}  // namespace
+}  // namespace redlatch::protocol

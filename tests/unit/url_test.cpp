@@ -1,0 +1,265 @@
+#include "url.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+#include <redlatch/error.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using test::error_of;
+
+bool same_place(const Endpoint& a, const Endpoint& b) {
+  return a.host == b.host && a.port == b.port && a.path == b.path && a.database == b.database;
+}
+
+std::string complaint(std::string_view url) {
+  const Error error = error_of([&] { return parse_url(url); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument) << url;
+  return error.what();
+}
+
+/// Whether the message names the part that is wrong, before it lists the forms that are right.
+testing::AssertionResult blames(std::string_view url, std::string_view part) {
+  const std::string what = complaint(url);
+  if (what.substr(0, what.find("; the forms are")).find(part) != std::string::npos) {
+    return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << url << ": " << what << " does not name " << part;
+}
+
+TEST(Url, NamesAHost) {
+  const Endpoint endpoint = parse_url("redis://example.org");
+  EXPECT_EQ(endpoint.host, "example.org");
+  EXPECT_EQ(endpoint.port, 6379);
+  EXPECT_EQ(endpoint.database, 0);
+  EXPECT_EQ(endpoint.user, "");
+  EXPECT_EQ(endpoint.password, "");
+  EXPECT_EQ(endpoint.path, "");
+}
+
+TEST(Url, NamesAPort) {
+  EXPECT_EQ(parse_url("redis://host:1").port, 1);
+  EXPECT_EQ(parse_url("redis://host:65535").port, 65535);
+}
+
+TEST(Url, NamesADatabase) {
+  EXPECT_EQ(parse_url("redis://host/7").database, 7);
+  EXPECT_EQ(parse_url("redis://host:6380/15").database, 15);
+  EXPECT_EQ(parse_url("redis://host/").database, 0);
+}
+
+TEST(Url, NamesAUserAndAPassword) {
+  const Endpoint endpoint = parse_url("redis://bob:s3cret@host:6380/2");
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "s3cret");
+  EXPECT_EQ(endpoint.host, "host");
+  EXPECT_EQ(endpoint.port, 6380);
+  EXPECT_EQ(endpoint.database, 2);
+}
+
+TEST(Url, NamesAPasswordAlone) {
+  const Endpoint endpoint = parse_url("redis://:s3cret@host");
+  EXPECT_EQ(endpoint.user, "");
+  EXPECT_EQ(endpoint.password, "s3cret");
+}
+
+TEST(Url, NamesAUserAlone) {
+  const Endpoint endpoint = parse_url("redis://bob@host");
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "");
+}
+
+TEST(Url, DecodesUserAndPassword) {
+  const Endpoint endpoint = parse_url("redis://b%6fb%3a%40:p%2Fq%3F%23%25%20@host");
+  EXPECT_EQ(endpoint.user, "bob:@");
+  EXPECT_EQ(endpoint.password, "p/q?#% ");
+}
+
+TEST(Url, TakesOddCharactersInAPasswordAsTheyAre) {
+  for (const char* password : {"a/b", "a?b", "a#b", "a:b", "a@b", "@", ":", "[x]", "a b", "a+b",
+                               "://", "\xc3\xa4", "/0", "a@h:1/2@b"}) {
+    SCOPED_TRACE(password);
+    const Endpoint endpoint = parse_url(std::string("redis://bob:") + password + "@host:7/3");
+    EXPECT_EQ(endpoint.password, password);
+    EXPECT_EQ(endpoint.user, "bob");
+    EXPECT_EQ(endpoint.host, "host");
+    EXPECT_EQ(endpoint.port, 7);
+    EXPECT_EQ(endpoint.database, 3);
+  }
+}
+
+TEST(Url, NamesAnIpv6AddressInBrackets) {
+  const Endpoint endpoint = parse_url("redis://[2001:db8::1]:6380/1");
+  EXPECT_EQ(endpoint.host, "2001:db8::1");
+  EXPECT_EQ(endpoint.port, 6380);
+  EXPECT_EQ(parse_url("redis://[::1]").host, "::1");
+  EXPECT_EQ(parse_url("redis://[fe80::1%eth0]").host, "fe80::1%eth0");
+  EXPECT_EQ(parse_url("redis://bob:x@[::1]:1").host, "::1");
+}
+
+TEST(Url, NamesASocket) {
+  const Endpoint endpoint = parse_url("unix:///run/redis.sock");
+  EXPECT_EQ(endpoint.path, "/run/redis.sock");
+  EXPECT_EQ(endpoint.database, 0);
+  EXPECT_EQ(parse_url("unix:///run/redis.sock?db=3").database, 3);
+}
+
+TEST(Url, DecodesThePathOfASocket) {
+  EXPECT_EQ(parse_url("unix:///a%20b%3F%25.sock").path, "/a b?%.sock");
+}
+
+TEST(Url, IsPrintedWithoutUserAndPassword) {
+  EXPECT_EQ(parse_url("redis://bob:s3cret@host/2").name(), "redis://host:6379/2");
+  EXPECT_EQ(parse_url("redis://:s3cret@[::1]:1").name(), "redis://[::1]:1/0");
+  EXPECT_EQ(parse_url("unix:///run/redis.sock").name(), "unix:///run/redis.sock");
+  EXPECT_EQ(parse_url("unix:///run/redis.sock?db=3").name(), "unix:///run/redis.sock?db=3");
+}
+
+TEST(Url, IsPrintedSoThatItCanBeReadAgain) {
+  for (const char* url : {"redis://bob:x@host:1/2", "redis://[::1]:1/2", "redis://[fe80::1%eth0]",
+                          "redis://h\xc3\xb6st", "unix:///run/redis.sock?db=3",
+                          "unix:///a%20b%3Fdb%3D1%25%0A%41.sock", "unix:///a#b@c:d"}) {
+    SCOPED_TRACE(url);
+    const Endpoint endpoint = parse_url(url);
+    EXPECT_TRUE(same_place(parse_url(endpoint.name()), endpoint)) << endpoint.name();
+  }
+}
+
+TEST(Url, NeedsAScheme) {
+  EXPECT_TRUE(blames("", "scheme"));
+  EXPECT_TRUE(blames("host:6379", "scheme"));
+  EXPECT_TRUE(blames("redis:/host", "scheme"));
+  EXPECT_TRUE(blames("://host", "scheme"));
+  EXPECT_TRUE(blames("http://host", "scheme"));
+  EXPECT_TRUE(blames(" redis://host", "scheme"));
+  EXPECT_TRUE(blames("redis+tls://host", "scheme"));
+}
+
+TEST(Url, NeedsAHost) {
+  EXPECT_TRUE(blames("redis://", "host"));
+  EXPECT_TRUE(blames("redis:///0", "host"));
+  EXPECT_TRUE(blames("redis://:6379", "host"));
+  EXPECT_TRUE(blames("redis://bob:x@", "host"));
+  EXPECT_TRUE(blames("redis://bob:x@:6379/1", "host"));
+  EXPECT_TRUE(blames("redis://[]:1", "host"));
+}
+
+TEST(Url, NeedsAHostThatCanBeOne) {
+  EXPECT_TRUE(blames("redis://a b", "host"));
+  EXPECT_TRUE(blames("redis://a\tb", "host"));
+  EXPECT_TRUE(blames("redis://a\nb", "host"));
+  EXPECT_TRUE(blames("redis://a]b", "host"));
+  EXPECT_TRUE(blames("redis://a%41", "host"));
+  EXPECT_TRUE(blames(std::string_view("redis://a\0b", 11), "host"));
+  EXPECT_TRUE(blames("redis://[a%b]", "host"));
+}
+
+TEST(Url, NeedsBracketsAroundIpv6) {
+  EXPECT_TRUE(blames("redis://::1", "host"));
+  EXPECT_TRUE(blames("redis://2001:db8::1", "bracket"));
+  EXPECT_TRUE(blames("redis://[::1", "'['"));
+  EXPECT_TRUE(blames("redis://[::1]x:1", "']'"));
+  EXPECT_TRUE(blames("redis://[::1]]:1", "host"));
+}
+
+TEST(Url, NeedsAPortThatCanBeOne) {
+  for (const char* port : {"", "0", "-1", "65536", "x", "1x", "+1", " 1", "99999999999999999999"}) {
+    EXPECT_TRUE(blames(std::string("redis://host:") + port, "port"));
+    EXPECT_TRUE(blames(std::string("redis://[::1]:") + port, "port"));
+  }
+}
+
+TEST(Url, NeedsADatabaseThatCanBeOne) {
+  for (const char* database : {"-1", "x", "1x", "+1", " 1", "1/2", "99999999999999999999"}) {
+    EXPECT_TRUE(blames(std::string("redis://host/") + database, "database"));
+    EXPECT_TRUE(blames(std::string("unix:///s?db=") + database, "database"));
+  }
+  EXPECT_TRUE(blames("unix:///s?db=", "database"));
+}
+
+TEST(Url, TakesNothingBehindTheDatabase) {
+  EXPECT_TRUE(blames("redis://host/0?timeout=3", "database"));
+  EXPECT_TRUE(blames("redis://host?db=3", "database"));
+  EXPECT_TRUE(blames("redis://host/0#x", "database"));
+}
+
+TEST(Url, NeedsWholePercentEncodings) {
+  for (const char* bad : {"%", "%4", "%4x", "%x4", "%%41", "% 4", "%-4", "%+4", "%0x"}) {
+    EXPECT_TRUE(blames(std::string("redis://bob:x") + bad + "@host", "password"));
+    EXPECT_TRUE(blames(std::string("redis://bob") + bad + ":x@host", "user"));
+    EXPECT_TRUE(blames(std::string("unix:///path") + bad, "path"));
+  }
+}
+
+TEST(Url, NeedsAnAbsolutePathForASocket) {
+  EXPECT_TRUE(blames("unix://", "path"));
+  EXPECT_TRUE(blames("unix://run/redis.sock", "path"));
+  EXPECT_TRUE(blames("unix://bob:x@/run/redis.sock", "path"));
+  EXPECT_TRUE(blames("unix://?db=1", "path"));
+}
+
+TEST(Url, NeedsAPathThatFitsIntoAnAddress) {
+  EXPECT_NO_THROW(parse_url("unix:///" + std::string(106, 'x')));
+  EXPECT_TRUE(blames("unix:///" + std::string(107, 'x'), "path"));
+  EXPECT_TRUE(blames("unix:///a%00b", "path"));
+}
+
+TEST(Url, TakesOnlyADatabaseAsTheQueryOfASocket) {
+  EXPECT_TRUE(blames("unix:///s?", "query"));
+  EXPECT_TRUE(blames("unix:///s?timeout=1", "query"));
+  EXPECT_TRUE(blames("unix:///s?db", "query"));
+}
+
+TEST(Url, ListsTheFormsThatWork) {
+  EXPECT_NE(complaint("nonsense").find("redis://"), std::string::npos);
+  EXPECT_NE(complaint("nonsense").find("unix://"), std::string::npos);
+}
+
+TEST(Url, SaysWhichFormsAreNotBuilt) {
+  for (const char* scheme : {"rediss", "redis-sentinel", "redis-cluster"}) {
+    const Error error = error_of([&] { return parse_url(std::string(scheme) + "://bob:x@h1,h2"); });
+    EXPECT_EQ(error.code(), Errc::unsupported);
+    EXPECT_NE(std::string(error.what()).find(scheme), std::string::npos);
+  }
+}
+
+/// All that a user gets to see of a URL.
+std::string shown(std::string_view url) {
+  try {
+    return parse_url(url).name();
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(Url, NeverShowsThePassword) {
+  const std::string secret = "s3cr3tX";
+  for (const char* odd : {"",  "/",   "?", "#",  ":",        "@",    "%",   "%zz", "%4", "[",
+                          "]", "://", " ", "\n", "redis://", "\xff", "%00", "\\",  "'",  "\""}) {
+    for (const std::string& password : {secret + odd, odd + secret, secret + odd + secret}) {
+      for (const char* rest : {"@", "@:0", "@host", "@host:x", "@host/x", "@[::1", "@a b",
+                               "@host:1:2", "@host/0?x", "@/path", "@host?db=x"}) {
+        for (const char* scheme : {"redis", "rediss", "unix", "redis-sentinel", "http", ""}) {
+          const std::string url = std::string(scheme) + "://bob:" + password + rest;
+          EXPECT_EQ(shown(url).find(secret), std::string::npos) << url;
+        }
+      }
+    }
+  }
+}
+
+TEST(Url, NeverShowsAPasswordWhoseHostWasForgotten) {
+  for (const char* url : {"redis://bob:s3cr3tX", "redis://:s3cr3tX", "redis://bob:s3cr3tX/0",
+                          "bob:s3cr3tX@host", "s3cr3tX", "unix://bob:s3cr3tX", "redis:s3cr3tX"}) {
+    EXPECT_EQ(shown(url).find("s3cr3tX"), std::string::npos) << url;
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::detail
