@@ -38,9 +38,12 @@ constexpr std::array<std::string_view, 5> refusals_before_a_script{"NOSCRIPT", "
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 
-/// Redis 6 wraps what went wrong inside a script: "ERR Error running script (...): @user_script:1:
-/// WRONGTYPE ...", and "...: @user_script:1: @user_script: 1: -OOM ...".
+/// Redis 6 wraps what went wrong inside a script, "ERR Error running script (...): @user_script:1:
+/// WRONGTYPE ..." and "...: @user_script:1: @user_script: 1: -OOM ...", and every server wraps what
+/// keeps it from EXEC.
 std::string_view unwrapped(std::string_view text) {
+  constexpr std::string_view aborted = "EXECABORT Transaction discarded because of: ";
+  if (text.starts_with(aborted)) return text.substr(aborted.size());
   if (!text.starts_with("ERR Error running script")) return text;
   const std::size_t place = text.rfind(in_script);
   if (place == std::string_view::npos) return text;
@@ -81,7 +84,7 @@ std::string_view advice(Errc code) {
 }  // namespace
 
 Errc classify(std::string_view error_reply) noexcept {
-  const std::string_view text = unwrapped(error_reply);
+  const std::string_view text = unwrapped(without_arguments(error_reply));
   for (const Class& known : classes) {
     if (first_word(text) == known.word) return known.code;
   }
@@ -94,6 +97,7 @@ Errc classify(std::string_view error_reply) noexcept {
 }
 
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
+  error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return true;
   return std::find(refusals_before_a_script.begin(), refusals_before_a_script.end(),
                    first_word(error_reply)) == refusals_before_a_script.end() &&
@@ -101,6 +105,7 @@ bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
 }
 
 bool refuses_command(std::string_view error_reply) noexcept {
+  error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return false;
   return error_reply.starts_with("ERR unknown command") ||
          (error_reply.starts_with("NOPERM") &&

@@ -118,13 +118,15 @@ void Session::run(std::span<const Command> commands, std::vector<Reply>& replies
   // Known before the first reply can change it.
   std::vector<Form> forms;
   forms.reserve(commands.size());
-  for (const Command& command : commands) {
-    forms.push_back(form_of(command));
-    connection_.append(
-        forms.back() == Form::script ? command : protocol::native_command(forms.back(), command));
+  const auto said = [&](std::size_t i) {
+    return forms[i] == Form::script ? commands[i] : protocol::native_command(forms[i], commands[i]);
+  };
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    forms.push_back(form_of(commands[i]));
+    connection_.append(said(i));
   }
   connection_.flush(deadline);
-  for (const Command& command : commands) replies.push_back(answer(command, deadline));
+  for (std::size_t i = 0; i < commands.size(); ++i) replies.push_back(answer(said(i), deadline));
   for (std::size_t i = 0; i < commands.size(); ++i) {
     if (commands[i].script() != nullptr && replies[i].is_error()) {
       replies[i] = descend(commands[i], forms[i], std::move(replies[i]), deadline);
@@ -156,27 +158,30 @@ Reply Session::descend(const Command& call, Form form, Reply refusal, TimePoint 
 Reply Session::guarded(const Command& call, TimePoint deadline) {
   const std::string_view key = call.argument(0);
   const std::string_view token = call.argument(1);
+  const Command exec(Expect::array_or_nil, "EXEC");
   for (;;) {
-    const std::array watch{Command(Expect::status, "WATCH", key),
-                           Command(Expect::text_or_nil, "GET", key)};
-    for (const Command& command : watch) connection_.append(command);
+    // Without a transaction the change would be made at once, so that it is begun beforehand.
+    const std::array opening{Command(Expect::status, "WATCH", key),
+                             Command(Expect::text_or_nil, "GET", key),
+                             Command(Expect::status, "MULTI")};
+    for (const Command& command : opening) connection_.append(command);
     connection_.flush(deadline);
-    Reply watched = answer(watch[0], deadline);
-    Reply holder = answer(watch[1], deadline);
-    if (watched.is_error()) return watched;
+    Reply watched = answer(opening[0], deadline);
+    Reply holder = answer(opening[1], deadline);
+    Reply begun = answer(opening[2], deadline);
+    if (begun.is_error()) return watched.is_error() ? watched : begun;
     // An absent key is written to as well: see exclusive.hpp.
-    if (holder.is_error() || (holder.kind == Reply::Kind::string && holder.text != token)) {
-      say(Command(Expect::status, "UNWATCH"), deadline);
-      return holder.is_error() ? holder : Reply{.kind = Reply::Kind::integer};
-    }
-    const std::array change{Command(Expect::status, "MULTI"), protocol::guarded_change(call),
-                            Command(Expect::array_or_nil, "EXEC")};
-    for (const Command& command : change) connection_.append(command);
+    const bool theirs = holder.kind == Reply::Kind::string && holder.text != token;
+    const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
+    const Command change = protocol::guarded_change(call);
+    if (changes) connection_.append(change);
+    connection_.append(exec);
     connection_.flush(deadline);
-    Reply multi = answer(change[0], deadline);
-    Reply queued = answer(change[1], deadline);
-    Reply done = answer(change[2], deadline);
-    if (multi.is_error()) return multi;
+    const Reply queued = changes ? answer(change, deadline) : Reply{};
+    Reply done = answer(exec, deadline);
+    if (watched.is_error()) return watched;
+    if (holder.is_error()) return holder;
+    if (theirs) return Reply{.kind = Reply::Kind::integer};
     if (queued.is_error()) return queued;
     if (done.elements.size() == 1) return done.elements.front();
     if (done.is_error()) return done;

@@ -9,7 +9,7 @@ needs() {
   for purpose in "$@"; do
     echo g++ cmake ninja hiredis
     case $purpose in
-      build) echo gtest ;;
+      build) echo gtest python3 ;;
       demo) echo server ;;
       test | asan | tsan) echo gtest server pkg-config python3 python3-redis ;;
       bench) echo server benchmark ;;
@@ -84,7 +84,7 @@ missing() {
 }
 
 ensure() {
-  local absent packages
+  local absent packages need
   mapfile -t absent < <(missing "$@")
   [[ ${#absent[@]} -gt 0 ]] || return 0
   mapfile -t packages < <(for need in "${absent[@]}"; do package "$need"; done)
@@ -96,8 +96,10 @@ ensure() {
   install_packages "${packages[@]}"
   hash -r
   mapfile -t absent < <(missing "$@")
-  [[ ${#absent[@]} -eq 0 ]] ||
-    die $unavailable "apt has no fitting $(for need in "${absent[@]}"; do describe "$need"; done)"
+  [[ ${#absent[@]} -eq 0 ]] || {
+    for need in "${absent[@]}"; do say "apt has no fitting $(describe "$need")"; done
+    exit $unavailable
+  }
 }
 
 # No installed package is upgraded or removed and no service started: policy-rc.d(8) forbids that.
@@ -134,7 +136,8 @@ install_packages() {
   trap 'exit 143' TERM
   forbid_services
   run_apt update || say 'apt-get update failed; trying with the lists that are there'
-  run_apt install --yes --no-install-recommends --no-upgrade --no-remove "$@"
+  run_apt install --yes --no-install-recommends --no-upgrade --no-remove "$@" ||
+    die $unavailable 'apt-get failed'
   restore_policy
   trap - EXIT HUP INT TERM
   exec 9<&-

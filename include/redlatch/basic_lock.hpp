@@ -24,8 +24,7 @@ enum class Unlock {
   /// It was no longer ours: it had expired, was taken over or deleted, or was not held at all.
   lost,
   /// The server has not said. The release is repeated in the background until it does, or until the
-  /// ttl
-  /// is over.
+  /// ttl is over.
   unknown
 };
 
@@ -33,14 +32,15 @@ enum class Unlock {
 /// machine behind every lock class. `Protocol` says what to send and what an answer means, the
 /// executor says it.
 ///
-///               | free                  | held                     | lost (or expired)
-///   ------------+-----------------------+--------------------------+---------------------------------
-///   lock, try_* | held, or stays free   | throws resource_deadlock | lets go of the old lease
-///   first extend      | false                 | held, or lost            | false verify      |
-///   false                 | held, or lost            | false unlock      | `lost`                |
-///   free, whatever is said   | free; releases; `lost` validity's  |                       | lost |
-///   end         |                       |                          |
-///   fork, child | free                  | free, nothing is sent    | free, nothing is sent
+///               | free                | held                     | lost (or expired)
+///   ------------+---------------------+--------------------------+-------------------------------
+///   lock, try_* | held, or stays free | throws resource_deadlock | lets go of the old lease first
+///   extend      | false               | held, or lost            | false
+///   verify      | false               | held, or lost            | false
+///   unlock      | `lost`              | free, whatever is said   | free; releases; `lost`
+///   validity's  |                     | lost                     |
+///   end         |                     |                          |
+///   fork, child | free                | free, nothing is sent    | free, nothing is sent
 ///
 /// One object is for one thread at a time; any thread may unlock it.
 template <class Protocol>
@@ -91,8 +91,7 @@ class BasicLock {
   [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& end) {
     // Where a clock's first or last time point minus its present would overflow, this does not.
     using Seconds = std::chrono::duration<long double>;
-    return try_lock_for(Seconds(end.time_since_epoch()) -
-                        Seconds(Clock::now().time_since_epoch()));
+    return try_lock_for(Seconds(end.time_since_epoch()) - Seconds(Clock::now().time_since_epoch()));
   }
 
   /// Gives the lock up and says whether it was still ours. Answers within `command_timeout`. The

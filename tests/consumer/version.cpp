@@ -1,5 +1,6 @@
 // A program that links redlatch, for those ways to find it that the contract does not go.
 #include <cstdio>
+
 #include <redlatch/redlatch.hpp>
 
 int main() {

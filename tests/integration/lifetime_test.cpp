@@ -1,8 +1,11 @@
+#include <fcntl.h>
+
 #include <atomic>
 #include <filesystem>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -11,6 +14,14 @@
 
 namespace redlatch::test {
 namespace {
+
+std::set<int> open_descriptors() {
+  std::set<int> found;
+  for (int fd = 0; fd < 1024; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) found.insert(fd);
+  }
+  return found;
+}
 
 std::ptrdiff_t entries(const char* directory) {
   return std::distance(std::filesystem::directory_iterator(directory), {});
@@ -62,6 +73,23 @@ TEST_F(Lifetime, OfAClientBeginsWithoutASocketOrAThread) {
   const Client client(server.url());
   EXPECT_EQ(descriptors(), descriptors_before);
   EXPECT_EQ(threads(), threads_before);
+}
+
+TEST_F(Lifetime, OfADescriptorEndsWhereAnotherProgramBegins) {
+  const std::set<int> before = open_descriptors();
+  Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 500ms});
+  Lock lock(client, "job", long_lease);
+  lock.unlock();
+  server.pause();
+  EXPECT_TRUE(error_of([&] { lock.lock(); }));  // so that there is also what the background needs
+  int found = 0;
+  for (const int fd : open_descriptors()) {
+    if (before.contains(fd)) continue;
+    EXPECT_EQ(::fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    ++found;
+  }
+  EXPECT_GE(found, 2);
+  server.resume();
 }
 
 TEST_F(Lifetime, OfManyClientsLeavesNoSocketAndNoThread) {

@@ -175,7 +175,11 @@ bool ScriptedServer::serve(std::size_t number, Link& link) {
       const std::lock_guard lock(mutex_);
       requests_.push_back(request);
     }
-    const std::string answer = handler_(request);
+    std::string answer;
+    {
+      const std::lock_guard handling(handling_);
+      answer = handler_(request);
+    }
     {
       const std::lock_guard lock(mutex_);
       send_all(link.fd, answer);

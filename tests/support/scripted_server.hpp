@@ -40,6 +40,8 @@ class ScriptedServer {
                               : "unix://" + unix_path_;
   }
 
+  /// As long as the result lives, no handler runs: for tests that change what handlers look at.
+  std::unique_lock<std::mutex> hold() { return std::unique_lock(handling_); }
   /// For handlers: the connection ends once the answer has been sent.
   void close_after_answer() { closing_ = true; }
   /// Says something to a connection that nobody asked for. May be called by any thread.
@@ -70,6 +72,7 @@ class ScriptedServer {
   std::uint16_t port_ = 0;
   bool closing_ = false;  // of the server's thread
 
+  std::mutex handling_{};
   mutable std::mutex mutex_{};
   std::map<std::size_t, Link> links_{};
   std::vector<ScriptedRequest> requests_{};

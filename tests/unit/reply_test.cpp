@@ -101,6 +101,22 @@ TEST(Classify, KnowsWhatRedis6SaysInsideAScript) {
             Errc::wrong_type);
 }
 
+TEST(Classify, KnowsWhatKeepsATransactionFromBeingCarriedOut) {
+  EXPECT_EQ(classify("EXECABORT Transaction discarded because of: MISCONF Redis is configured to"),
+            Errc::not_writable);
+  EXPECT_EQ(classify("EXECABORT Transaction discarded because of previous errors."),
+            Errc::protocol_error);
+}
+
+TEST(Classify, IsNotMisledByArguments) {
+  const std::string reply = "ERR unknown command 'EVALSHA', with args beginning with: ";
+  for (const char* key : {"'@user_script:1.'", "'The user executing the script'", "'-OOM '"}) {
+    EXPECT_EQ(classify(reply + key), Errc::unsupported) << key;
+    EXPECT_TRUE(refuses_command(reply + key)) << key;
+    EXPECT_FALSE(leaves_script_in_doubt(reply + key)) << key;
+  }
+}
+
 TEST(Classify, KnowsAServerThatIsFull) {
   EXPECT_EQ(classify("ERR max number of clients reached"), Errc::unreachable);
   EXPECT_EQ(classify("ERR max number of clients + cluster connections reached"), Errc::unreachable);

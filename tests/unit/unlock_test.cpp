@@ -92,6 +92,7 @@ TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMadeTheLease) {
   EXPECT_TRUE(lock.extend(1s));
   executor->will(in_doubt());
   lock.unlock();
+  ASSERT_EQ(executor->posted.size(), 1U);
   EXPECT_EQ(executor->posted[0].ttl, 60s);
 }
 
@@ -102,6 +103,7 @@ TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMayHaveMadeTheLease) {
   static_cast<void>(error_of([&] { return lock.extend(60s); }));
   executor->will(in_doubt());
   lock.unlock();
+  ASSERT_EQ(executor->posted.size(), 1U);
   EXPECT_EQ(executor->posted[0].ttl, 60s);
 }
 

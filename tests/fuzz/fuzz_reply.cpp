@@ -1,0 +1,124 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/native.hpp>
+#include <redlatch/protocol/reply.hpp>
+
+#include "connection_reader.hpp"
+#include "io_error.hpp"
+#include "require.hpp"
+
+// Whatever a server sends, in whatever pieces, the reader gives out the same replies and then waits
+// or throws IoError; and every reply can be read by everything that reads replies.
+
+namespace redlatch::protocol {
+
+static bool operator==(const Reply& a, const Reply& b) {
+  return a.kind == b.kind && a.integer == b.integer && a.text == b.text && a.elements == b.elements;
+}
+
+}  // namespace redlatch::protocol
+
+namespace {
+
+using redlatch::detail::IoError;
+using redlatch::detail::ReplyReader;
+using redlatch::protocol::Expect;
+using redlatch::protocol::Reply;
+using redlatch::protocol::Verdict;
+
+struct Reading {
+  std::vector<Reply> replies{};
+  bool failed = false;
+  bool empty = false;
+};
+
+/// Reads the bytes in pieces as long as `lengths` say, over and over.
+Reading read(std::string_view bytes, std::string_view lengths) {
+  Reading reading;
+  ReplyReader reader;
+  try {
+    for (std::size_t i = 0; !bytes.empty(); ++i) {
+      const std::size_t length =
+          lengths.empty() ? bytes.size()
+                          : static_cast<unsigned char>(lengths[i % lengths.size()]) % 16U;
+      const std::string_view piece = bytes.substr(0, std::max<std::size_t>(length, 1));
+      reader.feed(piece);
+      bytes.remove_prefix(piece.size());
+      while (std::optional<Reply> reply = reader.next()) {
+        reading.replies.push_back(*std::move(reply));
+      }
+    }
+    reading.empty = reader.empty();
+  } catch (const IoError& error) {
+    require(error.code() == redlatch::Errc::protocol_error, "the error is protocol_error");
+    reading.failed = true;
+  }
+  return reading;
+}
+
+void check_error(const Reply& reply) {
+  using namespace redlatch::protocol;
+  const std::string_view shown = without_arguments(reply.text);
+  require(reply.text.starts_with(shown), "what is shown is the front of what was said");
+  require(shown.find(", with args beginning with") == std::string_view::npos,
+          "no argument is shown");
+  const redlatch::Error error = to_error(reply, "job", "redis://host:6379/0", false);
+  require(error.code() == classify(reply.text), "the error is of the reply's class");
+  require(classify(shown) == classify(reply.text), "arguments do not change the class");
+  require(refuses_command(shown) == refuses_command(reply.text) &&
+              leaves_script_in_doubt(shown) == leaves_script_in_doubt(reply.text),
+          "nor what is concluded from it");
+  if (refuses_command(reply.text)) {
+    require(!leaves_script_in_doubt(reply.text), "what was refused is not in doubt");
+  }
+}
+
+void check(const Reply& reply) {
+  using namespace redlatch::protocol;
+  const Verdict verdict = redlatch::protocol::verdict(reply);
+  require((verdict == Verdict::refused) == reply.is_error(), "errors, and only they, refuse");
+  if (reply.is_error()) check_error(reply);
+  for (const Expect expect : {Expect::ok_or_nil, Expect::integer, Expect::status,
+                              Expect::text_or_nil, Expect::array_or_nil}) {
+    if (answers(expect, reply)) {
+      require(answers(Expect::anything, reply), "anything may answer anything");
+    }
+  }
+  const Abilities abilities = read_abilities(reply);
+  require(!abilities.scripts, "nothing brings scripts back");
+  require(abilities.set_ifeq == (abilities.delex || abilities.delifeq),
+          "the abilities go together");
+  if (Exclusive::holds(reply, reply.text)) {
+    require(reply.kind == Reply::Kind::string, "only a string holds a token");
+  }
+  static_cast<void>(Exclusive::is_lock(reply));
+  for (const Reply& element : reply.elements) check(element);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  // The first byte says how many of the next ones are lengths of pieces.
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  if (input.empty()) return 0;
+  const std::size_t count = static_cast<unsigned char>(input.front()) % 8U;
+  input.remove_prefix(1);
+  const std::string_view lengths = input.substr(0, count);
+  const std::string_view bytes = input.substr(lengths.size());
+
+  const Reading whole = read(bytes, {});
+  const Reading pieces = read(bytes, lengths.empty() ? std::string_view("\x01") : lengths);
+  require(whole.replies == pieces.replies, "pieces give the same replies");
+  require(whole.failed == pieces.failed, "pieces fail where the whole fails");
+  require(whole.empty == pieces.empty, "pieces leave as little behind");
+  for (const Reply& reply : whole.replies) check(reply);
+  return 0;
+}

@@ -1,0 +1,244 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// What the action returns in a forked child, or -1 when the child crashed or hung.
+int in_child(const std::function<int()>& action) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int status = 100;
+    try {
+      status = action();
+    } catch (...) {
+      status = 101;
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  if (!eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; }, 60s)) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, &status, 0);
+    return -1;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/// Exit statuses of children: which of their expectations was not met, or 0.
+class Checks {
+ public:
+  void expect(bool good) {
+    ++count_;
+    if (!good && failed_ == 0) failed_ = count_;
+  }
+  int status() const { return failed_; }
+
+ private:
+  int count_ = 0;
+  int failed_ = 0;
+};
+
+class Fork : public ServerTest {
+ protected:
+  static std::ptrdiff_t descriptors() {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  }
+};
+
+TEST_F(Fork, ChildOwnsNothingOfItsParents) {
+  Lock lock(client, "job", long_lease);
+  const std::string token = lock.token();
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              checks.expect(!lock.owns_lock());
+              checks.expect(lock.token().empty());
+              checks.expect(lock.remaining() == 0ms);
+              checks.expect(lock.expires_at() == std::chrono::steady_clock::time_point{});
+              checks.expect(!lock.verify());
+              checks.expect(!lock.extend());
+              checks.expect(lock.unlock() == Unlock::lost);
+              return checks.status();
+            }),
+            0);
+  EXPECT_EQ(raw.get("job"), token);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Fork, ChildsDestructorsLeaveTheParentsLockAlone) {
+  auto* lock = new Lock(client, "job", long_lease);
+  EXPECT_EQ(in_child([&] {
+              delete lock;
+              return 0;
+            }),
+            0);
+  EXPECT_EQ(raw.get("job"), lock->token());
+  delete lock;
+}
+
+TEST_F(Fork, ChildIsExcludedByItsParent) {
+  const Lock lock(client, "job", long_lease);
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              Lock own(client, "job", std::defer_lock, long_lease);
+              checks.expect(!own.try_lock());
+              checks.expect(!own.try_lock_for(50ms));
+              return checks.status();
+            }),
+            0);
+}
+
+TEST_F(Fork, ChildMayTakeTheObjectThatItsParentHeldOnceItIsFree) {
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              checks.expect(!lock.try_lock());
+              return checks.status();
+            }),
+            0);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              checks.expect(lock.try_lock());
+              checks.expect(lock.unlock() == Unlock::released);
+              return checks.status();
+            }),
+            0);
+}
+
+TEST_F(Fork, ManyChildrenUseTheClientWithSocketsOfTheirOwn) {
+  ClientOptions options = patient();
+  options.client_name = "shared";
+  options.connections = 1;
+  Client shared(server.url(), options);
+  Lock lock(shared, "job", long_lease);
+  const std::vector<std::string> parents = raw.clients("shared");
+  ASSERT_EQ(parents.size(), 1U);
+  const auto connections = raw.info("stats", "total_connections_received:");
+  const auto open = descriptors();
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(in_child([&] {
+                Checks checks;
+                Lock own(shared, "job:" + std::to_string(i), std::try_to_lock, long_lease);
+                checks.expect(own.owns_lock());
+                checks.expect(own.extend());
+                checks.expect(own.unlock() == Unlock::released);
+                return checks.status();
+              }),
+              0);
+  }
+  EXPECT_EQ(raw.info("stats", "total_connections_received:") - connections, 50);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(raw.clients("shared").front(), parents.front());
+  EXPECT_EQ(descriptors(), open);
+  EXPECT_TRUE(eventually([&] { return raw.clients("shared") == parents; }));
+}
+
+TEST_F(Fork, ParentsSocketsCarryNothingOfAChild) {
+  const ScriptedServer recorder([](const ScriptedRequest& request) {
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  });
+  Client shared(recorder.url(), patient());
+  for (int i = 0; i < 40; ++i) const Lock warm_up(shared, "parent:" + std::to_string(i));
+  const std::size_t parents = recorder.connections();
+  Lock lock(shared, "parent", long_lease);
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(in_child([&] {
+                const Lock own(shared, "child:" + std::to_string(i), long_lease);
+                static_cast<void>(lock.unlock());
+                return own.owns_lock() ? 0 : 1;
+              }),
+              0);
+  }
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  std::size_t childrens = 0;
+  for (const ScriptedRequest& request : recorder.requests()) {
+    const bool of_a_child = request.connection > parents;
+    for (const std::string& word : request.words) {
+      EXPECT_FALSE(word.starts_with("child") && !of_a_child) << word;
+      EXPECT_FALSE(word.starts_with("parent") && of_a_child) << word;
+    }
+    if (of_a_child) ++childrens;
+  }
+  EXPECT_GE(childrens, 50U * 2);
+}
+
+TEST_F(Fork, MayHappenWhileOtherThreadsUseTheClient) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> cycles = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      while (!stop) {
+        Lock lock(client, "parent:" + std::to_string(i), std::try_to_lock, long_lease);
+        EXPECT_TRUE(lock.owns_lock());
+        EXPECT_TRUE(lock.verify());
+        EXPECT_EQ(lock.unlock(), Unlock::released);
+        ++cycles;
+      }
+    });
+  }
+  EXPECT_TRUE(eventually([&] { return cycles > 20; }));
+  const auto open = descriptors();
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(in_child([&] {
+                Checks checks;
+                Lock own(client, "child:" + std::to_string(i), std::try_to_lock, long_lease);
+                checks.expect(own.owns_lock());
+                checks.expect(own.unlock() == Unlock::released);
+                return checks.status();
+              }),
+              0);
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(descriptors(), open);
+  EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
+}
+
+TEST_F(Fork, ChildDoesNothingOfWhatItsParentStillOwes) {
+  std::atomic<bool> willing = false;
+  const ScriptedServer busy([&](const ScriptedRequest& request) {
+    if (!request.is("EVALSHA")) return resp::ok;
+    const bool refused = request.words[3] == "parent" && !willing;
+    return refused ? resp::error("BUSY try later") : resp::integer(1);
+  });
+  Client shared(busy.url(), patient());
+  Lock lock(shared, "parent", long_lease);
+  ASSERT_EQ(lock.unlock(), Unlock::unknown);
+  const std::size_t parents = busy.connections();
+  const auto childs = [&] {
+    std::size_t requests = 0;
+    for (const ScriptedRequest& request : busy.requests()) {
+      if (request.connection <= parents) continue;
+      EXPECT_FALSE(request.is("EVALSHA") && request.words[3] == "parent");
+      ++requests;
+    }
+    return requests;
+  };
+  EXPECT_EQ(in_child([&] {
+              const Lock own(shared, "child", std::try_to_lock, long_lease);
+              std::this_thread::sleep_for(300ms);  // time enough for what it might take over
+              return own.owns_lock() ? 0 : 1;
+            }),
+            0);
+  EXPECT_GE(childs(), 2U);
+  willing = true;
+}
+
+}  // namespace
+}  // namespace redlatch::test

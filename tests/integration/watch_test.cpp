@@ -1,0 +1,112 @@
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// The conversation with a server that runs no scripts: WATCH, GET, MULTI, then DEL or PEXPIRE, and
+/// EXEC. `change` takes the place of single answers; an empty one leaves the answer as it is.
+class Watch : public testing::Test {
+ protected:
+  std::string answer(const ScriptedRequest& request) {
+    if (change) {
+      if (const std::string changed = change(request); !changed.empty()) return changed;
+    }
+    if (request.is("COMMAND")) return resp::array({resp::nil_array, resp::nil_array});
+    if (request.is("SET")) token = request.words[2];
+    if (request.is("GET")) return resp::bulk(token);
+    if (request.is("DEL") || request.is("PEXPIRE")) return resp::status("QUEUED");
+    if (request.is("EXEC")) return resp::array({resp::integer(1)});
+    return resp::ok;
+  }
+
+  static ClientOptions options() {
+    ClientOptions options = patient();
+    options.command_timeout = 1s;
+    options.scripting = false;
+    return options;
+  }
+
+  using Change = std::function<std::string(const ScriptedRequest&)>;
+  void set_change(Change to) {
+    const auto held = server.hold();
+    change = std::move(to);
+  }
+
+  Change change{};
+  std::string token{};  // that the server holds
+  ScriptedServer server{[this](const ScriptedRequest& request) { return answer(request); }};
+  Client client{server.url(), options()};
+};
+
+TEST_F(Watch, GuardsTheDeletion) {
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  std::vector<std::string> names;
+  for (const ScriptedRequest& request : server.requests()) names.push_back(request.name());
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"COMMAND", "SET", "WATCH", "GET", "MULTI", "DEL", "EXEC"}));
+}
+
+TEST_F(Watch, StartsAgainWhenTheKeyChangedMeanwhile) {
+  int times = 0;
+  set_change([&](const ScriptedRequest& request) {
+    return request.is("EXEC") && ++times <= 3 ? resp::nil_array : std::string();
+  });
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(server.count("WATCH"), 4U);
+}
+
+TEST_F(Watch, LeavesAKeyAloneThatWasTakenOverMeanwhile) {
+  bool taken_over = false;
+  set_change([&](const ScriptedRequest& request) {
+    if (request.is("GET") && taken_over) return resp::bulk("a stranger");
+    if (!request.is("EXEC")) return std::string();
+    taken_over = true;
+    return resp::nil_array;
+  });
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_EQ(server.count("DEL"), 1U) << "the one that was not carried out";
+}
+
+TEST_F(Watch, GivesUpOnAKeyThatNeverStopsChanging) {
+  set_change([](const ScriptedRequest& request) {
+    return request.is("EXEC") ? resp::nil_array : std::string();
+  });
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  set_change({});
+}
+
+TEST_F(Watch, DeletesNothingWhereTransactionsAreRefused) {
+  set_change([](const ScriptedRequest& request) {
+    return request.is("MULTI")
+               ? resp::error("NOPERM this user has no permissions to run the 'multi' command")
+               : std::string();
+  });
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_EQ(server.count("DEL"), 0U) << "it would be carried out at once, without a guard";
+  set_change({});
+}
+
+TEST_F(Watch, OfAnExtensionSaysWhyItWasRefused) {
+  set_change([](const ScriptedRequest& request) {
+    return request.is("EXEC")
+               ? resp::error("EXECABORT Transaction discarded because of: READONLY You can't write")
+               : std::string();
+  });
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::not_writable);
+  set_change({});
+}
+
+}  // namespace
+}  // namespace redlatch::test
