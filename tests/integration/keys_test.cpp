@@ -85,5 +85,18 @@ TEST_F(Ttl, OfYearsIsGood) {
   EXPECT_GT(std::chrono::milliseconds(raw.pttl("job")), std::chrono::years(49));
 }
 
+TEST(Options, OfAClientThatCannotWorkAreRefused) {
+  const auto refusal = [](const ClientOptions& options) {
+    return error_of([&] { const Client client("redis://127.0.0.1", options); });
+  };
+  EXPECT_EQ(refusal({.connect_timeout = 0ms}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({.connect_timeout = -1ms}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({.command_timeout = 0ms}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({.command_timeout = -1ms}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({.connections = 0}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({.client_name = "two words"}), Errc::invalid_argument);
+  EXPECT_EQ(refusal({}), std::error_code());
+}
+
 }  // namespace
 }  // namespace redlatch::test

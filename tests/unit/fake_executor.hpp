@@ -125,6 +125,8 @@ class FakeExecutor final : public detail::Executor {
       found_enough.push_back(enough(responses));
       now_ = std::max(now_, start + answer.delay);
       if (answer.sent) responses[i].sent = start;
+      // To what was not asked there is no reply.
+      answer.replies.resize(std::min(answer.replies.size(), requests[i].commands.size()));
       responses[i].replies = std::move(answer.replies);
       responses[i].failure = std::move(answer.failure);
     }
