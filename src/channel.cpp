@@ -11,11 +11,19 @@
 namespace redlatch::detail {
 
 void Channel::execute(const Request& request, Response& response, Connecting connecting) {
-  exchange({connecting, BootClock::now() + settings_.options.command_timeout}, request, response);
+  const TimePoint end = BootClock::now() + settings_.options.command_timeout;
+  exchange({connecting, end, settings_.options.connect_timeout}, request, response);
 }
 
 void Channel::execute_until(TimePoint end, const Request& request, Response& response) {
-  exchange({Connecting::counted, end}, request, response);
+  exchange({Connecting::counted, end, settings_.options.connect_timeout}, request, response);
+}
+
+void Channel::Patience::spend_connecting(std::chrono::nanoseconds time) noexcept {
+  if (!on_top()) return;
+  time = std::min(time, for_connecting);
+  for_connecting -= time;
+  end += time;
 }
 
 void Channel::exchange(Patience patience, const Request& request, Response& response) {
@@ -43,56 +51,71 @@ void Channel::exchange(Patience patience, const Request& request, Response& resp
     session_->run(request.commands, response.replies, patience.end);
   } catch (const IoError& error) {
     const bool in_doubt = session_->in_doubt();
-    clean_up(request, error);
+    clean_up(request, error.code());
     failed(error, in_doubt);
   } catch (const std::bad_alloc&) {
-    clean_up(request, IoError(Errc::unreachable, "out of memory"));
+    clean_up(request, Errc::unreachable);
     throw;
   }
 }
 
 /// The connection is not used again. What is in doubt is taken back behind the command itself where
 /// that was only not answered, since nothing can overtake it there; else on a new connection.
-void Channel::clean_up(const Request& request, const IoError& error) {
+void Channel::clean_up(const Request& request, Errc why) {
   std::unique_ptr<Session> session = set_session(nullptr);
   if (request.undo == nullptr || !session->in_doubt()) return;
-  if (error.code() == Errc::timed_out) {
+  if (why == Errc::timed_out) {
     open_releases_.adopt(std::move(session), request.key, *request.undo);
   } else {
     open_releases_.add(request.key, *request.undo, OpenReleases::After::broken_connection);
   }
 }
 
-/// Waits for the turn. A caller that waits while another one fails to connect shares its failure,
-/// so that a dead server costs each of them one `connect_timeout` and not one behind the other.
 void Channel::enter(Patience& patience) {
   std::unique_lock lock(mutex_);
-  const bool on_top = patience.connecting == Connecting::on_top;
+  if (busy_ || !queue_.empty()) await_turn(patience, lock);
+  busy_ = true;
+}
+
+/// A caller that waits while another one fails to connect shares its failure, so that a dead server
+/// costs each of them one `connect_timeout` and not one behind the other.
+void Channel::await_turn(Patience& patience, std::unique_lock<std::mutex>& lock) {
+  struct Place {
+    Queue& queue;
+    Queue::iterator self;
+    const bool& busy;
+    ~Place() {
+      queue.erase(self);
+      if (!busy && !queue.empty()) queue.front().notify_one();
+    }
+  } const place{queue_, queue_.emplace(queue_.end()), busy_};
+
   const std::uint64_t failures = failures_;
-  bool another_connects = false;
-  while (busy_) {
-    another_connects |= connecting_;
+  while (busy_ || place.self != queue_.begin()) {
     if (connecting_ && patience.connecting == Connecting::never) {
       throw IoError(Errc::unreachable, "there is no connection yet");
     }
-    const TimePoint end =
-        connecting_ && on_top ? patience.end + settings_.options.connect_timeout : patience.end;
-    if (BootClock::now() >= end) {
+    const bool another_connects = connecting_ && patience.on_top();
+    const TimePoint start = BootClock::now();
+    const TimePoint end = another_connects ? patience.end + patience.for_connecting : patience.end;
+    if (start >= end) {
       throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
     }
-    changed_.wait_until(lock, end);
+    place.self->wait_until(lock, end);
+    if (another_connects) patience.spend_connecting(BootClock::now() - start);
     if (failures_ != failures && session_ == nullptr) throw IoError(*last_failure_);
   }
-  busy_ = true;
-  if (another_connects && on_top) {
-    patience.end = BootClock::now() + settings_.options.command_timeout;
-  }
+  busy_ = true;  // before the place is given up, so that nobody is woken in vain
 }
 
 void Channel::leave() noexcept {
   const std::lock_guard lock(mutex_);
   busy_ = false;
-  changed_.notify_all();
+  if (!queue_.empty()) queue_.front().notify_one();
+}
+
+void Channel::wake_all() noexcept {
+  for (std::condition_variable& waiter : queue_) waiter.notify_one();
 }
 
 void Channel::connect(Patience& patience) {
@@ -100,34 +123,39 @@ void Channel::connect(Patience& patience) {
     throw IoError(Errc::unreachable, "there is no connection");
   }
   set_session(nullptr);
-  const TimePoint now = BootClock::now();
-  const bool on_top = patience.connecting == Connecting::on_top;
-  const TimePoint end = now + settings_.options.connect_timeout;
+  const TimePoint start = BootClock::now();
+  const TimePoint end = start + patience.for_connecting;
+  const bool full =
+      patience.on_top() && patience.for_connecting == settings_.options.connect_timeout;
   {
     const std::lock_guard lock(mutex_);
     connecting_ = true;
-    changed_.notify_all();
+    wake_all();
   }
   try {
     auto session = std::make_unique<Session>(settings_.endpoint, settings_.options,
-                                             on_top ? end : std::min(end, patience.end));
+                                             patience.on_top() ? end : std::min(end, patience.end));
     set_session(std::move(session));
   } catch (const IoError& error) {
     const std::lock_guard lock(mutex_);
     connecting_ = false;
-    ++failures_;
-    last_failure_ = error;
+    // Who waits with more patience than this one had finds out for itself.
+    if (full) {
+      ++failures_;
+      last_failure_ = error;
+    }
+    wake_all();
     throw;
   } catch (const std::bad_alloc&) {
     set_session(nullptr);
     throw;
   }
-  if (on_top) patience.end = BootClock::now() + settings_.options.command_timeout;
+  patience.spend_connecting(BootClock::now() - start);
 }
 
 std::unique_ptr<Session> Channel::set_session(std::unique_ptr<Session> session) noexcept {
   const std::lock_guard lock(mutex_);
-  connecting_ = false;
+  if (std::exchange(connecting_, false)) wake_all();
   return std::exchange(session_, std::move(session));
 }
 
@@ -138,7 +166,7 @@ void Channel::after_fork_in_child() noexcept {
     if (busy_) static_cast<void>(session_.release());
     session_.reset();
   }
-  std::construct_at(&changed_);  // the parent's waiters are not here
+  std::construct_at(&queue_);  // the parent's waiters are not here
   busy_ = false;
   connecting_ = false;
   mutex_.unlock();

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,27 +36,36 @@ class Channel {
   void after_fork_in_child() noexcept;
 
  private:
-  /// How long a caller waits for what.
+  /// How long a caller goes on waiting. Time spent connecting, by itself or by the caller before
+  /// it, is not counted against the answer, but is at most `connect_timeout` in all.
   struct Patience {
     Connecting connecting;
     TimePoint end;  // of the wait for an answer
+    std::chrono::nanoseconds for_connecting;
+
+    bool on_top() const noexcept { return connecting == Connecting::on_top; }
+    void spend_connecting(std::chrono::nanoseconds time) noexcept;
   };
+  /// The callers that wait for their turn, first come, first served.
+  using Queue = std::list<std::condition_variable>;
 
   void enter(Patience& patience);
+  void await_turn(Patience& patience, std::unique_lock<std::mutex>& lock);
   void leave() noexcept;
   void connect(Patience& patience);
   void exchange(Patience patience, const Request& request, Response& response);
-  void clean_up(const Request& request, const IoError& error);
+  void clean_up(const Request& request, Errc why);
+  void wake_all() noexcept;
   std::unique_ptr<Session> set_session(std::unique_ptr<Session> session) noexcept;
 
   const Settings& settings_;
   OpenReleases& open_releases_;
 
   std::mutex mutex_{};
-  std::condition_variable changed_{};
+  Queue queue_{};
   bool busy_ = false;
   bool connecting_ = false;
-  std::uint64_t failures_ = 0;  // to connect
+  std::uint64_t failures_ = 0;  // to connect, with all of `connect_timeout`
   std::optional<IoError> last_failure_{};
   std::unique_ptr<Session> session_{};  // used by the caller that made the channel busy
 };

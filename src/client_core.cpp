@@ -48,6 +48,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options)
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   channel_of(requests.front().key).execute(requests.front(), responses.front(), connecting);
+  open_releases_.ensure_started();
 }
 
 void ClientCore::post(std::string_view key, const Undo& undo) noexcept {

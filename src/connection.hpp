@@ -17,8 +17,8 @@ namespace redlatch::detail {
 /// How a script is called: by its hash, which the server may not know, or with its text.
 enum class ScriptCall { by_hash, by_text };
 
-/// Commands out, replies in, over one socket, in order. Everything throws `IoError`, after which
-/// the connection is of no use but for `in_doubt`.
+/// Commands out, replies in, over one socket, in order. Everything throws `IoError`: after a
+/// time-out more can be said and read behind what is still owed, after anything else nothing.
 class Connection {
  public:
   Connection(const Endpoint& endpoint, TimePoint deadline, std::chrono::milliseconds usual_wait)

@@ -39,7 +39,7 @@ class Category final : public std::error_category {
 }  // namespace
 
 const std::error_category& error_category() noexcept {
-  static const Category category;
+  static const Category& category = *new Category;  // a static client may fail at exit
   return category;
 }
 

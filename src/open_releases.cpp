@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -21,6 +22,9 @@ using protocol::Reply;
 namespace {
 
 constexpr std::chrono::milliseconds longest_pause{1000};
+
+/// So many connections are kept for their late answers, and no more, while a server is silent.
+constexpr std::ptrdiff_t most_sessions = 16;
 
 /// A key that is no lock any more is not ours either.
 bool is_answer(const Reply& reply) noexcept {
@@ -64,7 +68,7 @@ void OpenReleases::add(std::string_view key, const Undo& undo, After after) noex
                    .command = protocol::OwnedCommand(undo.command),
                    .until = now + undo.ttl,
                    .due = now});
-    if (after == After::broken_connection) one.back().settled_from = now + command_timeout_;
+    one.back().overtaken = after == After::broken_connection;
     put(std::move(one));
   } catch (const std::bad_alloc&) {
     // Nothing can be remembered without memory: the ttl does the rest.
@@ -91,6 +95,10 @@ void OpenReleases::adopt(std::unique_ptr<Session> session, std::string_view key,
 
 void OpenReleases::put(Releases one) noexcept {
   const std::lock_guard lock(mutex_);
+  const auto waits = [](const Release& release) { return release.session != nullptr; };
+  if (std::count_if(open_.begin(), open_.end(), waits) >= most_sessions && waits(one.front())) {
+    drop_session(one.front());
+  }
   open_.splice(open_.end(), one);
   start();
   wake_up_.signal();
@@ -98,6 +106,7 @@ void OpenReleases::put(Releases one) noexcept {
 
 void OpenReleases::start() noexcept {
   if (thread_.joinable()) return;
+  wants_thread_ = true;
   try {
     const SignalsBlocked blocked;
     wake_up_.open();
@@ -105,9 +114,22 @@ void OpenReleases::start() noexcept {
       std::unique_lock lock(mutex_);
       run(lock);
     });
+    wants_thread_ = false;
   } catch (const std::exception&) {
-    // No thread or descriptor is left: the next release tries again, and so does the destructor.
+    // No thread or descriptor is left: the next command tries again, and so does the destructor.
   }
+}
+
+void OpenReleases::retry_start() noexcept {
+  const std::lock_guard lock(mutex_);
+  start();
+}
+
+/// What was sent on it is read by the server before it sees the end.
+void OpenReleases::drop_session(Release& release) noexcept {
+  release.session.reset();
+  release.overtaken = true;
+  release.due = BootClock::now();
 }
 
 void OpenReleases::run(std::unique_lock<std::mutex>& lock) {
@@ -130,7 +152,9 @@ void OpenReleases::run(std::unique_lock<std::mutex>& lock) {
 /// Tries what is due.
 void OpenReleases::work(std::unique_lock<std::mutex>& lock) {
   const TimePoint now = BootClock::now();
-  const auto is_due = [&](const Release& release) { return release.due <= now; };
+  const auto is_due = [&](const Release& release) {
+    return release.due <= now && (!stopping_ || BootClock::now() < stop_at_);
+  };
   for (auto due = std::find_if(open_.begin(), open_.end(), is_due); due != open_.end();
        due = std::find_if(open_.begin(), open_.end(), is_due)) {
     in_work_.splice(in_work_.end(), open_, due);
@@ -177,8 +201,10 @@ bool OpenReleases::attempt(Release& release, TimePoint stop_at) const {
        response);
   now = BootClock::now();
   if (!response.failure && is_answer(response.replies.front())) {
-    if (protocol::verdict(response.replies.front()) == protocol::Verdict::yes ||
-        now >= release.settled_from) {
+    if (protocol::verdict(response.replies.front()) == protocol::Verdict::yes) return true;
+    if (std::exchange(release.overtaken, false)) {
+      release.settled_from = now + command_timeout_;
+    } else if (now >= release.settled_from) {
       return true;
     }
     release.due = release.settled_from;
@@ -192,17 +218,16 @@ bool OpenReleases::attempt(Release& release, TimePoint stop_at) const {
 /// What the connection says that saw a time-out: first the answer in doubt, then that to the
 /// release.
 bool OpenReleases::read(Release& release) const {
-  const TimePoint now = BootClock::now();
   release.due = release.until;
   try {
     const std::optional<Reply> last = release.session->read_owed();
     if (!last) return false;
     if (release.sent && is_answer(*last)) return true;
+    release.session.reset();
+    release.due = BootClock::now();
   } catch (const IoError&) {
-    release.settled_from = now + command_timeout_;
+    drop_session(release);
   }
-  release.session.reset();
-  release.due = now;
   return false;
 }
 
@@ -215,6 +240,7 @@ void OpenReleases::after_fork_in_child() noexcept {
   open_.clear();
   std::construct_at(&in_work_);  // the parent's thread was changing it
   std::construct_at(&thread_);
+  wants_thread_ = false;
   wake_up_.close();
   mutex_.unlock();
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -37,6 +38,11 @@ class OpenReleases {
   /// Waits for what is open, for at most `command_timeout`.
   ~OpenReleases();
 
+  /// Tries again to start the thread, when that was not possible before. Costs nothing else.
+  void ensure_started() noexcept {
+    if (wants_thread_) retry_start();
+  }
+
   void add(std::string_view key, const Undo& undo, After after) noexcept;
 
   /// Sends the release at once behind the command in doubt, on its own connection, and keeps that
@@ -54,6 +60,7 @@ class OpenReleases {
     protocol::OwnedCommand command;
     TimePoint until;                      // then the lease is over by itself
     TimePoint due;                        // for the next attempt
+    bool overtaken = false;               // a first "not ours" may be too early
     TimePoint settled_from{};             // when "not ours" is an answer
     std::chrono::milliseconds pause{10};  // before the attempt after that
     std::unique_ptr<Session> session{};   // where the answer is awaited, if anywhere
@@ -63,11 +70,13 @@ class OpenReleases {
 
   void put(Releases one) noexcept;
   void start() noexcept;
+  void retry_start() noexcept;
   void run(std::unique_lock<std::mutex>& lock);
   void work(std::unique_lock<std::mutex>& lock);
   void rest(std::unique_lock<std::mutex>& lock);
   bool attempt(Release& release, TimePoint stop_at) const;
   bool read(Release& release) const;
+  static void drop_session(Release& release) noexcept;
 
   const std::chrono::milliseconds command_timeout_;
   const Say say_;
@@ -75,6 +84,7 @@ class OpenReleases {
   std::mutex mutex_{};
   Releases open_{};
   Releases in_work_{};  // the one that the thread is busy with
+  std::atomic<bool> wants_thread_ = false;
   bool stopping_ = false;
   TimePoint stop_at_ = TimePoint::max();
   WakeUp wake_up_{};

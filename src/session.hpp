@@ -44,8 +44,6 @@ class Session {
   void greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline);
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
-  protocol::Reply say_script(const protocol::Command& call, protocol::Form form,
-                             TimePoint deadline);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
   protocol::Reply descend(const protocol::Command& call, protocol::Form form,
                           protocol::Reply refusal, TimePoint deadline);

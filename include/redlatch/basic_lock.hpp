@@ -49,7 +49,7 @@ class BasicLock {
   /// For the classes made of this template, and for tests. Holds nothing yet. Throws
   /// `Errc::invalid_argument` when the key is empty or the ttl is under 10 ms.
   BasicLock(std::shared_ptr<detail::Executor> executor, Protocol protocol, LockOptions options)
-      : holding_(std::move(executor), std::move(protocol)), options_(options) {
+      : holding_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
     if (key().empty()) {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
@@ -66,7 +66,7 @@ class BasicLock {
     if (this == &other) return *this;
     static_cast<void>(let_go(detail::Connecting::never));
     holding_ = std::move(other.holding_);
-    options_ = other.options_;
+    options_ = std::move(other.options_);
     return *this;
   }
 
@@ -140,7 +140,7 @@ class BasicLock {
 
   /// The UUID of the lease, the right to release it; empty when not held.
   const std::string& token() const noexcept {
-    static const std::string none;
+    static const std::string& none = *new std::string;  // a static lock may be asked at exit
     return owns_lock() ? holding_.lease().token() : none;
   }
 
@@ -169,7 +169,12 @@ class BasicLock {
                               "redlatch: this object holds the lock already");
     }
     static_cast<void>(unlock());
-    return holding_.attempt(options_.ttl, detail::Look::no).held || wait(deadline);
+    if (holding_.attempt(options_.ttl, detail::Look::no).held) return true;
+    return !over(deadline) && wait(deadline);
+  }
+
+  bool over(std::optional<detail::TimePoint> deadline) const noexcept {
+    return deadline && executor().now() >= *deadline;
   }
 
   bool wait(std::optional<detail::TimePoint> deadline) {
@@ -177,11 +182,11 @@ class BasicLock {
     detail::Attempt last;
     std::optional<Error> error;
     detail::Look look = detail::Look::at_life_and_kind;
-    while (!last.held) {
-      const detail::TimePoint now = executor().now();
-      if (deadline && now >= *deadline) break;
+    while (!last.held && !over(deadline)) {
       const auto pause = backoff.next(last.life);
-      executor().pause(deadline ? std::min(pause, *deadline - now) : pause);
+      executor().pause(deadline ? std::clamp(*deadline - executor().now(),
+                                             detail::TimePoint::duration::zero(), pause)
+                                : pause);
       error.reset();
       try {
         last = holding_.attempt(options_.ttl, look);

@@ -16,8 +16,7 @@ namespace redlatch {
 /// thread or host holds `key` at a time, for as long as its lease lasts.
 ///
 ///     redlatch::Client client("redis://127.0.0.1:6379");
-///     redlatch::Lock lock(client, "job:42", {.ttl = 30s});   // waits; released at the end of the
-///     scope
+///     redlatch::Lock lock(client, "job:42", {.ttl = 30s});  // released at the end of the scope
 ///
 /// At the server it is one string key, exactly `key`, that holds a random token and expires after
 /// the ttl (`SET key token NX PX ttl`). So it excludes, and is excluded by, every other library

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -163,21 +164,43 @@ TEST(Answers, HaveNotActedWhenAScriptWasRefused) {
   }
 }
 
+TEST(Answers, AreInDoubtWhenAnyServerIs) {
+  for (const char* letters : {"d", "da", "ad", "yyd", "nde"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_TRUE(Question(servers(letters))->in_doubt());
+  }
+}
+
+TEST(Answers, AreNotInDoubtWhenNoServerIs) {
+  for (const char* letters : {"y", "n", "a", "e", "s", "yna", "aes"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_FALSE(Question(servers(letters))->in_doubt());
+  }
+}
+
 TEST(Answers, WereSentWithTheFirstByteToAnyServer) {
-  const Question question({says(ok()).after(3ms), says(ok()).after(1ms)});
-  EXPECT_EQ(question->sent(), TimePoint{1000s});
+  std::vector<Answer> answers = servers("yyy");
+  answers[0].sent_after = 2ms;
+  answers[1].sent_after = 1ms;
+  answers[2].sent_after = 3ms;
+  EXPECT_EQ(Question(answers)->sent(), TimePoint{1000s} + 1ms);
 }
 
 TEST(Answers, WereNotSentToAServerThatIsAway) {
-  const Question question(servers("yay"));
-  EXPECT_EQ(question->sent(), TimePoint{1000s});
+  for (const char* letters : {"yya", "yay", "ayy"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(Question(servers(letters))->sent(), TimePoint{1000s});
+  }
 }
 
 TEST(Answers, GiveTheRepliesOfTheFirstServerThatHasThem) {
-  const Question question({away(), says(nil(), integer(7)), says(nil(), integer(8))});
-  ASSERT_NE(question->reply(1), nullptr);
-  EXPECT_EQ(question->reply(1)->integer, 7);
-  EXPECT_EQ(question->reply(2), nullptr);
+  const Fake executor = fake_servers({away(), says(nil(), integer(7)), says(nil(), integer(8))});
+  const std::array commands{protocol_of_job.acquire("token", 1s), protocol_of_job.life()};
+  const Answers answers(*executor, {.key = "job", .commands = commands, .undo = nullptr},
+                        Connecting::on_top);
+  ASSERT_NE(answers.reply(1), nullptr);
+  EXPECT_EQ(answers.reply(1)->integer, 7);
+  EXPECT_EQ(answers.reply(2), nullptr);
 }
 
 TEST(Answers, NameTheServerThatRefused) {
@@ -197,6 +220,8 @@ TEST(Answers, PassAFailureOn) {
 TEST(Answers, AreInDoubtWhenAScriptFailed) {
   const std::vector<Answer> failed{
       says(refusal("OOM not allowed script: f00, on @user_script:1."))};
+  EXPECT_TRUE(Question(failed, true)->in_doubt());
+  EXPECT_FALSE(Question(failed, false)->in_doubt());
   EXPECT_TRUE(Question(failed, true)->error("job").in_doubt());
   EXPECT_FALSE(Question(failed, false)->error("job").in_doubt());
 }
@@ -224,6 +249,19 @@ TEST(MajorityLock, TakesBackWhatAMinorityGaveWhenTheOthersFailed) {
   TestLock lock = lock_on(executor);
   EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::unreachable);
   EXPECT_EQ(executor->posted.size(), 1U);
+}
+
+TEST(MajorityLock, LowersTheValidityWhenAMinorityMayHaveTakenAShorterTtl) {
+  for (const std::vector<Answer>& answers :
+       {std::vector<Answer>{away(), away(), in_doubt()},
+        std::vector<Answer>{away(), away(), says(integer(1))}}) {
+    const Fake executor = fake_servers(servers("yyy"));
+    TestLock lock = lock_on(executor);
+    EXPECT_TRUE(lock.try_lock());
+    for (std::size_t i = 0; i < answers.size(); ++i) executor->will(answers[i], i);
+    static_cast<void>(error_of([&] { return lock.extend(1s); }));
+    EXPECT_EQ(lock.remaining(), 988ms);
+  }
 }
 
 TEST(MajorityLock, GivesEveryServerTheSameToken) {

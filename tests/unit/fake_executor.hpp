@@ -35,7 +35,7 @@ using detail::TimePoint;
 struct Answer {
   std::vector<protocol::Reply> replies{};
   std::optional<Error> failure{};
-  bool sent = true;  // whether any byte went out
+  std::optional<TimePoint::duration> sent_after{0};  // nothing: no byte went out
   bool out_of_memory = false;
   TimePoint::duration delay{0};
 
@@ -51,7 +51,7 @@ Answer says(Replies... replies) {
 }
 /// Nobody is there: nothing was sent.
 inline Answer away() {
-  return {.failure = Error(Errc::unreachable, "refused", "redis://fake:1/0"), .sent = false};
+  return {.failure = Error(Errc::unreachable, "refused", "redis://fake:1/0"), .sent_after{}};
 }
 /// Sent, and then no answer.
 inline Answer in_doubt(Errc code = Errc::timed_out) {
@@ -124,7 +124,7 @@ class FakeExecutor final : public detail::Executor {
       if (answer.out_of_memory) throw std::bad_alloc();
       found_enough.push_back(enough(responses));
       now_ = std::max(now_, start + answer.delay);
-      if (answer.sent) responses[i].sent = start;
+      if (answer.sent_after) responses[i].sent = start + *answer.sent_after;
       // To what was not asked there is no reply.
       answer.replies.resize(std::min(answer.replies.size(), requests[i].commands.size()));
       responses[i].replies = std::move(answer.replies);

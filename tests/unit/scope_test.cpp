@@ -52,6 +52,33 @@ TEST(LockScope, EndsQuietlyWhenMemoryRunsOut) {
   EXPECT_EQ(executor->posted.size(), 1U);
 }
 
+/// Handed over so that the executor outlives its last user here, and can be looked at.
+Fake unowned(const Fake& executor) {
+  return {executor.get(), [](FakeExecutor*) {}};
+}
+
+TEST(LockScope, LeavesTheReleaseToTheEndOfAnExecutorThatNobodyElseUses) {
+  const Fake executor = fake(says(ok()));
+  std::string token;
+  {
+    TestLock lock(unowned(executor), protocol::Exclusive("job"), {.ttl = 4s});
+    EXPECT_TRUE(lock.try_lock());
+    token = lock.token();
+  }
+  EXPECT_EQ(executor->calls.size(), 1U);
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token);
+  EXPECT_EQ(executor->posted[0].ttl, 4s);
+}
+
+TEST(LockScope, HasUnlockAskAlsoWhenNobodyElseUsesTheExecutor) {
+  const Fake executor = fake(says(ok()));
+  TestLock lock(unowned(executor), protocol::Exclusive("job"), {});
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(executor->posted.empty());
+}
+
 TEST(LockScope, StillReleasesWhatHasExpired) {
   const Fake executor = fake();
   {

@@ -119,6 +119,18 @@ TEST(LockWait, NeverPausesPastTheDeadline) {
   }
 }
 
+TEST(LockWait, NeverPausesForANegativeTime) {
+  for (int round = 0; round < 50; ++round) {
+    const Fake executor = fake();
+    contend(executor, 1000);
+    TestLock lock = lock_on(executor);
+    executor->on_now = [&executor] { executor->advance(1ms); };
+    EXPECT_FALSE(lock.try_lock_for(10ms));
+    for (const auto pause : executor->pauses) EXPECT_GE(pause, 0ns);
+    executor->on_now = {};
+  }
+}
+
 TEST(LockWait, OverrunsByNoMoreThanOneCall) {
   const Fake executor = fake(says(nil()), says(nil(), integer(-1), status("string")).after(200ms));
   TestLock lock = lock_on(executor);

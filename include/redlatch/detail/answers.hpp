@@ -51,6 +51,14 @@ class Answers {
     });
   }
 
+  /// Whether what was asked may have been done although it was not answered so.
+  bool in_doubt() const noexcept {
+    return std::any_of(responses_.begin(), responses_.end(), [&](const Response& response) {
+      if (response.failure) return response.failure->in_doubt();
+      return !response.replies.empty() && in_doubt(response.replies.front());
+    });
+  }
+
   /// Before the first byte to any server. A server that could not be reached was sent none.
   TimePoint sent() const noexcept {
     TimePoint first{};

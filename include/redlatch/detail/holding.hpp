@@ -91,27 +91,23 @@ class Holding {
   /// anything; the lease is valid for as long as is certain then.
   void extend(std::chrono::milliseconds ttl) {
     const protocol::Command extension = protocol_.extend(lease_.token(), ttl);
-    const TimePoint start = executor_->now();
-    const Answers answers = [&] {
-      try {
-        return ask({&extension, 1});
-      } catch (...) {
-        // Out of memory, say: it may have been sent.
-        lease_.doubt(start, ttl);
-        throw;
+    // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
+    struct Doubt {
+      Lease& lease;
+      TimePoint since;
+      std::chrono::milliseconds ttl;
+      bool stands = true;
+      ~Doubt() {
+        if (stands) lease.doubt(since, ttl);
       }
-    }();
-    switch (answers.verdict(ours)) {
-      case protocol::Verdict::yes:
-        return lease_.confirm(answers.sent(), ttl);
-      case protocol::Verdict::no:
-        return lease_.lose();
-      case protocol::Verdict::refused:
-        break;
-    }
-    const Error error = answers.error(protocol_.key());
-    if (error.in_doubt()) lease_.doubt(answers.sent(), ttl);
-    throw error;
+    } doubt{.lease = lease_, .since = executor_->now(), .ttl = ttl};
+    const Answers answers = ask({&extension, 1});
+    const protocol::Verdict verdict = answers.verdict(ours);
+    doubt.stands =
+        verdict == protocol::Verdict::refused && (answers.in_doubt() || answers.may_have_acted());
+    if (verdict == protocol::Verdict::yes) lease_.confirm(answers.sent(), ttl);
+    if (verdict == protocol::Verdict::no) lease_.lose();
+    if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
   }
 
   /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
@@ -140,7 +136,9 @@ class Holding {
     const Undo release{protocol_.release(lease.token()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
     try {
-      verdict = ask({&release.command, 1}, nullptr, connecting).verdict(ours);
+      // The last user of an executor that goes at once leaves the waiting to the executor's end.
+      const bool last = connecting == Connecting::never && executor_.use_count() == 1;
+      if (!last) verdict = ask({&release.command, 1}, nullptr, connecting).verdict(ours);
     } catch (const std::exception&) {
       // Out of memory, say: the release is as open as after a time-out.
     }
