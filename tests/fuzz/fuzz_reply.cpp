@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,11 @@ Reading read(std::string_view bytes, std::string_view lengths) {
       }
     }
     reading.empty = reader.empty();
+    if (reading.empty) {
+      reader.feed("+OK\r\n");
+      const std::optional<Reply> next = reader.next();
+      require(next && next->is_ok(), "behind a reply that is whole, the next one can be read");
+    }
   } catch (const IoError& error) {
     require(error.code() == redlatch::Errc::protocol_error, "the error is protocol_error");
     reading.failed = true;

@@ -187,6 +187,15 @@ TEST(Extend, LowersTheValidityWhenMemoryRanOutMeanwhile) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
+TEST(Extend, LowersTheValidityWhenMemoryRunsOutForTheError) {
+  const Fake executor = fake();
+  TestLock lock = held_on(executor);
+  executor->will(says(refusal("ERR failed script: x, on @user_script:2.")));
+  executor->no_memory_for_names = true;
+  EXPECT_THROW(static_cast<void>(lock.extend(1s)), std::bad_alloc);
+  EXPECT_EQ(lock.remaining(), of_1s);
+}
+
 TEST(Extend, CountsAShorterTtlInDoubtFromBeforeTheRequest) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);

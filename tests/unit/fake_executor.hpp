@@ -110,8 +110,10 @@ class FakeExecutor final : public detail::Executor {
 
   std::size_t servers() const noexcept override { return answers_.size(); }
   std::string server(std::size_t index) const override {
+    if (no_memory_for_names) throw std::bad_alloc();
     return "redis://fake:" + std::to_string(index + 1) + "/0";
   }
+  bool no_memory_for_names = false;
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
                Enough enough, Connecting connecting) override {
