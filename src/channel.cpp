@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/reply.hpp>
 
 #include "open_releases.hpp"
@@ -36,10 +37,7 @@ void Channel::exchange(Patience patience, const Request& request, Response& resp
   } catch (const IoError& error) {
     return failed(error, false);
   }
-  struct Turn {
-    Channel& channel;
-    ~Turn() { channel.leave(); }
-  } const turn{*this};
+  const Finally turn([this] { leave(); });
 
   try {
     if (session_ == nullptr || !session_->idle()) connect(patience);
@@ -80,18 +78,13 @@ void Channel::enter(Patience& patience) {
 /// A caller that waits while another one fails to connect shares its failure, so that a dead server
 /// costs each of them one `connect_timeout` and not one behind the other.
 void Channel::await_turn(Patience& patience, std::unique_lock<std::mutex>& lock) {
-  struct Place {
-    Queue& queue;
-    Queue::iterator self;
-    const bool& busy;
-    ~Place() {
-      queue.erase(self);
-      if (!busy && !queue.empty()) queue.front().notify_one();
-    }
-  } const place{queue_, queue_.emplace(queue_.end()), busy_};
-
+  const auto self = queue_.emplace(queue_.end());
+  const Finally place([&] {
+    queue_.erase(self);
+    if (!busy_ && !queue_.empty()) queue_.front().notify_one();
+  });
   const std::uint64_t failures = failures_;
-  while (busy_ || place.self != queue_.begin()) {
+  while (busy_ || self != queue_.begin()) {
     if (connecting_ && patience.connecting == Connecting::never) {
       throw IoError(Errc::unreachable, "there is no connection yet");
     }
@@ -101,7 +94,7 @@ void Channel::await_turn(Patience& patience, std::unique_lock<std::mutex>& lock)
     if (start >= end) {
       throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
     }
-    place.self->wait_until(lock, end);
+    self->wait_until(lock, end);
     if (another_connects) patience.spend_connecting(BootClock::now() - start);
     if (failures_ != failures && session_ == nullptr) throw IoError(*last_failure_);
   }

@@ -1,3 +1,7 @@
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <new>
 #include <utility>
 
 #include <redlatch/error.hpp>
@@ -39,7 +43,9 @@ class Category final : public std::error_category {
 }  // namespace
 
 const std::error_category& error_category() noexcept {
-  static const Category& category = *new Category;  // a static client may fail at exit
+  // Never destroyed: a static client may fail at exit.
+  alignas(Category) static std::array<std::byte, sizeof(Category)> place;
+  static const Category& category = *new (place.data()) Category;
   return category;
 }
 
@@ -49,7 +55,7 @@ std::error_code make_error_code(Errc code) noexcept {
 
 Error::Error(Errc code, const std::string& what, std::string server, bool in_doubt)
     : std::system_error(make_error_code(code), "redlatch: " + what),
-      server_(std::move(server)),
+      server_(std::make_shared<const std::string>(std::move(server))),
       in_doubt_(in_doubt) {}
 
 }  // namespace redlatch

@@ -7,13 +7,13 @@
 #include <vector>
 
 namespace redlatch::detail {
-namespace {
 
-struct Registry {
-  std::mutex mutex;
-  std::vector<ForkAware*> members;
+class ForkRegistry {
+ public:
+  std::mutex mutex{};
+  std::vector<ForkAware*> members{};
 
-  Registry() {
+  ForkRegistry() {
     const int error = ::pthread_atfork(
         [] {
           registry().mutex.lock();
@@ -31,24 +31,21 @@ struct Registry {
   }
 
   /// Never destroyed: a fork may come after the end of main.
-  static Registry& registry() {
-    static Registry& registry = *new Registry;
+  static ForkRegistry& registry() {
+    static ForkRegistry& registry = *new ForkRegistry;
     return registry;
   }
 };
 
-}  // namespace
-
-ForkRegistration::ForkRegistration(ForkAware& member) : member_(member) {
-  Registry& registry = Registry::registry();
-  const std::lock_guard lock(registry.mutex);
-  registry.members.push_back(&member_);
+ForkRegistration::ForkRegistration(ForkAware& member)
+    : registry_(ForkRegistry::registry()), member_(member) {
+  const std::lock_guard lock(registry_.mutex);
+  registry_.members.push_back(&member_);
 }
 
 ForkRegistration::~ForkRegistration() {
-  Registry& registry = Registry::registry();
-  const std::lock_guard lock(registry.mutex);
-  std::erase(registry.members, &member_);
+  const std::lock_guard lock(registry_.mutex);
+  std::erase(registry_.members, &member_);
 }
 
 }  // namespace redlatch::detail

@@ -18,6 +18,8 @@ class ForkAware {
   ~ForkAware() = default;
 };
 
+class ForkRegistry;
+
 /// Has an object told, for as long as this lives: the last member of its class, so that it is told
 /// only while it is whole.
 class ForkRegistration {
@@ -28,6 +30,7 @@ class ForkRegistration {
   ~ForkRegistration();
 
  private:
+  ForkRegistry& registry_;
   ForkAware& member_;
 };
 

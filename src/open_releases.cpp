@@ -217,7 +217,7 @@ bool OpenReleases::attempt(Release& release, TimePoint stop_at) const {
 
 /// What the connection says that saw a time-out: first the answer in doubt, then that to the
 /// release.
-bool OpenReleases::read(Release& release) const {
+bool OpenReleases::read(Release& release) {
   release.due = release.until;
   try {
     const std::optional<Reply> last = release.session->read_owed();

@@ -75,7 +75,7 @@ class OpenReleases {
   void work(std::unique_lock<std::mutex>& lock);
   void rest(std::unique_lock<std::mutex>& lock);
   bool attempt(Release& release, TimePoint stop_at) const;
-  bool read(Release& release) const;
+  static bool read(Release& release);
   static void drop_session(Release& release) noexcept;
 
   const std::chrono::milliseconds command_timeout_;

@@ -156,39 +156,45 @@ Reply Session::descend(const Command& call, Form form, Reply refusal, TimePoint 
 
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
 Reply Session::guarded(const Command& call, TimePoint deadline) {
-  const std::string_view key = call.argument(0);
-  const std::string_view token = call.argument(1);
-  const Command exec(Expect::array_or_nil, "EXEC");
   for (;;) {
-    // Without a transaction the change would be made at once, so that it is begun beforehand.
-    const std::array opening{Command(Expect::status, "WATCH", key),
-                             Command(Expect::text_or_nil, "GET", key),
-                             Command(Expect::status, "MULTI")};
-    for (const Command& command : opening) connection_.append(command);
-    connection_.flush(deadline);
-    Reply watched = answer(opening[0], deadline);
-    Reply holder = answer(opening[1], deadline);
-    Reply begun = answer(opening[2], deadline);
-    if (begun.is_error()) return watched.is_error() ? watched : begun;
-    // An absent key is written to as well: see exclusive.hpp.
-    const bool theirs = holder.kind == Reply::Kind::string && holder.text != token;
-    const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
-    const Command change = protocol::guarded_change(call);
-    if (changes) connection_.append(change);
-    connection_.append(exec);
-    connection_.flush(deadline);
-    const Reply queued = changes ? answer(change, deadline) : Reply{};
-    Reply done = answer(exec, deadline);
-    if (watched.is_error()) return watched;
-    if (holder.is_error()) return holder;
-    if (theirs) return Reply{.kind = Reply::Kind::integer};
-    if (queued.is_error()) return queued;
-    if (done.elements.size() == 1) return done.elements.front();
-    if (done.is_error()) return done;
+    if (std::optional<Reply> reply = try_guarded(call, deadline)) return *std::move(reply);
     if (BootClock::now() >= deadline) {
       throw IoError(Errc::timed_out, "the key kept changing for all of command_timeout");
     }
   }
+}
+
+/// Nothing when the key was changed by somebody else in between.
+std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadline) {
+  const std::string_view key = call.argument(0);
+  const std::string_view token = call.argument(1);
+  const Command exec(Expect::array_or_nil, "EXEC");
+  // Without a transaction the change would be made at once, so that it is begun beforehand.
+  const std::array opening{Command(Expect::status, "WATCH", key),
+                           Command(Expect::text_or_nil, "GET", key),
+                           Command(Expect::status, "MULTI")};
+  for (const Command& command : opening) connection_.append(command);
+  connection_.flush(deadline);
+  Reply watched = answer(opening[0], deadline);
+  Reply holder = answer(opening[1], deadline);
+  Reply begun = answer(opening[2], deadline);
+  if (begun.is_error()) return watched.is_error() ? watched : begun;
+  // An absent key is written to as well: see exclusive.hpp.
+  const bool theirs = holder.kind == Reply::Kind::string && holder.text != token;
+  const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
+  const Command change = protocol::guarded_change(call);
+  if (changes) connection_.append(change);
+  connection_.append(exec);
+  connection_.flush(deadline);
+  Reply queued = changes ? answer(change, deadline) : Reply{};
+  Reply done = answer(exec, deadline);
+  if (watched.is_error()) return watched;
+  if (holder.is_error()) return holder;
+  if (theirs) return Reply{.kind = Reply::Kind::integer};
+  if (queued.is_error()) return queued;
+  if (done.elements.size() == 1) return std::move(done.elements.front());
+  if (done.is_error()) return done;
+  return std::nullopt;
 }
 
 Reply Session::say(const Command& command, TimePoint deadline, ScriptCall call) {

@@ -48,6 +48,7 @@ class Session {
   protocol::Reply descend(const protocol::Command& call, protocol::Form form,
                           protocol::Reply refusal, TimePoint deadline);
   protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
+  std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
   Connection connection_;
   protocol::Abilities abilities_{};

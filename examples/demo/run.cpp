@@ -1,11 +1,11 @@
 #include "run.hpp"
 
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -97,6 +97,7 @@ void run_workers(const Plan& plan, const Ledger& ledger, Board& board) {
   if (!plan.url.empty()) client = std::make_unique<redlatch::Client>(plan.url);
   const Worker worker(plan, ledger, board, client.get());
   std::vector<std::jthread> threads;
+  threads.reserve(static_cast<std::size_t>(plan.threads));
   for (int i = 0; i < plan.threads; ++i) {
     threads.emplace_back([&] {
       try {
@@ -138,6 +139,7 @@ Result run(const Plan& plan, const std::string& path) {
   const SharedBoard board;
   std::fflush(stdout);  // or every child prints what is still in the buffer
   std::vector<pid_t> children;
+  children.reserve(static_cast<std::size_t>(plan.processes));
   const Board::Nanoseconds begin = now();
   for (int i = 0; i < plan.processes; ++i) {
     children.push_back(start(*board, [&] { run_workers(plan, ledger, *board); }));

@@ -62,6 +62,8 @@ class BasicLock {
 
   /// The other is not held afterwards. Assigning releases what was held before.
   BasicLock(BasicLock&& other) noexcept = default;
+  BasicLock(const BasicLock&) = delete;
+  BasicLock& operator=(const BasicLock&) = delete;
   BasicLock& operator=(BasicLock&& other) noexcept {
     if (this == &other) return *this;
     static_cast<void>(let_go(detail::Connecting::never));
@@ -140,7 +142,7 @@ class BasicLock {
 
   /// The UUID of the lease, the right to release it; empty when not held.
   const std::string& token() const noexcept {
-    static const std::string& none = *new std::string;  // a static lock may be asked at exit
+    static const std::string none;
     return owns_lock() ? holding_.lease().token() : none;
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -45,17 +46,20 @@ REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
 class REDLATCH_API Error : public std::system_error {
  public:
   Error(Errc code, const std::string& what, std::string server = {}, bool in_doubt = false);
+  Error(const Error&) = default;
+  Error& operator=(const Error&) = default;
+  ~Error() override = default;
 
   /// The server's URL without user or password, as in "redis://10.0.0.5:6379/0". Empty when the
   /// error is about no server.
-  const std::string& server() const noexcept { return server_; }
+  const std::string& server() const noexcept { return *server_; }
 
   /// True when the server may have carried the command out, although its answer is not known. What
   /// an acquisition may have left behind is then being removed in the background, by token.
   bool in_doubt() const noexcept { return in_doubt_; }
 
  private:
-  std::string server_;
+  std::shared_ptr<const std::string> server_;  // so that a copy cannot fail
   bool in_doubt_;
 };
 

@@ -13,6 +13,7 @@
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/token.hpp>
@@ -92,18 +93,13 @@ class Holding {
   void extend(std::chrono::milliseconds ttl) {
     const protocol::Command extension = protocol_.extend(lease_.token(), ttl);
     // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
-    struct Doubt {
-      Lease& lease;
-      TimePoint since;
-      std::chrono::milliseconds ttl;
-      bool stands = true;
-      ~Doubt() {
-        if (stands) lease.doubt(since, ttl);
-      }
-    } doubt{.lease = lease_, .since = executor_->now(), .ttl = ttl};
+    bool doubted = true;
+    const Finally doubt([&, since = executor_->now()] {
+      if (doubted) lease_.doubt(since, ttl);
+    });
     const Answers answers = ask({&extension, 1});
     const protocol::Verdict verdict = answers.verdict(ours);
-    doubt.stands =
+    doubted =
         verdict == protocol::Verdict::refused && (answers.in_doubt() || answers.may_have_acted());
     if (verdict == protocol::Verdict::yes) lease_.confirm(answers.sent(), ttl);
     if (verdict == protocol::Verdict::no) lease_.lose();

@@ -32,12 +32,12 @@ class Argument {
  public:
   Argument() = default;
   template <std::convertible_to<std::string_view> Text>
-  Argument(const Text& text) noexcept : text_(text) {}
-  Argument(std::int64_t number) noexcept
+  explicit Argument(const Text& text) noexcept : text_(text) {}
+  explicit Argument(std::int64_t number) noexcept
       : length_(static_cast<std::size_t>(
             std::to_chars(digits_.data(), digits_.data() + digits_.size(), number).ptr -
             digits_.data())) {}
-  Argument(std::chrono::milliseconds time) noexcept
+  explicit Argument(std::chrono::milliseconds time) noexcept
       : Argument(static_cast<std::int64_t>(time.count())) {}
 
   std::string_view text() const noexcept {
