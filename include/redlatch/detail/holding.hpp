@@ -47,6 +47,8 @@ class Holding {
     lease_ = std::exchange(other.lease_, {});
     return *this;
   }
+  Holding(const Holding&) = delete;
+  Holding& operator=(const Holding&) = delete;
   ~Holding() = default;
 
   Executor& executor() const noexcept { return *executor_; }
