@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
   try {
     std::vector<char*> arguments(argv, argv + argc);
     std::string interleaved = "--benchmark_enable_random_interleaving=true";
-    std::string repetitions = "--benchmark_repetitions=9";
+    std::string repetitions = "--benchmark_repetitions=15";
     arguments.insert(arguments.begin() + 1, {interleaved.data(), repetitions.data()});
     auto count = static_cast<int>(arguments.size());
     benchmark::Initialize(&count, arguments.data());
