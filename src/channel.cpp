@@ -4,163 +4,567 @@
 #include <new>
 #include <utility>
 
-#include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/reply.hpp>
-
-#include "open_releases.hpp"
 
 namespace redlatch::detail {
 
-void Channel::execute(const Request& request, Response& response, Connecting connecting) {
-  const TimePoint end = BootClock::now() + settings_.options.command_timeout;
-  exchange({connecting, end, settings_.options.connect_timeout}, request, response);
+using protocol::Form;
+using protocol::Verdict;
+
+namespace {
+
+/// A connection that was used so lately is not looked at before it is used again.
+constexpr std::chrono::microseconds fresh{100};
+
+bool is_refused(const protocol::Reply& reply) noexcept {
+  return reply.is_error() &&
+         (reply.text.starts_with("NOSCRIPT") || protocol::refuses_command(reply.text));
 }
 
-void Channel::execute_until(TimePoint end, const Request& request, Response& response) {
-  exchange({Connecting::counted, end, settings_.options.connect_timeout}, request, response);
-}
+}  // namespace
 
-void Channel::Patience::spend_connecting(std::chrono::nanoseconds time) noexcept {
-  if (!on_top()) return;
-  time = std::min(time, for_connecting);
-  for_connecting -= time;
-  end += time;
-}
-
-void Channel::exchange(Patience patience, const Request& request, Response& response) {
-  const auto failed = [&](const IoError& error, bool in_doubt) {
-    response.failure =
-        protocol::about(error.code(), request.key, settings_.server, error.what(), in_doubt);
-  };
-  try {
-    enter(patience);
-  } catch (const IoError& error) {
-    return failed(error, false);
+void Channel::execute(const Request& request, Response& response, Connecting connecting,
+                      TimePoint end) {
+  Caller caller{.request = request, .response = response};
+  {
+    Guard guard(mutex_);
+    caller.exchange = spare();
+    caller.exchange->caller = &caller;
+    queue_.splice(queue_.end(), spare_, caller.exchange);
+    const Patience patience{connecting, end, connecting_time()};
+    caller.leads = !std::exchange(led_, true);
+    while (!caller.done) {
+      if (caller.leads) {
+        lead(caller, patience, guard);
+      } else {
+        await(caller, patience, guard);
+      }
+    }
   }
-  const Finally turn([this] { leave(); });
+  if (caller.broken && caller.in_doubt && request.undo != nullptr) {
+    Exchanges one(1);
+    one.front().is_release = true;
+    one.front().release.begin(request.key, *request.undo, BootClock::now());
+    one.front().release.broke(BootClock::now());
+    aftermath_.open(std::move(one));
+  }
+  if (caller.out_of_memory) throw std::bad_alloc();
+  if (caller.failure) {
+    response.failure = protocol::about(caller.failure->code(), request.key, settings_.server,
+                                       caller.failure->what(), caller.in_doubt);
+  }
+}
 
-  try {
-    if (session_ == nullptr || !session_->idle()) connect(patience);
-  } catch (const IoError& error) {
-    return failed(error, false);
+Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
+  Guard guard(mutex_);
+  if (line_.session == nullptr && !connecting_) return Posted::no_connection;
+  if (line_.session != nullptr && line_.session->form_of(undo.command) == Form::watch) {
+    return Posted::needs_conversation;
   }
   try {
-    response.sent = BootClock::now();
-    session_->run(request.commands, response.replies, patience.end);
-  } catch (const IoError& error) {
-    const bool in_doubt = session_->in_doubt();
-    clean_up(request, error.code());
-    failed(error, in_doubt);
+    const auto one = spare();
+    one->is_release = true;
+    one->release.begin(key, undo, BootClock::now());
+    queue_.splice(queue_.end(), spare_, one);
   } catch (const std::bad_alloc&) {
-    clean_up(request, Errc::unreachable);
-    throw;
+    return Posted::no_memory;
   }
+  if (!std::exchange(led_, true)) pass_on(guard);
+  return Posted::yes;
 }
 
-/// The connection is not used again. What is in doubt is taken back behind the command itself where
-/// that was only not answered, since nothing can overtake it there; else on a new connection.
-void Channel::clean_up(const Request& request, Errc why) {
-  std::unique_ptr<Session> session = set_session(nullptr);
-  if (request.undo == nullptr || !session->in_doubt()) return;
-  if (why == Errc::timed_out) {
-    open_releases_.adopt(std::move(session), request.key, *request.undo);
-  } else {
-    open_releases_.add(request.key, *request.undo, OpenReleases::After::broken_connection);
+void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept {
+  Guard guard(mutex_);
+  queue_.splice(queue_.end(), releases);
+  if (std::exchange(led_, true)) return;
+  try {
+    refresh();
+    if (line_.session == nullptr) {
+      connect(nullptr, {Connecting::counted, latest, connecting_time()}, cancel, guard);
+    }
+  } catch (const IoError& error) {
+    break_off(&error);
   }
+  pass_on(guard);
 }
 
-void Channel::enter(Patience& patience) {
-  std::unique_lock lock(mutex_);
-  if (busy_ || !queue_.empty()) await_turn(patience, lock);
-  busy_ = true;
+bool Channel::take_in() noexcept {
+  Guard guard(mutex_);
+  if (led_) return true;
+  if (line_.session == nullptr || line_.unanswered.empty()) return false;
+  led_ = true;
+  try {
+    line_.session->try_flush();
+    while (line_.session->take_in()) {
+    }
+    line_.collect();
+    deliver();
+    if (line_.unanswered.empty()) {
+      mend(BootClock::now() + settings_.options.command_timeout, guard);
+    }
+  } catch (const IoError& error) {
+    break_off(&error);
+  } catch (const std::bad_alloc&) {
+    break_off(nullptr);
+  }
+  pass_on(guard);
+  return led_ || !line_.unanswered.empty();
+}
+
+void Channel::finish(TimePoint end) noexcept {
+  Guard guard(mutex_);
+  led_ = true;
+  try {
+    while (line_.session != nullptr && (!line_.unanswered.empty() || !mend_.empty())) {
+      if (line_.unanswered.empty()) {
+        mend(end, guard);
+      } else {
+        read(end, guard);
+      }
+    }
+  } catch (const IoError& error) {
+    if (!guard.owns_lock()) guard.lock();
+    break_off(&error);
+  } catch (const std::bad_alloc&) {
+    if (!guard.owns_lock()) guard.lock();
+    break_off(nullptr);
+  }
+  pass_on(guard);
 }
 
 /// A caller that waits while another one fails to connect shares its failure, so that a dead server
 /// costs each of them one `connect_timeout` and not one behind the other.
-void Channel::await_turn(Patience& patience, std::unique_lock<std::mutex>& lock) {
-  const auto self = queue_.emplace(queue_.end());
-  const Finally place([&] {
-    queue_.erase(self);
-    if (!busy_ && !queue_.empty()) queue_.front().notify_one();
-  });
-  const std::uint64_t failures = failures_;
-  while (busy_ || self != queue_.begin()) {
-    if (connecting_ && patience.connecting == Connecting::never) {
-      throw IoError(Errc::unreachable, "there is no connection yet");
-    }
-    const bool another_connects = connecting_ && patience.on_top();
-    const TimePoint start = BootClock::now();
-    const TimePoint end = another_connects ? patience.end + patience.for_connecting : patience.end;
-    if (start >= end) {
-      throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
-    }
-    self->wait_until(lock, end);
-    if (another_connects) patience.spend_connecting(BootClock::now() - start);
-    if (failures_ != failures && session_ == nullptr) throw IoError(*last_failure_);
+void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
+  if (connecting_ && patience.connecting == Connecting::never) {
+    return give_up(caller, Errc::unreachable, "there is no connection yet");
   }
-  busy_ = true;  // before the place is given up, so that nobody is woken in vain
+  const bool others_connect = connecting_ && patience.connecting == Connecting::on_top;
+  const TimePoint end =
+      others_connect ? patience.end + settings_.options.connect_timeout : end_of(patience);
+  const TimePoint now = BootClock::now();
+  if (caller.mended) {
+    caller.turn.wait(guard);
+  } else if (now < end) {
+    caller.turn.wait_for(guard, end - now);
+  } else {
+    give_up(caller, Errc::timed_out,
+            caller.exchange->said == TimePoint{}
+                ? "others kept the connection for all of command_timeout"
+                : "no answer within command_timeout");
+  }
 }
 
-void Channel::leave() noexcept {
-  const std::lock_guard lock(mutex_);
-  busy_ = false;
-  if (!queue_.empty()) queue_.front().notify_one();
+void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
+  while (caller.leads && (!caller.done || !mend_.empty())) {
+    try {
+      step(caller, patience, guard);
+    } catch (const IoError& error) {
+      if (!guard.owns_lock()) guard.lock();
+      if (error.code() != Errc::timed_out) {
+        break_off(&error);
+      } else if (!caller.done) {
+        give_up(caller, error.code(), error.what());
+      } else {
+        break;
+      }
+    } catch (const std::bad_alloc&) {
+      if (!guard.owns_lock()) guard.lock();
+      break_off(nullptr);
+      if (!caller.done) fail(queue_, caller.exchange, nullptr);
+    }
+  }
+  if (std::exchange(caller.leads, false)) pass_on(guard);
 }
 
-void Channel::wake_all() noexcept {
-  for (std::condition_variable& waiter : queue_) waiter.notify_one();
+void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
+  const TimePoint end = end_of(patience);
+  if (!mend_.empty() && line_.unanswered.empty()) return mend(end, guard);
+  if (waiting_ > 0 || !mend_.empty()) return read(end, guard);
+
+  // Nobody waits for an answer, so the caller is still in the queue.
+  if (BootClock::now() >= end) {
+    throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
+  }
+  refresh();
+  if (line_.session == nullptr) return connect(&caller, patience, never_cancelled, guard);
+  if (!mend_.empty()) return;
+  Caller* first = queue_.front().caller;
+  if (first != nullptr && line_.session->converses(first->request.commands)) {
+    if (first != &caller) {
+      caller.leads = false;
+      return appoint(*first);
+    }
+    return line_.unanswered.empty() ? converse(caller, end, guard) : read(end, guard);
+  }
+  say_queued(Whose::everybodys);
+  guard.unlock();
+  line_.session->flush(end);
+  guard.lock();
 }
 
-void Channel::connect(Patience& patience) {
+/// Says what is queued when nobody else's answer is awaited, so that the server has it while the
+/// next leader wakes up, and makes one of those who wait the leader, if there is one.
+void Channel::pass_on(Guard& guard) noexcept {
+  while (line_.session != nullptr && waiting_ == 0 && mend_.empty()) {
+    try {
+      if (!say_queued(is_stale() ? Whose::nobodys : Whose::everybodys)) break;
+      guard.unlock();
+      line_.session->try_flush();
+      guard.lock();
+    } catch (const IoError& error) {
+      guard.lock();
+      break_off(&error);
+    } catch (const std::bad_alloc&) {
+      break_off(nullptr);
+    }
+  }
+  if (waiting_ == 0 && is_stale()) retire();
+  if (Caller* next = next_leader(); next != nullptr) return appoint(*next);
+
+  led_ = false;
+  open_releases(mend_);
+  if (line_.session == nullptr) open_releases(queue_);
+  if (!line_.unanswered.empty()) aftermath_.expect_answers();
+}
+
+void Channel::appoint(Caller& caller) noexcept {
+  caller.leads = true;
+  caller.turn.notify_one();
+}
+
+/// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
+/// has said what nobody asked for. Where an answer may come at any time, one that was just used is
+/// taken for good.
+void Channel::refresh() {
+  if (line_.session == nullptr) return;
+  if (line_.unanswered.empty()) {
+    if (!line_.session->idle()) line_.session.reset();
+    return;
+  }
+  if (is_stale()) return retire();
+  const TimePoint now = BootClock::now();
+  if (now - used_ < fresh) return;
+  used_ = now;
+  while (line_.session->take_in()) {
+  }
+  line_.collect();
+  deliver();
+}
+
+/// The caller, if there is one, is queued.
+void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guard& guard) {
   if (patience.connecting == Connecting::never) {
-    throw IoError(Errc::unreachable, "there is no connection");
+    return give_up(*caller, Errc::unreachable, "there is no connection");
   }
-  set_session(nullptr);
+  const bool on_top = patience.connecting == Connecting::on_top;
+  const std::chrono::nanoseconds most = settings_.options.connect_timeout;
   const TimePoint start = BootClock::now();
-  const TimePoint end = start + patience.for_connecting;
-  const bool full =
-      patience.on_top() && patience.for_connecting == settings_.options.connect_timeout;
-  {
-    const std::lock_guard lock(mutex_);
-    connecting_ = true;
-    wake_all();
-  }
+  const TimePoint end = on_top ? start + most - (connecting_time() - patience.connected_before)
+                               : std::min(start + most, patience.end);
+  const bool full = end == start + most;
+  connecting_ = true;
+  connecting_since_ = start;
+  guard.unlock();
+  std::unique_ptr<Session> session;
+  std::optional<IoError> failure;
   try {
-    auto session = std::make_unique<Session>(settings_.endpoint, settings_.options,
-                                             patience.on_top() ? end : std::min(end, patience.end));
-    set_session(std::move(session));
+    session = std::make_unique<Session>(settings_.endpoint, settings_.options, end, cancel);
   } catch (const IoError& error) {
-    const std::lock_guard lock(mutex_);
-    connecting_ = false;
-    // Who waits with more patience than this one had finds out for itself.
-    if (full) {
-      ++failures_;
-      last_failure_ = error;
-    }
-    wake_all();
-    throw;
+    failure = error;
   } catch (const std::bad_alloc&) {
-    set_session(nullptr);
-    throw;
+    // There is neither then.
   }
-  patience.spend_connecting(BootClock::now() - start);
+  guard.lock();
+  used_ = BootClock::now();
+  connected_for_ += used_ - start;
+  connecting_ = false;
+  line_.session = std::move(session);
+  for (const Exchange& one : queue_) {
+    if (one.caller != nullptr) one.caller->turn.notify_one();  // there is another end to wait for
+  }
+  if (line_.session != nullptr) return;
+  // Who has more patience than this caller had finds out for itself.
+  if (full && failure) {
+    fail_queued(*failure);
+  } else if (caller != nullptr) {
+    fail(queue_, caller->exchange, failure ? &*failure : nullptr);
+  } else {
+    open_releases(queue_);
+  }
 }
 
-std::unique_ptr<Session> Channel::set_session(std::unique_ptr<Session> session) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (std::exchange(connecting_, false)) wake_all();
-  return std::exchange(session_, std::move(session));
+/// Up to the first caller that needs a conversation. False when there was nothing to say.
+bool Channel::say_queued(Whose whose) {
+  const TimePoint now = BootClock::now();
+  bool said = false;
+  for (auto next = queue_.begin(); next != queue_.end();) {
+    const auto one = next++;
+    if (one->caller != nullptr) {
+      if (whose == Whose::nobodys) continue;
+      if (line_.session->converses(one->caller->request.commands)) break;
+    } else if (line_.session->form_of(one->release.command()) == Form::watch) {
+      one->release.may_be_overtaken();
+      one->release.needs_conversation(now);
+      open(queue_, one);
+      continue;
+    }
+    line_.append(*one, now);
+    line_.unanswered.splice(line_.unanswered.end(), queue_, one);
+    if (one->caller != nullptr) ++waiting_;
+    said = true;
+  }
+  if (said) used_ = now;
+  return said;
+}
+
+void Channel::converse(Caller& caller, TimePoint end, Guard& guard) {
+  const auto one = caller.exchange;
+  one->begin(BootClock::now());
+  line_.unanswered.splice(line_.unanswered.end(), queue_, one);
+  ++waiting_;
+  talk(*one, guard, [&] { line_.session->run(caller.request.commands, one->replies, end); });
+  if (!caller.done) answer(line_.unanswered);
+}
+
+/// Has a conversation, in which the connection breaks with whatever fails.
+template <class Conversation>
+void Channel::talk(Exchange& about, Guard& guard, Conversation conversation) {
+  guard.unlock();
+  try {
+    conversation();
+    guard.lock();
+    used_ = BootClock::now();
+  } catch (const IoError& error) {
+    guard.lock();
+    if (line_.session->in_doubt()) about.change_ends = 0;
+    break_off(&error);
+  } catch (const std::bad_alloc&) {
+    guard.lock();
+    if (line_.session->in_doubt()) about.change_ends = 0;
+    break_off(nullptr);
+  }
+}
+
+void Channel::read(TimePoint end, Guard& guard) {
+  guard.unlock();
+  line_.session->flush(end);
+  line_.session->wait(end);
+  line_.collect();
+  guard.lock();
+  used_ = BootClock::now();
+  deliver();
+}
+
+void Channel::deliver() noexcept {
+  while (!line_.unanswered.empty() && line_.unanswered.front().complete()) {
+    Exchange& one = line_.unanswered.front();
+    if (!needs_mending(one)) {
+      answer(line_.unanswered);
+      continue;
+    }
+    if (one.caller != nullptr) one.caller->mended = true;
+    one.change_ends = Connection::nowhere;  // a refusal is certain
+    mend_.splice(mend_.end(), line_.unanswered, line_.unanswered.begin());
+  }
+}
+
+/// Also an attempt that failed only because the release before it was refused.
+bool Channel::needs_mending(Exchange& exchange) const noexcept {
+  if (exchange.caller == nullptr && !exchange.is_release) return false;
+  for (std::size_t i = 0; i < exchange.commands; ++i) {
+    if (is_refused(exchange.replies[i]) && exchange.command(i).script() != nullptr) return true;
+  }
+  exchange.repeat =
+      exchange.caller != nullptr && exchange.caller->request.undo != nullptr &&
+      protocol::verdict(exchange.replies.front()) == Verdict::no &&
+      std::any_of(mend_.begin(), mend_.end(), [&](const Exchange& refused) {
+        return refused.is_release && refused.release.key() == exchange.caller->request.key;
+      });
+  return exchange.repeat;
+}
+
+void Channel::mend(TimePoint end, Guard& guard) {
+  while (!mend_.empty()) {
+    Exchange& one = mend_.front();
+    Session* const session = line_.session.get();
+    talk(one, guard, [&] {
+      if (one.repeat) {
+        one.said = BootClock::now();
+        return session->run(one.caller->request.commands, one.replies, end);
+      }
+      for (std::size_t i = 0; i < one.commands; ++i) {
+        one.replies[i] =
+            session->mend(one.command(i), one.forms[i], std::move(one.replies[i]), end);
+      }
+    });
+    if (line_.session == nullptr) return;
+    answer(mend_);
+  }
+}
+
+/// Hands its replies to the first exchange of the list.
+void Channel::answer(Exchanges& from) noexcept {
+  const auto one = from.begin();
+  if (one->is_release) {
+    const auto fate = one->release.answered(one->replies.front(), settings_.options.command_timeout,
+                                            BootClock::now());
+    if (!fate) return open(from, one);
+    if (*fate != Fate::done) aftermath_.ended(one->release, *fate);
+  } else if (one->caller != nullptr) {
+    one->caller->response.replies = std::move(one->replies);
+    one->caller->response.sent = one->said;
+    one->caller->done = true;
+    one->caller->turn.notify_one();
+    --waiting_;
+  }
+  put_away(from, one);
+}
+
+/// The caller does not wait any longer. The connection goes on; what the caller asked for is taken
+/// back behind the command itself, where nothing can overtake it.
+void Channel::give_up(Caller& caller, Errc code, const char* why) noexcept {
+  const auto one = caller.exchange;
+  const bool said = one->said != TimePoint{};
+  const bool changes = said && one->change_ends != Connection::nowhere;
+  caller.response.sent = one->said;
+  try {
+    caller.failure.emplace(code, why);
+    if (changes && caller.request.undo != nullptr) {
+      const auto release = spare();
+      release->is_release = true;
+      release->release.begin(caller.request.key, *caller.request.undo, BootClock::now());
+      queue_.splice(queue_.end(), spare_, release);
+    }
+  } catch (const std::bad_alloc&) {
+    caller.out_of_memory = true;
+  }
+  caller.in_doubt = changes;
+  caller.done = true;
+  if (said) {
+    one->caller = nullptr;
+    --waiting_;
+  } else {
+    put_away(queue_, one);
+  }
+}
+
+/// Null: memory has run out.
+void Channel::fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept {
+  Caller& caller = *one->caller;
+  if (why != nullptr) {
+    caller.failure = *why;
+  } else {
+    caller.out_of_memory = true;
+  }
+  caller.done = true;
+  caller.turn.notify_one();
+  put_away(from, one);
+}
+
+/// The connection is lost. Null: because memory has run out.
+void Channel::break_off(const IoError* why) noexcept {
+  const auto sent = line_.session == nullptr ? 0 : line_.session->sent();
+  for (Exchanges* list : {&mend_, &line_.unanswered}) {
+    while (!list->empty()) {
+      const auto one = list->begin();
+      if (one->is_release) {
+        one->release.broke(BootClock::now());
+        open(*list, one);
+      } else if (one->caller != nullptr) {
+        one->caller->in_doubt = sent >= one->change_ends;
+        one->caller->broken = true;
+        --waiting_;
+        fail(*list, one, why);
+      } else {
+        put_away(*list, one);
+      }
+    }
+  }
+  for (Exchange& one : queue_) {
+    if (one.is_release) one.release.may_be_overtaken();
+  }
+  line_.session.reset();
+}
+
+void Channel::fail_queued(const IoError& why) noexcept {
+  open_releases(queue_);
+  while (!queue_.empty()) fail(queue_, queue_.begin(), &why);
+}
+
+void Channel::retire() noexcept { aftermath_.adopt(std::exchange(line_, {})); }
+
+void Channel::open(Exchanges& from, Exchanges::iterator one) noexcept {
+  Exchanges release;
+  release.splice(release.end(), from, one);
+  aftermath_.open(std::move(release));
+}
+
+void Channel::open_releases(Exchanges& from) noexcept {
+  const TimePoint now = BootClock::now();
+  for (auto next = from.begin(); next != from.end();) {
+    const auto one = next++;
+    if (!one->is_release) continue;
+    one->release.failed(Errc::unreachable, now);
+    open(from, one);
+  }
+}
+
+Exchanges::iterator Channel::spare() {
+  if (spare_.empty()) spare_.emplace_back();
+  return spare_.begin();
+}
+
+void Channel::put_away(Exchanges& from, Exchanges::iterator one) noexcept {
+  one->caller = nullptr;
+  one->is_release = false;
+  one->said = {};
+  spare_.splice(spare_.begin(), from, one);
+}
+
+Caller* Channel::next_leader() noexcept {
+  for (Exchanges* list : {&mend_, &line_.unanswered, &queue_}) {
+    if (list == &line_.unanswered && waiting_ == 0) continue;
+    for (const Exchange& one : *list) {
+      if (one.caller != nullptr) return one.caller;
+    }
+  }
+  return nullptr;
+}
+
+/// A little early, so that who gave up just now leaves no connection for the next one to try.
+bool Channel::is_stale() const noexcept {
+  const auto patience = settings_.options.command_timeout * 7 / 8;
+  return !line_.unanswered.empty() && BootClock::now() - line_.unanswered.front().said >= patience;
+}
+
+std::chrono::nanoseconds Channel::connecting_time() const noexcept {
+  return connected_for_ +
+         (connecting_ ? BootClock::now() - connecting_since_ : std::chrono::nanoseconds::zero());
+}
+
+TimePoint Channel::end_of(const Patience& patience) const noexcept {
+  if (patience.connecting != Connecting::on_top) return patience.end;
+  return patience.end +
+         std::min<std::chrono::nanoseconds>(connecting_time() - patience.connected_before,
+                                            settings_.options.connect_timeout);
 }
 
 void Channel::after_fork_in_child() noexcept {
-  if (session_ != nullptr) {
-    session_->abandon();
+  if (line_.session != nullptr) {
+    line_.session->abandon();
     // What another thread of the parent was changing cannot be taken apart.
-    if (busy_) static_cast<void>(session_.release());
-    session_.reset();
+    if (led_) static_cast<void>(line_.session.release());
+    line_.session.reset();
   }
-  std::construct_at(&queue_);  // the parent's waiters are not here
-  busy_ = false;
+  if (led_) {
+    std::construct_at(&line_.unanswered);
+    std::construct_at(&mend_);
+  }
+  line_.unanswered.clear();
+  mend_.clear();
+  queue_.clear();
+  waiting_ = 0;
+  led_ = false;
   connecting_ = false;
   mutex_.unlock();
 }

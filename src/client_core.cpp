@@ -35,24 +35,36 @@ Settings checked(std::string_view url, ClientOptions options) {
 }  // namespace
 
 ClientCore::ClientCore(std::string_view url, ClientOptions options)
-    : settings_(checked(url, std::move(options))),
-      open_releases_(settings_.options.command_timeout,
-                     [this](TimePoint end, const Request& request, Response& response) {
-                       channel_of(request.key).execute_until(end, request, response);
-                     }) {
+    : settings_(checked(url, std::move(options))), background_(settings_) {
+  std::vector<Channel*> channels;
   for (std::size_t i = 0; i < settings_.options.connections; ++i) {
-    channels_.push_back(std::make_unique<Channel>(settings_, open_releases_));
+    channels_.push_back(std::make_unique<Channel>(settings_, background_));
+    channels.push_back(channels_.back().get());
   }
+  background_.serve(std::move(channels),
+                    [this](std::string_view key) -> Channel& { return channel_of(key); });
 }
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
-  channel_of(requests.front().key).execute(requests.front(), responses.front(), connecting);
-  open_releases_.ensure_started();
+  channel_of(requests.front().key)
+      .execute(requests.front(), responses.front(), connecting,
+               BootClock::now() + settings_.options.command_timeout);
+  background_.ensure_started();
 }
 
 void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
-  open_releases_.add(key, undo, OpenReleases::After::no_answer);
+  switch (channel_of(key).post(key, undo)) {
+    case Channel::Posted::yes:
+    case Channel::Posted::no_memory:  // for anything: the ttl does the rest
+      return;
+    case Channel::Posted::no_connection:
+      return background_.add(key, undo);
+    case Channel::Posted::needs_conversation:
+      // The last user of a client leaves the waiting to the client's end.
+      if (weak_from_this().use_count() > 1) return background_.say(key, undo);
+      return background_.add(key, undo);
+  }
 }
 
 void ClientCore::pause(TimePoint::duration time) { std::this_thread::sleep_for(time); }
@@ -62,19 +74,19 @@ Channel& ClientCore::channel_of(std::string_view key) noexcept {
 }
 
 void ClientCore::before_fork() {
-  open_releases_.before_fork();
   for (const auto& channel : channels_) channel->before_fork();
+  background_.before_fork();
 }
 
 void ClientCore::after_fork_in_parent() {
+  background_.after_fork_in_parent();
   for (const auto& channel : channels_) channel->after_fork_in_parent();
-  open_releases_.after_fork_in_parent();
 }
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
+  background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();
-  open_releases_.after_fork_in_child();
 }
 
 }  // namespace redlatch::detail

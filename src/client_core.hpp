@@ -7,15 +7,17 @@
 
 #include <redlatch/detail/executor.hpp>
 
+#include "background.hpp"
 #include "channel.hpp"
 #include "fork_aware.hpp"
-#include "open_releases.hpp"
 #include "settings.hpp"
 
 namespace redlatch::detail {
 
-/// What a `Client` and its locks share: the channels to one server, and the releases that are open.
-class ClientCore final : public Executor, private ForkAware {
+/// What a `Client` and its locks share: the channels to one server, and the thread behind them.
+class ClientCore final : public Executor,
+                         public std::enable_shared_from_this<ClientCore>,
+                         private ForkAware {
  public:
   ClientCore(std::string_view url, ClientOptions options);
   ~ClientCore() override = default;
@@ -39,7 +41,7 @@ class ClientCore final : public Executor, private ForkAware {
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};
-  OpenReleases open_releases_;  // goes before the channels: its last attempts need them
+  Background background_;  // goes before the channels, which its last attempts need
   ForkRegistration registration_{*this};
 };
 

@@ -24,10 +24,11 @@ void Connection::append_bulk(std::string_view text) {
 }
 
 void Connection::append(const protocol::Command& command, ScriptCall call) {
-  if (owed_ == 0) {
+  if (owed_ == 0) first_change_ = nowhere;
+  if (sent_ == out_.size()) {
+    base_ += out_.size();
     out_.clear();
     sent_ = 0;
-    first_change_ = none;
   }
   const protocol::Script* script = command.script();
   append_header('*', command.arguments().size() + (script != nullptr ? 3 : 0));
@@ -39,36 +40,45 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
   }
   for (const protocol::Argument& argument : command.arguments()) append_bulk(argument.text());
   ++owed_;
-  if (first_change_ == none && command.changes_data()) first_change_ = out_.size();
+  if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
 
-void Connection::flush(TimePoint deadline) { socket_.send(out_, sent_, deadline); }
+void Connection::flush(TimePoint deadline) {
+  if (sent_ < out_.size()) socket_.send(out_, sent_, deadline);
+}
+
+bool Connection::try_flush() {
+  if (sent_ < out_.size()) socket_.send_now(out_, sent_);
+  return sent_ == out_.size();
+}
+
+void Connection::wait(TimePoint deadline) {
+  std::array<char, 4096> room;
+  reader_.feed({room.data(), socket_.receive(room, deadline)});
+}
+
+bool Connection::take_in() {
+  std::array<char, 4096> room;
+  const std::size_t count = socket_.receive_now(room);
+  if (count > 0) reader_.feed({room.data(), count});
+  return count > 0;
+}
+
+std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
+  std::optional<protocol::Reply> reply = reader_.next();
+  if (!reply) return reply;
+  if (!protocol::answers(expect, *reply)) {
+    throw IoError(Errc::protocol_error, "the server answered another question");
+  }
+  --owed_;
+  return reply;
+}
 
 protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
-  std::array<char, 4096> room;
-  std::optional<protocol::Reply> reply;
-  while (!(reply = next_reply())) {
-    reader_.feed({room.data(), socket_.receive(room, deadline)});
-  }
-  if (protocol::answers(expect, *reply)) return *std::move(reply);
-  ++owed_;  // this was not the answer
-  throw IoError(Errc::protocol_error, "the server answered another question");
-}
-
-std::optional<protocol::Reply> Connection::try_receive() {
-  std::array<char, 4096> room;
   for (;;) {
-    if (std::optional<protocol::Reply> reply = next_reply()) return reply;
-    const std::size_t count = socket_.receive_now(room);
-    if (count == 0) return std::nullopt;
-    reader_.feed({room.data(), count});
+    if (std::optional<protocol::Reply> reply = next(expect)) return *std::move(reply);
+    wait(deadline);
   }
-}
-
-std::optional<protocol::Reply> Connection::next_reply() {
-  std::optional<protocol::Reply> reply = reader_.next();
-  if (reply) --owed_;
-  return reply;
 }
 
 }  // namespace redlatch::detail

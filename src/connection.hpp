@@ -1,7 +1,7 @@
 #pragma once
 
-#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,35 +21,47 @@ enum class ScriptCall { by_hash, by_text };
 /// time-out more can be said and read behind what is still owed, after anything else nothing.
 class Connection {
  public:
-  Connection(const Endpoint& endpoint, TimePoint deadline, std::chrono::milliseconds usual_wait)
-      : socket_(endpoint, deadline, usual_wait) {}
+  /// A place in all that was ever said here, counted in bytes.
+  using Position = std::uint64_t;
+  static constexpr Position nowhere = static_cast<Position>(-1);
+
+  Connection(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting)
+      : socket_(endpoint, deadline, waiting) {}
 
   /// Puts a command behind those that `flush` will send.
   void append(const protocol::Command& command, ScriptCall call = ScriptCall::by_hash);
   /// Sends all of them, or what the system takes at once when the deadline is over.
   void flush(TimePoint deadline);
+  /// Sends what the system takes without waiting. True when nothing is left.
+  bool try_flush();
 
-  /// The next reply, which must be of the kind that the command expects.
+  Position appended() const noexcept { return base_ + out_.size(); }
+  Position sent() const noexcept { return base_ + sent_; }
+
+  /// Waits for bytes. Then `next` has more to give, perhaps.
+  void wait(TimePoint deadline);
+  /// Takes in what is there without waiting. False when there was nothing.
+  bool take_in();
+  /// The next reply, if all of it has come. It must be of the kind that the command expects.
+  std::optional<protocol::Reply> next(protocol::Expect expect);
+  /// Waits for the next reply.
   protocol::Reply receive(protocol::Expect expect, TimePoint deadline);
-  /// A reply, if it is there without waiting.
-  std::optional<protocol::Reply> try_receive();
 
-  /// Commands sent whose replies have not been received.
+  /// Commands said whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
   bool idle() const noexcept { return owed_ == 0 && reader_.empty() && socket_.quiet(); }
-  /// True when the server may have been given a whole command, of those unanswered, that changes
-  /// data.
-  bool in_doubt() const noexcept { return owed_ > 0 && sent_ >= first_change_; }
+  /// True when the server may have been given a whole command, of those that were said since the
+  /// last time that nothing was owed, that changes data.
+  bool in_doubt() const noexcept { return owed_ > 0 && sent() >= first_change_; }
 
+  /// Nobody cancels any more.
+  void settle_down() noexcept { socket_.settle_down(); }
   int fd() const noexcept { return socket_.fd(); }
   /// Lets go of the socket without a word to the server. For a forked child.
   void abandon() noexcept { socket_.close(); }
 
  private:
-  static constexpr std::size_t none = static_cast<std::size_t>(-1);
-
-  std::optional<protocol::Reply> next_reply();
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
 
@@ -57,7 +69,8 @@ class Connection {
   ReplyReader reader_{};
   std::string out_{};
   std::size_t sent_ = 0;             // bytes of `out_`
-  std::size_t first_change_ = none;  // where the first command that changes data ends in `out_`
+  Position base_ = 0;                // where `out_` begins
+  Position first_change_ = nowhere;  // where the first command that changes data ends
   std::size_t owed_ = 0;
 };
 

@@ -1,8 +1,10 @@
 #include "session.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <redlatch/protocol/exclusive.hpp>
 
@@ -51,11 +53,15 @@ void check_database(const Reply& reply) {
 
 }  // namespace
 
-Session::Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline)
-    : connection_(endpoint, deadline, options.command_timeout),
+Session::Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline,
+                 int cancel)
+    : connection_(
+          endpoint, deadline,
+          {.usual = options.command_timeout, .busy_poll = options.busy_poll, .cancel = cancel}),
       abilities_{.scripts = options.scripting} {
   try {
     greet(endpoint, options, deadline);
+    connection_.settle_down();
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) throw;
     throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");
@@ -98,44 +104,33 @@ void Session::greet(const Endpoint& endpoint, const ClientOptions& options, Time
   }
 }
 
-void Session::run(std::span<const Command> commands, std::vector<Reply>& replies,
-                  TimePoint deadline) {
+bool Session::converses(std::span<const Command> commands) const noexcept {
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const Command& command) { return form_of(command) == Form::watch; });
+}
+
+void Session::append(const Command& command, Form form) {
+  connection_.append(form == Form::script ? command : protocol::native_command(form, command));
+}
+
+void Session::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
   replies.clear();
-  replies.reserve(commands.size());  // nothing may fail once the answers are known
-  const auto form_of = [&](const Command& command) {
-    return command.script() == nullptr ? Form::script
-                                       : protocol::form_for(*command.script(), abilities_);
-  };
-  bool converses = false;
-  for (const Command& command : commands) converses |= form_of(command) == Form::watch;
-  if (converses) {
-    for (const Command& command : commands) {
-      replies.push_back(form_of(command) == Form::watch ? guarded(command, deadline)
-                                                        : say(command, deadline));
-    }
-    return;
-  }
-  // Known before the first reply can change it.
-  std::vector<Form> forms;
-  forms.reserve(commands.size());
-  const auto said = [&](std::size_t i) {
-    return forms[i] == Form::script ? commands[i] : protocol::native_command(forms[i], commands[i]);
-  };
-  for (std::size_t i = 0; i < commands.size(); ++i) {
-    forms.push_back(form_of(commands[i]));
-    connection_.append(said(i));
-  }
-  connection_.flush(deadline);
-  for (std::size_t i = 0; i < commands.size(); ++i) replies.push_back(answer(said(i), deadline));
-  for (std::size_t i = 0; i < commands.size(); ++i) {
-    if (commands[i].script() != nullptr && replies[i].is_error()) {
-      replies[i] = descend(commands[i], forms[i], std::move(replies[i]), deadline);
+  for (const Command& command : commands) {
+    const Form form = form_of(command);
+    if (form == Form::watch) {
+      replies.push_back(guarded(command, deadline));
+    } else {
+      append(command, form);
+      connection_.flush(deadline);
+      replies.push_back(mend(command, form,
+                             connection_.receive(protocol::expect_of(command, form), deadline),
+                             deadline));
     }
   }
 }
 
-/// From the way that was refused to the next one, until the server takes one or none is left.
-Reply Session::descend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
+Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
+  if (call.script() == nullptr) return refusal;
   for (;;) {
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = say(call, deadline, ScriptCall::by_text);
@@ -205,25 +200,6 @@ Reply Session::say(const Command& command, TimePoint deadline, ScriptCall call) 
 
 Reply Session::answer(const Command& command, TimePoint deadline) {
   return connection_.receive(command.expect(), deadline);
-}
-
-bool Session::send_undo(const Command& undo) {
-  const Form form = protocol::form_for(*undo.script(), abilities_);
-  if (form == Form::watch) return false;
-  if (form == Form::script) {
-    connection_.append(undo, ScriptCall::by_text);
-  } else {
-    connection_.append(protocol::native_command(form, undo));
-  }
-  connection_.flush(BootClock::now());
-  return true;
-}
-
-std::optional<Reply> Session::read_owed() {
-  while (std::optional<Reply> reply = connection_.try_receive()) {
-    if (connection_.owed() == 0) return reply;
-  }
-  return std::nullopt;
 }
 
 }  // namespace redlatch::detail

@@ -2,9 +2,9 @@
 
 #include <optional>
 #include <span>
-#include <vector>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/executor.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/native.hpp>
@@ -16,37 +16,54 @@
 namespace redlatch::detail {
 
 /// A connection that has logged in, and what is known of the server at its other end: which of the
-/// forms of a script it takes. Everything throws `IoError`, after which only `in_doubt`,
-/// `send_undo`, `read_owed` and `abandon` make sense.
+/// forms of a script it takes. There are two ways to use it. Batches: `append`, `flush` and `next`,
+/// for anybody's commands behind each other. Conversations: `run` and `mend`, with the connection
+/// for one caller alone and nothing unanswered before. Everything throws `IoError`; after a
+/// time-out in a batch the replies can still be read, after anything else nothing.
 class Session {
  public:
-  /// Connects and logs in: AUTH, SELECT, CLIENT SETNAME and the scripts in one batch. A refusal of
-  /// the last two is not an error.
-  Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline);
+  using Position = Connection::Position;
 
-  /// Says the commands in one batch and leaves a reply for each in `replies`. A script that the
-  /// server does not know, or does not let its user run, is said in another way.
-  void run(std::span<const protocol::Command> commands, std::vector<protocol::Reply>& replies,
-           TimePoint deadline);
+  /// Connects and logs in: AUTH, SELECT, CLIENT SETNAME and the scripts in one batch. A refusal of
+  /// the last two is not an error. Gives up when `cancel` gets readable; -1: never.
+  Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline, int cancel);
+
+  /// How a command is said here; `watch` can only be said in a conversation.
+  protocol::Form form_of(const protocol::Command& command) const noexcept {
+    return command.script() == nullptr ? protocol::Form::script
+                                       : protocol::form_for(*command.script(), abilities_);
+  }
+  bool converses(std::span<const protocol::Command> commands) const noexcept;
+
+  /// Puts the command behind the others, in a form that is not `watch`.
+  void append(const protocol::Command& command, protocol::Form form);
+  void flush(TimePoint deadline) { connection_.flush(deadline); }
+  bool try_flush() { return connection_.try_flush(); }
+  void wait(TimePoint deadline) { connection_.wait(deadline); }
+  bool take_in() { return connection_.take_in(); }
+  std::optional<protocol::Reply> next(protocol::Expect expect) { return connection_.next(expect); }
+  Position appended() const noexcept { return connection_.appended(); }
+  Position sent() const noexcept { return connection_.sent(); }
+
+  /// Says the commands and leaves a reply for each in `replies`.
+  void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
+  /// Says a script that the server did not know, or did not let its user run, in other ways, until
+  /// the server takes one or none is left.
+  protocol::Reply mend(const protocol::Command& call, protocol::Form form, protocol::Reply refusal,
+                       TimePoint deadline);
+  /// Whether a conversation that ended with an exception may have changed data.
+  bool in_doubt() const noexcept { return connection_.in_doubt(); }
 
   bool idle() const noexcept { return connection_.idle(); }
-  bool in_doubt() const noexcept { return connection_.in_doubt(); }
-  void abandon() noexcept { connection_.abandon(); }
-
-  /// Sends a script behind what is still unanswered, without waiting; false when this server can
-  /// only be told in a conversation, which has to wait for the answers.
-  bool send_undo(const protocol::Command& undo);
-  /// Takes in what has come. The last reply of all when everything is answered, else nothing.
-  std::optional<protocol::Reply> read_owed();
   int fd() const noexcept { return connection_.fd(); }
+  /// Lets go of the socket without a word to the server. For a forked child.
+  void abandon() noexcept { connection_.abandon(); }
 
  private:
   void greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline);
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
-  protocol::Reply descend(const protocol::Command& call, protocol::Form form,
-                          protocol::Reply refusal, TimePoint deadline);
   protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -38,11 +39,6 @@ std::string describe(int error) { return std::generic_category().message(error);
   fail("cannot connect", error, "; is a server running there?");
 }
 
-bool ready(int fd, short events, TimePoint deadline) {
-  pollfd wanted{.fd = fd, .events = events, .revents = 0};
-  return poll_until({&wanted, 1}, deadline) > 0;
-}
-
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 Addresses resolve(const Endpoint& endpoint) {
@@ -73,8 +69,8 @@ bool is_connected_to_itself(int fd) {
 
 }  // namespace
 
-Socket::Socket(const Endpoint& endpoint, TimePoint deadline, std::chrono::milliseconds usual_wait)
-    : own_wait_(usual_wait / 2) {
+Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting)
+    : own_wait_(waiting.usual / 2), busy_poll_(waiting.busy_poll), cancel_(waiting.cancel) {
   if (endpoint.path.empty()) {
     connect_tcp(endpoint, deadline);
   } else {
@@ -126,7 +122,7 @@ void Socket::connect_to(int family, const void* address, unsigned length, TimePo
     // Interrupted by a signal, it goes on connecting all the same. A Unix socket says EAGAIN when
     // the server's queue is full, and does not go on.
     if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
-    if (!ready(fd_, POLLOUT, deadline)) {
+    if (!ready(POLLOUT, deadline)) {
       throw IoError(Errc::unreachable,
                     "cannot connect: no answer within connect_timeout; is a server running there?");
     }
@@ -138,18 +134,33 @@ void Socket::connect_to(int family, const void* address, unsigned length, TimePo
   if (family != AF_UNIX && is_connected_to_itself(fd_)) fail_to_connect(ECONNREFUSED);
 }
 
-void Socket::send(std::string_view bytes, std::size_t& sent, TimePoint deadline) {
+bool Socket::ready(short events, TimePoint deadline) const {
+  // poll(2) passes over a negative descriptor.
+  std::array<pollfd, 2> wanted{{{.fd = fd_, .events = events, .revents = 0},
+                                {.fd = cancel_, .events = POLLIN, .revents = 0}}};
+  const int count = poll_until(wanted, deadline);
+  if (wanted[1].revents != 0) throw IoError(Errc::timed_out, "the client is going");
+  return count > 0;
+}
+
+void Socket::send_now(std::string_view bytes, std::size_t& sent) {
   while (sent < bytes.size()) {
     const std::string_view rest = bytes.substr(sent);
     const ssize_t count = ::send(fd_, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       sent += static_cast<std::size_t>(count);
     } else if (errno == EAGAIN) {
-      if (!ready(fd_, POLLOUT, deadline)) {
-        throw IoError(Errc::timed_out, "the server does not read what it is sent");
-      }
+      return;
     } else if (errno != EINTR) {
       fail("the connection was lost", errno);
+    }
+  }
+}
+
+void Socket::send(std::string_view bytes, std::size_t& sent, TimePoint deadline) {
+  for (send_now(bytes, sent); sent < bytes.size(); send_now(bytes, sent)) {
+    if (!ready(POLLOUT, deadline)) {
+      throw IoError(Errc::timed_out, "the server does not read what it is sent");
     }
   }
 }
@@ -163,14 +174,26 @@ std::size_t Socket::receive_once(std::span<char> room, int flags) {
 }
 
 std::size_t Socket::receive(std::span<char> room, TimePoint deadline) {
+  if (busy_poll_ > std::chrono::microseconds::zero()) {
+    if (const std::size_t count = receive_busily(room, deadline); count > 0) return count;
+  }
   // With time enough, recv(2) can do the waiting, which saves a system call for each answer.
-  if (deadline - BootClock::now() > own_wait_ + coarseness) {
+  if (cancel_ < 0 && deadline - BootClock::now() > own_wait_ + coarseness) {
     if (const std::size_t count = receive_once(room, 0); count > 0) return count;
   }
-  while (ready(fd_, POLLIN, deadline)) {
+  while (ready(POLLIN, deadline)) {
     if (const std::size_t count = receive_once(room, MSG_DONTWAIT); count > 0) return count;
   }
   throw IoError(Errc::timed_out, "no answer within command_timeout");
+}
+
+std::size_t Socket::receive_busily(std::span<char> room, TimePoint deadline) {
+  const TimePoint end = std::min(BootClock::now() + busy_poll_, deadline);
+  do {
+    if (const std::size_t count = receive_once(room, MSG_DONTWAIT); count > 0) return count;
+    ::sched_yield();
+  } while (BootClock::now() < end);
+  return 0;
 }
 
 std::size_t Socket::receive_now(std::span<char> room) { return receive_once(room, MSG_DONTWAIT); }

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <system_error>
+#include <utility>
 
 #include <redlatch/token.hpp>
 
@@ -26,7 +27,22 @@ Uuid random_bytes() {
   return bytes;
 }
 
+/// Locks in static storage go after the main thread's own storage, so its end has to be known.
+thread_local constinit bool thread_ends = false;
+struct Spare {
+  std::string text{};
+  Spare() = default;
+  Spare(const Spare&) = delete;
+  Spare& operator=(const Spare&) = delete;
+  ~Spare() { thread_ends = true; }
+};
+thread_local Spare spare;
+
 }  // namespace
+
+void detail::recycle_token(std::string token) noexcept {
+  if (!thread_ends) spare.text = std::move(token);
+}
 
 std::string make_token() {
   Uuid bytes = random_bytes();
@@ -35,6 +51,8 @@ std::string make_token() {
 
   constexpr const char* digits = "0123456789abcdef";
   std::string text;
+  if (!thread_ends) text = std::exchange(spare.text, {});
+  text.clear();
   text.reserve(36);
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';

@@ -56,9 +56,11 @@ class BasicLock {
     check_ttl(options_.ttl);
   }
 
-  /// Releases what is held. Never throws, never waits longer than `command_timeout` and never
-  /// connects: where it cannot ask the server at once, the release is done in the background.
-  ~BasicLock() { static_cast<void>(let_go(detail::Connecting::never)); }
+  /// Releases what is held and does not wait for the answer: a lock that turns out to be lost, or
+  /// whose release stays unknown, is told to `ClientOptions::on_event`. Never throws and never
+  /// connects: without a connection the release is done in the background. Waits, for at most
+  /// `command_timeout`, only for a server that takes neither scripts nor conditional commands.
+  ~BasicLock() { let_go(); }
 
   /// The other is not held afterwards. Assigning releases what was held before.
   BasicLock(BasicLock&& other) noexcept = default;
@@ -66,7 +68,7 @@ class BasicLock {
   BasicLock& operator=(const BasicLock&) = delete;
   BasicLock& operator=(BasicLock&& other) noexcept {
     if (this == &other) return *this;
-    static_cast<void>(let_go(detail::Connecting::never));
+    let_go();
     holding_ = std::move(other.holding_);
     options_ = std::move(other.options_);
     return *this;
@@ -98,7 +100,18 @@ class BasicLock {
 
   /// Gives the lock up and says whether it was still ours. Answers within `command_timeout`. The
   /// object holds nothing afterwards, whatever the answer is.
-  Unlock unlock() noexcept { return let_go(detail::Connecting::counted); }
+  Unlock unlock() noexcept {
+    if (!holding_.exists()) return Unlock::lost;
+    const bool owned = owns_lock();
+    switch (holding_.release()) {
+      case protocol::Verdict::yes:
+        return owned ? Unlock::released : Unlock::lost;
+      case protocol::Verdict::no:
+        return Unlock::lost;
+      default:
+        return owned ? Unlock::unknown : Unlock::lost;
+    }
+  }
 
   /// True while possession is certain. No I/O: it compares clocks.
   bool owns_lock() const noexcept { return holding_.valid(executor().now()); }
@@ -170,7 +183,7 @@ class BasicLock {
       throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                               "redlatch: this object holds the lock already");
     }
-    static_cast<void>(unlock());
+    let_go();
     if (holding_.attempt(options_.ttl, detail::Look::no).held) return true;
     return !over(deadline) && wait(deadline);
   }
@@ -203,17 +216,8 @@ class BasicLock {
     return last.held;
   }
 
-  Unlock let_go(detail::Connecting connecting) noexcept {
-    if (!holding_.exists()) return Unlock::lost;
-    const bool owned = owns_lock();
-    switch (holding_.release(connecting)) {
-      case protocol::Verdict::yes:
-        return owned ? Unlock::released : Unlock::lost;
-      case protocol::Verdict::no:
-        return Unlock::lost;
-      default:
-        return owned ? Unlock::unknown : Unlock::lost;
-    }
+  void let_go() noexcept {
+    if (holding_.exists()) holding_.drop();
   }
 
   detail::Holding<Protocol> holding_;

@@ -7,8 +7,10 @@ class Client;
 class Error;
 class Lock;
 enum class Errc;
+enum class EventKind;
 enum class Unlock;
 struct ClientOptions;
+struct Event;
 struct LockOptions;
 
 }  // namespace redlatch

@@ -2,7 +2,10 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <string>
+
+#include <redlatch/event.hpp>
 
 namespace redlatch {
 
@@ -23,6 +26,13 @@ struct ClientOptions {
   /// False: no script is ever sent. Releasing and extending use the server's own conditional
   /// commands where it has them and WATCH/MULTI/EXEC where it has not.
   bool scripting = true;
+  /// So long a caller that waits for an answer looks for it again and again, letting other threads
+  /// run in between, before it sleeps; in microseconds. Saves the time that waking up takes where
+  /// there is a core to spare, and costs processor time where there is none.
+  std::chrono::microseconds busy_poll{0};
+  /// Told of what nobody waited for, on a thread of the client and with none of its mutexes held:
+  /// everything may be called from it. One call at a time. Must not throw: that ends the program.
+  std::function<void(const Event&)> on_event{};
 };
 
 /// What a lock asks of the server. Checked once, by the lock's constructor.

@@ -3,6 +3,7 @@
 /// Everything public.
 #include <redlatch/client.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
 #include <redlatch/lock.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/token.hpp>

@@ -13,4 +13,11 @@ namespace redlatch {
 /// it.
 REDLATCH_API std::string make_token();
 
+namespace detail {
+
+/// Leaves the memory of a token to the next one that this thread makes.
+REDLATCH_API void recycle_token(std::string token) noexcept;
+
+}  // namespace detail
+
 }  // namespace redlatch

@@ -127,7 +127,7 @@ TEST(Releases, BehindABrokenConnectionAreRepeatedHoweverLongTheOutageWas) {
 
 TEST(SilentServer, DoesNotMakeConnectionsPileUp) {
   const ScriptedServer server([](const ScriptedRequest& request) {
-    return request.is("SET") || request.is("EVAL") ? silence : resp::ok;
+    return request.is("SET") || request.is("EVALSHA") ? silence : resp::ok;
   });
   Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 10ms, .connections = 1});
   const auto descriptors = [] {

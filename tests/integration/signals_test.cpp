@@ -99,8 +99,8 @@ TEST(BrokenPipe, IsNoSignalToTheProgram) {
       },
       directory.path() + "/socket");
   self = &server;
-  Client client(server.url(), {.connect_timeout = 10s, .command_timeout = 1s});
   for (int i = 0; i < 20; ++i) {
+    Client client(server.url(), {.connect_timeout = 10s, .command_timeout = 1s});
     Lock lock(client, "job", {.ttl = 100ms});
     EXPECT_EQ(lock.unlock(), Unlock::unknown);
   }

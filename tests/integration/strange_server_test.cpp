@@ -127,8 +127,8 @@ TEST_F(StrangeServer, ThatIsSilentGetsTheReleaseBehindOnTheSameConnection) {
   const Error error = thrown_by([&] { lock.lock(); });
   EXPECT_EQ(error.code(), Errc::timed_out) << error.what();
   EXPECT_TRUE(error.in_doubt());
-  ASSERT_TRUE(is_taken_back("EVAL"));
-  const ScriptedRequest release = all("EVAL").front();
+  ASSERT_TRUE(is_taken_back("EVALSHA"));
+  const ScriptedRequest release = all("EVALSHA").front();
   EXPECT_EQ(release.connection, all("SET").front().connection);
   EXPECT_EQ(release.words[3], "job");
   lock.lock();

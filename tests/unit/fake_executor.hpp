@@ -85,6 +85,8 @@ struct Posted {
   std::string key{};
   std::string command{};
   std::chrono::milliseconds ttl{};
+  detail::Undo::Of of{};
+  std::size_t said_before = 0;  // calls
 };
 
 struct Call {
@@ -129,7 +131,9 @@ class FakeExecutor final : public detail::Executor {
       if (answer.sent_after) responses[i].sent = start + *answer.sent_after;
       // To what was not asked there is no reply.
       answer.replies.resize(std::min(answer.replies.size(), requests[i].commands.size()));
-      responses[i].replies = std::move(answer.replies);
+      for (protocol::Reply& reply : answer.replies) {
+        responses[i].replies.push_back(std::move(reply));
+      }
       responses[i].failure = std::move(answer.failure);
     }
     found_enough.push_back(enough(responses));
@@ -137,6 +141,7 @@ class FakeExecutor final : public detail::Executor {
 
   void post(std::string_view key, const detail::Undo& undo) noexcept override {
     posted.push_back(record(key, undo));
+    posted.back().said_before = calls.size();
   }
 
   TimePoint now() const noexcept override {
@@ -168,7 +173,7 @@ class FakeExecutor final : public detail::Executor {
 
  private:
   static Posted record(std::string_view key, const detail::Undo& undo) {
-    return {.key = std::string(key), .command = line(undo.command), .ttl = undo.ttl};
+    return {.key = std::string(key), .command = line(undo.command), .ttl = undo.ttl, .of = undo.of};
   }
 
   Call record(std::size_t server, const detail::Request& request, Connecting connecting) const {

@@ -8,39 +8,24 @@
 namespace redlatch::test {
 namespace {
 
-std::string token_of_last(const Fake& executor) { return token_in(executor->said().back()); }
-
 TEST(LockScope, ReleasesAtItsEnd) {
   const Fake executor = fake();
   std::string token;
   {
-    const TestLock lock = held_on(executor);
+    const TestLock lock = held_on(executor, {.ttl = 4s});
     token = lock.token();
   }
-  ASSERT_EQ(executor->said().size(), 2U);
-  EXPECT_EQ(executor->said()[1], "RELEASE job " + token);
-  EXPECT_TRUE(executor->posted.empty());
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted[0].key, "job");
+  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token);
+  EXPECT_EQ(executor->posted[0].ttl, 4s);
+  EXPECT_EQ(executor->posted[0].of, detail::Undo::Of::lease);
 }
 
-TEST(LockScope, NeverConnectsAtItsEnd) {
+TEST(LockScope, WaitsForNoAnswerAtItsEnd) {
   const Fake executor = fake();
   { const TestLock lock = held_on(executor); }
-  EXPECT_EQ(executor->calls.back().connecting, Connecting::never);
-}
-
-TEST(LockScope, LeavesTheReleaseToTheBackgroundWhenItCannotAsk) {
-  for (const Answer& answer : {away(), in_doubt(), says(refusal("BUSY Redis is busy"))}) {
-    const Fake executor = fake();
-    std::string token;
-    {
-      const TestLock lock = held_on(executor, {.ttl = 4s});
-      token = lock.token();
-      executor->will(answer);
-    }
-    ASSERT_EQ(executor->posted.size(), 1U);
-    EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token);
-    EXPECT_EQ(executor->posted[0].ttl, 4s);
-  }
+  EXPECT_EQ(executor->calls.size(), 1U);
 }
 
 TEST(LockScope, EndsQuietlyWhenMemoryRunsOut) {
@@ -85,7 +70,9 @@ TEST(LockScope, StillReleasesWhatHasExpired) {
     const TestLock lock = held_on(executor, {.ttl = 1s});
     executor->advance(1min);
   }
-  EXPECT_TRUE(executor->said().back().starts_with("RELEASE job "));
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_TRUE(executor->posted[0].command.starts_with("RELEASE job "));
+  EXPECT_EQ(executor->posted[0].of, detail::Undo::Of::ended_lease);
 }
 
 TEST(LockScope, SendsNothingAfterUnlock) {
@@ -95,6 +82,7 @@ TEST(LockScope, SendsNothingAfterUnlock) {
     lock.unlock();
   }
   EXPECT_EQ(executor->calls.size(), 2U);
+  EXPECT_TRUE(executor->posted.empty());
 }
 
 TEST(LockMove, CarriesPossessionAlong) {
@@ -130,7 +118,7 @@ TEST(LockMove, ReleasesOnceInAll) {
     TestLock lock = held_on(executor);
     const TestLock other = std::move(lock);
   }
-  EXPECT_EQ(executor->calls.size(), 2U);
+  EXPECT_EQ(executor->posted.size(), 1U);
 }
 
 TEST(LockMove, ReleasesWhatIsAssignedOver) {
@@ -140,8 +128,8 @@ TEST(LockMove, ReleasesWhatIsAssignedOver) {
   TestLock second = held_on(executor);
   const std::string kept = second.token();
   first = std::move(second);
-  EXPECT_EQ(token_of_last(executor), token);
-  EXPECT_EQ(executor->calls.back().connecting, Connecting::never);
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token);
   EXPECT_EQ(first.token(), kept);
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <memory_resource>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -19,8 +21,8 @@ class Answers {
   Answers(Executor& executor, const Request& request, Connecting connecting)
       : executor_(executor),
         script_(request.commands.front().script() != nullptr),
-        responses_(executor.servers()) {
-    const std::vector<Request> requests(responses_.size(), request);
+        responses_(executor.servers(), &memory_) {
+    const std::pmr::vector<Request> requests(responses_.size(), request, &memory_);
     executor_.execute(requests, responses_, all_in, connecting);
   }
 
@@ -102,7 +104,10 @@ class Answers {
 
   Executor& executor_;
   bool script_;
-  std::vector<Response> responses_;
+  // One server needs no memory from the heap.
+  std::array<std::byte, sizeof(Response) + sizeof(Request) + 2 * alignof(Response)> room_;
+  std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+  std::pmr::vector<Response> responses_;
 };
 
 }  // namespace redlatch::detail

@@ -1,12 +1,14 @@
 #pragma once
 
+#include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/error.hpp>
@@ -18,9 +20,16 @@ namespace redlatch::detail {
 /// What takes a lease away again, whoever holds the key now: a release by token. It is repeated
 /// until the server has answered it, or for `ttl`, when the lease is over anyway.
 struct Undo {
+  /// What is given back decides which answers are worth an event: none when it was only feared.
+  enum class Of { doubt, lease, ended_lease };
+
   protocol::Command command;
   std::chrono::milliseconds ttl;
+  Of of = Of::doubt;
 };
+
+/// No request has more commands than this.
+constexpr std::size_t most_commands = 4;
 
 /// What one server is told: commands in one batch, about one key.
 struct Request {
@@ -31,11 +40,30 @@ struct Request {
   const Undo* undo = nullptr;
 };
 
+/// The replies to one request, in order. Takes no memory of its own.
+class Replies {
+ public:
+  void push_back(protocol::Reply reply) noexcept {
+    assert(size_ < most_commands);
+    all_[size_++] = std::move(reply);
+  }
+  void clear() noexcept { size_ = 0; }
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  protocol::Reply& operator[](std::size_t i) noexcept { return all_[i]; }
+  const protocol::Reply& operator[](std::size_t i) const noexcept { return all_[i]; }
+  const protocol::Reply& front() const noexcept { return all_.front(); }
+
+ private:
+  std::array<protocol::Reply, most_commands> all_{};
+  std::size_t size_ = 0;
+};
+
 /// What one server said.
 struct Response {
   /// One for each command, in order; fewer when `failure` is set, none when it has not answered
   /// yet.
-  std::vector<protocol::Reply> replies{};
+  Replies replies{};
   std::optional<Error> failure{};
   /// Just before the first byte went out; `TimePoint{}` when none did.
   TimePoint sent{};
@@ -68,7 +96,9 @@ class Executor {
   virtual void execute(std::span<const Request> requests, std::span<Response> responses,
                        Enough enough, Connecting connecting) = 0;
 
-  /// Has every server carry `undo` out, in the background.
+  /// Has every server carry `undo` out without waiting for the answers. It is sent at once, behind
+  /// all that was said about the key before, where there is a connection, and otherwise by the
+  /// background. Only a server that has to be told in a conversation is waited for.
   virtual void post(std::string_view key, const Undo& undo) noexcept = 0;
 
   virtual TimePoint now() const noexcept = 0;

@@ -127,21 +127,28 @@ class Holding {
     }
   }
 
-  /// Gives the lease up; there is none afterwards. `refused`: not answered, and left to the
-  /// background.
-  protocol::Verdict release(Connecting connecting) noexcept {
-    const Lease lease = std::exchange(lease_, {});
+  /// Gives the lease up and waits for the answer; there is no lease afterwards. `refused`: not
+  /// answered, and left to the background.
+  protocol::Verdict release() noexcept {
+    Lease lease = std::exchange(lease_, {});
     const Undo release{protocol_.release(lease.token()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
     try {
-      // The last user of an executor that goes at once leaves the waiting to the executor's end.
-      const bool last = connecting == Connecting::never && executor_.use_count() == 1;
-      if (!last) verdict = ask({&release.command, 1}, nullptr, connecting).verdict(ours);
+      verdict = ask({&release.command, 1}, nullptr, Connecting::counted).verdict(ours);
     } catch (const std::exception&) {
       // Out of memory, say: the release is as open as after a time-out.
     }
     if (verdict == protocol::Verdict::refused) executor_->post(protocol_.key(), release);
+    recycle_token(std::move(lease).token());
     return verdict;
+  }
+
+  /// Gives the lease up and waits for nothing; there is no lease afterwards.
+  void drop() noexcept {
+    const Undo::Of of = valid(executor_->now()) ? Undo::Of::lease : Undo::Of::ended_lease;
+    Lease lease = std::exchange(lease_, {});
+    executor_->post(protocol_.key(), {protocol_.release(lease.token()), lease.longest_ttl(), of});
+    recycle_token(std::move(lease).token());
   }
 
  private:

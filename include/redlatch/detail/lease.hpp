@@ -26,7 +26,8 @@ class Lease {
   /// A lease that the server is yet to confirm.
   Lease(std::string token, std::uint64_t process) : token_(std::move(token)), process_(process) {}
 
-  const std::string& token() const noexcept { return token_; }
+  const std::string& token() const& noexcept { return token_; }
+  std::string&& token() && noexcept { return std::move(token_); }
   TimePoint valid_until() const noexcept { return valid_until_; }
 
   /// Whether there is anything of this process to give back at the server.

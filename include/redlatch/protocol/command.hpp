@@ -99,17 +99,23 @@ class Command {
 /// A command with its texts, for those that outlive the call.
 class OwnedCommand {
  public:
-  explicit OwnedCommand(const Command& command)
-      : script_(command.script()), expect_(command.expect()) {
-    for (const Argument& argument : command.arguments()) texts_.emplace_back(argument.text());
+  OwnedCommand() = default;
+  explicit OwnedCommand(const Command& command) { *this = command; }
+  /// Keeps the memory of the texts before.
+  OwnedCommand& operator=(const Command& command) {
+    script_ = command.script();
+    expect_ = command.expect();
+    texts_.resize(command.arguments().size());
+    for (std::size_t i = 0; i < texts_.size(); ++i) texts_[i] = command.argument(i);
+    return *this;
   }
 
   Command view() const { return Command(script_, expect_, texts_); }
 
  private:
-  const Script* script_;
-  Expect expect_;
-  std::vector<std::string> texts_;
+  const Script* script_ = nullptr;
+  Expect expect_ = Expect::anything;
+  std::vector<std::string> texts_{};
 };
 
 inline bool answers(Expect expect, const Reply& reply) noexcept {

@@ -78,6 +78,11 @@ inline Command native_command(Form form, const Command& call) {
   }
 }
 
+/// What answers the call in that form.
+inline Expect expect_of(const Command& call, Form form) noexcept {
+  return form == Form::set_ifeq ? Expect::ok_or_nil : call.expect();
+}
+
 /// What WATCH guards: the change that is made when the key held the expected value.
 inline Command guarded_change(const Command& call) {
   const std::string_view key = call.argument(0);

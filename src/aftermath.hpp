@@ -1,0 +1,28 @@
+#pragma once
+
+#include "exchange.hpp"
+
+namespace redlatch::detail {
+
+/// What a channel leaves to somebody else, since it has no thread of its own. Called with the
+/// channel's mutex held.
+class Aftermath {
+ public:
+  Aftermath() = default;
+  Aftermath(const Aftermath&) = delete;
+  Aftermath& operator=(const Aftermath&) = delete;
+
+  /// Releases to be said again when they are due.
+  virtual void open(Exchanges releases) noexcept = 0;
+  /// A connection that is not used any more, with answers to come.
+  virtual void adopt(Line line) noexcept = 0;
+  /// A release has ended.
+  virtual void ended(const Release& release, Fate fate) noexcept = 0;
+  /// Somebody has to take in answers, should nobody else use the channel soon.
+  virtual void expect_answers() noexcept = 0;
+
+ protected:
+  ~Aftermath() = default;
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <redlatch/event.hpp>
+
+#include "aftermath.hpp"
+#include "channel.hpp"
+#include "settings.hpp"
+#include "wake_up.hpp"
+
+namespace redlatch::detail {
+
+/// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
+/// answers that nobody else does, and reports what became of them. It starts with the first of
+/// these and sleeps while there are none.
+class Background final : public Aftermath {
+ public:
+  /// A key's channel; all of them by turns.
+  using ChannelOf = std::function<Channel&(std::string_view key)>;
+
+  explicit Background(const Settings& settings) : settings_(settings) {}
+  /// Waits for what is open, for at most `command_timeout`. May be called from `on_event`.
+  ~Background();
+
+  /// Before anything else. Channels are only used until the destructor returns.
+  void serve(std::vector<Channel*> channels, ChannelOf channel_of);
+  /// Tries again to start the thread, when that was not possible before. Costs nothing else.
+  void ensure_started() noexcept {
+    if (wants_thread_) retry_start();
+  }
+  /// A release that could not be said yet.
+  void add(std::string_view key, const Undo& undo) noexcept;
+  /// Says a release now and waits for the answer, if there is a connection.
+  void say(std::string_view key, const Undo& undo) noexcept;
+
+  void open(Exchanges releases) noexcept override;
+  void adopt(Line line) noexcept override;
+  void ended(const Release& release, Fate fate) noexcept override;
+  void expect_answers() noexcept override;
+
+  // Around fork(2): the child has neither the thread nor its work.
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  using Guard = std::unique_lock<std::mutex>;
+  using OnEvent = std::function<void(const Event&)>;
+  /// A connection that is kept for its last answers.
+  struct Retired {
+    Line line;
+    TimePoint until;  // then all that it could still release is over by itself
+  };
+
+  void wake() noexcept;
+  void start() noexcept;
+  void retry_start() noexcept;
+  void run() noexcept;
+  bool all_settled() const noexcept;
+  void work(Guard& guard);
+  void repeat_due(Guard& guard);
+  void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
+  bool take_in(Line& line);
+  void lose(Line& line) noexcept;
+  void note(const Release& release, Fate fate) noexcept;
+  void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
+  void rest(Guard& guard);
+
+  const Settings& settings_;
+  std::vector<Channel*> channels_{};
+  ChannelOf channel_of_{};
+
+  std::mutex mutex_{};
+  Exchanges open_{};
+  std::list<Retired> retired_{};
+  std::vector<Event> events_{};
+  std::atomic<bool> expecting_ = false;   // answers, on some channel
+  TimePoint look_at_ = TimePoint::max();  // the channels
+  std::atomic<bool> wants_thread_ = false;
+  bool stopping_ = false;
+  TimePoint stop_at_ = TimePoint::max();
+  WakeUp wake_up_{};
+  WakeUp stop_{};
+  bool* gone_ = nullptr;  // set by a destructor that the thread itself runs
+  std::thread thread_{};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <optional>
+
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/native.hpp>
+
+#include "io_error.hpp"
+#include "release.hpp"
+#include "session.hpp"
+
+namespace redlatch::detail {
+
+struct Exchange;
+using Exchanges = std::list<Exchange>;
+
+/// Somebody who waits for the answer to a request. Lives on that thread's stack.
+struct Caller {
+  const Request& request;
+  Response& response;
+  Exchanges::iterator exchange{};
+
+  bool leads = false;   // does the reading and writing for all
+  bool mended = false;  // a leader is using the request, so that it cannot be taken away
+  bool done = false;    // the replies are in the response, or:
+  std::optional<IoError> failure{};
+  bool in_doubt = false;       // the server may have acted all the same,
+  bool broken = false;         // and the connection is lost
+  bool out_of_memory = false;  // which is worth an exception of its own
+  std::condition_variable turn{};
+};
+
+/// What was said in one go about one key, or is about to be, and the replies to it. Nodes of a list
+/// are used again and again, and keep their memory.
+struct Exchange {
+  Caller* caller = nullptr;  // null when nobody waits for the answer, or not any more
+  bool is_release = false;   // then `release` says what it is about
+  Release release{};
+
+  std::size_t commands = 0;
+  std::array<protocol::Expect, most_commands> expected{};
+  std::array<protocol::Form, most_commands> forms{};
+  Session::Position change_ends = Connection::nowhere;  // of the first command that changes data
+  TimePoint said{};
+  Replies replies{};
+  bool repeat = false;  // the answer was true only because of a release that has to be mended
+
+  /// Before it is said at `now`.
+  void begin(TimePoint now) noexcept;
+  bool complete() const noexcept { return replies.size() == commands; }
+  protocol::Command command(std::size_t i) const {
+    return is_release ? release.command() : caller->request.commands[i];
+  }
+};
+
+/// A connection, and what was said on it and is not answered yet.
+struct Line {
+  std::unique_ptr<Session> session{};
+  Exchanges unanswered{};
+
+  /// Puts the exchange's commands behind the others.
+  void append(Exchange& exchange, TimePoint now);
+  /// Gives the replies that have come to the exchanges that they belong to.
+  void collect();
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/reply.hpp>
+
+namespace redlatch::detail {
+
+/// How a release that nobody waits for has ended.
+enum class Fate { done, lost, unknown };
+
+/// A release that nobody waits for: what to say, and what the answers mean. It is open until the
+/// server has answered, or until the lease is over by itself.
+class Release {
+ public:
+  /// Begins another one. Keeps the memory of the one before.
+  void begin(std::string_view key, const Undo& undo, TimePoint now);
+  /// It was said on a connection that broke. What the server has of that, it may read later than
+  /// what comes on another.
+  void broke(TimePoint now) noexcept;
+  /// What it takes back was said on a connection that is lost, and it will go out on another.
+  void may_be_overtaken() noexcept { overtaken_ = of_ == Undo::Of::doubt; }
+  /// It could not be said; nothing is known of the server but that.
+  void failed(Errc why, TimePoint now) noexcept;
+
+  /// The server takes it only in a conversation.
+  void needs_conversation(TimePoint now) noexcept {
+    converses_ = true;
+    due_ = now;
+  }
+
+  /// Nothing: it stays open, and is `due` again later.
+  std::optional<Fate> answered(const protocol::Reply& reply, std::chrono::milliseconds settling,
+                               TimePoint now) noexcept;
+  /// How it ends when there will be no answer any more.
+  Fate run_out() const noexcept;
+
+  const std::string& key() const noexcept { return key_; }
+  protocol::Command command() const { return command_.view(); }
+  TimePoint begun() const noexcept { return begun_; }
+  TimePoint due() const noexcept { return due_; }
+  bool over(TimePoint now) const noexcept { return now >= until_; }
+  TimePoint until() const noexcept { return until_; }
+  bool converses() const noexcept { return converses_; }
+  /// Why the last attempt was not answered.
+  Errc why() const noexcept { return why_; }
+
+ private:
+  std::string key_{};
+  protocol::OwnedCommand command_{};
+  Undo::Of of_{};
+  TimePoint begun_{};
+  TimePoint until_{};                  // then the lease is over by itself
+  TimePoint due_{};                    // for the next attempt
+  std::chrono::milliseconds pause_{};  // before the attempt after that
+  bool repeated_ = false;
+  bool converses_ = false;
+  bool overtaken_ = false;    // a first "not ours" may be too early
+  TimePoint settled_from_{};  // when "not ours" is an answer
+  Errc why_{};
+};
+
+}  // namespace redlatch::detail
