@@ -12,7 +12,7 @@ needs() {
       build) echo gtest python3 ;;
       demo) echo server ;;
       test | asan | tsan) echo gtest server pkg-config python3 python3-redis ;;
-      bench) echo server benchmark ;;
+      bench) echo server benchmark gnuplot python3 python3-redis ;;
       lint) echo clang++ clang-format clang-tidy shellcheck ;;
       fuzz) echo clang++ clang-runtime ;;
     esac
@@ -55,6 +55,7 @@ package() {
     hiredis) echo libhiredis-dev ;;
     gtest) echo libgtest-dev ;;
     benchmark) echo libbenchmark-dev ;;
+    gnuplot) echo gnuplot-nox ;;
     server) echo redis-server ;;
     clang++) echo clang ;;
     clang-runtime)

@@ -11,7 +11,7 @@ namespace redlatch::benchmark {
 namespace {
 
 // Everybody's release script: redis.io/docs/latest/develop/use/patterns/distributed-locks
-constexpr const char* release =
+constexpr const char* release_script =
     "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "
     "end";
 
@@ -44,18 +44,21 @@ BareLoop::BareLoop(const std::string& socket) : context_(::redisConnectUnix(sock
 
 void BareLoop::load() {
   if (context_ == nullptr || context_->err != 0) throw std::runtime_error("cannot connect");
-  const Reply reply = run<3>(context_.get(), {"SCRIPT", "LOAD", release});
+  const Reply reply = run<3>(context_.get(), {"SCRIPT", "LOAD", release_script});
   if (reply == nullptr || reply->type != REDIS_REPLY_STRING) throw std::runtime_error("no scripts");
   sha1_.assign(reply->str, reply->len);
 }
 
-bool BareLoop::cycle(const std::string& key, const std::string& token) {
-  const Reply taken =
+bool BareLoop::acquire(const std::string& key, const std::string& token) {
+  const Reply reply =
       run<6>(context_.get(), {"SET", key.c_str(), token.c_str(), "NX", "PX", "10000"});
-  if (taken == nullptr || taken->type != REDIS_REPLY_STATUS) return false;
-  const Reply given =
+  return reply != nullptr && reply->type == REDIS_REPLY_STATUS;
+}
+
+bool BareLoop::release(const std::string& key, const std::string& token) {
+  const Reply reply =
       run<5>(context_.get(), {"EVALSHA", sha1_.c_str(), "1", key.c_str(), token.c_str()});
-  return given != nullptr && given->type == REDIS_REPLY_INTEGER && given->integer == 1;
+  return reply != nullptr && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
 }
 
 }  // namespace redlatch::benchmark

@@ -15,9 +15,10 @@ class BareLoop {
   BareLoop(const std::string& host, std::uint16_t port);
   explicit BareLoop(const std::string& socket);
 
-  /// `SET key token NX PX 10000`, then the release script by EVALSHA. False when one of them
-  /// failed.
-  bool cycle(const std::string& key, const std::string& token);
+  /// `SET key token NX PX 10000`. False when it failed.
+  bool acquire(const std::string& key, const std::string& token);
+  /// The release script by EVALSHA. False when it failed.
+  bool release(const std::string& key, const std::string& token);
 
  private:
   struct Free {

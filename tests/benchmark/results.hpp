@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contestants.hpp"
+
+namespace redlatch::benchmark {
+
+struct Spread {
+  double least;
+  double median;
+  double most;
+};
+
+/// The rounds of one contestant in one scenario.
+struct Row {
+  Scenario scenario;
+  std::string contestant;
+  std::vector<Sample> rounds{};
+
+  /// Of a figure by its name; nothing when this contestant has none of that name.
+  std::optional<Spread> spread(const std::string& figure) const;
+  /// "set 1, evalsha 1": the commands that the server ran in a cycle.
+  std::string calls() const;
+};
+
+/// What was measured so far. Rounds count from 0, and a round has one sample of each contestant.
+class Results {
+ public:
+  /// The row that is meant, which is a new one, behind the others, at its first mention.
+  Row& row(const Scenario& scenario, const std::string& contestant);
+
+  const std::vector<Row>& rows() const noexcept { return rows_; }
+
+  /// The figure as a multiple of what the baseline had in the same round.
+  std::optional<Spread> ratio(const Row& row, const std::string& figure) const;
+
+ private:
+  std::vector<Row> rows_{};
+};
+
+}  // namespace redlatch::benchmark

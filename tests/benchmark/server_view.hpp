@@ -1,0 +1,34 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "raw_client.hpp"
+
+namespace redlatch::benchmark {
+
+/// How often each command has run since the server was started, a script's own commands included.
+using Calls = std::map<std::string, std::int64_t>;
+
+/// What the server says about those who use it, on a connection that is counted nowhere. Members
+/// throw std::runtime_error when there is no answer.
+class ServerView {
+ public:
+  explicit ServerView(const std::string& socket) : client_(socket) {}
+
+  pid_t pid() { return static_cast<pid_t>(client_.info("server", "process_id:")); }
+  /// "Redis 7.0.15"
+  std::string version();
+  std::int64_t connections() { return client_.info("clients", "connected_clients:") - 1; }
+  Calls calls();
+  /// Waits until nobody is connected and there is no key; throws when somebody left one behind.
+  void wait_until_deserted();
+
+ private:
+  test::RawClient client_;
+};
+
+}  // namespace redlatch::benchmark
