@@ -1,6 +1,7 @@
 #pragma once
 
 #include "exchange.hpp"
+#include "pipeline.hpp"
 
 namespace redlatch::detail {
 
@@ -15,7 +16,7 @@ class Aftermath {
   /// Releases to be said again when they are due.
   virtual void open(Exchanges releases) noexcept = 0;
   /// A connection that is not used any more, with answers to come.
-  virtual void adopt(Line line) noexcept = 0;
+  virtual void adopt(Pipeline pipeline) noexcept = 0;
   /// A release has ended.
   virtual void ended(const Release& release, Fate fate) noexcept = 0;
   /// Somebody has to take in answers, should nobody else use the channel soon.

@@ -92,21 +92,21 @@ void Background::open(Exchanges releases) noexcept {
   wake();
 }
 
-void Background::adopt(Line line) noexcept {
+void Background::adopt(Pipeline pipeline) noexcept {
   const Guard guard(mutex_);
   TimePoint until{};
-  for (const Exchange& one : line.unanswered) {
+  for (const Exchange& one : pipeline.unanswered) {
     if (one.is_release) until = std::max(until, one.release.until());
   }
   if (until == TimePoint{}) return;
   try {
-    if (retired_.size() < most_retired && line.session->try_flush()) {
-      retired_.push_back({std::move(line), until});
+    if (retired_.size() < most_retired && pipeline.session->try_flush()) {
+      retired_.push_back({std::move(pipeline), until});
     }
   } catch (const std::exception&) {
     // It is lost then, as when there are too many.
   }
-  lose(line);
+  lose(pipeline);
   wake();
 }
 
@@ -181,7 +181,7 @@ void Background::run() noexcept {
       guard.lock();
     }
   }
-  for (Retired& retired : retired_) lose(retired.line);
+  for (Retired& retired : retired_) lose(retired.pipeline);
   for (const Exchange& one : open_) note(one.release, one.release.run_out());
   tell(guard, on_event, gone);
 }
@@ -189,8 +189,9 @@ void Background::run() noexcept {
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
 void Background::work(Guard& guard) {
-  std::erase_if(retired_,
-                [&](Retired& one) { return take_in(one.line) || BootClock::now() >= one.until; });
+  std::erase_if(retired_, [&](Retired& one) {
+    return take_in(one.pipeline) || BootClock::now() >= one.until;
+  });
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return;
@@ -262,43 +263,43 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
 }
 
 /// True when nothing more is to come that matters.
-bool Background::take_in(Line& line) {
+bool Background::take_in(Pipeline& pipeline) {
   try {
-    while (line.session->take_in()) {
+    while (pipeline.session->take_in()) {
     }
-    line.collect();
+    pipeline.collect();
   } catch (const IoError&) {
-    lose(line);
+    lose(pipeline);
     return true;
   }
   const TimePoint now = BootClock::now();
-  while (!line.unanswered.empty() && line.unanswered.front().complete()) {
-    Exchange& one = line.unanswered.front();
+  while (!pipeline.unanswered.empty() && pipeline.unanswered.front().complete()) {
+    Exchange& one = pipeline.unanswered.front();
     if (one.is_release) {
       const auto fate =
           one.release.answered(one.replies.front(), settings_.options.command_timeout, now);
       if (fate) {
         note(one.release, *fate);
       } else {
-        open_.splice(open_.end(), line.unanswered, line.unanswered.begin());
+        open_.splice(open_.end(), pipeline.unanswered, pipeline.unanswered.begin());
         continue;
       }
     }
-    line.unanswered.pop_front();
+    pipeline.unanswered.pop_front();
   }
-  return std::none_of(line.unanswered.begin(), line.unanswered.end(),
+  return std::none_of(pipeline.unanswered.begin(), pipeline.unanswered.end(),
                       [](const Exchange& one) { return one.is_release; });
 }
 
 /// What was sent on it is read by the server before it sees the end.
-void Background::lose(Line& line) noexcept {
-  for (auto next = line.unanswered.begin(); next != line.unanswered.end();) {
+void Background::lose(Pipeline& pipeline) noexcept {
+  for (auto next = pipeline.unanswered.begin(); next != pipeline.unanswered.end();) {
     const auto one = next++;
     if (!one->is_release) continue;
     one->release.broke(BootClock::now());
-    open_.splice(open_.end(), line.unanswered, one);
+    open_.splice(open_.end(), pipeline.unanswered, one);
   }
-  line.session.reset();
+  pipeline.session.reset();
 }
 
 /// Tells the program what has happened. It may end the client from there.
@@ -321,7 +322,7 @@ void Background::rest(Guard& guard) {
   std::vector<pollfd> watched{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}};
   for (const Retired& retired : retired_) {
     end = std::min(end, retired.until);
-    watched.push_back({.fd = retired.line.session->fd(), .events = POLLIN, .revents = 0});
+    watched.push_back({.fd = retired.pipeline.session->fd(), .events = POLLIN, .revents = 0});
   }
   guard.unlock();
   poll_until(watched, end);
@@ -330,7 +331,7 @@ void Background::rest(Guard& guard) {
 }
 
 void Background::after_fork_in_child() noexcept {
-  for (Retired& retired : retired_) retired.line.session->abandon();
+  for (Retired& retired : retired_) retired.pipeline.session->abandon();
   retired_.clear();
   open_.clear();
   events_.clear();

@@ -43,7 +43,7 @@ class Background final : public Aftermath {
   void say(std::string_view key, const Undo& undo) noexcept;
 
   void open(Exchanges releases) noexcept override;
-  void adopt(Line line) noexcept override;
+  void adopt(Pipeline pipeline) noexcept override;
   void ended(const Release& release, Fate fate) noexcept override;
   void expect_answers() noexcept override;
 
@@ -57,7 +57,7 @@ class Background final : public Aftermath {
   using OnEvent = std::function<void(const Event&)>;
   /// A connection that is kept for its last answers.
   struct Retired {
-    Line line;
+    Pipeline pipeline;
     TimePoint until;  // then all that it could still release is over by itself
   };
 
@@ -69,8 +69,8 @@ class Background final : public Aftermath {
   void work(Guard& guard);
   void repeat_due(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
-  bool take_in(Line& line);
-  void lose(Line& line) noexcept;
+  bool take_in(Pipeline& pipeline);
+  void lose(Pipeline& pipeline) noexcept;
   void note(const Release& release, Fate fate) noexcept;
   void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);

@@ -10,7 +10,7 @@
 
 #include "aftermath.hpp"
 #include "exchange.hpp"
-#include "io_error.hpp"
+#include "line.hpp"
 #include "settings.hpp"
 
 namespace redlatch::detail {
@@ -21,14 +21,10 @@ namespace redlatch::detail {
 /// There is no thread of its own. A caller that finds the channel idle leads: it writes and reads.
 /// Who comes meanwhile queues up. A leader whose own answer has come writes everything queued in
 /// one go and makes one of those the next leader, so that one batch is under way at a time.
-///
-/// An exchange is in `queue_`, then in `line_.unanswered`, perhaps in `mend_`, and at last in
-/// `spare_`. Only the leader takes it from one to the next; `mutex_` guards all of that, and what
-/// is said in `Caller`.
 class Channel {
  public:
   Channel(const Settings& settings, Aftermath& aftermath)
-      : settings_(settings), aftermath_(aftermath) {}
+      : settings_(settings), aftermath_(aftermath), line_(settings, aftermath) {}
 
   /// Says one request and leaves the replies, or the failure, in `response`. `end` is that of the
   /// wait for an answer, had nobody to connect.
@@ -51,7 +47,7 @@ class Channel {
   void after_fork_in_child() noexcept;
 
  private:
-  using Guard = std::unique_lock<std::mutex>;
+  using Guard = Line::Guard;
 
   /// How long a caller goes on waiting. Time spent connecting, by itself or by others before it, is
   /// not counted against the answer, but is at most `connect_timeout` in all.
@@ -61,37 +57,12 @@ class Channel {
     std::chrono::nanoseconds connected_before;
   };
 
-  enum class Whose { everybodys, nobodys };
-
   void await(Caller& caller, const Patience& patience, Guard& guard);
   void lead(Caller& caller, const Patience& patience, Guard& guard);
   void step(Caller& caller, const Patience& patience, Guard& guard);
   void pass_on(Guard& guard) noexcept;
-  void appoint(Caller& caller) noexcept;
-
-  void refresh();
   void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
-  bool say_queued(Whose whose);
-  void converse(Caller& caller, TimePoint end, Guard& guard);
-  template <class Conversation>
-  void talk(Exchange& about, Guard& guard, Conversation conversation);
-  void read(TimePoint end, Guard& guard);
-  void deliver() noexcept;
-  bool needs_mending(Exchange& exchange) const noexcept;
-  void mend(TimePoint end, Guard& guard);
-  void answer(Exchanges& from) noexcept;
-  void give_up(Caller& caller, Errc code, const char* why) noexcept;
-  void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
-  void fail_queued(const IoError& why) noexcept;
-  void break_off(const IoError* why) noexcept;
-  void retire() noexcept;
-  void open(Exchanges& from, Exchanges::iterator one) noexcept;
-  void open_releases(Exchanges& from) noexcept;
 
-  Exchanges::iterator spare();
-  void put_away(Exchanges& from, Exchanges::iterator one) noexcept;
-  Caller* next_leader() noexcept;
-  bool is_stale() const noexcept;
   std::chrono::nanoseconds connecting_time() const noexcept;
   TimePoint end_of(const Patience& patience) const noexcept;
 
@@ -100,12 +71,7 @@ class Channel {
 
   std::mutex mutex_{};
   bool led_ = false;
-  Line line_{};
-  Exchanges queue_{};
-  Exchanges mend_{};  // refused for a reason that the leader can do something about
-  Exchanges spare_{};
-  std::size_t waiting_ = 0;  // callers whose request was said
-  TimePoint used_{};         // when something was last sent or received
+  Line line_;
   bool connecting_ = false;
   TimePoint connecting_since_{};
   std::chrono::nanoseconds connected_for_{0};  // spent in all on connecting

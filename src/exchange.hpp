@@ -1,10 +1,9 @@
 #pragma once
 
 #include <array>
-#include <condition_variable>
+#include <atomic>
 #include <cstddef>
 #include <list>
-#include <memory>
 #include <optional>
 
 #include <redlatch/detail/executor.hpp>
@@ -14,6 +13,7 @@
 #include "io_error.hpp"
 #include "release.hpp"
 #include "session.hpp"
+#include "turn.hpp"
 
 namespace redlatch::detail {
 
@@ -22,18 +22,29 @@ using Exchanges = std::list<Exchange>;
 
 /// Somebody who waits for the answer to a request. Lives on that thread's stack.
 struct Caller {
+  enum class State { waits, leads, done };
+
   const Request& request;
   Response& response;
   Exchanges::iterator exchange{};
 
-  bool leads = false;   // does the reading and writing for all
+  /// Changed under the channel's mutex. What comes below is complete when this is `done`.
+  std::atomic<State> state = State::waits;
+  /// One post for each change that the thread is to be woken for; it takes all of them before it
+  /// goes.
+  Turn turn{};
+  int posts = 0;
+  int posts_taken = 0;
+  Caller* next_to_wake = nullptr;
   bool mended = false;  // a leader is using the request, so that it cannot be taken away
-  bool done = false;    // the replies are in the response, or:
-  std::optional<IoError> failure{};
-  bool in_doubt = false;       // the server may have acted all the same,
-  bool broken = false;         // and the connection is lost
-  bool out_of_memory = false;  // which is worth an exception of its own
-  std::condition_variable turn{};
+
+  std::optional<IoError> failure{};  // else the replies are in the response
+  bool in_doubt = false;             // the server may have acted all the same,
+  bool broken = false;               // and the connection is lost
+  bool out_of_memory = false;        // which is worth an exception of its own
+
+  bool leads() const noexcept { return state == State::leads; }
+  bool done() const noexcept { return state == State::done; }
 };
 
 /// What was said in one go about one key, or is about to be, and the replies to it. Nodes of a list
@@ -47,7 +58,7 @@ struct Exchange {
   std::array<protocol::Expect, most_commands> expected{};
   std::array<protocol::Form, most_commands> forms{};
   Session::Position change_ends = Connection::nowhere;  // of the first command that changes data
-  TimePoint said{};
+  TimePoint said{};                                     // `TimePoint{}`: not yet
   Replies replies{};
   bool repeat = false;  // the answer was true only because of a release that has to be mended
 
@@ -57,17 +68,6 @@ struct Exchange {
   protocol::Command command(std::size_t i) const {
     return is_release ? release.command() : caller->request.commands[i];
   }
-};
-
-/// A connection, and what was said on it and is not answered yet.
-struct Line {
-  std::unique_ptr<Session> session{};
-  Exchanges unanswered{};
-
-  /// Puts the exchange's commands behind the others.
-  void append(Exchange& exchange, TimePoint now);
-  /// Gives the replies that have come to the exchanges that they belong to.
-  void collect();
 };
 
 }  // namespace redlatch::detail

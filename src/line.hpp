@@ -1,0 +1,111 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "aftermath.hpp"
+#include "exchange.hpp"
+#include "io_error.hpp"
+#include "pipeline.hpp"
+#include "settings.hpp"
+
+namespace redlatch::detail {
+
+/// A connection, and the exchanges about to be said on it, said and unanswered, or answered in a
+/// way that something can be done about.
+///
+/// An exchange is in `queue_`, then in `pipeline_.unanswered`, perhaps in `mend_`, and at last in
+/// `spare_`. The channel's mutex guards all of that. Whoever leads the channel is the only one to
+/// use the connection, and to take an exchange out of any list but the queue; where a guard is
+/// handed over, the mutex is released while the server is waited for.
+class Line {
+ public:
+  using Guard = std::unique_lock<std::mutex>;
+  enum class Whose { everybodys, nobodys };
+
+  Line(const Settings& settings, Aftermath& aftermath)
+      : settings_(settings), aftermath_(aftermath) {}
+
+  bool connected() const noexcept { return pipeline_.session != nullptr; }
+  void connected_by(std::unique_ptr<Session> session) noexcept;
+  /// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
+  /// has said what nobody asked for.
+  void refresh();
+  /// Leaves the connection to the background when the server takes too long to answer.
+  void retire_if_stale() noexcept;
+  bool is_stale() const noexcept;
+  /// The connection is lost. Null: because memory has run out.
+  void break_off(const IoError* why) noexcept;
+  void abandon(bool in_use) noexcept;
+
+  /// The caller's place in the queue. May throw `std::bad_alloc`.
+  void queue(Caller& caller);
+  void queue(std::string_view key, const Undo& undo);
+  void queue(Exchanges releases) noexcept { queue_.splice(queue_.end(), releases); }
+  /// Says what is queued, up to the first caller that needs a conversation. False when there was
+  /// nothing to say.
+  bool say_queued(Whose whose);
+  void flush(TimePoint end, Guard& guard);
+  void try_flush(Guard& guard);
+  /// Waits for answers and gives them to their owners.
+  void read(TimePoint end, Guard& guard);
+  void take_in();
+  /// Says in other ways what the server refused. Nothing must be unanswered.
+  void mend(TimePoint end, Guard& guard);
+  /// Says a queued request in a conversation. Nothing must be unanswered.
+  void converse(Caller& caller, TimePoint end, Guard& guard);
+
+  bool awaited() const noexcept { return waiting_ > 0; }
+  bool all_answered() const noexcept { return pipeline_.unanswered.empty(); }
+  bool to_mend() const noexcept { return !mend_.empty(); }
+  /// The first in the queue, if it needs a conversation.
+  Caller* converses() const noexcept;
+  bool converses(const protocol::Command& command) const noexcept;
+  /// Who could lead next, or null.
+  Caller* next_leader() const noexcept;
+
+  /// The caller does not wait any longer. The connection goes on; what the caller asked for is
+  /// taken back behind the command itself, where nothing can overtake it.
+  void give_up(Caller& caller, Errc code, const char* why) noexcept;
+  /// A queued caller, or all of them. Null: memory has run out.
+  void fail_queued(Caller& caller, const IoError* why) noexcept;
+  void fail_queued(const IoError& why) noexcept;
+  /// Leaves what nobody waits for, and nobody here will say, to the background.
+  void open_releases() noexcept;
+
+  void appoint(Caller& caller) noexcept;
+  bool somebody_to_wake() const noexcept { return to_wake_ != nullptr; }
+  /// Has the queued callers look at the time again.
+  void nudge_queued() noexcept;
+  /// Wakes those whose state has changed. Releases the mutex, and does not take it again.
+  void wake(Guard& guard) noexcept;
+
+ private:
+  void deliver() noexcept;
+  bool needs_mending(Exchange& exchange) const noexcept;
+  template <class Conversation>
+  void talk(Exchange& about, Guard& guard, Conversation conversation);
+  void answer(Exchanges& from) noexcept;
+  void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
+  void finish(Caller& caller) noexcept;
+  void open(Exchanges& from, Exchanges::iterator one) noexcept;
+  void open_releases(Exchanges& from) noexcept;
+  Exchanges::iterator spare();
+  void put_away(Exchanges& from, Exchanges::iterator one) noexcept;
+
+  const Settings& settings_;
+  Aftermath& aftermath_;
+
+  Pipeline pipeline_{};
+  Exchanges queue_{};
+  Exchanges mend_{};  // refused for a reason that something can be done about
+  Exchanges spare_{};
+  std::size_t waiting_ = 0;  // callers whose request was said
+  TimePoint used_{};         // when something was last sent or received
+  Caller* to_wake_ = nullptr;
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,41 @@
+#include "pipeline.hpp"
+
+#include <optional>
+#include <utility>
+
+namespace redlatch::detail {
+
+void Exchange::begin(TimePoint now) noexcept {
+  said = now;
+  replies.clear();
+  change_ends = Connection::nowhere;
+  repeat = false;
+  commands = is_release ? 1 : caller->request.commands.size();
+}
+
+void Pipeline::append(Exchanges& from, Exchanges::iterator one, TimePoint now) {
+  one->begin(now);
+  unanswered.splice(unanswered.end(), from, one);
+  for (std::size_t i = 0; i < one->commands; ++i) {
+    const protocol::Command command = one->command(i);
+    one->forms[i] = session->form_of(command);
+    one->expected[i] = protocol::expect_of(command, one->forms[i]);
+    session->append(command, one->forms[i]);
+    if (one->change_ends == Connection::nowhere && command.changes_data()) {
+      one->change_ends = session->appended();
+    }
+  }
+}
+
+void Pipeline::collect() {
+  for (Exchange& exchange : unanswered) {
+    while (!exchange.complete()) {
+      std::optional<protocol::Reply> reply =
+          session->next(exchange.expected[exchange.replies.size()]);
+      if (!reply) return;
+      exchange.replies.push_back(*std::move(reply));
+    }
+  }
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <memory>
+
+#include "exchange.hpp"
+#include "session.hpp"
+
+namespace redlatch::detail {
+
+/// A connection, and what was said on it and is not answered yet.
+struct Pipeline {
+  std::unique_ptr<Session> session{};
+  Exchanges unanswered{};
+
+  /// Says the first of the list's exchanges behind the others.
+  void append(Exchanges& from, Exchanges::iterator one, TimePoint now);
+  /// Gives the replies that have come to the exchanges that they belong to.
+  void collect();
+};
+
+}  // namespace redlatch::detail
