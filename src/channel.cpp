@@ -386,6 +386,10 @@ bool Channel::needs_mending(Exchange& exchange) const noexcept {
 void Channel::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
+    if (one.caller == nullptr && !one.is_release) {  // gave up
+      put_away(mend_, mend_.begin());
+      continue;
+    }
     Session* const session = line_.session.get();
     talk(one, guard, [&] {
       if (one.repeat) {
