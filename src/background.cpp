@@ -189,8 +189,14 @@ void Background::run() noexcept {
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
 void Background::work(Guard& guard) {
-  std::erase_if(retired_,
-                [&](Retired& one) { return take_in(one.line) || BootClock::now() >= one.until; });
+  std::erase_if(retired_, [&](Retired& one) {
+    if (take_in(one.line)) return true;
+    if (BootClock::now() < one.until) return false;
+    for (const Exchange& silent : one.line.unanswered) {
+      if (silent.is_release) note(silent.release, silent.release.run_out());
+    }
+    return true;
+  });
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return;
