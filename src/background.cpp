@@ -307,14 +307,18 @@ void Background::lose(Line& line) noexcept {
   line.session.reset();
 }
 
-/// Tells the program what has happened. It may end the client from there.
+/// Tells the program what has happened. It may end the client from there; what the end has to tell
+/// comes behind what is being told.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+  if (telling_ != nullptr) return telling_->splice(telling_->end(), events_);
   while (!events_.empty()) {
-    const std::vector<Event> events = std::exchange(events_, {});
+    std::list<Event> events = std::exchange(events_, {});
+    telling_ = &events;
     guard.unlock();
     for (const Event& event : events) on_event(event);
     if (gone) return;
     guard.lock();
+    telling_ = nullptr;
   }
 }
 
@@ -340,6 +344,7 @@ void Background::after_fork_in_child() noexcept {
   retired_.clear();
   open_.clear();
   events_.clear();
+  telling_ = nullptr;
   std::construct_at(&thread_);
   wants_thread_ = false;
   expecting_ = false;
