@@ -64,6 +64,7 @@ class AbandonedAcquisition : public Abandoned {
  protected:
   AbandonedAcquisition()
       : Abandoned([](const ScriptedRequest& request) {
+          if (request.is("PING")) return resp::ok;
           return request.is("SET") ? silence : resp::integer(1);
         }) {}
 };

@@ -56,8 +56,11 @@ TEST_F(BusyPoll, WorksForManyThreads) {
 }
 
 TEST_F(BusyPoll, NoticesAServerThatIsGone) {
-  Client client(server.url(), busy());
-  Lock lock(client, "job", long_lease);
+  ClientOptions options = busy();
+  options.command_timeout = 1s;  // for which the release waits at the end
+  Client client(server.url(), options);
+  Lock lock(client, "job", std::defer_lock, long_lease);
+  ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
   server.kill();
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.verify()); }), Errc::unreachable);
 }

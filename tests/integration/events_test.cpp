@@ -134,7 +134,7 @@ TEST_F(Lost, IsToldWhenTheReleaseHadToWaitForAConnection) {
 /// A server that never answers a release.
 class Unanswered : public testing::Test {
  protected:
-  void start(ClientOptions options) { client.emplace(server.url(), diary.options(options)); }
+  void start(ClientOptions options) { client.emplace(server->url(), diary.options(options)); }
   void is_told_once() {
     const Event event = diary.first();
     EXPECT_EQ(event.kind, EventKind::release_unknown);
@@ -152,8 +152,9 @@ class Unanswered : public testing::Test {
     token = lock.token();
   }
 
-  ScriptedServer server{
-      [](const ScriptedRequest& request) { return request.is("EVALSHA") ? silence : resp::ok; }};
+  std::optional<ScriptedServer> server{std::in_place, [](const ScriptedRequest& request) {
+                                         return request.is("EVALSHA") ? silence : resp::ok;
+                                       }};
   Diary diary{};
   std::optional<Client> client{};
   std::string token{};
@@ -184,7 +185,7 @@ TEST_F(Unanswered, IsToldWhenTheServerIsGoneForGood) {
     Lock lock(*client, "job", std::defer_lock, {.ttl = 1s});
     ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
     token = lock.token();
-    server.close_all();
+    server.reset();
   }
   is_told_once();
 }

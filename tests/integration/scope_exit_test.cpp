@@ -76,7 +76,10 @@ TEST(ScopeExit, LeavesTheLastOfAClientToWaitOnceForAllOfItsSilentConnections) {
   const ScriptedServer server(silent_to_releases);
   auto client = std::make_unique<Client>(
       server.url(), ClientOptions{.connect_timeout = 60s, .command_timeout = command_timeout});
-  for (int i = 0; i < 40; ++i) const Lock lock(*client, "job:" + std::to_string(i), long_lease);
+  {
+    std::vector<Lock> locks;
+    for (int i = 0; i < 40; ++i) locks.emplace_back(*client, "job:" + std::to_string(i), long_lease);
+  }
   ASSERT_GT(server.connections(), 1U);
   EXPECT_LT(duration_of([&] { client.reset(); }), command_timeout + 2500ms);
 }
