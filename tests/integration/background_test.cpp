@@ -126,7 +126,8 @@ TEST(UndoByConversation, IsHadAgainOnceTheOldConnectionHasSettled) {
     }
     return resp::ok;
   });
-  Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 300ms, .scripting = false});
+  Client client(server.url(),
+                {.connect_timeout = 20s, .command_timeout = 300ms, .scripting = false});
   Lock lock(client, "job", std::defer_lock, long_lease);
   EXPECT_TRUE(thrown_by([&] { static_cast<void>(lock.try_lock()); }).in_doubt());
   EXPECT_TRUE(eventually([&] { return conversations >= 2; }));

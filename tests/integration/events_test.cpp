@@ -233,8 +233,7 @@ TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
   });
   Diary diary;
   {
-    Client client(server.url(),
-                  diary.options({.connect_timeout = 20s, .command_timeout = 300ms}));
+    Client client(server.url(), diary.options({.connect_timeout = 20s, .command_timeout = 300ms}));
     Lock lock(client, "job", std::defer_lock, long_lease);
     ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
     silent = true;
