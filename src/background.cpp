@@ -190,7 +190,12 @@ bool Background::all_settled() const noexcept { return open_.empty() && retired_
 
 void Background::work(Guard& guard) {
   std::erase_if(retired_, [&](Retired& one) {
-    return take_in(one.pipeline) || BootClock::now() >= one.until;
+    if (take_in(one.pipeline)) return true;
+    if (BootClock::now() < one.until) return false;
+    for (const Exchange& silent : one.pipeline.unanswered) {
+      if (silent.is_release) note(silent.release, silent.release.run_out());
+    }
+    return true;
   });
   repeat_due(guard);
   const bool stopping = stopping_;
@@ -302,14 +307,18 @@ void Background::lose(Pipeline& pipeline) noexcept {
   pipeline.session.reset();
 }
 
-/// Tells the program what has happened. It may end the client from there.
+/// Tells the program what has happened. It may end the client from there; what the end has to tell
+/// comes behind what is being told.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+  if (telling_ != nullptr) return telling_->splice(telling_->end(), events_);
   while (!events_.empty()) {
-    const std::vector<Event> events = std::exchange(events_, {});
+    std::list<Event> events = std::exchange(events_, {});
+    telling_ = &events;
     guard.unlock();
     for (const Event& event : events) on_event(event);
     if (gone) return;
     guard.lock();
+    telling_ = nullptr;
   }
 }
 
@@ -335,6 +344,7 @@ void Background::after_fork_in_child() noexcept {
   retired_.clear();
   open_.clear();
   events_.clear();
+  telling_ = nullptr;
   std::construct_at(&thread_);
   wants_thread_ = false;
   expecting_ = false;

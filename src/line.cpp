@@ -188,6 +188,10 @@ bool Line::needs_mending(Exchange& exchange) const noexcept {
 void Line::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
+    if (one.caller == nullptr && !one.is_release) {  // who asked has given up
+      put_away(mend_, mend_.begin());
+      continue;
+    }
     Session* const session = pipeline_.session.get();
     talk(one, guard, [&] {
       if (one.repeat) {

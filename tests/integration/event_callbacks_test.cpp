@@ -1,0 +1,210 @@
+// What may be done from within `ClientOptions::on_event`.
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+std::ptrdiff_t entries(const char* directory) {
+  return std::distance(std::filesystem::directory_iterator(directory), {});
+}
+
+class FromACallback : public testing::Test {
+ protected:
+  ~FromACallback() override {
+    EXPECT_TRUE(is_over());
+    client.reset();
+  }
+
+  /// What to do at an event, `calls_left` times.
+  void start(std::function<void(const Event&)> action) {
+    ClientOptions options = patient();
+    options.connections = 2;
+    options.on_event = [this, act = std::move(action)](const Event& event) {
+      if (calls_left > 0) {
+        act(event);
+        --calls_left;
+      }
+    };
+    client = std::make_unique<Client>(server.url(), options);
+  }
+  void lose(const std::string& key = "job") {
+    const Lock lock(*client, key, long_lease);
+    raw.command({"DEL", key});
+  }
+  bool is_over() {
+    return eventually([&] { return calls_left == 0; });
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  std::atomic<int> calls_left = 1;
+  std::unique_ptr<Client> client{};
+};
+
+TEST_F(FromACallback, TheSameKeyMayBeLockedAndUnlocked) {
+  start([&](const Event& event) {
+    Lock lock(*client, event.key, std::try_to_lock, long_lease);
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_TRUE(lock.extend());
+    EXPECT_TRUE(lock.verify());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  });
+  lose();
+}
+
+TEST_F(FromACallback, GuardsMayBeginAndEnd) {
+  start([&](const Event& event) {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_TRUE(Lock(*client, event.key, std::try_to_lock, long_lease));
+      EXPECT_TRUE(Lock(*client, event.key + std::to_string(i), std::try_to_lock, long_lease));
+    }
+  });
+  lose();
+  EXPECT_TRUE(is_over());
+  EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 0; }));
+}
+
+TEST_F(FromACallback, AnotherLossMayBeCaused) {
+  calls_left = 5;
+  start([&](const Event& event) {
+    const Lock lock(*client, event.key, long_lease);
+    RawClient(server.socket()).command({"DEL", event.key});
+  });
+  lose();
+  EXPECT_TRUE(is_over());
+}
+
+TEST_F(FromACallback, ALockThatWasHeldMeanwhileMayBeGivenUp) {
+  std::optional<Lock> held;
+  start([&](const Event&) { held.reset(); });
+  held.emplace(*client, "held", long_lease);
+  lose();
+  EXPECT_TRUE(is_over());
+  EXPECT_TRUE(eventually([&] { return !raw.exists("held"); }));
+}
+
+TEST_F(FromACallback, OneMayWaitForAnotherThreadThatUsesTheClient) {
+  start([&](const Event& event) {
+    std::thread([&] {
+      const Lock lock(*client, event.key, long_lease);
+      client->ping();
+    }).join();
+  });
+  lose();
+}
+
+TEST_F(FromACallback, TheClientMayBeEndedAndLeavesNothing) {
+  const auto descriptors = entries("/proc/self/fd");
+  const auto threads = entries("/proc/self/task");
+  start([&](const Event&) { client.reset(); });
+  lose();
+  EXPECT_TRUE(is_over());
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
+  EXPECT_EQ(entries("/proc/self/fd"), descriptors);
+}
+
+TEST_F(FromACallback, TheLastLockMayBeEndedBehindItsClient) {
+  const auto threads = entries("/proc/self/task");
+  std::optional<Lock> last;
+  start([&](const Event&) { last.reset(); });
+  last.emplace(*client, "last", long_lease);
+  lose();
+  client.reset();
+  EXPECT_TRUE(is_over());
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
+  EXPECT_FALSE(raw.exists("last"));
+}
+
+TEST_F(FromACallback, AnotherClientMayTakeThePlaceOfTheOldOne) {
+  start([&](const Event& event) {
+    *client = Client(server.url(), patient());
+    EXPECT_TRUE(Lock(*client, event.key, std::try_to_lock, long_lease));
+  });
+  lose();
+}
+
+TEST_F(FromACallback, NoOtherCallIsMadeMeanwhile) {
+  constexpr int threads = 8;
+  constexpr int rounds = 10;
+  calls_left = threads * rounds;
+  std::atomic<int> inside = 0;
+  start([&](const Event& event) {
+    EXPECT_EQ(++inside, 1);
+    const Lock lock(*client, "another " + event.key, long_lease);
+    --inside;
+  });
+  {
+    std::vector<std::jthread> losers;
+    for (int i = 0; i < threads; ++i) {
+      losers.emplace_back([&, key = "job:" + std::to_string(i)] {
+        RawClient stranger(server.socket());
+        for (int round = 0; round < rounds; ++round) {
+          const Lock lock(*client, key, long_lease);
+          stranger.command({"DEL", key});
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(is_over());
+}
+
+/// The client that goes has more to tell: of a release that is not answered.
+TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
+  const ScriptedServer server([](const ScriptedRequest& request) -> std::string {
+    if (!request.is("EVALSHA")) return resp::ok;
+    return request.words[3] == "lost" ? resp::integer(0) : "";
+  });
+  std::atomic<int> inside = 0;
+  std::atomic<int> calls = 0;
+  std::optional<Client> client;
+  ClientOptions options{.connect_timeout = 20s, .command_timeout = 1s, .connections = 1};
+  options.on_event = [&](const Event&) {
+    EXPECT_EQ(++inside, 1);
+    client.reset();
+    --inside;
+    ++calls;
+  };
+  client.emplace(server.url(), options);
+  {
+    const Lock unanswered(*client, "unanswered", long_lease);
+    const Lock lost(*client, "lost", long_lease);
+  }
+  EXPECT_TRUE(eventually([&] { return calls == 2; }));
+}
+
+/// No event, and nothing that can be read from one, has the right to release a lock in it.
+TEST_F(FromACallback, NoTokenIsTold) {
+  std::mutex mutex;
+  std::vector<std::string> told;
+  start([&](const Event& event) {
+    const std::lock_guard guard(mutex);
+    told.push_back(event.key + event.error.message() + event.error.category().name());
+  });
+  std::string token;
+  {
+    const Lock lock(*client, "job", long_lease);
+    token = lock.token();
+    raw.command({"DEL", "job"});
+  }
+  EXPECT_TRUE(is_over());
+  const std::lock_guard guard(mutex);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told.front().find(token), std::string::npos);
+}
+
+}  // namespace
+}  // namespace redlatch::test

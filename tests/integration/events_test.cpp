@@ -1,0 +1,252 @@
+// What `ClientOptions::on_event` is told of releases that nobody waited for.
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+const std::string silence;
+
+/// Keeps what it is told. Outlives the client.
+class Diary {
+ public:
+  ClientOptions options(ClientOptions with = patient()) {
+    with.on_event = [this](const Event& event) {
+      const std::lock_guard guard(mutex_);
+      events_.push_back(event);
+    };
+    return with;
+  }
+  std::vector<Event> events() const {
+    const std::lock_guard guard(mutex_);
+    return events_;
+  }
+  /// The first entry, as soon as there is one.
+  Event first() const {
+    if (!eventually([&] { return !events().empty(); })) ADD_FAILURE() << "nothing was told";
+    return events().empty() ? Event{} : events().front();
+  }
+
+ private:
+  mutable std::mutex mutex_{};
+  std::vector<Event> events_{};
+};
+
+class Lost : public testing::Test {
+ protected:
+  void is_told_once() {
+    const Event event = diary.first();
+    EXPECT_EQ(event.kind, EventKind::lost);
+    EXPECT_EQ(event.key, "job");
+    EXPECT_GE(event.elapsed, 0us);
+    EXPECT_EQ(event.error, std::error_code());
+    client.reset();  // nothing more comes once it is gone
+    EXPECT_EQ(diary.events().size(), 1U);
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Diary diary{};
+  std::optional<Client> client{std::in_place, server.url(), diary.options()};
+};
+
+TEST_F(Lost, IsToldWhenTheKeyWasDeleted) {
+  {
+    const Lock lock(*client, "job", long_lease);
+    raw.command({"DEL", "job"});
+  }
+  is_told_once();
+}
+
+TEST_F(Lost, IsToldWhenTheKeyWasTakenOver) {
+  {
+    const Lock lock(*client, "job", long_lease);
+    raw.command({"SET", "job", "a stranger"});
+  }
+  is_told_once();
+  EXPECT_EQ(raw.get("job"), "a stranger");
+}
+
+TEST_F(Lost, IsToldWhenTheKeyIsOfAnotherKind) {
+  {
+    const Lock lock(*client, "job", long_lease);
+    raw.command({"DEL", "job"});
+    raw.command({"LPUSH", "job", "work"});
+  }
+  is_told_once();
+}
+
+TEST_F(Lost, IsToldWhenTheLeaseWasOver) {
+  {
+    const Lock lock(*client, "job", {.ttl = 50ms});
+    EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  }
+  is_told_once();
+}
+
+TEST_F(Lost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
+  {
+    const Lock lock(*client, "job", {.ttl = 200ms});
+    raw.command({"PERSIST", "job"});
+    ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
+  }
+  is_told_once();
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Lost, IsToldWhenANewLeaseIsAskedForInTheOldOnesPlace) {
+  Lock lock(*client, "job", {.ttl = 50ms});
+  ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
+  EXPECT_TRUE(lock.try_lock_for(30s));
+  EXPECT_EQ(diary.first().kind, EventKind::lost);
+}
+
+TEST_F(Lost, IsToldBeforeTheClientIsGone) {
+  {
+    const Lock lock(*client, "job", long_lease);
+    raw.command({"DEL", "job"});
+  }
+  client.reset();
+  EXPECT_EQ(diary.events().size(), 1U);
+}
+
+TEST_F(Lost, IsToldWhenTheReleaseHadToWaitForAConnection) {
+  {
+    const Lock lock(*client, "job", long_lease);
+    raw.command({"DEL", "job"});
+    raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  }
+  const Event event = diary.first();
+  // The server may have read the first of two releases: then it is not known what became of it.
+  EXPECT_TRUE(event.kind == EventKind::lost || event.kind == EventKind::release_unknown);
+  EXPECT_EQ(event.key, "job");
+}
+
+/// A server that never answers a release.
+class Unanswered : public testing::Test {
+ protected:
+  void start(ClientOptions options) { client.emplace(server->url(), diary.options(options)); }
+  void is_told_once() {
+    const Event event = diary.first();
+    EXPECT_EQ(event.kind, EventKind::release_unknown);
+    EXPECT_EQ(event.key, "job");
+    EXPECT_GE(event.elapsed, 0us);
+    EXPECT_TRUE(event.error) << "it says why";
+    EXPECT_EQ(event.error.message().find(token), std::string::npos);
+    client.reset();
+    EXPECT_EQ(diary.events().size(), 1U);
+  }
+  /// Its release is sent and not answered.
+  void hold_for_a_moment(LockOptions options) {
+    Lock lock(*client, "job", std::defer_lock, options);
+    ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
+    token = lock.token();
+  }
+
+  std::optional<ScriptedServer> server{std::in_place, [](const ScriptedRequest& request) {
+                                         return request.is("EVALSHA") ? silence : resp::ok;
+                                       }};
+  Diary diary{};
+  std::optional<Client> client{};
+  std::string token{};
+};
+
+TEST_F(Unanswered, IsToldAtTheEndOfTheTtl) {
+  start({.connect_timeout = 20s, .command_timeout = 200ms});
+  hold_for_a_moment({.ttl = 1s});
+  is_told_once();
+}
+
+TEST_F(Unanswered, IsToldWhenTheTtlEndsBeforeTheTimeOut) {
+  start({.connect_timeout = 20s, .command_timeout = 2s});
+  hold_for_a_moment({.ttl = 500ms});
+  is_told_once();
+}
+
+TEST_F(Unanswered, IsToldWhenTheClientGoesFirst) {
+  start({.connect_timeout = 20s, .command_timeout = 200ms});
+  hold_for_a_moment(long_lease);
+  client.reset();
+  is_told_once();
+}
+
+TEST_F(Unanswered, IsToldWhenTheServerIsGoneForGood) {
+  start({.connect_timeout = 200ms, .command_timeout = 200ms});
+  {
+    Lock lock(*client, "job", std::defer_lock, {.ttl = 1s});
+    ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
+    token = lock.token();
+    server.reset();
+  }
+  is_told_once();
+}
+
+/// Ends with the client, so that all that could be told has been told.
+class NothingToTell : public Lost {
+ protected:
+  ~NothingToTell() override {
+    client.reset();
+    EXPECT_TRUE(diary.events().empty());
+  }
+};
+
+TEST_F(NothingToTell, OfReleasesThatFoundTheLockHeld) {
+  for (int i = 0; i < 100; ++i) const Lock lock(*client, "job:" + std::to_string(i % 7));
+}
+
+TEST_F(NothingToTell, OfAReleaseThatHadToBeSaidInOtherWords) {
+  const Lock lock(*client, "job", long_lease);
+  raw.command({"SCRIPT", "FLUSH"});
+}
+
+TEST_F(NothingToTell, OfUnlockWhichHasSaidItItself) {
+  Lock lock(*client, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  lock.lock();
+  raw.command({"DEL", "job"});
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
+TEST_F(NothingToTell, OfLocksThatWereNeverHeld) {
+  raw.command({"SET", "job", "a stranger"});
+  EXPECT_FALSE(Lock(*client, "job", 20ms));
+  const Lock deferred(*client, "job", std::defer_lock);
+}
+
+/// A server that answers nothing once a test has begun.
+class NothingToTellOfADoubt : public testing::TestWithParam<int> {};
+
+TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
+  std::atomic<bool> silent = false;
+  ScriptedServer server([&](const ScriptedRequest& request) {
+    if (silent && (request.is("SET") || request.is("EVALSHA"))) return silence;
+    return request.is("EVALSHA") ? resp::integer(GetParam()) : resp::ok;
+  });
+  Diary diary;
+  {
+    Client client(server.url(), diary.options({.connect_timeout = 20s, .command_timeout = 300ms}));
+    Lock lock(client, "job", std::defer_lock, long_lease);
+    ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
+    silent = true;
+    EXPECT_EQ(lock.unlock(), Unlock::unknown);
+    EXPECT_TRUE(error_of([&] { lock.lock(); }));
+    EXPECT_TRUE(eventually([&] { return server.count("EVALSHA") >= 2; }));
+    silent = false;
+    server.close_all();
+  }
+  EXPECT_TRUE(diary.events().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Answers, NothingToTellOfADoubt, testing::Values(0, 1));
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,68 @@
+// Processes that end right after a guard does: a thousand of them, of each kind.
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ostream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// See exiting_worker.cpp.
+struct Exit {
+  const char* manner;
+  bool waits;  // for the answer, so that the key is gone when the process is
+};
+
+void PrintTo(const Exit& exit, std::ostream* out) { *out << exit.manner; }
+
+class ProcessExit : public testing::TestWithParam<Exit> {
+ protected:
+  pid_t start(const std::string& key) const {
+    std::vector<std::string> words{REDLATCH_EXITING_WORKER, server.unix_url(), key,
+                                   GetParam().manner};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_t child = -1;
+    const int error = ::posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+    if (error != 0) throw std::system_error(error, std::generic_category(), words.front());
+    return child;
+  }
+
+  static int status_of(pid_t child) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+};
+
+TEST_P(ProcessExit, RightAfterAGuardsEndLeavesNothingHeld) {
+  constexpr int batch = 4;
+  for (int i = 0; i < 1000; i += batch) {
+    std::vector<pid_t> children;
+    for (int k = 0; k < batch; ++k) children.push_back(start("job:" + std::to_string(i + k)));
+    for (const pid_t child : children) ASSERT_EQ(status_of(child), 0) << i;
+    if (!GetParam().waits) continue;
+    ASSERT_EQ(raw.command({"DBSIZE"}).integer, 0) << i;
+  }
+  EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 0; }));
+  EXPECT_EQ(raw.calls("set"), 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Manners, ProcessExit,
+                         testing::Values(Exit{"main", true}, Exit{"static", true},
+                                         Exit{"exit", false}, Exit{"both", true}),
+                         [](const auto& exit) { return std::string(exit.param.manner); });
+
+}  // namespace
+}  // namespace redlatch::test
