@@ -18,9 +18,6 @@ namespace {
 /// How long an answer may lie about that nobody comes to read.
 constexpr std::chrono::milliseconds look_after{50};
 
-/// So many connections are kept for their late answers, and no more, while a server is silent.
-constexpr std::size_t most_retired = 16;
-
 Exchanges release_of(std::string_view key, const Undo& undo) {
   Exchanges one(1);
   one.front().is_release = true;
@@ -94,19 +91,7 @@ void Background::open(Exchanges releases) noexcept {
 
 void Background::adopt(Pipeline pipeline) noexcept {
   const Guard guard(mutex_);
-  TimePoint until{};
-  for (const Exchange& one : pipeline.unanswered) {
-    if (one.is_release) until = std::max(until, one.release.until());
-  }
-  if (until == TimePoint{}) return;
-  try {
-    if (retired_.size() < most_retired && pipeline.session->try_flush()) {
-      retired_.push_back({std::move(pipeline), until});
-    }
-  } catch (const std::exception&) {
-    // It is lost then, as when there are too many.
-  }
-  lose(pipeline);
+  open_.splice(open_.end(), retired_.adopt(std::move(pipeline)));
   wake();
 }
 
@@ -118,7 +103,7 @@ void Background::ended(const Release& release, Fate fate) noexcept {
 void Background::note(const Release& release, Fate fate) noexcept {
   if (fate == Fate::done || !settings_.options.on_event) return;
   try {
-    events_.push_back(
+    events_->push_back(
         {.kind = fate == Fate::lost ? EventKind::lost : EventKind::release_unknown,
          .key = release.key(),
          .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(BootClock::now() -
@@ -181,7 +166,7 @@ void Background::run() noexcept {
       guard.lock();
     }
   }
-  for (Retired& retired : retired_) lose(retired.pipeline);
+  open_.splice(open_.end(), retired_.close());
   for (const Exchange& one : open_) note(one.release, one.release.run_out());
   tell(guard, on_event, gone);
 }
@@ -189,14 +174,9 @@ void Background::run() noexcept {
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
 void Background::work(Guard& guard) {
-  std::erase_if(retired_, [&](Retired& one) {
-    if (take_in(one.pipeline)) return true;
-    if (BootClock::now() < one.until) return false;
-    for (const Exchange& silent : one.pipeline.unanswered) {
-      if (silent.is_release) note(silent.release, silent.release.run_out());
-    }
-    return true;
-  });
+  open_.splice(open_.end(),
+               retired_.take_in(settings_.options.command_timeout,
+                                [this](const Release& one, Fate fate) { note(one, fate); }));
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return;
@@ -267,72 +247,29 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
   open(std::move(one));
 }
 
-/// True when nothing more is to come that matters.
-bool Background::take_in(Pipeline& pipeline) {
-  try {
-    while (pipeline.session->take_in()) {
-    }
-    pipeline.collect();
-  } catch (const IoError&) {
-    lose(pipeline);
-    return true;
-  }
-  const TimePoint now = BootClock::now();
-  while (!pipeline.unanswered.empty() && pipeline.unanswered.front().complete()) {
-    Exchange& one = pipeline.unanswered.front();
-    if (one.is_release) {
-      const auto fate =
-          one.release.answered(one.replies.front(), settings_.options.command_timeout, now);
-      if (fate) {
-        note(one.release, *fate);
-      } else {
-        open_.splice(open_.end(), pipeline.unanswered, pipeline.unanswered.begin());
-        continue;
-      }
-    }
-    pipeline.unanswered.pop_front();
-  }
-  return std::none_of(pipeline.unanswered.begin(), pipeline.unanswered.end(),
-                      [](const Exchange& one) { return one.is_release; });
-}
-
-/// What was sent on it is read by the server before it sees the end.
-void Background::lose(Pipeline& pipeline) noexcept {
-  for (auto next = pipeline.unanswered.begin(); next != pipeline.unanswered.end();) {
-    const auto one = next++;
-    if (!one->is_release) continue;
-    one->release.broke(BootClock::now());
-    open_.splice(open_.end(), pipeline.unanswered, one);
-  }
-  pipeline.session.reset();
-}
-
 /// Tells the program what has happened. It may end the client from there; what the end has to tell
 /// comes behind what is being told.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
-  if (telling_ != nullptr) return telling_->splice(telling_->end(), events_);
-  while (!events_.empty()) {
-    std::list<Event> events = std::exchange(events_, {});
-    telling_ = &events;
-    guard.unlock();
-    for (const Event& event : events) on_event(event);
-    if (gone) return;
-    guard.lock();
-    telling_ = nullptr;
+  if (std::exchange(telling_, true)) return;
+  const std::shared_ptr<std::list<Event>> events = events_;
+  while (!events->empty()) {
+    const Event event = std::move(events->front());
+    events->pop_front();
+    if (!gone) guard.unlock();
+    on_event(event);
+    if (!gone) guard.lock();
   }
+  if (!gone) telling_ = false;
 }
 
 /// Sleeps until something is due or a server has spoken.
 void Background::rest(Guard& guard) {
-  TimePoint end = std::min(stop_at_, look_at_);
+  TimePoint end = std::min({stop_at_, look_at_, retired_.until()});
   for (const Exchange& one : open_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }
   std::vector<pollfd> watched{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}};
-  for (const Retired& retired : retired_) {
-    end = std::min(end, retired.until);
-    watched.push_back({.fd = retired.pipeline.session->fd(), .events = POLLIN, .revents = 0});
-  }
+  retired_.watch(watched);
   guard.unlock();
   poll_until(watched, end);
   guard.lock();
@@ -340,11 +277,10 @@ void Background::rest(Guard& guard) {
 }
 
 void Background::after_fork_in_child() noexcept {
-  for (Retired& retired : retired_) retired.pipeline.session->abandon();
-  retired_.clear();
+  retired_.abandon();
   open_.clear();
-  events_.clear();
-  telling_ = nullptr;
+  events_->clear();
+  telling_ = false;
   std::construct_at(&thread_);
   wants_thread_ = false;
   expecting_ = false;

@@ -14,6 +14,7 @@
 
 #include "aftermath.hpp"
 #include "channel.hpp"
+#include "retired.hpp"
 #include "settings.hpp"
 #include "wake_up.hpp"
 
@@ -55,11 +56,6 @@ class Background final : public Aftermath {
  private:
   using Guard = std::unique_lock<std::mutex>;
   using OnEvent = std::function<void(const Event&)>;
-  /// A connection that is kept for its last answers.
-  struct Retired {
-    Pipeline pipeline;
-    TimePoint until;  // then all that it could still release is over by itself
-  };
 
   void wake() noexcept;
   void start() noexcept;
@@ -69,8 +65,6 @@ class Background final : public Aftermath {
   void work(Guard& guard);
   void repeat_due(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
-  bool take_in(Pipeline& pipeline);
-  void lose(Pipeline& pipeline) noexcept;
   void note(const Release& release, Fate fate) noexcept;
   void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);
@@ -81,9 +75,9 @@ class Background final : public Aftermath {
 
   std::mutex mutex_{};
   Exchanges open_{};
-  std::list<Retired> retired_{};
-  std::list<Event> events_{};
-  std::list<Event>* telling_ = nullptr;  // the events that `on_event` is being called for
+  RetiredConnections retired_{};
+  std::shared_ptr<std::list<Event>> events_ = std::make_shared<std::list<Event>>();
+  bool telling_ = false;                  // somebody calls `on_event`, for all events
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::atomic<bool> wants_thread_ = false;

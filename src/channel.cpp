@@ -48,7 +48,8 @@ void Channel::execute(const Request& request, Response& response, Connecting con
 Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   Guard guard(mutex_);
   if (!line_.connected() && !connecting_) return Posted::no_connection;
-  if (line_.connected() && line_.converses(undo.command)) return Posted::needs_conversation;
+  // A leader may be finding out right now; it has a conversation by itself then.
+  if (!led_ && line_.converses(undo.command)) return Posted::needs_conversation;
   try {
     line_.queue(key, undo);
   } catch (const std::bad_alloc&) {
@@ -69,6 +70,8 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
     }
   } catch (const IoError& error) {
     line_.break_off(&error);
+  } catch (const std::bad_alloc&) {
+    line_.break_off(nullptr);
   }
   pass_on(guard);
 }
@@ -96,7 +99,6 @@ bool Channel::take_in() noexcept {
 void Channel::finish(TimePoint end) noexcept {
   Guard guard(mutex_);
   led_ = true;
-  std::optional<IoError> failure;
   try {
     while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
     if (line_.connected()) line_.mend(end, guard);
@@ -205,6 +207,7 @@ void Channel::pass_on(Guard& guard) noexcept {
       if (!guard.owns_lock()) guard.lock();
       line_.break_off(&error);
     } catch (const std::bad_alloc&) {
+      if (!guard.owns_lock()) guard.lock();
       line_.break_off(nullptr);
     }
   }

@@ -4,22 +4,12 @@
 #include <new>
 #include <utility>
 
-#include <redlatch/protocol/reply.hpp>
-
 namespace redlatch::detail {
-
-using protocol::Form;
-using protocol::Verdict;
 
 namespace {
 
 /// A connection that was used so lately is not looked at before it is used again.
 constexpr std::chrono::microseconds fresh{100};
-
-bool is_refused(const protocol::Reply& reply) noexcept {
-  return reply.is_error() &&
-         (reply.text.starts_with("NOSCRIPT") || protocol::refuses_command(reply.text));
-}
 
 }  // namespace
 
@@ -49,7 +39,9 @@ bool Line::is_stale() const noexcept {
 }
 
 void Line::retire_if_stale() noexcept {
-  if (!awaited() && !to_mend() && is_stale()) aftermath_.adopt(std::exchange(pipeline_, {}));
+  if (awaited() || !is_stale()) return;
+  open_mending();
+  aftermath_.adopt(std::exchange(pipeline_, {}));
 }
 
 void Line::break_off(const IoError* why) noexcept {
@@ -66,7 +58,7 @@ void Line::break_off(const IoError* why) noexcept {
         --waiting_;
         fail(*list, one, why);
       } else {
-        put_away(*list, one);
+        pool_.put_away(*list, one);
       }
     }
   }
@@ -88,20 +80,19 @@ void Line::abandon(bool in_use) noexcept {
   mend_.clear();
   queue_.clear();
   waiting_ = 0;
-  to_wake_ = nullptr;
+  to_wake_.clear();
 }
 
 void Line::queue(Caller& caller) {
-  caller.exchange = spare();
+  caller.exchange = pool_.take(queue_);
   caller.exchange->caller = &caller;
-  queue_.splice(queue_.end(), spare_, caller.exchange);
 }
 
 void Line::queue(std::string_view key, const Undo& undo) {
-  const auto one = spare();
-  one->release.begin(key, undo, BootClock::now());
-  one->is_release = true;
-  queue_.splice(queue_.end(), spare_, one);
+  Exchanges one;
+  pool_.take(one)->is_release = true;
+  one.front().release.begin(key, undo, BootClock::now());
+  queue_.splice(queue_.end(), one);
 }
 
 bool Line::say_queued(Whose whose) {
@@ -114,9 +105,9 @@ bool Line::say_queued(Whose whose) {
       if (pipeline_.session->converses(one->caller->request.commands)) break;
       ++waiting_;
     } else if (converses(one->release.command())) {
-      one->release.may_be_overtaken();
-      one->release.needs_conversation(now);
-      open(queue_, one);
+      one->begin(now);
+      one->repeat = true;
+      mend_.splice(mend_.end(), queue_, one);
       continue;
     }
     pipeline_.append(queue_, one, now);
@@ -149,10 +140,7 @@ void Line::read(TimePoint end, Guard& guard) {
 }
 
 void Line::take_in() {
-  pipeline_.session->try_flush();
-  while (pipeline_.session->take_in()) {
-  }
-  pipeline_.collect();
+  pipeline_.take_in();
   deliver();
 }
 
@@ -160,7 +148,8 @@ void Line::deliver() noexcept {
   Exchanges& unanswered = pipeline_.unanswered;
   while (!unanswered.empty() && unanswered.front().complete()) {
     Exchange& one = unanswered.front();
-    if (!needs_mending(one)) {
+    one.repeat = !one.is_abandoned() && one.failed_behind(mend_);
+    if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
       answer(unanswered);
       continue;
     }
@@ -170,39 +159,14 @@ void Line::deliver() noexcept {
   }
 }
 
-/// Also an attempt that failed only because the release before it was refused.
-bool Line::needs_mending(Exchange& exchange) const noexcept {
-  if (exchange.caller == nullptr && !exchange.is_release) return false;
-  for (std::size_t i = 0; i < exchange.commands; ++i) {
-    if (is_refused(exchange.replies[i]) && exchange.command(i).script() != nullptr) return true;
-  }
-  exchange.repeat =
-      exchange.caller != nullptr && exchange.caller->request.undo != nullptr &&
-      protocol::verdict(exchange.replies.front()) == Verdict::no &&
-      std::any_of(mend_.begin(), mend_.end(), [&](const Exchange& refused) {
-        return refused.is_release && refused.release.key() == exchange.caller->request.key;
-      });
-  return exchange.repeat;
-}
-
 void Line::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
-    if (one.caller == nullptr && !one.is_release) {  // who asked has given up
-      put_away(mend_, mend_.begin());
+    if (one.is_abandoned()) {
+      pool_.put_away(mend_, mend_.begin());
       continue;
     }
-    Session* const session = pipeline_.session.get();
-    talk(one, guard, [&] {
-      if (one.repeat) {
-        one.said = BootClock::now();
-        return session->run(one.caller->request.commands, one.replies, end);
-      }
-      for (std::size_t i = 0; i < one.commands; ++i) {
-        one.replies[i] =
-            session->mend(one.command(i), one.forms[i], std::move(one.replies[i]), end);
-      }
-    });
+    talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
     if (!connected()) return;
     answer(mend_);
   }
@@ -244,7 +208,7 @@ Caller* Line::converses() const noexcept {
 }
 
 bool Line::converses(const protocol::Command& command) const noexcept {
-  return pipeline_.session->form_of(command) == Form::watch;
+  return pipeline_.session->form_of(command) == protocol::Form::watch;
 }
 
 Caller* Line::next_leader() const noexcept {
@@ -269,9 +233,9 @@ void Line::answer(Exchanges& from) noexcept {
     one->caller->response.replies = std::move(one->replies);
     one->caller->response.sent = one->said;
     --waiting_;
-    finish(*one->caller);
+    to_wake_.finish(*one->caller);
   }
-  put_away(from, one);
+  pool_.put_away(from, one);
 }
 
 void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
@@ -290,7 +254,7 @@ void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
     one->caller = nullptr;
     --waiting_;
   } else {
-    put_away(queue_, one);
+    pool_.put_away(queue_, one);
   }
   caller.state = Caller::State::done;  // it is this very thread
 }
@@ -300,7 +264,7 @@ void Line::fail_queued(Caller& caller, const IoError* why) noexcept {
 }
 
 void Line::fail_queued(const IoError& why) noexcept {
-  open_releases(queue_);
+  open_releases();
   while (!queue_.empty()) fail(queue_, queue_.begin(), &why);
 }
 
@@ -311,22 +275,8 @@ void Line::fail(Exchanges& from, Exchanges::iterator one, const IoError* why) no
   } else {
     caller.out_of_memory = true;
   }
-  finish(caller);
-  put_away(from, one);
-}
-
-void Line::finish(Caller& caller) noexcept {
-  if (!caller.leads()) {
-    ++caller.posts;
-    caller.next_to_wake = std::exchange(to_wake_, &caller);
-  }
-  caller.state = Caller::State::done;
-}
-
-void Line::appoint(Caller& caller) noexcept {
-  ++caller.posts;
-  caller.next_to_wake = std::exchange(to_wake_, &caller);
-  caller.state = Caller::State::leads;
+  to_wake_.finish(caller);
+  pool_.put_away(from, one);
 }
 
 void Line::nudge_queued() noexcept {
@@ -337,16 +287,6 @@ void Line::nudge_queued() noexcept {
   }
 }
 
-void Line::wake(Guard& guard) noexcept {
-  Caller* next = std::exchange(to_wake_, nullptr);
-  guard.unlock();
-  while (next != nullptr) {
-    // Once posted to, it may be gone.
-    Caller* const caller = std::exchange(next, next->next_to_wake);
-    caller->turn.post();
-  }
-}
-
 void Line::open(Exchanges& from, Exchanges::iterator one) noexcept {
   Exchanges release;
   release.splice(release.end(), from, one);
@@ -354,30 +294,30 @@ void Line::open(Exchanges& from, Exchanges::iterator one) noexcept {
 }
 
 void Line::open_releases() noexcept {
+  // What is refused keeps its turn behind what is unanswered.
+  if (all_answered()) open_mending();
+  if (connected()) return;
+  for (Exchange& one : queue_) {
+    if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
+  }
+  open_releases(queue_);
+}
+
+void Line::open_mending() noexcept {
+  for (Exchange& one : mend_) {
+    if (!one.is_release) continue;
+    one.release.needs_conversation(BootClock::now());
+    if (!all_answered()) one.release.may_be_overtaken();
+  }
   open_releases(mend_);
-  if (!connected()) open_releases(queue_);
 }
 
 void Line::open_releases(Exchanges& from) noexcept {
-  const TimePoint now = BootClock::now();
   for (auto next = from.begin(); next != from.end();) {
     const auto one = next++;
     if (!one->is_release) continue;
-    one->release.failed(Errc::unreachable, now);
     open(from, one);
   }
-}
-
-Exchanges::iterator Line::spare() {
-  if (spare_.empty()) spare_.emplace_back();
-  return spare_.begin();
-}
-
-void Line::put_away(Exchanges& from, Exchanges::iterator one) noexcept {
-  one->caller = nullptr;
-  one->is_release = false;
-  one->said = {};
-  spare_.splice(spare_.begin(), from, one);
 }
 
 }  // namespace redlatch::detail

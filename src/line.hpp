@@ -17,9 +17,9 @@ namespace redlatch::detail {
 /// A connection, and the exchanges about to be said on it, said and unanswered, or answered in a
 /// way that something can be done about.
 ///
-/// An exchange is in `queue_`, then in `pipeline_.unanswered`, perhaps in `mend_`, and at last in
-/// `spare_`. The channel's mutex guards all of that. Whoever leads the channel is the only one to
-/// use the connection, and to take an exchange out of any list but the queue; where a guard is
+/// An exchange is in `queue_`, then in `pipeline_.unanswered`, perhaps in `mend_`, and at last back
+/// in the pool. The channel's mutex guards all of that. Whoever leads the channel is the only one
+/// to use the connection, and to take an exchange out of any list but the queue; where a guard is
 /// handed over, the mutex is released while the server is waited for.
 class Line {
  public:
@@ -76,25 +76,22 @@ class Line {
   /// Leaves what nobody waits for, and nobody here will say, to the background.
   void open_releases() noexcept;
 
-  void appoint(Caller& caller) noexcept;
-  bool somebody_to_wake() const noexcept { return to_wake_ != nullptr; }
+  void appoint(Caller& caller) noexcept { to_wake_.appoint(caller); }
   /// Has the queued callers look at the time again.
   void nudge_queued() noexcept;
+  bool somebody_to_wake() const noexcept { return !to_wake_.empty(); }
   /// Wakes those whose state has changed. Releases the mutex, and does not take it again.
-  void wake(Guard& guard) noexcept;
+  void wake(Guard& guard) noexcept { to_wake_.wake(guard); }
 
  private:
   void deliver() noexcept;
-  bool needs_mending(Exchange& exchange) const noexcept;
   template <class Conversation>
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
-  void finish(Caller& caller) noexcept;
   void open(Exchanges& from, Exchanges::iterator one) noexcept;
+  void open_mending() noexcept;
   void open_releases(Exchanges& from) noexcept;
-  Exchanges::iterator spare();
-  void put_away(Exchanges& from, Exchanges::iterator one) noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;
@@ -102,10 +99,10 @@ class Line {
   Pipeline pipeline_{};
   Exchanges queue_{};
   Exchanges mend_{};  // refused for a reason that something can be done about
-  Exchanges spare_{};
+  ExchangePool pool_{};
   std::size_t waiting_ = 0;  // callers whose request was said
   TimePoint used_{};         // when something was last sent or received
-  Caller* to_wake_ = nullptr;
+  WakeList to_wake_{};
 };
 
 }  // namespace redlatch::detail

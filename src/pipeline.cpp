@@ -5,14 +5,6 @@
 
 namespace redlatch::detail {
 
-void Exchange::begin(TimePoint now) noexcept {
-  said = now;
-  replies.clear();
-  change_ends = Connection::nowhere;
-  repeat = false;
-  commands = is_release ? 1 : caller->request.commands.size();
-}
-
 void Pipeline::append(Exchanges& from, Exchanges::iterator one, TimePoint now) {
   one->begin(now);
   unanswered.splice(unanswered.end(), from, one);
@@ -25,6 +17,13 @@ void Pipeline::append(Exchanges& from, Exchanges::iterator one, TimePoint now) {
       one->change_ends = session->appended();
     }
   }
+}
+
+void Pipeline::take_in() {
+  session->try_flush();
+  while (session->take_in()) {
+  }
+  collect();
 }
 
 void Pipeline::collect() {

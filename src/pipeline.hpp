@@ -14,6 +14,8 @@ struct Pipeline {
 
   /// Says the first of the list's exchanges behind the others.
   void append(Exchanges& from, Exchanges::iterator one, TimePoint now);
+  /// Sends and takes in what can be without waiting.
+  void take_in();
   /// Gives the replies that have come to the exchanges that they belong to.
   void collect();
 };

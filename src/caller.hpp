@@ -1,0 +1,64 @@
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <mutex>
+#include <optional>
+
+#include <redlatch/detail/executor.hpp>
+
+#include "io_error.hpp"
+#include "turn.hpp"
+
+namespace redlatch::detail {
+
+struct Exchange;
+using Exchanges = std::list<Exchange>;
+
+/// Somebody who waits for the answer to a request. Lives on that thread's stack.
+struct Caller {
+  enum class State { waits, leads, done };
+
+  const Request& request;
+  Response& response;
+  Exchanges::iterator exchange{};
+
+  /// Changed under the channel's mutex. What comes below is complete when this is `done`.
+  std::atomic<State> state = State::waits;
+  /// One post for each change that the thread is to be woken for; it takes all of them before it
+  /// goes.
+  Turn turn{};
+  int posts = 0;
+  int posts_taken = 0;
+  Caller* next_to_wake = nullptr;
+  bool mended = false;  // a leader is using the request, so that it cannot be taken away
+
+  std::optional<IoError> failure{};  // else the replies are in the response
+  bool in_doubt = false;             // the server may have acted all the same,
+  bool broken = false;               // and the connection is lost
+  bool out_of_memory = false;        // which is worth an exception of its own
+
+  bool leads() const noexcept { return state == State::leads; }
+  bool done() const noexcept { return state == State::done; }
+};
+
+/// The callers that are to be woken once the channel's mutex is free, so that none of them wakes up
+/// only to wait for that.
+class WakeList {
+ public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  void clear() noexcept { first_ = nullptr; }
+
+  /// Its answer is there, or never will be.
+  void finish(Caller& caller) noexcept;
+  void appoint(Caller& caller) noexcept;
+  /// Releases the mutex, and does not take it again.
+  void wake(std::unique_lock<std::mutex>& guard) noexcept;
+
+ private:
+  void add(Caller& caller) noexcept;
+
+  Caller* first_ = nullptr;
+};
+
+}  // namespace redlatch::detail

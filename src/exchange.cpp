@@ -1,0 +1,48 @@
+#include "exchange.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <redlatch/protocol/reply.hpp>
+
+namespace redlatch::detail {
+
+void Exchange::begin(TimePoint now) noexcept {
+  said = now;
+  replies.clear();
+  change_ends = Connection::nowhere;
+  repeat = false;
+  commands = is_release ? 1 : caller->request.commands.size();
+}
+
+bool Exchange::was_refused() const noexcept {
+  for (std::size_t i = 0; i < commands; ++i) {
+    const protocol::Reply& reply = replies[i];
+    const bool refused = reply.is_error() && (reply.text.starts_with("NOSCRIPT") ||
+                                              protocol::refuses_command(reply.text));
+    if (refused && command(i).script() != nullptr) return true;
+  }
+  return false;
+}
+
+bool Exchange::failed_behind(const Exchanges& refused) const noexcept {
+  return caller != nullptr && caller->request.undo != nullptr &&
+         protocol::verdict(replies.front()) == protocol::Verdict::no &&
+         std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {
+           return one.is_release && one.release.key() == caller->request.key;
+         });
+}
+
+void Exchange::mend(Session& session, TimePoint end) {
+  if (repeat) {
+    said = BootClock::now();
+    if (!is_release) return session.run(caller->request.commands, replies, end);
+    const protocol::Command again = release.command();
+    return session.run({&again, 1}, replies, end);
+  }
+  for (std::size_t i = 0; i < commands; ++i) {
+    replies[i] = session.mend(command(i), forms[i], std::move(replies[i]), end);
+  }
+}
+
+}  // namespace redlatch::detail
