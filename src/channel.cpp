@@ -215,6 +215,7 @@ void Channel::pass_on(Guard& guard) noexcept {
       guard.lock();
       break_off(&error);
     } catch (const std::bad_alloc&) {
+      if (!guard.owns_lock()) guard.lock();
       break_off(nullptr);
     }
   }
