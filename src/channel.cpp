@@ -58,7 +58,8 @@ void Channel::execute(const Request& request, Response& response, Connecting con
 Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   Guard guard(mutex_);
   if (line_.session == nullptr && !connecting_) return Posted::no_connection;
-  if (line_.session != nullptr && line_.session->form_of(undo.command) == Form::watch) {
+  // Who leads may be finding out just now: the release is in the queue then, in its place.
+  if (!led_ && line_.session != nullptr && line_.session->form_of(undo.command) == Form::watch) {
     return Posted::needs_conversation;
   }
   try {
@@ -189,6 +190,13 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   if (line_.session == nullptr) return connect(&caller, patience, never_cancelled, guard);
   if (!mend_.empty()) return;
   Caller* first = queue_.front().caller;
+  if (first == nullptr && needs_conversation(queue_.front())) {
+    if (!line_.unanswered.empty()) return read(end, guard);
+    queue_.front().begin(BootClock::now());
+    queue_.front().repeat = true;
+    mend_.splice(mend_.end(), queue_, queue_.begin());
+    return;
+  }
   if (first != nullptr && line_.session->converses(first->request.commands)) {
     if (first != &caller) {
       caller.leads = false;
@@ -303,7 +311,13 @@ bool Channel::say_queued(Whose whose) {
     if (one->caller != nullptr) {
       if (whose == Whose::nobodys) continue;
       if (line_.session->converses(one->caller->request.commands)) break;
-    } else if (line_.session->form_of(one->release.command()) == Form::watch) {
+    } else if (needs_conversation(*one)) {
+      // Said by the next leader, in its turn, where there is one.
+      if (whose == Whose::everybodys && std::any_of(one, queue_.end(), [](const Exchange& other) {
+            return other.caller != nullptr;
+          })) {
+        break;
+      }
       one->release.may_be_overtaken();
       one->release.needs_conversation(now);
       open(queue_, one);
@@ -384,6 +398,10 @@ bool Channel::needs_mending(Exchange& exchange) const noexcept {
   return exchange.repeat;
 }
 
+bool Channel::needs_conversation(const Exchange& release) const noexcept {
+  return line_.session->form_of(release.release.command()) == Form::watch;
+}
+
 void Channel::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
@@ -395,7 +413,11 @@ void Channel::mend(TimePoint end, Guard& guard) {
     talk(one, guard, [&] {
       if (one.repeat) {
         one.said = BootClock::now();
-        return session->run(one.caller->request.commands, one.replies, end);
+        if (one.caller != nullptr) {
+          return session->run(one.caller->request.commands, one.replies, end);
+        }
+        const protocol::Command command = one.release.command();
+        return session->run({&command, 1}, one.replies, end);
       }
       for (std::size_t i = 0; i < one.commands; ++i) {
         one.replies[i] =

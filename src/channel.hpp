@@ -78,6 +78,7 @@ class Channel {
   void read(TimePoint end, Guard& guard);
   void deliver() noexcept;
   bool needs_mending(Exchange& exchange) const noexcept;
+  bool needs_conversation(const Exchange& release) const noexcept;
   void mend(TimePoint end, Guard& guard);
   void answer(Exchanges& from) noexcept;
   void give_up(Caller& caller, Errc code, const char* why) noexcept;
