@@ -92,7 +92,7 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
 bool Channel::take_in() noexcept {
   Guard guard(mutex_);
   if (led_) return true;
-  if (line_.session == nullptr || line_.unanswered.empty()) return false;
+  if (line_.session == nullptr || (line_.unanswered.empty() && queue_.empty())) return false;
   led_ = true;
   try {
     line_.session->try_flush();
@@ -101,6 +101,7 @@ bool Channel::take_in() noexcept {
     line_.collect();
     deliver();
     if (line_.unanswered.empty()) {
+      take_turns();
       mend(BootClock::now() + settings_.options.command_timeout, guard);
     }
   } catch (const IoError& error) {
@@ -109,15 +110,17 @@ bool Channel::take_in() noexcept {
     break_off(nullptr);
   }
   pass_on(guard);
-  return led_ || !line_.unanswered.empty();
+  return led_ || !line_.unanswered.empty() || !queue_.empty();
 }
 
 void Channel::finish(TimePoint end) noexcept {
   Guard guard(mutex_);
   led_ = true;
   try {
-    while (line_.session != nullptr && (!line_.unanswered.empty() || !mend_.empty())) {
+    while (line_.session != nullptr) {
       if (line_.unanswered.empty()) {
+        take_turns();
+        if (mend_.empty()) break;
         mend(end, guard);
       } else {
         read(end, guard);
@@ -192,9 +195,7 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   Caller* first = queue_.front().caller;
   if (first == nullptr && needs_conversation(queue_.front())) {
     if (!line_.unanswered.empty()) return read(end, guard);
-    queue_.front().begin(BootClock::now());
-    queue_.front().repeat = true;
-    mend_.splice(mend_.end(), queue_, queue_.begin());
+    take_turns();
     return;
   }
   if (first != nullptr && line_.session->converses(first->request.commands)) {
@@ -233,7 +234,7 @@ void Channel::pass_on(Guard& guard) noexcept {
   led_ = false;
   open_releases(mend_);
   if (line_.session == nullptr) open_releases(queue_);
-  if (!line_.unanswered.empty()) aftermath_.expect_answers();
+  if (!line_.unanswered.empty() || !queue_.empty()) aftermath_.expect_answers();
 }
 
 void Channel::appoint(Caller& caller) noexcept {
@@ -312,12 +313,7 @@ bool Channel::say_queued(Whose whose) {
       if (whose == Whose::nobodys) continue;
       if (line_.session->converses(one->caller->request.commands)) break;
     } else if (needs_conversation(*one)) {
-      // Said by the next leader, in its turn, where there is one.
-      if (whose == Whose::everybodys && std::any_of(one, queue_.end(), [](const Exchange& other) {
-            return other.caller != nullptr;
-          })) {
-        break;
-      }
+      if (whose == Whose::everybodys) break;  // in its turn
       one->release.may_be_overtaken();
       one->release.needs_conversation(now);
       open(queue_, one);
@@ -396,6 +392,16 @@ bool Channel::needs_mending(Exchange& exchange) const noexcept {
         return refused.is_release && refused.release.key() == exchange.caller->request.key;
       });
   return exchange.repeat;
+}
+
+/// Releases whose turn it is and that can only be said in a conversation.
+void Channel::take_turns() {
+  while (!queue_.empty() && queue_.front().caller == nullptr &&
+         needs_conversation(queue_.front())) {
+    queue_.front().begin(BootClock::now());
+    queue_.front().repeat = true;
+    mend_.splice(mend_.end(), queue_, queue_.begin());
+  }
 }
 
 bool Channel::needs_conversation(const Exchange& release) const noexcept {

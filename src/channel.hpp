@@ -78,6 +78,7 @@ class Channel {
   void read(TimePoint end, Guard& guard);
   void deliver() noexcept;
   bool needs_mending(Exchange& exchange) const noexcept;
+  void take_turns();
   bool needs_conversation(const Exchange& release) const noexcept;
   void mend(TimePoint end, Guard& guard);
   void answer(Exchanges& from) noexcept;
