@@ -83,7 +83,7 @@ class Background final : public Aftermath {
   Exchanges open_{};
   std::list<Retired> retired_{};
   std::list<Event> events_{};
-  std::list<Event>* telling_ = nullptr;  // the events that `on_event` is being called for
+  std::list<Event>* telling_ = nullptr;   // the events that `on_event` is being called for
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::atomic<bool> wants_thread_ = false;
