@@ -71,7 +71,8 @@ TEST(Connecting, IsCountedOnceHoweverManyDoIt) {
 TEST(Connecting, ThatFailedForLackOfTimeIsNotSharedWithThePatient) {
   std::atomic<bool> held = false;
   ScriptedServer server([&](const ScriptedRequest& request) {
-    return held && request.connection == 2 ? silence : resp::ok;
+    if (held && request.connection == 2) return silence;
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });
   Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 1s, .connections = 1});
   Lock lock(client, "job", long_lease);
