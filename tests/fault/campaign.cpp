@@ -14,7 +14,6 @@
 namespace redlatch::test {
 namespace {
 
-constexpr std::size_t never = std::size_t{1} << 40;
 constexpr int tries = 8;
 constexpr std::size_t too_many = 10;
 
@@ -66,16 +65,17 @@ void Lane::cut_at(std::size_t byte) {
 }
 
 std::unique_ptr<Client> Lane::connected() {
-  auto client = std::make_unique<Client>(
-      proxy.url(),
-      ClientOptions{.connect_timeout = std::chrono::seconds(10),
-                    .command_timeout = command_timeout,
-                    .connections = 1,
-                    .scripting = campaign.scripting,
-                    .on_event = [this](const Event& event) {
-                      // Nobody ever takes a lock here that is not free.
-                      if (event.kind == EventKind::lost) violation(event.key + " was lost");
-                    }});
+  auto client = std::make_unique<Client>(proxy.url(),
+                                         ClientOptions{.connect_timeout = std::chrono::seconds(10),
+                                                       .command_timeout = command_timeout,
+                                                       .connections = 1,
+                                                       .scripting = campaign.scripting,
+                                                       .on_event = [this](const Event& event) {
+                                                         // Nobody ever takes a lock here that is
+                                                         // not free.
+                                                         if (event.kind == EventKind::lost)
+                                                           violation(event.key + " was lost");
+                                                       }});
   const bool up = eventually([&] {
     try {
       client->ping();
@@ -113,7 +113,7 @@ void Lane::give_back(const std::string& key) {
   stranger.command({"DEL", key});
 }
 
-void cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally) {
+std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally) {
   const std::size_t positions = lanes.front()->measure();
   std::atomic<std::size_t> next = 0;
   std::vector<std::thread> threads;
@@ -134,6 +134,7 @@ void cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tall
             << ", violations: " << tally.violations << " (tried again: " << tally.repeated << ")\n";
   EXPECT_GT(positions, 5U);
   EXPECT_GT(tally.in_doubt, 0U);
+  return positions;
 }
 
 bool sleeps(pid_t thread) {

@@ -50,6 +50,9 @@ class Lane {
   static constexpr std::chrono::milliseconds command_timeout{80};
   static constexpr LockOptions long_lease{.ttl = std::chrono::seconds(60)};  // nothing here expires
 
+  /// Of a fault that does not come to pass.
+  static constexpr std::size_t never = std::size_t{1} << 40;
+
   /// `name` begins the keys of the lane.
   Lane(const RedisServer& server, const Campaign& campaign, Tally& tally, char name);
   Lane(const Lane&) = delete;
@@ -87,18 +90,19 @@ class Lane {
   std::string where_{};
 };
 
-/// Cuts at every byte in turn, on all lanes, and prints what was seen.
-void cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally);
+/// Cuts at every byte in turn, on all lanes, and prints what was seen. How many positions that
+/// were.
+std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally);
 
 /// The whole campaign, each of its lanes being a `Kind`.
 template <class Kind>
-void run(const Campaign& campaign, Tally& tally) {
+std::size_t run(const Campaign& campaign, Tally& tally) {
   const RedisServer server;
   std::vector<std::unique_ptr<Lane>> lanes;
   for (char name = 'a'; name < 'a' + 12; ++name) {
     lanes.push_back(std::make_unique<Kind>(server, campaign, tally, name));
   }
-  cut_everywhere(lanes, tally);
+  return cut_everywhere(lanes, tally);
 }
 
 /// Whether a thread of this process sleeps.

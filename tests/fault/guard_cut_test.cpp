@@ -42,7 +42,7 @@ bool GuardLane::survive(const Proxy::Fault& fault) {
     check(error, key_, stranger);
   }
   const bool in_time = destroy(std::move(client)) < command_timeout;
-  const bool landed = eventually([&] { return proxy.struck(); }, in_time ? 1s : 0s);
+  const bool landed = eventually([&] { return proxy.struck(); }, fault.after == never ? 0s : 1s);
   // A client that could not do it in time leaves the key to its ttl.
   const bool left = !in_time && stranger.exists(key_);
   if (left) stranger.command({"DEL", key_});
