@@ -27,6 +27,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto request = Proxy::Direction::request;
+constexpr auto reply = Proxy::Direction::reply;
 constexpr std::size_t threads = 4;
 
 /// What a thread was told, by the call.
@@ -74,9 +76,9 @@ class BatchLane final : public Lane {
   std::thread occupy();
   void wait_for_the_batch();
   bool all_came() const;
+  bool all_were_told_yes() const;
   bool check_delivery();
   Told told(const std::vector<Command>& commands, std::size_t at) const;
-  void check_the_client_works();
 
   std::vector<std::unique_ptr<Visitor>> visitors_{};
   std::unique_ptr<Client> client_{};
@@ -93,6 +95,7 @@ BatchLane::BatchLane(const RedisServer& its_server, const Campaign& its_campaign
 }
 
 bool BatchLane::survive(const Proxy::Fault& fault) {
+  client_.reset();
   client_ = connected();
   Gate gate(threads + 1);
   std::thread first_occupant = occupy();
@@ -116,20 +119,18 @@ bool BatchLane::survive(const Proxy::Fault& fault) {
   if (second_occupant.joinable()) second_occupant.join();
 
   // The last answers may still be on their way, and nobody waits for them.
-  bool landed =
-      eventually([&] { return proxy.struck() || (fault.after == never && all_came()); }, 1s);
   if (fault.after == never) {
-    if (!landed) violation("no rehearsal");
-    return true;  // what follows would be measured as well
+    return eventually([&] { return all_came(); }, 1s) && all_were_told_yes();
   }
-  landed = check_delivery() && landed;
+  const bool struck = eventually([&] { return proxy.struck(); }, 1s);
+  const bool in_time = check_delivery();
   proxy.release();
 
   for (const auto& visitor : visitors_) take_over(visitor->key);
-  check_the_client_works();
+  for (const auto& visitor : visitors_) check_works(*client_, visitor->key);
   client_.reset();
   for (const auto& visitor : visitors_) give_back(visitor->key);
-  return landed;
+  return struck && in_time;
 }
 
 /// Two sections, or one that is left by `unlock`.
@@ -188,7 +189,7 @@ void BatchLane::unlock(Lock& lock, Visitor& visitor) {
 /// Keeps the connection busy until the proxy lets go, so that who comes now queues up.
 std::thread BatchLane::occupy() {
   constexpr std::size_t ping = 14;
-  const std::size_t all = proxy.passed(Proxy::Direction::request) + ping;
+  const std::size_t all = proxy.passed(request) + ping;
   proxy.hold();
   std::thread occupant([this] {
     try {
@@ -197,7 +198,7 @@ std::thread BatchLane::occupy() {
       // The fault may hit it as well.
     }
   });
-  eventually([&] { return proxy.struck() || proxy.passed(Proxy::Direction::request) >= all; });
+  eventually([&] { return proxy.struck() || proxy.passed(request) >= all; });
   return occupant;
 }
 
@@ -214,6 +215,13 @@ void BatchLane::wait_for_the_batch() {
 bool BatchLane::all_came() const {
   const Proxy::Traffic traffic = proxy.traffic();
   return replies_in(traffic.heard) == commands_in(traffic.said).size() + 1;
+}
+
+bool BatchLane::all_were_told_yes() const {
+  return std::all_of(visitors_.begin(), visitors_.end(), [](const auto& visitor) {
+    return visitor->first == Told::yes &&
+           (visitor->leaves_by_scope() ? visitor->second : visitor->unlocked) == Told::yes;
+  });
 }
 
 /// False when it was too late for somebody to be told.
@@ -258,32 +266,6 @@ Told BatchLane::told(const std::vector<Command>& commands, std::size_t at) const
   return is_second ? (*visitor)->second : (*visitor)->first;
 }
 
-/// On the strangers' keys and on others.
-void BatchLane::check_the_client_works() {
-  const auto attempt = [&](const std::string& key) {
-    std::optional<Unlock> unlocked;
-    bool held = false;
-    const bool answered = eventually([&] {
-      try {
-        Lock lock(*client_, key, std::try_to_lock, long_lease);
-        held = lock.owns_lock();
-        if (held) unlocked = lock.unlock();
-        return true;
-      } catch (const Error&) {
-        return false;
-      }
-    });
-    if (!answered) violation("the client does not work again for " + key);
-    if (unlocked == Unlock::lost) violation(key + " was lost");
-    return held;
-  };
-  for (const auto& visitor : visitors_) {
-    if (attempt(visitor->key)) violation(visitor->key + " is the stranger's");
-    const std::string other = visitor->key + "+";
-    if (!eventually([&] { return attempt(other); })) violation(other + " is held by nobody");
-  }
-}
-
 class BatchCutAtEveryByte : public testing::TestWithParam<Campaign> {};
 
 TEST_P(BatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
@@ -292,12 +274,10 @@ TEST_P(BatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
   std::cout << "cut with commands of several threads under way: " << tally.shared
             << ", answers that had come: " << tally.answered << ", delivered: " << tally.delivered
             << '\n';
-  EXPECT_GT(2 * tally.shared, positions);
+  // Of the answers, many are the last of a batch, or for whom kept the connection busy.
+  EXPECT_GT((GetParam().direction == request ? 2 : 3) * tally.shared, positions);
   EXPECT_GT(tally.answered, 0U);
 }
-
-constexpr auto request = Proxy::Direction::request;
-constexpr auto reply = Proxy::Direction::reply;
 
 INSTANTIATE_TEST_SUITE_P(Lock, BatchCutAtEveryByte,
                          testing::Values(Campaign{"RequestClosed", request, Proxy::Manner::close},

@@ -49,7 +49,11 @@ Lane::Lane(const RedisServer& its_server, const Campaign& its_campaign, Tally& i
 
 std::size_t Lane::measure() {
   where_ = "without a fault: ";
-  survive({campaign.direction, never, campaign.manner});
+  for (int i = 0; !survive({campaign.direction, never, campaign.manner}); ++i) {
+    if (i < tries) continue;
+    violation("too slow in " + std::to_string(tries) + " tries");
+    return 0;
+  }
   const Proxy::Traffic traffic = proxy.traffic();
   return campaign.direction == Proxy::Direction::request ? traffic.said.size()
                                                          : traffic.heard.size();
@@ -108,6 +112,31 @@ void Lane::take_over(const std::string& key) {
   if (!taken) violation(key + " is still held, by " + stranger.get(key));
 }
 
+void Lane::check_works(Client& client, const std::string& key) {
+  if (is_taken_by(client, key)) violation(key + " is the stranger's");
+  const std::string other = key + "+";
+  if (!eventually([&] { return is_taken_by(client, other); })) {
+    violation(other + " is held by nobody");
+  }
+}
+
+/// And released again. What happened before may cost the first attempts.
+bool Lane::is_taken_by(Client& client, const std::string& key) {
+  bool taken = false;
+  const bool answered = eventually([&] {
+    try {
+      Lock lock(client, key, std::try_to_lock, long_lease);
+      taken = lock.owns_lock();
+      if (taken && lock.unlock() == Unlock::lost) violation(key + " was lost");
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  });
+  if (!answered) violation("the client does not work again for " + key);
+  return taken;
+}
+
 void Lane::give_back(const std::string& key) {
   if (stranger.get(key) != "stranger") violation(key + " was taken from the stranger");
   stranger.command({"DEL", key});
@@ -135,6 +164,14 @@ std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tall
   EXPECT_GT(positions, 5U);
   EXPECT_GT(tally.in_doubt, 0U);
   return positions;
+}
+
+void check_nothing_is_left(const RedisServer& server, Tally& tally) {
+  RawClient raw(server.socket());
+  if (eventually([&] { return raw.command({"DBSIZE"}).integer == 0; })) return;
+  for (const RawReply& key : raw.command({"KEYS", "*"}).elements) {
+    tally.violation(key.text + " is left behind");
+  }
 }
 
 bool sleeps(pid_t thread) {

@@ -76,6 +76,8 @@ class Lane {
   void check(const Error& error, const std::string& key, RawClient& raw);
   /// A stranger takes the key, long before the ttl is over.
   void take_over(const std::string& key);
+  /// The client takes and releases another key again, and leaves the stranger's.
+  void check_works(Client& client, const std::string& key);
   /// Nobody has taken the stranger's key since.
   void give_back(const std::string& key);
 
@@ -87,12 +89,16 @@ class Lane {
   RawClient stranger{server.socket()};
 
  private:
+  bool is_taken_by(Client& client, const std::string& key);
+
   std::string where_{};
 };
 
 /// Cuts at every byte in turn, on all lanes, and prints what was seen. How many positions that
 /// were.
 std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally);
+/// Neither has anything come late, when all clients are gone.
+void check_nothing_is_left(const RedisServer& server, Tally& tally);
 
 /// The whole campaign, each of its lanes being a `Kind`.
 template <class Kind>
@@ -102,7 +108,10 @@ std::size_t run(const Campaign& campaign, Tally& tally) {
   for (char name = 'a'; name < 'a' + 12; ++name) {
     lanes.push_back(std::make_unique<Kind>(server, campaign, tally, name));
   }
-  return cut_everywhere(lanes, tally);
+  const std::size_t positions = cut_everywhere(lanes, tally);
+  lanes.clear();
+  check_nothing_is_left(server, tally);
+  return positions;
 }
 
 /// Whether a thread of this process sleeps.

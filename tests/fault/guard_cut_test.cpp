@@ -35,14 +35,17 @@ class GuardLane final : public Lane {
 bool GuardLane::survive(const Proxy::Fault& fault) {
   std::unique_ptr<Client> client = connected();
   proxy.arm_newest(fault);
+  bool held = false;
   try {
     const Lock lock(*client, key_, long_lease);
+    held = true;
     if (stranger.get(key_) != lock.token()) violation("held without having it");
   } catch (const Error& error) {
     check(error, key_, stranger);
   }
   const bool in_time = destroy(std::move(client)) < command_timeout;
-  const bool landed = eventually([&] { return proxy.struck(); }, fault.after == never ? 0s : 1s);
+  if (fault.after == never) return held && in_time;
+  const bool landed = eventually([&] { return proxy.struck(); }, 1s);
   // A client that could not do it in time leaves the key to its ttl.
   const bool left = !in_time && stranger.exists(key_);
   if (left) stranger.command({"DEL", key_});
