@@ -97,6 +97,7 @@ BatchLane::BatchLane(const RedisServer& its_server, const Campaign& its_campaign
 bool BatchLane::survive(const Proxy::Fault& fault) {
   client_.reset();
   client_ = connected();
+  proxy.arm_newest({fault.direction, never, fault.manner});  // it forgets the one before
   Gate gate(threads + 1);
   std::thread first_occupant = occupy();
   std::vector<std::thread> running;
@@ -235,19 +236,17 @@ bool BatchLane::check_delivery() {
     if (!commands[i].key.empty()) under_way.insert(commands[i].key);
   }
   bool in_time = true;
-  std::size_t owed = 0;
   for (std::size_t i = 0; i < answered && i < commands.size(); ++i) {
     const Told answer = told(commands, i);
     if (answer == Told::nothing) continue;
-    ++owed;
+    ++tally.answered;
+    if (answer == Told::yes) ++tally.delivered;
     if (answer == Told::too_late) in_time = false;
     if (answer == Told::broken || answer == Told::no) {
       violation("the answer for " + commands[i].key + " had come and was not delivered");
     }
   }
   if (!in_time) return false;
-  tally.answered += owed;
-  tally.delivered += owed;
   if (under_way.size() > 1) ++tally.shared;
   return true;
 }
