@@ -97,7 +97,7 @@ BatchLane::BatchLane(const RedisServer& its_server, const Campaign& its_campaign
 bool BatchLane::survive(const Proxy::Fault& fault) {
   client_.reset();
   client_ = connected();
-  proxy.arm_newest({fault.direction, never, fault.manner});  // it forgets the one before
+  proxy.arm_newest(fault);
   Gate gate(threads + 1);
   std::thread first_occupant = occupy();
   std::vector<std::thread> running;
@@ -106,7 +106,6 @@ bool BatchLane::survive(const Proxy::Fault& fault) {
     running.emplace_back([&] { visit(*visitor, gate); });
   }
   wait_for_the_batch();
-  proxy.arm_newest(fault);
   proxy.let_go();
   gate.arrive_and_wait();  // all are answered
 
@@ -212,10 +211,9 @@ void BatchLane::wait_for_the_batch() {
       command_timeout / 2);
 }
 
-/// One more reply than commands: the first is for whom kept the connection busy.
 bool BatchLane::all_came() const {
   const Proxy::Traffic traffic = proxy.traffic();
-  return replies_in(traffic.heard) == commands_in(traffic.said).size() + 1;
+  return replies_in(traffic.heard) == commands_in(traffic.said).size();
 }
 
 bool BatchLane::all_were_told_yes() const {
@@ -229,8 +227,7 @@ bool BatchLane::all_were_told_yes() const {
 bool BatchLane::check_delivery() {
   const Proxy::Traffic traffic = proxy.traffic();
   const std::vector<Command> commands = commands_in(traffic.said);
-  const std::size_t replies = replies_in(traffic.heard);
-  const std::size_t answered = replies > 0 ? replies - 1 : 0;
+  const std::size_t answered = replies_in(traffic.heard);
   std::set<std::string> under_way;
   for (std::size_t i = answered; i < commands.size(); ++i) {
     if (!commands[i].key.empty()) under_way.insert(commands[i].key);
@@ -243,7 +240,8 @@ bool BatchLane::check_delivery() {
     if (answer == Told::yes) ++tally.delivered;
     if (answer == Told::too_late) in_time = false;
     if (answer == Told::broken || answer == Told::no) {
-      violation("the answer for " + commands[i].key + " had come and was not delivered");
+      violation("answer " + std::to_string(i) + ", for " + commands[i].key +
+                ", had come and was not delivered");
     }
   }
   if (!in_time) return false;
