@@ -87,6 +87,40 @@ void Proxy::release() {
   wake();
 }
 
+void Proxy::arm_newest(const Fault& fault) {
+  {
+    const std::lock_guard lock(mutex_);
+    struck_ = false;
+    traffic_ = {};
+    for (Link& link : links_) link.recorded = false;
+    if (links_.empty()) return;
+    Link& link = links_.back();
+    link.recorded = true;
+    link.fault = fault;
+    link.fault->after +=
+        fault.direction == Direction::request ? link.client.passed : link.server.passed;
+  }
+  wake();
+}
+
+void Proxy::hold() {
+  const std::lock_guard lock(mutex_);
+  if (!links_.empty()) links_.back().held = true;
+}
+
+void Proxy::let_go() {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Link& link : links_) link.held = false;
+  }
+  wake();
+}
+
+Proxy::Traffic Proxy::traffic() const {
+  const std::lock_guard lock(mutex_);
+  return traffic_;
+}
+
 std::size_t Proxy::passed(Direction direction) const {
   const std::lock_guard lock(mutex_);
   if (links_.empty()) return 0;
@@ -168,15 +202,24 @@ bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool rea
     std::array<char, 4096> room{};
     const ssize_t count = ::recv(from.fd, room.data(), room.size(), MSG_DONTWAIT);
     if (count == 0 || (count < 0 && errno != EAGAIN)) return false;
-    if (count > 0) from.waiting.append(room.data(), static_cast<std::size_t>(count));
+    if (count > 0) {
+      from.waiting.append(room.data(), static_cast<std::size_t>(count));
+      if (link.recorded && direction == Direction::request) {
+        traffic_.said.append(room.data(), static_cast<std::size_t>(count));
+      }
+    }
   }
   const bool limited = link.fault && link.fault->direction == direction;
-  const std::size_t share = limited ? std::min(from.waiting.size(), link.fault->after - from.passed)
-                                    : from.waiting.size();
+  const bool held = link.held && direction == Direction::reply;
+  const std::size_t ready = held ? 0 : from.waiting.size();
+  const std::size_t share = limited ? std::min(ready, link.fault->after - from.passed) : ready;
   for (std::size_t sent = 0; sent < share;) {
     const ssize_t count = ::send(to.fd, from.waiting.data() + sent, share - sent, MSG_NOSIGNAL);
     if (count < 0) return false;
     sent += static_cast<std::size_t>(count);
+  }
+  if (link.recorded && direction == Direction::reply) {
+    traffic_.heard.append(from.waiting, 0, share);
   }
   from.waiting.erase(0, share);
   from.passed += share;
@@ -188,6 +231,7 @@ bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool rea
 }
 
 void Proxy::strike(Link& link) {
+  link.recorded = false;
   struck_ = true;
   if (link.fault->manner == Manner::stall) {
     link.stalled = true;

@@ -45,6 +45,20 @@ class Proxy {
   /// Lets stalled connections go on.
   void release();
 
+  /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
+  /// then is kept as `traffic`.
+  void arm_newest(const Fault& fault);
+  /// Keeps back what the server says on the newest connection, until `let_go`.
+  void hold();
+  void let_go();
+
+  struct Traffic {
+    std::string said{};   // read from the client; not all of it may have passed
+    std::string heard{};  // passed to the client
+  };
+  /// Since `arm_newest`, until the fault came to pass.
+  Traffic traffic() const;
+
   /// What has passed on the newest connection so far.
   std::size_t passed(Direction direction) const;
   std::size_t connections() const noexcept { return accepted_; }
@@ -59,6 +73,8 @@ class Proxy {
     Side client;
     Side server;
     std::optional<Fault> fault{};
+    bool held = false;  // replies are
+    bool recorded = false;
     bool stalled = false;
     bool broken = false;
   };
@@ -79,6 +95,7 @@ class Proxy {
   mutable std::mutex mutex_{};
   std::list<Link> links_{};
   std::optional<Fault> armed_{};
+  Traffic traffic_{};
   bool stop_ = false;
   std::atomic<bool> struck_ = false;
   std::atomic<std::size_t> accepted_ = 0;
