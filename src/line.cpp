@@ -270,9 +270,11 @@ void Line::fail_queued(const IoError& why) noexcept {
 
 void Line::fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept {
   Caller& caller = *one->caller;
-  if (why != nullptr) {
-    caller.failure = *why;
-  } else {
+  try {
+    // A copy would share its text with those of other threads.
+    if (why != nullptr) caller.failure.emplace(why->code(), why->what());
+    caller.out_of_memory = why == nullptr;
+  } catch (const std::bad_alloc&) {
     caller.out_of_memory = true;
   }
   to_wake_.finish(caller);
