@@ -18,13 +18,6 @@ namespace {
 /// How long an answer may lie about that nobody comes to read.
 constexpr std::chrono::milliseconds look_after{50};
 
-Exchanges release_of(std::string_view key, const Undo& undo) {
-  Exchanges one(1);
-  one.front().is_release = true;
-  one.front().release.begin(key, undo, BootClock::now());
-  return one;
-}
-
 /// The program's signal handlers run on the program's threads.
 class SignalsBlocked {
  public:
@@ -147,14 +140,14 @@ void Background::retry_start() noexcept {
 }
 
 void Background::run() noexcept {
-  const OnEvent on_event = settings_.options.on_event;  // may outlive the client
+  const std::shared_ptr<const OnEvent> on_event = on_event_;  // may outlive the client
   bool gone = false;
   Guard guard(mutex_);
   gone_ = &gone;
   for (;;) {
     try {
       work(guard);
-      tell(guard, on_event, gone);
+      tell(guard, *on_event, gone);
       if (gone) return;
       if (stopping_ && (all_settled() || BootClock::now() >= stop_at_)) break;
       rest(guard);
@@ -168,15 +161,14 @@ void Background::run() noexcept {
   }
   open_.splice(open_.end(), retired_.close());
   for (const Exchange& one : open_) note(one.release, one.release.run_out());
-  tell(guard, on_event, gone);
+  tell(guard, *on_event, gone);
 }
 
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
 void Background::work(Guard& guard) {
-  open_.splice(open_.end(),
-               retired_.take_in(settings_.options.command_timeout,
-                                [this](const Release& one, Fate fate) { note(one, fate); }));
+  retired_.take_in(open_, settings_.options.command_timeout,
+                   [this](const Release& one, Fate fate) { note(one, fate); });
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return;
@@ -184,12 +176,10 @@ void Background::work(Guard& guard) {
   const TimePoint stop_at = stop_at_;
   guard.unlock();
   bool more = false;
-  for (Channel* channel : channels_) {
-    if (stopping) {
-      channel->finish(stop_at);
-    } else {
-      more |= channel->take_in();
-    }
+  // All of them before one can take up the time of the others.
+  for (Channel* channel : channels_) more |= channel->take_in();
+  if (stopping) {
+    for (Channel* channel : channels_) channel->finish(stop_at);
   }
   guard.lock();
   if (more) expecting_ = true;
@@ -236,8 +226,7 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
   }
   const TimePoint now = BootClock::now();
   if (broke) {
-    release.broke(now);
-    release.failed(Errc::timed_out, now);
+    release.broke(Errc::timed_out, now);
   } else if (response.failure) {
     release.failed(static_cast<Errc>(response.failure->code().value()), now);
   } else if (const auto fate = release.answered(response.replies.front(),

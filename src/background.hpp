@@ -28,7 +28,9 @@ class Background final : public Aftermath {
   /// A key's channel; all of them by turns.
   using ChannelOf = std::function<Channel&(std::string_view key)>;
 
-  explicit Background(const Settings& settings) : settings_(settings) {}
+  explicit Background(const Settings& settings)
+      : settings_(settings),
+        on_event_(std::make_shared<const OnEvent>(settings.options.on_event)) {}
   /// Waits for what is open, for at most `command_timeout`. May be called from `on_event`.
   ~Background();
 
@@ -70,6 +72,7 @@ class Background final : public Aftermath {
   void rest(Guard& guard);
 
   const Settings& settings_;
+  const std::shared_ptr<const OnEvent> on_event_;
   std::vector<Channel*> channels_{};
   ChannelOf channel_of_{};
 

@@ -31,7 +31,7 @@ struct Caller {
   int posts = 0;
   int posts_taken = 0;
   Caller* next_to_wake = nullptr;
-  bool mended = false;  // a leader is using the request, so that it cannot be taken away
+  bool mended = false;  // a leader is saying the request again, so that it cannot be taken away
 
   std::optional<IoError> failure{};  // else the replies are in the response
   bool in_doubt = false;             // the server may have acted all the same,
@@ -40,6 +40,18 @@ struct Caller {
 
   bool leads() const noexcept { return state == State::leads; }
   bool done() const noexcept { return state == State::done; }
+};
+
+/// Releases a mutex for a while.
+class Unlocked {
+ public:
+  explicit Unlocked(std::unique_lock<std::mutex>& guard) : guard_(guard) { guard_.unlock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+  ~Unlocked() { guard_.lock(); }
+
+ private:
+  std::unique_lock<std::mutex>& guard_;
 };
 
 /// The callers that are to be woken once the channel's mutex is free, so that none of them wakes up

@@ -32,10 +32,8 @@ void Channel::execute(const Request& request, Response& response, Connecting con
   }
 
   if (caller.broken && caller.in_doubt && request.undo != nullptr) {
-    Exchanges one(1);
-    one.front().is_release = true;
-    one.front().release.begin(request.key, *request.undo, BootClock::now());
-    one.front().release.broke(BootClock::now());
+    Exchanges one = release_of(request.key, *request.undo);
+    one.front().release.broke(Errc::unreachable, BootClock::now());
     aftermath_.open(std::move(one));
   }
   if (caller.out_of_memory) throw std::bad_alloc();
@@ -100,13 +98,13 @@ void Channel::finish(TimePoint end) noexcept {
   Guard guard(mutex_);
   led_ = true;
   try {
-    while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
-    if (line_.connected()) line_.mend(end, guard);
+    do {
+      while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
+      if (line_.connected()) line_.mend(end, guard);
+    } while (line_.connected() && line_.say_queued(Line::Whose::nobodys));
   } catch (const IoError& error) {
-    if (!guard.owns_lock()) guard.lock();
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
-    if (!guard.owns_lock()) guard.lock();
     line_.break_off(nullptr);
   }
   pass_on(guard);
@@ -125,7 +123,7 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
       others_connect ? patience.end + settings_.options.connect_timeout : end_of(patience);
   if (BootClock::now() >= end && !caller.mended) {
     return line_.give_up(caller, Errc::timed_out,
-                         caller.exchange->said == TimePoint{}
+                         caller.exchange->place == Exchange::Place::queue
                              ? "others kept the connection for all of command_timeout"
                              : "no answer within command_timeout");
   }
@@ -142,11 +140,11 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
 /// Comes back without the mutex, as the leader or not.
 void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
-  while (caller.leads() || line_.to_mend()) {
+  // Refused releases are mended at once; refused callers do that themselves, in their own time.
+  while (caller.leads() || (line_.to_mend() && line_.next_leader() == nullptr)) {
     try {
       step(caller, patience, guard);
     } catch (const IoError& error) {
-      if (!guard.owns_lock()) guard.lock();
       if (error.code() != Errc::timed_out) {
         line_.break_off(&error);
       } else if (!caller.done()) {
@@ -155,12 +153,11 @@ void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
         break;  // who comes next has more time
       }
     } catch (const std::bad_alloc&) {
-      if (!guard.owns_lock()) guard.lock();
       line_.break_off(nullptr);
       if (!caller.done()) line_.fail_queued(caller, nullptr);
     }
     if (caller.state == Caller::State::waits) return line_.wake(guard);
-    if (caller.leads() && line_.somebody_to_wake()) {
+    if (line_.somebody_to_wake()) {
       line_.wake(guard);
       guard.lock();
     }
@@ -170,7 +167,10 @@ void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
 
 void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   const TimePoint end = end_of(patience);
-  if (line_.to_mend() && line_.all_answered()) return line_.mend(end, guard);
+  if (line_.to_mend() && line_.all_answered()) {
+    if (BootClock::now() < end) return line_.mend(end, guard);
+    throw IoError(Errc::timed_out, "no answer within command_timeout");
+  }
   if (line_.to_mend() || line_.awaited()) return line_.read(end, guard);
 
   // Nobody waits for an answer, so the caller is still in the queue.
@@ -198,16 +198,15 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
 /// next leader wakes up, and makes one of those who wait the leader, if there is one. Releases the
 /// mutex.
 void Channel::pass_on(Guard& guard) noexcept {
+  if (!line_.awaited() && line_.is_stale()) line_.open_mending();
   while (line_.connected() && !line_.awaited() && !line_.to_mend()) {
     try {
       const bool stale = line_.is_stale();
       if (!line_.say_queued(stale ? Line::Whose::nobodys : Line::Whose::everybodys)) break;
       line_.try_flush(guard);
     } catch (const IoError& error) {
-      if (!guard.owns_lock()) guard.lock();
       line_.break_off(&error);
     } catch (const std::bad_alloc&) {
-      if (!guard.owns_lock()) guard.lock();
       line_.break_off(nullptr);
     }
   }
@@ -235,17 +234,16 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   const bool full = end == start + most;
   connecting_ = true;
   connecting_since_ = start;
-  guard.unlock();
   std::unique_ptr<Session> session;
   std::optional<IoError> failure;
   try {
+    const Unlocked unlocked(guard);
     session = std::make_unique<Session>(settings_.endpoint, settings_.options, end, cancel);
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
     // There is neither then.
   }
-  guard.lock();
   connected_for_ += BootClock::now() - start;
   connecting_ = false;
   line_.connected_by(std::move(session));

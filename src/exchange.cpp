@@ -33,6 +33,13 @@ bool Exchange::failed_behind(const Exchanges& refused) const noexcept {
          });
 }
 
+Exchanges release_of(std::string_view key, const Undo& undo) {
+  Exchanges one(1);
+  one.front().is_release = true;
+  one.front().release.begin(key, undo, BootClock::now());
+  return one;
+}
+
 void Exchange::mend(Session& session, TimePoint end) {
   if (repeat) {
     said = BootClock::now();

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <iterator>
+#include <string_view>
 
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/protocol/command.hpp>
@@ -17,6 +18,9 @@ namespace redlatch::detail {
 /// What was said in one go about one key, or is about to be, and the replies to it. Nodes of a list
 /// are used again and again, and keep their memory.
 struct Exchange {
+  enum class Place { queue, unanswered, mend };
+
+  Place place = Place::queue;
   Caller* caller = nullptr;  // null when nobody waits for the answer, or not any more
   bool is_release = false;   // then `release` says what it is about
   Release release{};
@@ -25,7 +29,7 @@ struct Exchange {
   std::array<protocol::Expect, most_commands> expected{};
   std::array<protocol::Form, most_commands> forms{};
   Session::Position change_ends = Connection::nowhere;  // of the first command that changes data
-  TimePoint said{};                                     // `TimePoint{}`: not yet
+  TimePoint said{};
   Replies replies{};
   bool repeat = false;  // has to be said once more, as a whole, in a conversation
 
@@ -44,6 +48,9 @@ struct Exchange {
   }
 };
 
+/// A list of one release.
+Exchanges release_of(std::string_view key, const Undo& undo);
+
 /// Exchanges that are used again and again, since they keep their memory.
 class ExchangePool {
  public:
@@ -56,7 +63,7 @@ class ExchangePool {
   void put_away(Exchanges& from, Exchanges::iterator one) noexcept {
     one->caller = nullptr;
     one->is_release = false;
-    one->said = {};
+    one->place = Exchange::Place::queue;
     spare_.splice(spare_.begin(), from, one);
   }
 

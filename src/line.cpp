@@ -41,6 +41,9 @@ bool Line::is_stale() const noexcept {
 void Line::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
   open_mending();
+  for (Exchange& one : queue_) {
+    if (one.is_release) one.release.may_be_overtaken();
+  }
   aftermath_.adopt(std::exchange(pipeline_, {}));
 }
 
@@ -50,7 +53,7 @@ void Line::break_off(const IoError* why) noexcept {
     while (!list->empty()) {
       const auto one = list->begin();
       if (one->is_release) {
-        one->release.broke(BootClock::now());
+        one->release.broke(why == nullptr ? Errc::unreachable : why->code(), BootClock::now());
         open(*list, one);
       } else if (one->caller != nullptr) {
         one->caller->in_doubt = sent >= one->change_ends;
@@ -107,6 +110,7 @@ bool Line::say_queued(Whose whose) {
     } else if (converses(one->release.command())) {
       one->begin(now);
       one->repeat = true;
+      one->place = Exchange::Place::mend;
       mend_.splice(mend_.end(), queue_, one);
       continue;
     }
@@ -118,23 +122,22 @@ bool Line::say_queued(Whose whose) {
 }
 
 void Line::flush(TimePoint end, Guard& guard) {
-  guard.unlock();
+  const Unlocked unlocked(guard);
   pipeline_.session->flush(end);
-  guard.lock();
 }
 
 void Line::try_flush(Guard& guard) {
-  guard.unlock();
+  const Unlocked unlocked(guard);
   pipeline_.session->try_flush();
-  guard.lock();
 }
 
 void Line::read(TimePoint end, Guard& guard) {
-  guard.unlock();
-  pipeline_.session->flush(end);
-  pipeline_.session->wait(end);
-  pipeline_.collect();
-  guard.lock();
+  {
+    const Unlocked unlocked(guard);
+    pipeline_.session->flush(end);
+    pipeline_.session->wait(end);
+    pipeline_.collect();
+  }
   used_ = BootClock::now();
   deliver();
 }
@@ -153,7 +156,7 @@ void Line::deliver() noexcept {
       answer(unanswered);
       continue;
     }
-    if (one.caller != nullptr) one.caller->mended = true;
+    one.place = Exchange::Place::mend;
     one.change_ends = Connection::nowhere;  // a refusal is certain
     mend_.splice(mend_.end(), unanswered, unanswered.begin());
   }
@@ -162,10 +165,7 @@ void Line::deliver() noexcept {
 void Line::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
-    if (one.is_abandoned()) {
-      pool_.put_away(mend_, mend_.begin());
-      continue;
-    }
+    if (one.caller != nullptr) one.caller->mended = true;
     talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
     if (!connected()) return;
     answer(mend_);
@@ -175,6 +175,7 @@ void Line::mend(TimePoint end, Guard& guard) {
 void Line::converse(Caller& caller, TimePoint end, Guard& guard) {
   const auto one = caller.exchange;
   one->begin(BootClock::now());
+  one->place = Exchange::Place::unanswered;
   pipeline_.unanswered.splice(pipeline_.unanswered.end(), queue_, one);
   ++waiting_;
   talk(*one, guard, [&] { pipeline_.session->run(caller.request.commands, one->replies, end); });
@@ -184,11 +185,10 @@ void Line::converse(Caller& caller, TimePoint end, Guard& guard) {
 /// Has a conversation, in which the connection breaks with whatever fails.
 template <class Conversation>
 void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
-  guard.unlock();
   std::optional<IoError> failure;
   try {
+    const Unlocked unlocked(guard);
     conversation();
-    guard.lock();
     used_ = BootClock::now();
     return;
   } catch (const IoError& error) {
@@ -196,7 +196,6 @@ void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
   } catch (const std::bad_alloc&) {
     // Then there is no error to tell.
   }
-  guard.lock();
   if (pipeline_.session->in_doubt()) about.change_ends = 0;
   break_off(failure ? &*failure : nullptr);
 }
@@ -240,21 +239,21 @@ void Line::answer(Exchanges& from) noexcept {
 
 void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
   const auto one = caller.exchange;
-  const bool said = one->said != TimePoint{};
+  const bool said = one->place != Exchange::Place::queue;
   caller.in_doubt = said && one->change_ends != Connection::nowhere;
   try {
-    caller.failure.emplace(code, why);
     if (caller.in_doubt && caller.request.undo != nullptr) {
       queue(caller.request.key, *caller.request.undo);
     }
+    caller.failure.emplace(code, why);
   } catch (const std::bad_alloc&) {
     caller.out_of_memory = true;
   }
-  if (said) {
-    one->caller = nullptr;
-    --waiting_;
+  if (said) --waiting_;
+  if (one->place == Exchange::Place::unanswered) {
+    one->caller = nullptr;  // its answers are still to come
   } else {
-    pool_.put_away(queue_, one);
+    pool_.put_away(said ? mend_ : queue_, one);
   }
   caller.state = Caller::State::done;  // it is this very thread
 }

@@ -75,6 +75,8 @@ class Line {
   void fail_queued(const IoError& why) noexcept;
   /// Leaves what nobody waits for, and nobody here will say, to the background.
   void open_releases() noexcept;
+  /// The same for the refused, whatever is unanswered before them.
+  void open_mending() noexcept;
 
   void appoint(Caller& caller) noexcept { to_wake_.appoint(caller); }
   /// Has the queued callers look at the time again.
@@ -90,7 +92,6 @@ class Line {
   void answer(Exchanges& from) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void open(Exchanges& from, Exchanges::iterator one) noexcept;
-  void open_mending() noexcept;
   void open_releases(Exchanges& from) noexcept;
 
   const Settings& settings_;

@@ -7,6 +7,7 @@ namespace redlatch::detail {
 
 void Pipeline::append(Exchanges& from, Exchanges::iterator one, TimePoint now) {
   one->begin(now);
+  one->place = Exchange::Place::unanswered;
   unanswered.splice(unanswered.end(), from, one);
   for (std::size_t i = 0; i < one->commands; ++i) {
     const protocol::Command command = one->command(i);

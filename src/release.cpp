@@ -30,12 +30,11 @@ void Release::begin(std::string_view key, const Undo& undo, TimePoint now) {
   why_ = Errc::timed_out;
 }
 
-void Release::broke(TimePoint now) noexcept {
-  repeated_ = true;
-  converses_ = false;
+void Release::broke(Errc why, TimePoint now) noexcept {
   may_be_overtaken();
-  why_ = Errc::unreachable;
-  due_ = now;
+  const bool first = !std::exchange(repeated_, true);
+  failed(why, now);
+  if (first) due_ = now;
 }
 
 void Release::failed(Errc why, TimePoint now) noexcept {

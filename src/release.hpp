@@ -23,7 +23,7 @@ class Release {
   void begin(std::string_view key, const Undo& undo, TimePoint now);
   /// It was said on a connection that broke. What the server has of that, it may read later than
   /// what comes on another.
-  void broke(TimePoint now) noexcept;
+  void broke(Errc why, TimePoint now) noexcept;
   /// What it takes back was said on a connection that is lost, and it will go out on another.
   void may_be_overtaken() noexcept { overtaken_ = of_ == Undo::Of::doubt; }
   /// It could not be said; nothing is known of the server but that.

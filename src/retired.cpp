@@ -5,8 +5,6 @@
 #include <exception>
 #include <utility>
 
-#include "io_error.hpp"
-
 namespace redlatch::detail {
 
 namespace {
@@ -29,7 +27,9 @@ Exchanges RetiredConnections::adopt(Pipeline pipeline) noexcept {
   if (until == TimePoint{}) return {};
   try {
     if (all_.size() < most_retired && pipeline.session->try_flush()) {
-      all_.push_back({std::move(pipeline), until});
+      Retired& one = all_.emplace_back();
+      one.pipeline = std::move(pipeline);
+      one.until = until;
       return {};
     }
   } catch (const std::exception&) {
@@ -38,23 +38,22 @@ Exchanges RetiredConnections::adopt(Pipeline pipeline) noexcept {
   return lose(pipeline);
 }
 
-/// What was sent on it is read by the server before it sees the end.
+/// The server may read what was sent on it, or not.
 Exchanges RetiredConnections::lose(Pipeline& pipeline) noexcept {
   Exchanges open;
   for (auto next = pipeline.unanswered.begin(); next != pipeline.unanswered.end();) {
     const auto one = next++;
     if (!one->is_release) continue;
-    one->release.broke(BootClock::now());
+    one->release.broke(Errc::timed_out, BootClock::now());
     open.splice(open.end(), pipeline.unanswered, one);
   }
   pipeline.session.reset();
   return open;
 }
 
-Exchanges RetiredConnections::take_in(std::chrono::milliseconds settling, const Note& note) {
-  Exchanges open;
+void RetiredConnections::take_in(Exchanges& open, std::chrono::milliseconds settling,
+                                 const Note& note) {
   std::erase_if(all_, [&](Retired& one) { return is_over(one, settling, note, open); });
-  return open;
 }
 
 bool RetiredConnections::is_over(Retired& one, std::chrono::milliseconds settling, const Note& note,
@@ -62,7 +61,7 @@ bool RetiredConnections::is_over(Retired& one, std::chrono::milliseconds settlin
   Exchanges& unanswered = one.pipeline.unanswered;
   try {
     one.pipeline.take_in();
-  } catch (const IoError&) {
+  } catch (const std::exception&) {
     open.splice(open.end(), lose(one.pipeline));
     return true;
   }

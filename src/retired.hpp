@@ -16,7 +16,7 @@ namespace redlatch::detail {
 
 /// Connections that a server leaves unanswered for too long. They are used for nothing else any
 /// more, and kept until the releases on them are answered, or the leases over. Releases that have
-/// to be said elsewhere are handed back.
+/// to be said elsewhere are handed back, or put into `open`.
 class RetiredConnections {
  public:
   using Note = std::function<void(const Release&, Fate)>;
@@ -24,7 +24,7 @@ class RetiredConnections {
   bool empty() const noexcept { return all_.empty(); }
   Exchanges adopt(Pipeline pipeline) noexcept;
   /// Takes in what has come, without waiting. What has ended is told to `note`.
-  Exchanges take_in(std::chrono::milliseconds settling, const Note& note);
+  void take_in(Exchanges& open, std::chrono::milliseconds settling, const Note& note);
   Exchanges close() noexcept;
   /// In a forked child: without a word to the server.
   void abandon() noexcept;

@@ -69,8 +69,11 @@ bool is_connected_to_itself(int fd) {
 
 }  // namespace
 
-Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting)
-    : own_wait_(waiting.usual / 2), busy_poll_(waiting.busy_poll), cancel_(waiting.cancel) {
+/// By way of another constructor, so that the destructor runs, and closes, whatever fails here.
+Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting) : Socket() {
+  own_wait_ = waiting.usual / 2;
+  busy_poll_ = waiting.busy_poll;
+  cancel_ = waiting.cancel;
   if (endpoint.path.empty()) {
     connect_tcp(endpoint, deadline);
   } else {

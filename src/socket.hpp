@@ -31,6 +31,7 @@ class Socket {
   /// Tries each address of the host until one answers. Looking the name up is not bound by
   /// `deadline`. `waiting.cancel` is only looked at until `settle_down`.
   Socket(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting);
+  Socket() = default;
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
   ~Socket() { close(); }
@@ -63,9 +64,9 @@ class Socket {
   std::size_t receive_once(std::span<char> room, int flags);
   std::size_t receive_busily(std::span<char> room, TimePoint deadline);
 
-  std::chrono::milliseconds own_wait_;  // after which recv(2) comes back by itself
-  std::chrono::microseconds busy_poll_;
-  int cancel_;
+  std::chrono::milliseconds own_wait_{};  // after which recv(2) comes back by itself
+  std::chrono::microseconds busy_poll_{};
+  int cancel_ = never_cancelled;
   std::atomic<int> fd_{-1};  // a forked child reads it while a thread of its parent connects
 };
 

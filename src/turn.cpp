@@ -16,7 +16,10 @@ bool Turn::wait_until(TimePoint end) noexcept {
     const auto until = now + left;
     const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
     const timespec time{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};
-    if (::sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &time) == 0) return true;
+    if (::sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &time) == 0) {
+      see_posts();
+      return true;
+    }
     if (errno != EINTR && BootClock::now() >= end) return false;
   }
 }
@@ -24,6 +27,7 @@ bool Turn::wait_until(TimePoint end) noexcept {
 void Turn::wait() noexcept {
   while (::sem_wait(&semaphore_) != 0) {
   }
+  see_posts();
 }
 
 }  // namespace redlatch::detail

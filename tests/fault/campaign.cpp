@@ -14,7 +14,7 @@
 namespace redlatch::test {
 namespace {
 
-constexpr int tries = 8;
+constexpr int tries = 30;
 constexpr std::size_t too_many = 10;
 
 /// Takes a line and its end off the front; empty when there is no whole line.

@@ -1,6 +1,9 @@
+#include <filesystem>
+#include <iterator>
 #include <string>
 
 #include "fixture.hpp"
+#include "temporary_directory.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -82,6 +85,22 @@ TEST_F(Reconnecting, IsNotNeededAfterAScriptFlush) {
   lock.lock();
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_EQ(raw.errors("NOSCRIPT"), 2) << "the server knows the script again";
+}
+
+TEST(Unreachable, LeavesNoDescriptorOpen) {
+  const TemporaryDirectory directory;
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  for (const std::string& url :
+       {"unix://" + directory.path() + "/nobody", std::string("redis://127.0.0.1:1")}) {
+    Client client(url, patient());
+    const auto before = descriptors();
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(thrown_by([&] { client.ping(); }).code(), Errc::unreachable);
+    }
+    EXPECT_EQ(descriptors(), before) << url;
+  }
 }
 
 }  // namespace

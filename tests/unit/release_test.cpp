@@ -35,7 +35,7 @@ Release release_of(Of of) {
 
 Release broken_release_of(Of of) {
   Release release = release_of(of);
-  release.broke(start);
+  release.broke(Errc::unreachable, start);
   return release;
 }
 
@@ -103,7 +103,7 @@ TEST(Release, SaysWhyItIsOpen) {
   EXPECT_EQ(release.why(), Errc::not_writable);
   release.answered(refusal("NOPERM this user has no permissions"), settling, start);
   EXPECT_EQ(release.why(), Errc::not_permitted);
-  release.broke(start);
+  release.broke(Errc::unreachable, start);
   EXPECT_EQ(release.why(), Errc::unreachable);
   release.failed(Errc::timed_out, start);
   EXPECT_EQ(release.why(), Errc::timed_out);
@@ -164,7 +164,7 @@ TEST(Release, OfADoubtIsDoneAtOnceWhenItFoundWhatItFeared) {
 TEST(Release, OfADoubtSettlesAnewAfterAnotherBreak) {
   Release release = broken_release_of(Of::doubt);
   release.answered(integer(0), settling, start);
-  release.broke(start + settling);
+  release.broke(Errc::unreachable, start + settling);
   EXPECT_EQ(release.answered(integer(0), settling, start + settling), std::nullopt);
   EXPECT_EQ(release.answered(integer(0), settling, start + 2 * settling), Fate::done);
 }
@@ -204,7 +204,7 @@ TEST(Release, PausesAfterARefusalAsAfterAFailure) {
 TEST(Release, IsDueAtOnceOnANewConnectionAfterABreak) {
   Release release = release_of(Of::lease);
   for (int i = 0; i < 5; ++i) release.failed(Errc::unreachable, start);
-  release.broke(start + 3ms);
+  release.broke(Errc::unreachable, start + 3ms);
   EXPECT_EQ(release.due(), start + 3ms);
 }
 
@@ -218,7 +218,7 @@ TEST(Release, ThatNeedsAConversationIsDueAtOnceAndSaysSo) {
 TEST(Release, FindsOutAnewWhetherItNeedsAConversationAfterAFailure) {
   Release broken = release_of(Of::doubt);
   broken.needs_conversation(start);
-  broken.broke(start);
+  broken.broke(Errc::unreachable, start);
   EXPECT_FALSE(broken.converses());
   Release failed = release_of(Of::doubt);
   failed.needs_conversation(start);
