@@ -12,18 +12,19 @@ class Aftermath {
   Aftermath() = default;
   Aftermath(const Aftermath&) = delete;
   Aftermath& operator=(const Aftermath&) = delete;
+  virtual ~Aftermath() = default;
 
   /// Releases to be said again when they are due.
   virtual void open(Exchanges releases) noexcept = 0;
+  void open(Exchanges& from, Exchanges::iterator release) noexcept;
+  /// All releases of a list with other exchanges.
+  void open_releases(Exchanges& from) noexcept;
   /// A connection that is not used any more, with answers to come.
   virtual void adopt(Pipeline pipeline) noexcept = 0;
   /// A release has ended.
   virtual void ended(const Release& release, Fate fate) noexcept = 0;
   /// Somebody has to take in answers, should nobody else use the channel soon.
   virtual void expect_answers() noexcept = 0;
-
- protected:
-  ~Aftermath() = default;
 };
 
 }  // namespace redlatch::detail

@@ -31,8 +31,10 @@ class Background final : public Aftermath {
   explicit Background(const Settings& settings)
       : settings_(settings),
         on_event_(std::make_shared<const OnEvent>(settings.options.on_event)) {}
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
   /// Waits for what is open, for at most `command_timeout`. May be called from `on_event`.
-  ~Background();
+  ~Background() override;
 
   /// Before anything else. Channels are only used until the destructor returns.
   void serve(std::vector<Channel*> channels, ChannelOf channel_of);
@@ -45,6 +47,7 @@ class Background final : public Aftermath {
   /// Says a release now and waits for the answer, if there is a connection.
   void say(std::string_view key, const Undo& undo) noexcept;
 
+  using Aftermath::open;
   void open(Exchanges releases) noexcept override;
   void adopt(Pipeline pipeline) noexcept override;
   void ended(const Release& release, Fate fate) noexcept override;

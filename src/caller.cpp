@@ -1,5 +1,6 @@
 #include "caller.hpp"
 
+#include <new>
 #include <utility>
 
 namespace redlatch::detail {
@@ -12,6 +13,17 @@ void WakeList::add(Caller& caller) noexcept {
 void WakeList::finish(Caller& caller) noexcept {
   if (!caller.leads()) add(caller);  // a leader is awake
   caller.state = Caller::State::done;
+}
+
+void WakeList::fail(Caller& caller, const IoError* why) noexcept {
+  try {
+    // A copy would share its text with those of other threads.
+    if (why != nullptr) caller.failure.emplace(why->code(), why->what());
+    caller.out_of_memory = why == nullptr;
+  } catch (const std::bad_alloc&) {
+    caller.out_of_memory = true;
+  }
+  finish(caller);
 }
 
 void WakeList::appoint(Caller& caller) noexcept {

@@ -63,6 +63,8 @@ class WakeList {
 
   /// Its answer is there, or never will be.
   void finish(Caller& caller) noexcept;
+  /// The same, with the reason why. Null: memory has run out.
+  void fail(Caller& caller, const IoError* why) noexcept;
   void appoint(Caller& caller) noexcept;
   /// Releases the mutex, and does not take it again.
   void wake(std::unique_lock<std::mutex>& guard) noexcept;

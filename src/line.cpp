@@ -41,9 +41,7 @@ bool Line::is_stale() const noexcept {
 void Line::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
   open_mending();
-  for (Exchange& one : queue_) {
-    if (one.is_release) one.release.may_be_overtaken();
-  }
+  let_be_overtaken();
   aftermath_.adopt(std::exchange(pipeline_, {}));
 }
 
@@ -54,7 +52,7 @@ void Line::break_off(const IoError* why) noexcept {
       const auto one = list->begin();
       if (one->is_release) {
         one->release.broke(why == nullptr ? Errc::unreachable : why->code(), BootClock::now());
-        open(*list, one);
+        aftermath_.open(*list, one);
       } else if (one->caller != nullptr) {
         one->caller->in_doubt = sent >= one->change_ends;
         one->caller->broken = true;
@@ -65,9 +63,7 @@ void Line::break_off(const IoError* why) noexcept {
       }
     }
   }
-  for (Exchange& one : queue_) {
-    if (one.is_release) one.release.may_be_overtaken();
-  }
+  let_be_overtaken();
   pipeline_.session.reset();
 }
 
@@ -119,16 +115,6 @@ bool Line::say_queued(Whose whose) {
   }
   if (said) used_ = now;
   return said;
-}
-
-void Line::flush(TimePoint end, Guard& guard) {
-  const Unlocked unlocked(guard);
-  pipeline_.session->flush(end);
-}
-
-void Line::try_flush(Guard& guard) {
-  const Unlocked unlocked(guard);
-  pipeline_.session->try_flush();
 }
 
 void Line::read(TimePoint end, Guard& guard) {
@@ -226,7 +212,7 @@ void Line::answer(Exchanges& from) noexcept {
   if (one->is_release) {
     const auto fate = one->release.answered(one->replies.front(), settings_.options.command_timeout,
                                             BootClock::now());
-    if (!fate) return open(from, one);
+    if (!fate) return aftermath_.open(from, one);
     if (*fate != Fate::done) aftermath_.ended(one->release, *fate);
   } else if (one->caller != nullptr) {
     one->caller->response.replies = std::move(one->replies);
@@ -258,6 +244,13 @@ void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
   caller.state = Caller::State::done;  // it is this very thread
 }
 
+/// What is queued will go out on another connection than what it takes back.
+void Line::let_be_overtaken() noexcept {
+  for (Exchange& one : queue_) {
+    if (one.is_release) one.release.may_be_overtaken();
+  }
+}
+
 void Line::fail_queued(Caller& caller, const IoError* why) noexcept {
   fail(queue_, caller.exchange, why);
 }
@@ -268,15 +261,7 @@ void Line::fail_queued(const IoError& why) noexcept {
 }
 
 void Line::fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept {
-  Caller& caller = *one->caller;
-  try {
-    // A copy would share its text with those of other threads.
-    if (why != nullptr) caller.failure.emplace(why->code(), why->what());
-    caller.out_of_memory = why == nullptr;
-  } catch (const std::bad_alloc&) {
-    caller.out_of_memory = true;
-  }
-  to_wake_.finish(caller);
+  to_wake_.fail(*one->caller, why);
   pool_.put_away(from, one);
 }
 
@@ -288,12 +273,6 @@ void Line::nudge_queued() noexcept {
   }
 }
 
-void Line::open(Exchanges& from, Exchanges::iterator one) noexcept {
-  Exchanges release;
-  release.splice(release.end(), from, one);
-  aftermath_.open(std::move(release));
-}
-
 void Line::open_releases() noexcept {
   // What is refused keeps its turn behind what is unanswered.
   if (all_answered()) open_mending();
@@ -301,7 +280,7 @@ void Line::open_releases() noexcept {
   for (Exchange& one : queue_) {
     if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
   }
-  open_releases(queue_);
+  aftermath_.open_releases(queue_);
 }
 
 void Line::open_mending() noexcept {
@@ -310,15 +289,7 @@ void Line::open_mending() noexcept {
     one.release.needs_conversation(BootClock::now());
     if (!all_answered()) one.release.may_be_overtaken();
   }
-  open_releases(mend_);
-}
-
-void Line::open_releases(Exchanges& from) noexcept {
-  for (auto next = from.begin(); next != from.end();) {
-    const auto one = next++;
-    if (!one->is_release) continue;
-    open(from, one);
-  }
+  aftermath_.open_releases(mend_);
 }
 
 }  // namespace redlatch::detail

@@ -48,8 +48,14 @@ class Line {
   /// Says what is queued, up to the first caller that needs a conversation. False when there was
   /// nothing to say.
   bool say_queued(Whose whose);
-  void flush(TimePoint end, Guard& guard);
-  void try_flush(Guard& guard);
+  void flush(TimePoint end, Guard& guard) const {
+    const Unlocked unlocked(guard);
+    pipeline_.session->flush(end);
+  }
+  void try_flush(Guard& guard) const {
+    const Unlocked unlocked(guard);
+    pipeline_.session->try_flush();
+  }
   /// Waits for answers and gives them to their owners.
   void read(TimePoint end, Guard& guard);
   void take_in();
@@ -91,8 +97,7 @@ class Line {
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
-  void open(Exchanges& from, Exchanges::iterator one) noexcept;
-  void open_releases(Exchanges& from) noexcept;
+  void let_be_overtaken() noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;
