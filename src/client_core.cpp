@@ -24,6 +24,7 @@ Settings checked(std::string_view url, ClientOptions options) {
   require(fits(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
   require(options.connections >= 1 && options.connections <= 1024,
           "connections must be from 1 to 1024");
+  require(options.busy_poll >= std::chrono::microseconds::zero(), "busy_poll must not be negative");
   require(std::all_of(options.client_name.begin(), options.client_name.end(),
                       [](char c) { return c > ' ' && c <= '~'; }),
           "client_name has a space, a control character or one outside ASCII, which Redis refuses");

@@ -104,6 +104,7 @@ TEST(ClientOptions, NameTheTimeOutThatIsWrong) {
 
 TEST(ClientOptions, RefuseToHaveNoConnection) {
   EXPECT_NE(complaint({.connections = 0}).find("connections"), std::string::npos);
+  EXPECT_NE(complaint({.busy_poll = -1us}).find("busy_poll"), std::string::npos);
 }
 
 TEST(ClientOptions, RefuseANameThatTheServerWouldRefuse) {
