@@ -11,26 +11,34 @@ constexpr std::string_view in_script = "@user_script";
 constexpr std::string_view echo = ", with args beginning with";
 
 struct Class {
-  std::string_view word;
+  std::string_view begins;
   Errc code;
+  std::string_view advice{};
 };
 
 // redis.io/docs/latest/develop/reference/protocol-spec: the first word of an error is its kind.
 constexpr std::array classes{
-    Class{"READONLY", Errc::not_writable},
-    Class{"LOADING", Errc::not_writable},
-    Class{"MASTERDOWN", Errc::not_writable},
-    Class{"MISCONF", Errc::not_writable},
-    Class{"OOM", Errc::not_writable},
-    Class{"NOREPLICAS", Errc::not_writable},
-    Class{"BUSY", Errc::not_writable},
-    Class{"CLUSTERDOWN", Errc::not_writable},
-    Class{"TRYAGAIN", Errc::not_writable},
-    Class{"NOAUTH", Errc::authentication_failed},
-    Class{"WRONGPASS", Errc::authentication_failed},
-    Class{"NOPERM", Errc::not_permitted},
-    Class{"DENIED", Errc::not_permitted},
-    Class{"WRONGTYPE", Errc::wrong_type},
+    Class{"READONLY", Errc::not_writable, "it is a replica; use its primary"},
+    Class{"LOADING", Errc::not_writable, "it is reading its data; try again later"},
+    Class{"MASTERDOWN", Errc::not_writable, "it is a replica without its primary; use the primary"},
+    Class{"MISCONF", Errc::not_writable, "it cannot save its data; look at its log and disk"},
+    Class{"OOM", Errc::not_writable, "its maxmemory is used up; give it more, or delete keys"},
+    Class{"NOREPLICAS", Errc::not_writable, "too few of its replicas are in step"},
+    Class{"BUSY", Errc::not_writable,
+          "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
+    Class{"CLUSTERDOWN", Errc::not_writable, "its cluster is not whole; try again later"},
+    Class{"TRYAGAIN", Errc::not_writable, "its cluster is moving keys; try again later"},
+    Class{"NOAUTH", Errc::authentication_failed, "put the password into the URL"},
+    Class{"WRONGPASS", Errc::authentication_failed, "check user and password in the URL"},
+    Class{"NOPERM", Errc::not_permitted, "give the user the rights that the README lists"},
+    Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
+    Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
+    Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
+    Class{"ERR unknown command", Errc::unsupported},
+    Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
+          "leave the password out of the URL, or set one"},
+    Class{"ERR DB index is out of range", Errc::protocol_error,
+          "use a database below its setting \"databases\""},
 };
 
 constexpr std::array<std::string_view, 5> refusals_before_a_script{"NOSCRIPT", "NOPERM", "BUSY",
@@ -66,35 +74,25 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-std::string_view advice(Errc code) {
-  switch (code) {
-    case Errc::authentication_failed:
-      return "check user and password in the URL";
-    case Errc::not_permitted:
-      return "give the user the rights that the README lists";
-    case Errc::not_writable:
-      return "try again later, or use the server that can write";
-    case Errc::wrong_type:
-      return "use another key or delete it";
-    default:
-      return "";
+bool begins_with_words(std::string_view text, std::string_view words) {
+  return text.starts_with(words) &&
+         (text.size() == words.size() || text[words.size()] == ' ' || text[words.size()] == ',');
+}
+
+Class classified(std::string_view error_reply) noexcept {
+  const std::string_view text = unwrapped(without_arguments(error_reply));
+  for (const Class& known : classes) {
+    if (begins_with_words(text, known.begins)) return known;
   }
+  if (text.find("The user executing the script") != std::string_view::npos) {
+    return classified("NOPERM");
+  }
+  return {.begins = {}, .code = Errc::protocol_error};
 }
 
 }  // namespace
 
-Errc classify(std::string_view error_reply) noexcept {
-  const std::string_view text = unwrapped(without_arguments(error_reply));
-  for (const Class& known : classes) {
-    if (first_word(text) == known.word) return known.code;
-  }
-  if (text.find("The user executing the script") != std::string_view::npos) {
-    return Errc::not_permitted;
-  }
-  if (text.starts_with("ERR max number of clients")) return Errc::unreachable;
-  if (text.starts_with("ERR unknown command")) return Errc::unsupported;
-  return Errc::protocol_error;
-}
+Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }
 
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
@@ -126,17 +124,20 @@ Error about(Errc code, std::string_view key, const std::string& server,
   return Error(code, what, server, in_doubt);
 }
 
+std::string explain(std::string_view error_reply) {
+  std::string explanation = "the server said \"";
+  explanation += without_arguments(error_reply);
+  explanation += '"';
+  if (const std::string_view advice = classified(error_reply).advice; !advice.empty()) {
+    explanation += "; ";
+    explanation += advice;
+  }
+  return explanation;
+}
+
 Error to_error(const Reply& error_reply, std::string_view key, const std::string& server,
                bool in_doubt) {
-  const Errc code = classify(error_reply.text);
-  std::string explanation = "the server said \"";
-  explanation += without_arguments(error_reply.text);
-  explanation += '"';
-  if (const std::string_view hint = advice(code); !hint.empty()) {
-    explanation += "; ";
-    explanation += hint;
-  }
-  return about(code, key, server, explanation, in_doubt);
+  return about(classify(error_reply.text), key, server, explain(error_reply.text), in_doubt);
 }
 
 }  // namespace redlatch::protocol

@@ -28,18 +28,15 @@ void check_admission(const Reply& reply) {
   const Errc code = protocol::classify(reply.text);
   if (code == Errc::authentication_failed || code == Errc::unreachable ||
       reply.text.starts_with("DENIED")) {
-    throw IoError(code, "the server said \"" +
-                            std::string(protocol::without_arguments(reply.text)) +
-                            "\"; check user and password in the URL, and the server's limits");
+    throw IoError(code, protocol::explain(reply.text));
   }
 }
 
 void check_login(const Reply& reply) {
   check_admission(reply);
-  if (!reply.is_error()) return;
-  throw IoError(Errc::authentication_failed,
-                "the server said \"" + std::string(protocol::without_arguments(reply.text)) +
-                    "\"; check user and password in the URL");
+  if (reply.is_error()) {
+    throw IoError(Errc::authentication_failed, protocol::explain(reply.text));
+  }
 }
 
 void check_database(const Reply& reply) {
@@ -47,8 +44,7 @@ void check_database(const Reply& reply) {
   if (!reply.is_error()) return;
   const Errc code = protocol::classify(reply.text);
   throw IoError(code == Errc::protocol_error ? Errc::invalid_argument : code,
-                "the server said \"" + std::string(protocol::without_arguments(reply.text)) +
-                    "\"; check the database number in the URL");
+                protocol::explain(reply.text) + "; check the database number in the URL");
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -26,12 +28,13 @@ std::pair<std::string_view, std::optional<std::string_view>> split(std::string_v
   return {text.substr(0, mark), text.substr(mark + 1)};
 }
 
-int number(std::string_view text, int most, const char* part) {
+int number(std::string_view text, int least, int most, const char* part) {
   int value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || rest != end || value < 0 || value > most) {
-    reject(std::string(part) + " is not a number from 0 to " + std::to_string(most));
+  if (error != std::errc() || rest != end || value < least || value > most) {
+    reject(std::string(part) + " is not a number from " + std::to_string(least) + " to " +
+           std::to_string(most));
   }
   return value;
 }
@@ -82,6 +85,9 @@ void read_host(std::string_view text, Endpoint& endpoint) {
   const std::size_t bracket = text.find(']');
   if (bracketed && bracket == std::string_view::npos) reject("the '[' of the host is not closed");
   const auto [host, port] = split(text, text.find(':', bracketed ? bracket : 0));
+  if (port && !bracketed && port->find(':') != std::string_view::npos) {
+    reject("the host has more than one ':'; put an IPv6 address in brackets");
+  }
   if (bracketed && host.back() != ']') reject("something stands between the ']' and the port");
   endpoint.host = bracketed ? host.substr(1, host.size() - 2) : host;
   if (endpoint.host.empty()) reject("the host is missing");
@@ -92,12 +98,7 @@ void read_host(std::string_view text, Endpoint& endpoint) {
       endpoint.host.find('\0') != std::string::npos) {
     reject("the host has a character that no host name has");
   }
-  if (!port) return;
-  if (!bracketed && port->find(':') != std::string_view::npos) {
-    reject("the host has more than one ':'; put an IPv6 address in brackets");
-  }
-  endpoint.port = static_cast<std::uint16_t>(number(*port, 65535, "the port"));
-  if (endpoint.port == 0) reject("the port is 0");
+  if (port) endpoint.port = static_cast<std::uint16_t>(number(*port, 1, 65535, "the port"));
 }
 
 Endpoint parse_redis(std::string_view text) {
@@ -108,11 +109,12 @@ Endpoint parse_redis(std::string_view text) {
     read_credentials(text.substr(0, at), endpoint);
     text.remove_prefix(at + 1);
   }
-  if (text.find_first_of("?#") != std::string_view::npos) reject("nothing may follow the database");
+  if (text.find_first_of("?#") != std::string_view::npos)
+    reject("it has a '?' or '#', and nothing may follow the database");
   const auto [host, database] = split(text, text.find('/'));
   read_host(host, endpoint);
   if (database && !database->empty()) {
-    endpoint.database = number(*database, 1'000'000, "the database");
+    endpoint.database = number(*database, 0, 1'000'000, "the database");
   }
   return endpoint;
 }
@@ -129,7 +131,7 @@ Endpoint parse_unix(std::string_view text) {
   if (endpoint.path.find('\0') != std::string::npos) reject("the path of the socket has a NUL");
   if (query) {
     if (!query->starts_with("db=")) reject("the query is not db=N");
-    endpoint.database = number(query->substr(3), 1'000'000, "the database");
+    endpoint.database = number(query->substr(3), 0, 1'000'000, "the database");
   }
   return endpoint;
 }
@@ -146,7 +148,9 @@ std::string Endpoint::name() const {
 Endpoint parse_url(std::string_view url) {
   const std::size_t mark = url.find("://");
   if (mark == std::string_view::npos) reject("the scheme is missing");
-  const std::string_view scheme = url.substr(0, mark);
+  std::string scheme(url.substr(0, mark));
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const std::string_view rest = url.substr(mark + 3);
   if (scheme == "redis") return parse_redis(rest);
   if (scheme == "unix") return parse_unix(rest);

@@ -1,6 +1,10 @@
 #pragma once
 
 /// Everything public.
+#if __cplusplus <= 201703L
+#error "redlatch needs C++20: compile with -std=c++20 or newer"
+#endif
+
 #include <redlatch/client.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>

@@ -127,6 +127,27 @@ TEST(Classify, KnowsAMissingCommand) {
             Errc::unsupported);
 }
 
+TEST(Classify, KnowsAPasswordTooMany) {
+  constexpr const char* text =
+      "ERR AUTH <password> called without any password configured for the default user. Are you "
+      "sure your configuration is correct?";
+  EXPECT_EQ(classify(text), Errc::authentication_failed);
+  EXPECT_TRUE(explain(text).ends_with("; leave the password out of the URL, or set one"));
+}
+
+TEST(Explain, SaysWhatToDo) {
+  EXPECT_EQ(explain("WRONGPASS invalid"),
+            "the server said \"WRONGPASS invalid\"; check user and password in the URL");
+  EXPECT_NE(explain("OOM command not allowed"), explain("READONLY You can't write"));
+  EXPECT_TRUE(
+      explain("NOAUTH Authentication required.").ends_with("put the password into the URL"));
+  EXPECT_TRUE(explain("ERR max number of clients reached").ends_with("; raise its maxclients"));
+}
+
+TEST(Explain, OnlyQuotesWhatItDoesNotKnow) {
+  EXPECT_EQ(explain("ERR what"), "the server said \"ERR what\"");
+}
+
 TEST(Classify, TakesAnythingElseForAProtocolError) {
   for (const char* reply : {"", "ERR", "ERR syntax error", "MOVED 1 127.0.0.1:1", "readonly",
                             "READONLYNESS is new", " OOM", "EXECABORT Transaction discarded",
@@ -216,7 +237,7 @@ TEST(Message, NamesTheLockTheServerAndWhatWasSaid) {
 TEST(Message, SaysWhatToDo) {
   EXPECT_NE(message("NOAUTH no", Errc::authentication_failed).find("password"), std::string::npos);
   EXPECT_NE(message("NOPERM no", Errc::not_permitted).find("rights"), std::string::npos);
-  EXPECT_NE(message("OOM no", Errc::not_writable).find("try again"), std::string::npos);
+  EXPECT_NE(message("OOM no", Errc::not_writable).find("maxmemory"), std::string::npos);
   EXPECT_NE(message("WRONGTYPE no", Errc::wrong_type).find("another key"), std::string::npos);
 }
 

@@ -141,6 +141,11 @@ TEST(Url, NeedsAScheme) {
   EXPECT_TRUE(blames("redis+tls://host", "scheme"));
 }
 
+TEST(Url, TakesAnyCaseOfTheScheme) {
+  EXPECT_EQ(parse_url("REDIS://host").host, "host");
+  EXPECT_EQ(parse_url("Unix:///s").path, "/s");
+}
+
 TEST(Url, NeedsAHost) {
   EXPECT_TRUE(blames("redis://", "host"));
   EXPECT_TRUE(blames("redis:///0", "host"));
@@ -161,7 +166,8 @@ TEST(Url, NeedsAHostThatCanBeOne) {
 }
 
 TEST(Url, NeedsBracketsAroundIpv6) {
-  EXPECT_TRUE(blames("redis://::1", "host"));
+  EXPECT_TRUE(blames("redis://::1", "bracket"));
+  EXPECT_TRUE(blames("redis://::1:6379", "bracket"));
   EXPECT_TRUE(blames("redis://2001:db8::1", "bracket"));
   EXPECT_TRUE(blames("redis://[::1", "'['"));
   EXPECT_TRUE(blames("redis://[::1]x:1", "']'"));
@@ -170,7 +176,8 @@ TEST(Url, NeedsBracketsAroundIpv6) {
 
 TEST(Url, NeedsAPortThatCanBeOne) {
   for (const char* port : {"", "0", "-1", "65536", "x", "1x", "+1", " 1", "99999999999999999999"}) {
-    EXPECT_TRUE(blames(std::string("redis://host:") + port, "port"));
+    EXPECT_TRUE(
+        blames(std::string("redis://host:") + port, "port is not a number from 1 to 65535"));
     EXPECT_TRUE(blames(std::string("redis://[::1]:") + port, "port"));
   }
 }

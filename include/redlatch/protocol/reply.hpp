@@ -52,6 +52,9 @@ REDLATCH_API std::string_view without_arguments(std::string_view error_reply) no
 REDLATCH_API Error about(Errc code, std::string_view key, const std::string& server,
                          std::string_view explanation, bool in_doubt = false);
 
+/// What an error reply said, and what to do about it.
+REDLATCH_API std::string explain(std::string_view error_reply);
+
 /// The exception for an error reply: what the server said, and what to do about it.
 REDLATCH_API Error to_error(const Reply& error_reply, std::string_view key,
                             const std::string& server, bool in_doubt);
