@@ -50,7 +50,9 @@ class Connection {
   /// Commands said whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
-  bool idle() const noexcept { return owed_ == 0 && reader_.empty() && socket_.quiet(); }
+  bool in_step() const noexcept { return owed_ == 0 && reader_.empty(); }
+  /// Asks the system whether the other side has said, or closed, anything.
+  bool quiet() const noexcept { return socket_.quiet(); }
   /// True when the server may have been given a whole command, of those that were said since the
   /// last time that nothing was owed, that changes data.
   bool in_doubt() const noexcept { return owed_ > 0 && sent() >= first_change_; }

@@ -8,8 +8,10 @@ namespace redlatch::detail {
 
 namespace {
 
-/// A connection that was used so lately is not looked at before it is used again.
+// A connection that was used so lately is not looked at before it is used again, which would cost
+// a system call: one with answers to come, and one on which all has been said.
 constexpr std::chrono::microseconds fresh{100};
+constexpr std::chrono::microseconds just_used{10};
 
 }  // namespace
 
@@ -20,13 +22,15 @@ void Line::connected_by(std::unique_ptr<Session> session) noexcept {
 
 void Line::refresh() {
   if (!connected()) return;
+  const TimePoint now = BootClock::now();
   if (all_answered()) {
-    if (!pipeline_.session->idle()) pipeline_.session.reset();
+    const Session& session = *pipeline_.session;
+    if (!session.in_step() || (now - used_ >= just_used && !session.quiet())) {
+      pipeline_.session.reset();
+    }
     return;
   }
   if (is_stale()) return retire_if_stale();
-  // An answer may be there at any time, so there is less to see.
-  const TimePoint now = BootClock::now();
   if (now - used_ < fresh) return;
   used_ = now;
   take_in();

@@ -54,7 +54,8 @@ class Session {
   /// Whether a conversation that ended with an exception may have changed data.
   bool in_doubt() const noexcept { return connection_.in_doubt(); }
 
-  bool idle() const noexcept { return connection_.idle(); }
+  bool in_step() const noexcept { return connection_.in_step(); }
+  bool quiet() const noexcept { return connection_.quiet(); }
   int fd() const noexcept { return connection_.fd(); }
   /// Lets go of the socket without a word to the server. For a forked child.
   void abandon() noexcept { connection_.abandon(); }
