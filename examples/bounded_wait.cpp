@@ -10,7 +10,7 @@ int main() {
   const char* url = std::getenv("REDIS_URL");
   redlatch::Client client(url != nullptr ? url : "redis://127.0.0.1:6379");
 
-  redlatch::Lock first(client, "report", {.ttl = 300ms});
+  redlatch::Lock first(client, "report", {.ttl = 300ms, .auto_renew = false});
   redlatch::Lock hasty(client, "report", 50ms);  // durations behind the key are waiting time
   std::cout << (hasty ? "the hasty one has it\n" : "not within 50 ms\n");
 

@@ -20,7 +20,7 @@ int main() {
   };
   redlatch::Client client(url != nullptr ? url : "redis://127.0.0.1:6379", options);
   {
-    const redlatch::Lock lock(client, "too brief", {.ttl = 20ms});
+    const redlatch::Lock lock(client, "too brief", {.ttl = 20ms, .auto_renew = false});
     std::this_thread::sleep_for(50ms);  // work that takes longer than its lease
   }
   return told.get_future().wait_for(10s) == std::future_status::ready ? 0 : 1;

@@ -17,4 +17,20 @@ void Aftermath::open_releases(Exchanges& from) noexcept {
   }
 }
 
+bool Aftermath::answered(Exchanges& from, Exchanges::iterator one,
+                         std::chrono::milliseconds settling) noexcept {
+  const protocol::Reply& reply = one->replies.front();
+  if (one->is_renewal) {
+    renewed(one->renewal, reply, one->said);
+    return true;
+  }
+  const auto fate = one->release.answered(reply, settling, BootClock::now());
+  if (!fate) {
+    open(from, one);
+  } else if (*fate != Fate::done) {
+    ended(one->release, *fate);
+  }
+  return fate.has_value();
+}
+
 }  // namespace redlatch::detail

@@ -19,10 +19,19 @@ class Aftermath {
   void open(Exchanges& from, Exchanges::iterator release) noexcept;
   /// All releases of a list with other exchanges.
   void open_releases(Exchanges& from) noexcept;
+  /// Hands on what the server said to an exchange that nobody waits for. False when that is a
+  /// release that has to be said again, which is not in the list any more.
+  bool answered(Exchanges& from, Exchanges::iterator one,
+                std::chrono::milliseconds settling) noexcept;
   /// A connection that is not used any more, with answers to come.
   virtual void adopt(Pipeline pipeline) noexcept = 0;
   /// A release has ended.
   virtual void ended(const Release& release, Fate fate) noexcept = 0;
+  /// What the server said to a renewal that left at `sent`.
+  virtual void renewed(const Renewal& renewal, const protocol::Reply& reply,
+                       TimePoint sent) noexcept = 0;
+  /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
+  virtual void renewal_failed(const Renewal& renewal, TimePoint sent) noexcept = 0;
   /// Somebody has to take in answers, should nobody else use the channel soon.
   virtual void expect_answers() noexcept = 0;
 };

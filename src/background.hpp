@@ -14,6 +14,7 @@
 
 #include "aftermath.hpp"
 #include "channel.hpp"
+#include "renewer.hpp"
 #include "retired.hpp"
 #include "settings.hpp"
 #include "wake_up.hpp"
@@ -21,8 +22,8 @@
 namespace redlatch::detail {
 
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
-/// answers that nobody else does, and reports what became of them. It starts with the first of
-/// these and sleeps while there are none.
+/// answers that nobody else does, reports what became of them, and renews what is held. It starts
+/// with the first of these and sleeps while there are none.
 class Background final : public Aftermath {
  public:
   /// A key's channel; all of them by turns.
@@ -51,16 +52,34 @@ class Background final : public Aftermath {
   void open(Exchanges releases) noexcept override;
   void adopt(Pipeline pipeline) noexcept override;
   void ended(const Release& release, Fate fate) noexcept override;
+  void renewed(const Renewal& renewal, const protocol::Reply& reply,
+               TimePoint sent) noexcept override;
+  void renewal_failed(const Renewal& renewal, TimePoint sent) noexcept override;
   void expect_answers() noexcept override;
 
+  Renewer& renewer() noexcept { return renewer_; }
+  /// From now on the lease is renewed, and its loss told.
+  void keep(Tenure& tenure) noexcept;
+  /// Throws `Error` when there is no thread to do that.
+  void require_thread();
+
   // Around fork(2): the child has neither the thread nor its work.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
+  void before_fork() {
+    mutex_.lock();
+    renewer_.before_fork();
+  }
+  void after_fork_in_parent() {
+    renewer_.after_fork_in_parent();
+    mutex_.unlock();
+  }
   void after_fork_in_child() noexcept;
 
  private:
   using Guard = std::unique_lock<std::mutex>;
   using OnEvent = std::function<void(const Event&)>;
+
+  /// How long an answer may lie about that nobody comes to read.
+  static constexpr std::chrono::milliseconds look_after{50};
 
   void wake() noexcept;
   void start() noexcept;
@@ -70,7 +89,10 @@ class Background final : public Aftermath {
   void work(Guard& guard);
   void repeat_due(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
+  void renew_due(Guard& guard);
   void note(const Release& release, Fate fate) noexcept;
+  void note(EventKind kind, const std::string& key, TimePoint since,
+            std::error_code error) noexcept;
   void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);
 
@@ -79,6 +101,9 @@ class Background final : public Aftermath {
   std::vector<Channel*> channels_{};
   ChannelOf channel_of_{};
 
+  Renewer renewer_{};
+  std::vector<Channel*> renewing_{};  // only used by the thread
+
   std::mutex mutex_{};
   Exchanges open_{};
   RetiredConnections retired_{};
@@ -86,7 +111,9 @@ class Background final : public Aftermath {
   bool telling_ = false;                  // somebody calls `on_event`, for all events
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
+  std::chrono::milliseconds look_pause_{};
   std::atomic<bool> wants_thread_ = false;
+  std::atomic<bool> runs_ = false;
   bool stopping_ = false;
   TimePoint stop_at_ = TimePoint::max();
   WakeUp wake_up_{};

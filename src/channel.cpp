@@ -57,6 +57,16 @@ Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   return Posted::yes;
 }
 
+bool Channel::renew(Tenure& tenure) noexcept {
+  const Guard guard(mutex_);
+  try {
+    line_.queue(tenure);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept {
   Guard guard(mutex_);
   line_.queue(std::move(releases));
@@ -66,12 +76,20 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
     if (!line_.connected()) {
       connect(nullptr, {Connecting::counted, latest, connecting_time()}, cancel, guard);
     }
+    mend_renewals(guard);
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
     line_.break_off(nullptr);
   }
   pass_on(guard);
+}
+
+/// Some servers take them only in a conversation.
+void Channel::mend_renewals(Guard& guard) {
+  if (!line_.connected() || !line_.all_answered()) return;
+  line_.say_queued(Line::Whose::nobodys);
+  if (line_.all_answered()) line_.mend(BootClock::now() + settings_.options.command_timeout, guard);
 }
 
 bool Channel::take_in() noexcept {

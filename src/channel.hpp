@@ -34,6 +34,11 @@ class Channel {
   /// Sends a release at once, or puts it into the next batch, and waits for nothing.
   Posted post(std::string_view key, const Undo& undo) noexcept;
 
+  /// Puts a renewal into the next batch, which `say_renewals` sends. False without memory.
+  bool renew(Tenure& tenure) noexcept;
+  /// Connects if need be, until `latest` or until `cancel` gets readable, and sends the renewals.
+  void say_renewals(TimePoint latest, int cancel) noexcept { repeat({}, latest, cancel); }
+
   /// Says releases again, connecting if need be, until `latest` or until `cancel` gets readable.
   void repeat(Exchanges releases, TimePoint latest, int cancel) noexcept;
   /// Takes in what has come when nobody leads. False when there is nothing to come.
@@ -61,6 +66,7 @@ class Channel {
   void lead(Caller& caller, const Patience& patience, Guard& guard);
   void step(Caller& caller, const Patience& patience, Guard& guard);
   void pass_on(Guard& guard) noexcept;
+  void mend_renewals(Guard& guard);
   void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
 
   std::chrono::nanoseconds connecting_time() const noexcept;

@@ -27,6 +27,19 @@ class ClientCore final : public Executor,
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                Connecting connecting) override;
   void post(std::string_view key, const Undo& undo) noexcept override;
+  Tenure& open_tenure(bool renews) override {
+    if (renews) background_.require_thread();
+    return background_.renewer().open();
+  }
+  void close_tenure(Tenure& tenure) noexcept override { background_.renewer().close(tenure); }
+  void keep(Tenure& tenure) noexcept override { background_.keep(tenure); }
+  void take_back(Tenure& tenure) noexcept override { background_.renewer().take_back(tenure); }
+  bool take_back_for_good(Tenure& tenure) noexcept override {
+    return background_.renewer().take_back_for_good(tenure);
+  }
+  std::stop_token lost_token(Tenure& tenure) override {
+    return background_.renewer().lost_token(tenure);
+  }
   TimePoint now() const noexcept override { return BootClock::now(); }
   void pause(TimePoint::duration time) override;
   std::uint64_t process() const noexcept override { return process_; }

@@ -12,7 +12,7 @@ void Exchange::begin(TimePoint now) noexcept {
   replies.clear();
   change_ends = Connection::nowhere;
   repeat = false;
-  commands = is_release ? 1 : caller->request.commands.size();
+  commands = is_nobodys() ? 1 : caller->request.commands.size();
 }
 
 bool Exchange::was_refused() const noexcept {
@@ -43,8 +43,8 @@ Exchanges release_of(std::string_view key, const Undo& undo) {
 void Exchange::mend(Session& session, TimePoint end) {
   if (repeat) {
     said = BootClock::now();
-    if (!is_release) return session.run(caller->request.commands, replies, end);
-    const protocol::Command again = release.command();
+    if (caller != nullptr) return session.run(caller->request.commands, replies, end);
+    const protocol::Command again = command(0);
     return session.run({&again, 1}, replies, end);
   }
   for (std::size_t i = 0; i < commands; ++i) {

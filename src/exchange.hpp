@@ -11,6 +11,7 @@
 
 #include "caller.hpp"
 #include "release.hpp"
+#include "renewal.hpp"
 #include "session.hpp"
 
 namespace redlatch::detail {
@@ -24,6 +25,8 @@ struct Exchange {
   Caller* caller = nullptr;  // null when nobody waits for the answer, or not any more
   bool is_release = false;   // then `release` says what it is about
   Release release{};
+  bool is_renewal = false;  // the same for `renewal`
+  Renewal renewal{};
 
   std::size_t commands = 0;
   std::array<protocol::Expect, most_commands> expected{};
@@ -35,7 +38,9 @@ struct Exchange {
 
   /// Before it is said at `now`.
   void begin(TimePoint now) noexcept;
-  bool is_abandoned() const noexcept { return caller == nullptr && !is_release; }
+  bool is_abandoned() const noexcept { return caller == nullptr && !is_nobodys(); }
+  /// Whether nobody waits for the answer, but somebody wants it.
+  bool is_nobodys() const noexcept { return is_release || is_renewal; }
   /// Whether a script was refused that can be said in another way.
   bool was_refused() const noexcept;
   /// Whether this is an attempt that failed only because a release before it was refused.
@@ -44,7 +49,8 @@ struct Exchange {
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }
   protocol::Command command(std::size_t i) const {
-    return is_release ? release.command() : caller->request.commands[i];
+    if (is_release) return release.command();
+    return is_renewal ? renewal.command.view() : caller->request.commands[i];
   }
 };
 
@@ -62,12 +68,16 @@ class ExchangePool {
   }
   void put_away(Exchanges& from, Exchanges::iterator one) noexcept {
     one->caller = nullptr;
-    one->is_release = false;
+    one->is_release = one->is_renewal = false;
     one->place = Exchange::Place::queue;
     spare_.splice(spare_.begin(), from, one);
+    // Those that came from the background are never wanted back.
+    if (spare_.size() > most_spare) spare_.pop_back();
   }
 
  private:
+  static constexpr std::size_t most_spare = 1024;
+
   Exchanges spare_{};
 };
 

@@ -46,12 +46,16 @@ void Line::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
   open_mending();
   let_be_overtaken();
+  for (Exchange& one : pipeline_.unanswered) {
+    if (std::exchange(one.is_renewal, false)) aftermath_.renewal_failed(one.renewal, one.said);
+  }
   aftermath_.adopt(std::exchange(pipeline_, {}));
 }
 
 void Line::break_off(const IoError* why) noexcept {
   const auto sent = connected() ? pipeline_.session->sent() : 0;
   for (Exchanges* list : {&mend_, &pipeline_.unanswered}) {
+    fail_renewals(*list);
     while (!list->empty()) {
       const auto one = list->begin();
       if (one->is_release) {
@@ -98,6 +102,14 @@ void Line::queue(std::string_view key, const Undo& undo) {
   queue_.splice(queue_.end(), one);
 }
 
+void Line::queue(Tenure& renewed) {
+  Exchanges one;
+  pool_.take(one)->renewal.begin(renewed);
+  one.front().is_renewal = true;
+  one.front().said = TimePoint{};
+  queue_.splice(queue_.end(), one);
+}
+
 bool Line::say_queued(Whose whose) {
   const TimePoint now = BootClock::now();
   bool said = false;
@@ -107,7 +119,7 @@ bool Line::say_queued(Whose whose) {
       if (whose == Whose::nobodys) continue;
       if (pipeline_.session->converses(one->caller->request.commands)) break;
       ++waiting_;
-    } else if (converses(one->release.command())) {
+    } else if (converses(one->command(0))) {
       one->begin(now);
       one->repeat = true;
       one->place = Exchange::Place::mend;
@@ -152,44 +164,6 @@ void Line::deliver() noexcept {
   }
 }
 
-void Line::mend(TimePoint end, Guard& guard) {
-  while (!mend_.empty()) {
-    Exchange& one = mend_.front();
-    if (one.caller != nullptr) one.caller->mended = true;
-    talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
-    if (!connected()) return;
-    answer(mend_);
-  }
-}
-
-void Line::converse(Caller& caller, TimePoint end, Guard& guard) {
-  const auto one = caller.exchange;
-  one->begin(BootClock::now());
-  one->place = Exchange::Place::unanswered;
-  pipeline_.unanswered.splice(pipeline_.unanswered.end(), queue_, one);
-  ++waiting_;
-  talk(*one, guard, [&] { pipeline_.session->run(caller.request.commands, one->replies, end); });
-  if (!caller.done()) answer(pipeline_.unanswered);
-}
-
-/// Has a conversation, in which the connection breaks with whatever fails.
-template <class Conversation>
-void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
-  std::optional<IoError> failure;
-  try {
-    const Unlocked unlocked(guard);
-    conversation();
-    used_ = BootClock::now();
-    return;
-  } catch (const IoError& error) {
-    failure = error;
-  } catch (const std::bad_alloc&) {
-    // Then there is no error to tell.
-  }
-  if (pipeline_.session->in_doubt()) about.change_ends = 0;
-  break_off(failure ? &*failure : nullptr);
-}
-
 Caller* Line::converses() const noexcept {
   Caller* const first = queue_.front().caller;
   return first != nullptr && pipeline_.session->converses(first->request.commands) ? first
@@ -213,11 +187,8 @@ Caller* Line::next_leader() const noexcept {
 /// Hands its replies to the first exchange of the list.
 void Line::answer(Exchanges& from) noexcept {
   const auto one = from.begin();
-  if (one->is_release) {
-    const auto fate = one->release.answered(one->replies.front(), settings_.options.command_timeout,
-                                            BootClock::now());
-    if (!fate) return aftermath_.open(from, one);
-    if (*fate != Fate::done) aftermath_.ended(one->release, *fate);
+  if (one->is_nobodys()) {
+    if (!aftermath_.answered(from, one, settings_.options.command_timeout)) return;
   } else if (one->caller != nullptr) {
     one->caller->response.replies = std::move(one->replies);
     one->caller->response.sent = one->said;
@@ -255,6 +226,16 @@ void Line::let_be_overtaken() noexcept {
   }
 }
 
+/// They are said again when they are due again.
+void Line::fail_renewals(Exchanges& from) noexcept {
+  for (auto next = from.begin(); next != from.end();) {
+    const auto one = next++;
+    if (!one->is_renewal) continue;
+    aftermath_.renewal_failed(one->renewal, one->said);
+    pool_.put_away(from, one);
+  }
+}
+
 void Line::fail_queued(Caller& caller, const IoError* why) noexcept {
   fail(queue_, caller.exchange, why);
 }
@@ -281,6 +262,7 @@ void Line::open_releases() noexcept {
   // What is refused keeps its turn behind what is unanswered.
   if (all_answered()) open_mending();
   if (connected()) return;
+  fail_renewals(queue_);
   for (Exchange& one : queue_) {
     if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
   }
@@ -288,6 +270,7 @@ void Line::open_releases() noexcept {
 }
 
 void Line::open_mending() noexcept {
+  fail_renewals(mend_);
   for (Exchange& one : mend_) {
     if (!one.is_release) continue;
     one.release.needs_conversation(BootClock::now());

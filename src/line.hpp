@@ -44,6 +44,7 @@ class Line {
   /// The caller's place in the queue. May throw `std::bad_alloc`.
   void queue(Caller& caller);
   void queue(std::string_view key, const Undo& undo);
+  void queue(Tenure& renewed);
   void queue(Exchanges releases) noexcept { queue_.splice(queue_.end(), releases); }
   /// Says what is queued, up to the first caller that needs a conversation. False when there was
   /// nothing to say.
@@ -98,6 +99,7 @@ class Line {
   void answer(Exchanges& from) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
+  void fail_renewals(Exchanges& from) noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;

@@ -62,6 +62,7 @@ std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseco
   }
   switch (of_) {
     case Undo::Of::doubt:
+    case Undo::Of::told:
       return Fate::done;
     case Undo::Of::ended_lease:
       return Fate::lost;
@@ -73,6 +74,7 @@ std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseco
 Fate Release::run_out() const noexcept {
   switch (of_) {
     case Undo::Of::doubt:
+    case Undo::Of::told:
       return Fate::done;
     case Undo::Of::ended_lease:
       return Fate::lost;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -38,8 +40,8 @@ enum class Unlock {
 ///   extend      | false               | held, or lost            | false
 ///   verify      | false               | held, or lost            | false
 ///   unlock      | `lost`              | free, whatever is said   | free; releases; `lost`
-///   validity's  |                     | lost                     |
-///   end         |                     |                          |
+///   not renewed |                     | lost                     |
+///   in time     |                     |                          |
 ///   fork, child | free                | free, nothing is sent    | free, nothing is sent
 ///
 /// One object is for one thread at a time; any thread may unlock it.
@@ -54,6 +56,12 @@ class BasicLock {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
     check_ttl(options_.ttl);
+    if (options_.max_hold < std::chrono::milliseconds::zero() ||
+        options_.max_hold > std::chrono::years(100)) {
+      throw Error(Errc::invalid_argument, "a max_hold of " +
+                                              std::to_string(options_.max_hold.count()) +
+                                              " ms cannot work; use 0 (none) to 100 years");
+    }
   }
 
   /// Releases what is held and does not wait for the answer: a lock that turns out to be lost, or
@@ -124,14 +132,14 @@ class BasicLock {
     const auto steady_now = std::chrono::steady_clock::now();
     const detail::TimePoint now = executor().now();
     if (!holding_.valid(now)) return {};
-    return steady_now + (holding_.lease().valid_until() - now);
+    return steady_now + (holding_.valid_until() - now);
   }
 
   /// The time until `expires_at()`, rounded down; zero when not held. No I/O.
   std::chrono::milliseconds remaining() const noexcept {
     const detail::TimePoint now = executor().now();
     if (!holding_.valid(now)) return std::chrono::milliseconds::zero();
-    return std::chrono::floor<std::chrono::milliseconds>(holding_.lease().valid_until() - now);
+    return std::chrono::floor<std::chrono::milliseconds>(holding_.valid_until() - now);
   }
 
   /// Back to a full ttl, or to `ttl` (checked as the option is), from now on. False when the lock
@@ -156,7 +164,21 @@ class BasicLock {
   /// The UUID of the lease, the right to release it; empty when not held.
   const std::string& token() const noexcept {
     static const std::string none;
-    return owns_lock() ? holding_.lease().token() : none;
+    return owns_lock() ? holding_.token() : none;
+  }
+
+  /// Told once the lock is lost, in time: when the server says so, when renewals have failed until
+  /// the twentieth part of the ttl (at least 2 ms) before the end of validity, or when there were
+  /// none until then. Hand it to the work. One for each acquisition; releasing does not request a
+  /// stop. Callbacks run on a thread of the client, with none of its mutexes held, and should be
+  /// short, since renewals wait for them. A token without a state when the lock is not held, or
+  /// memory has run out.
+  std::stop_token lost_token() const noexcept {
+    try {
+      return holding_.lost_token();
+    } catch (const std::bad_alloc&) {
+      return std::stop_token();
+    }
   }
 
  private:
@@ -184,7 +206,7 @@ class BasicLock {
                               "redlatch: this object holds the lock already");
     }
     let_go();
-    if (holding_.attempt(options_.ttl, detail::Look::no).held) return true;
+    if (holding_.attempt(options_, detail::Look::no).held) return true;
     return !over(deadline) && wait(deadline);
   }
 
@@ -204,7 +226,7 @@ class BasicLock {
                                 : pause);
       error.reset();
       try {
-        last = holding_.attempt(options_.ttl, look);
+        last = holding_.attempt(options_, look);
         look = detail::Look::at_life;
       } catch (const Error& failure) {
         if (!ridden_out(failure)) throw;

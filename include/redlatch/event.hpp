@@ -7,8 +7,9 @@
 namespace redlatch {
 
 enum class EventKind {
-  /// A lock was not ours any more when its release, which nobody waited for, reached the server: it
-  /// had expired, or the key was deleted or taken over.
+  /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
+  /// in
+  /// time. Or it turned out so when a release that nobody waited for reached the server.
   lost,
   /// A release that nobody waited for stays unanswered: the ttl has ended the lease by now, or the
   /// client is gone before it was known.
@@ -19,7 +20,7 @@ enum class EventKind {
 struct Event {
   EventKind kind{};
   std::string key{};
-  /// Since the release was asked for.
+  /// Since the lock was asked for, or the release where that is what failed.
   std::chrono::microseconds elapsed{};
   /// Why the release is unknown, by `Errc`; none otherwise.
   std::error_code error{};

@@ -192,9 +192,11 @@ std::vector<Command> commands_in(std::string_view said) {
       said.remove_prefix(std::min(size + 2, said.size()));
     }
     if (words.empty()) break;
-    const std::size_t key_at = words.front() == "EVALSHA" ? 3 : 1;
+    const bool is_script = words.front() == "EVALSHA";
+    const std::size_t key_at = is_script ? 3 : 1;
     commands.push_back({.name = std::string(words.front()),
-                        .key = std::string(words.size() > key_at ? words[key_at] : "")});
+                        .key = std::string(words.size() > key_at ? words[key_at] : ""),
+                        .sha1 = std::string(is_script && words.size() > 1 ? words[1] : "")});
   }
   return commands;
 }

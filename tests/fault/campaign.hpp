@@ -119,7 +119,8 @@ bool sleeps(pid_t thread);
 
 struct Command {
   std::string name;
-  std::string key;  // empty when it is about none
+  std::string key;     // empty when it is about none
+  std::string sha1{};  // of a script
 };
 /// Also the last one, when enough of it is there.
 std::vector<Command> commands_in(std::string_view said);

@@ -87,7 +87,7 @@ TEST_F(Lost, IsToldWhenTheKeyIsOfAnotherKind) {
 
 TEST_F(Lost, IsToldWhenTheLeaseWasOver) {
   {
-    const Lock lock(*client, "job", {.ttl = 50ms});
+    const Lock lock(*client, "job", {.ttl = 50ms, .auto_renew = false});
     EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   }
   is_told_once();
@@ -95,7 +95,7 @@ TEST_F(Lost, IsToldWhenTheLeaseWasOver) {
 
 TEST_F(Lost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
   {
-    const Lock lock(*client, "job", {.ttl = 200ms});
+    const Lock lock(*client, "job", {.ttl = 200ms, .auto_renew = false});
     raw.command({"PERSIST", "job"});
     ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   }
@@ -104,7 +104,7 @@ TEST_F(Lost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
 }
 
 TEST_F(Lost, IsToldWhenANewLeaseIsAskedForInTheOldOnesPlace) {
-  Lock lock(*client, "job", {.ttl = 50ms});
+  Lock lock(*client, "job", {.ttl = 50ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   EXPECT_TRUE(lock.try_lock_for(30s));
   EXPECT_EQ(diary.first().kind, EventKind::lost);
@@ -162,13 +162,13 @@ class Unanswered : public testing::Test {
 
 TEST_F(Unanswered, IsToldAtTheEndOfTheTtl) {
   start({.connect_timeout = 20s, .command_timeout = 200ms});
-  hold_for_a_moment({.ttl = 1s});
+  hold_for_a_moment({.ttl = 1s, .auto_renew = false});
   is_told_once();
 }
 
 TEST_F(Unanswered, IsToldWhenTheTtlEndsBeforeTheTimeOut) {
   start({.connect_timeout = 20s, .command_timeout = 2s});
-  hold_for_a_moment({.ttl = 500ms});
+  hold_for_a_moment({.ttl = 500ms, .auto_renew = false});
   is_told_once();
 }
 
@@ -182,7 +182,7 @@ TEST_F(Unanswered, IsToldWhenTheClientGoesFirst) {
 TEST_F(Unanswered, IsToldWhenTheServerIsGoneForGood) {
   start({.connect_timeout = 200ms, .command_timeout = 200ms});
   {
-    Lock lock(*client, "job", std::defer_lock, {.ttl = 1s});
+    Lock lock(*client, "job", std::defer_lock, {.ttl = 1s, .auto_renew = false});
     ASSERT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
     token = lock.token();
     server.reset();

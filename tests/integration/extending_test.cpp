@@ -20,7 +20,7 @@ TEST_F(Extending, BringsBackTheFullTtl) {
 }
 
 TEST_F(Extending, TakesALongerTtl) {
-  Lock lock(client, "job", {.ttl = 5s});
+  Lock lock(client, "job", {.ttl = 5s, .auto_renew = false});
   EXPECT_TRUE(lock.extend(60s));
   EXPECT_GT(raw.pttl("job"), 5000);
   EXPECT_GT(lock.remaining(), 5s);
@@ -36,7 +36,7 @@ TEST_F(Extending, TakesAShorterTtl) {
 }
 
 TEST_F(Extending, KeepsALockBeyondItsFirstLease) {
-  Lock lock(client, "job", {.ttl = 500ms});
+  Lock lock(client, "job", {.ttl = 500ms, .auto_renew = false});
   EXPECT_TRUE(lock.extend(60s));
   const auto first_lease_over = std::chrono::steady_clock::now() + 500ms;
   while (std::chrono::steady_clock::now() < first_lease_over) {
@@ -78,7 +78,7 @@ TEST_F(Verifying, ALockThatIsNotHeldIsFalseAndAsksNobody) {
 }
 
 TEST_F(Validity, EndsNoLaterThanTheKey) {
-  Lock lock(client, "job", {.ttl = 5s});
+  Lock lock(client, "job", {.ttl = 5s, .auto_renew = false});
   const auto key_lives = [&] { return std::chrono::milliseconds(raw.pttl("job") + 1); };
   auto life = key_lives();
   EXPECT_LE(lock.remaining(), life);
@@ -91,7 +91,7 @@ TEST_F(Validity, EndsNoLaterThanTheKey) {
 
 TEST_F(Validity, IsTheTtlLessAMarginForDrift) {
   const auto before = std::chrono::steady_clock::now();
-  const Lock lock(client, "job", {.ttl = 10s});
+  const Lock lock(client, "job", {.ttl = 10s, .auto_renew = false});
   const auto after = std::chrono::steady_clock::now();
   constexpr auto margin = 100ms + 2ms;
   EXPECT_GE(lock.expires_at(), before + 5s);
@@ -114,7 +114,7 @@ TEST_F(Validity, IsNothingWhenNotHeld) {
 }
 
 TEST_F(Validity, IsOverByTheTimeTheKeyIsGone) {
-  const Lock lock(client, "job", {.ttl = 200ms});
+  const Lock lock(client, "job", {.ttl = 200ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !raw.exists("job"); }));
   EXPECT_FALSE(lock.owns_lock());
   EXPECT_EQ(lock.remaining(), 0ms);

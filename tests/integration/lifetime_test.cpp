@@ -105,7 +105,7 @@ TEST_F(Lifetime, OfManyClientsLeavesNoSocketAndNoThread) {
   for (int i = 0; i < 300; ++i) cycle(i);
   EXPECT_EQ(descriptors(), descriptors_before);
   // The kernel may show a thread for a moment after it was joined.
-  EXPECT_TRUE(eventually([&] { return threads() == threads_before; }));
+  EXPECT_TRUE(eventually([&] { return threads() <= threads_before; }));
   EXPECT_TRUE(eventually([&] { return raw.info("clients", "connected_clients:") == 1; }));
 }
 
@@ -125,7 +125,7 @@ TEST_F(Lifetime, OfClientsWithOpenReleasesLeavesNoSocketAndNoThread) {
   const auto threads_before = threads();
   for (int i = 0; i < 20; ++i) cycle();
   EXPECT_EQ(descriptors(), descriptors_before);
-  EXPECT_TRUE(eventually([&] { return threads() == threads_before; }));
+  EXPECT_TRUE(eventually([&] { return threads() <= threads_before; }));
 }
 
 TEST_F(Lifetime, OfAClientEndsAsSoonAsNothingIsOwedAnyMore) {

@@ -113,7 +113,7 @@ TEST_F(Losing, OneCanBeAskedForAgain) {
 using Expiring = ServerTest;
 
 TEST_F(Expiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
-  Lock lock(client, "job", {.ttl = 300ms});
+  Lock lock(client, "job", {.ttl = 300ms, .auto_renew = false});
   const std::string token = lock.token();
   raw.command({"PERSIST", "job"});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
@@ -123,7 +123,7 @@ TEST_F(Expiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
 }
 
 TEST_F(Expiring, LeavesNothingToExtendOrVerify) {
-  Lock lock(client, "job", {.ttl = 100ms});
+  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   raw.command({"SET", "job", "a stranger"});
   EXPECT_FALSE(lock.extend());
@@ -133,7 +133,7 @@ TEST_F(Expiring, LeavesNothingToExtendOrVerify) {
 }
 
 TEST_F(Expiring, LetsTheNextOneIn) {
-  Lock lock(client, "job", {.ttl = 100ms});
+  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   Lock next(client, "job", std::defer_lock, long_lease);
   EXPECT_TRUE(next.try_lock_for(30s));
   EXPECT_FALSE(lock.owns_lock());
@@ -142,7 +142,7 @@ TEST_F(Expiring, LetsTheNextOneIn) {
 }
 
 TEST_F(Expiring, IsNoDeadlockToAskAgainAfter) {
-  Lock lock(client, "job", {.ttl = 100ms});
+  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   EXPECT_TRUE(lock.try_lock_for(30s));
 }

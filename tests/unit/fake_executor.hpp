@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <new>
 #include <optional>
 #include <span>
 #include <sstream>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -144,6 +146,30 @@ class FakeExecutor final : public detail::Executor {
     posted.back().said_before = calls.size();
   }
 
+  detail::Tenure& open_tenure(bool renews) override {
+    if (renews && no_thread) throw Error(Errc::unreachable, "no thread");
+    return tenures.emplace_back();
+  }
+  void close_tenure(detail::Tenure& tenure) noexcept override {
+    tenures.remove_if([&](const detail::Tenure& one) { return &one == &tenure; });
+  }
+  void keep(detail::Tenure& tenure) noexcept override {
+    kept = &tenure;
+    kept_after.push_back(calls.size());
+  }
+  void take_back(detail::Tenure&) noexcept override {
+    kept = nullptr;
+    taken_back_after.push_back(calls.size());
+  }
+  bool take_back_for_good(detail::Tenure& tenure) noexcept override {
+    take_back(tenure);
+    return loss_is_told;
+  }
+  std::stop_token lost_token(detail::Tenure& tenure) override {
+    if (!tenure.lost().stop_possible()) tenure.lost() = std::stop_source();
+    return tenure.lost().get_token();
+  }
+
   TimePoint now() const noexcept override {
     if (on_now) on_now();
     return now_;
@@ -170,6 +196,12 @@ class FakeExecutor final : public detail::Executor {
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
   std::function<void()> on_now{};
+  std::list<detail::Tenure> tenures{};
+  detail::Tenure* kept = nullptr;
+  std::vector<std::size_t> kept_after{};  // so many calls
+  std::vector<std::size_t> taken_back_after{};
+  bool no_thread = false;
+  bool loss_is_told = false;
 
  private:
   static Posted record(std::string_view key, const detail::Undo& undo) {

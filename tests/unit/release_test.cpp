@@ -24,7 +24,7 @@ using Of = detail::Undo::Of;
 constexpr TimePoint start{1h};
 constexpr auto ttl = 60s;
 constexpr auto settling = 500ms;
-constexpr std::array all_kinds{Of::doubt, Of::lease, Of::ended_lease};
+constexpr std::array all_kinds{Of::doubt, Of::lease, Of::ended_lease, Of::told};
 
 Release release_of(Of of) {
   const protocol::Exclusive exclusive("job");
@@ -85,6 +85,8 @@ TEST(Release, OfADoubtIsDoneWhateverTheServerHad) {
   EXPECT_EQ(fate_of(release_of(Of::doubt), integer(1)), Fate::done);
   EXPECT_EQ(fate_of(release_of(Of::doubt), integer(0)), Fate::done);
   EXPECT_EQ(fate_of(release_of(Of::doubt), refusal("WRONGTYPE Operation")), Fate::done);
+  EXPECT_EQ(fate_of(release_of(Of::told), integer(1)), Fate::done);
+  EXPECT_EQ(fate_of(release_of(Of::told), integer(0)), Fate::done);
 }
 
 TEST(Release, StaysOpenForEveryOtherRefusal) {

@@ -4,13 +4,16 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/reply.hpp>
@@ -20,8 +23,9 @@ namespace redlatch::detail {
 /// What takes a lease away again, whoever holds the key now: a release by token. It is repeated
 /// until the server has answered it, or for `ttl`, when the lease is over anyway.
 struct Undo {
-  /// What is given back decides which answers are worth an event: none when it was only feared.
-  enum class Of { doubt, lease, ended_lease };
+  /// What is given back decides which answers are worth an event: none when it was only feared, or
+  /// when the loss of the lease has been told.
+  enum class Of { doubt, lease, ended_lease, told };
 
   protocol::Command command;
   std::chrono::milliseconds ttl;
@@ -101,11 +105,54 @@ class Executor {
   /// background. Only a server that has to be told in a conversation is waited for.
   virtual void post(std::string_view key, const Undo& undo) noexcept = 0;
 
+  /// Room for a tenure. Throws `Error` when it is to be renewed and nothing could do that.
+  virtual Tenure& open_tenure(bool renews) = 0;
+  virtual void close_tenure(Tenure& tenure) noexcept = 0;
+  /// From now on the lease is kept up as told, and its loss is told in time.
+  virtual void keep(Tenure& tenure) noexcept = 0;
+  /// The lock takes the lease back into its own hands: nothing more is said about it after this
+  /// returns. What was said already still counts when it is answered.
+  virtual void take_back(Tenure& tenure) noexcept = 0;
+  /// The same, and answers that are still to come do not count any more. True when the loss of the
+  /// lease has been told.
+  virtual bool take_back_for_good(Tenure& tenure) noexcept = 0;
+  virtual std::stop_token lost_token(Tenure& tenure) = 0;
+
   virtual TimePoint now() const noexcept = 0;
   virtual void pause(TimePoint::duration time) = 0;
 
   /// Another number in a forked child: it owns nothing of its parent's.
   virtual std::uint64_t process() const noexcept = 0;
+};
+
+/// A tenure that goes back to its executor, which has to live longer.
+class TenureOf {
+ public:
+  TenureOf() = default;
+  TenureOf(Executor& executor, bool renews)
+      : executor_(&executor), tenure_(&executor.open_tenure(renews)) {}
+  TenureOf(TenureOf&& other) noexcept
+      : executor_(other.executor_), tenure_(std::exchange(other.tenure_, nullptr)) {}
+  TenureOf& operator=(TenureOf&& other) noexcept {
+    reset();
+    executor_ = other.executor_;
+    tenure_ = std::exchange(other.tenure_, nullptr);
+    return *this;
+  }
+  TenureOf(const TenureOf&) = delete;
+  TenureOf& operator=(const TenureOf&) = delete;
+  ~TenureOf() { reset(); }
+
+  explicit operator bool() const noexcept { return tenure_ != nullptr; }
+  Tenure& operator*() const noexcept { return *tenure_; }
+  Tenure* operator->() const noexcept { return tenure_; }
+  void reset() noexcept {
+    if (tenure_ != nullptr) executor_->close_tenure(*std::exchange(tenure_, nullptr));
+  }
+
+ private:
+  Executor* executor_ = nullptr;
+  Tenure* tenure_ = nullptr;
 };
 
 }  // namespace redlatch::detail

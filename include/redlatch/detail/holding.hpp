@@ -15,7 +15,9 @@
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/token.hpp>
 
 namespace redlatch::detail {
@@ -29,7 +31,8 @@ struct Attempt {
 };
 
 /// One lease at a time, and the exchanges about it: each says one thing to the servers and draws
-/// the conclusion. When to say what is `BasicLock`'s business.
+/// the conclusion. When to say what is `BasicLock`'s business, except for renewals, which are the
+/// executor's.
 template <class Protocol>
 class Holding {
  public:
@@ -40,11 +43,11 @@ class Holding {
   Holding(Holding&& other) noexcept
       : executor_(other.executor_),
         protocol_(std::move(other.protocol_)),
-        lease_(std::exchange(other.lease_, {})) {}
+        tenure_(std::move(other.tenure_)) {}
   Holding& operator=(Holding&& other) noexcept {
+    tenure_ = std::move(other.tenure_);  // gives one back to the old executor
     executor_ = other.executor_;
     protocol_ = std::move(other.protocol_);
-    lease_ = std::exchange(other.lease_, {});
     return *this;
   }
   Holding(const Holding&) = delete;
@@ -53,26 +56,42 @@ class Holding {
 
   Executor& executor() const noexcept { return *executor_; }
   const Protocol& protocol() const noexcept { return protocol_; }
-  const Lease& lease() const noexcept { return lease_; }
 
   /// Whether there is something to release, valid or not.
-  bool exists() const noexcept { return lease_.exists(executor_->process()); }
-  bool valid(TimePoint now) const noexcept { return lease_.valid(now, executor_->process()); }
+  bool exists() const noexcept { return tenure_ && tenure_->exists(executor_->process()); }
+  bool valid(TimePoint now) const noexcept {
+    return tenure_ && tenure_->valid(now, executor_->process());
+  }
+  /// These two are for leases that exist.
+  TimePoint valid_until() const noexcept { return tenure_->valid_until(); }
+  const std::string& token() const noexcept { return tenure_->token(); }
+  std::stop_token lost_token() const {
+    return exists() ? executor_->lost_token(*tenure_) : std::stop_token();
+  }
 
-  /// Asks for a lease with a token of its own. Throws `Error` when the answer is neither yes nor
-  /// no; what may be left at a server then is taken back.
-  Attempt attempt(std::chrono::milliseconds ttl, Look look) {
-    Lease lease(make_token(), executor_->process());
-    const Undo undo{protocol_.release(lease.token()), ttl};
-    const std::array commands{protocol_.acquire(lease.token(), ttl), protocol_.life(),
+  /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
+  /// the answer is neither yes nor no; what may be left at a server then is taken back.
+  Attempt attempt(const LockOptions& options, Look look) {
+    TenureOf tenure(*executor_, options.auto_renew);
+    tenure->begin(make_token(), executor_->process(), protocol_.key());
+    const TimePoint now = executor_->now();
+    const bool limited = options.max_hold > std::chrono::milliseconds::zero();
+    tenure->renew_by(protocol_.extend(tenure->token(), options.ttl),
+                     {.ttl = options.ttl,
+                      .renews = options.auto_renew,
+                      .since = now,
+                      .renew_until = limited ? now + options.max_hold : TimePoint::max()});
+    const Undo undo{protocol_.release(tenure->token()), options.ttl};
+    const std::array commands{protocol_.acquire(tenure->token(), options.ttl), protocol_.life(),
                               protocol_.kind()};
     const Answers answers =
         ask(std::span(commands).first(1 + static_cast<std::size_t>(look)), &undo);
     const protocol::Verdict verdict = answers.verdict(protocol::verdict);
     if (verdict == protocol::Verdict::yes) {
-      lease.confirm(answers.sent(), ttl);
-      if (lease.valid(executor_->now(), executor_->process())) {
-        lease_ = std::move(lease);
+      tenure->confirm(answers.sent(), options.ttl);
+      if (tenure->valid(executor_->now(), executor_->process())) {
+        tenure_ = std::move(tenure);
+        executor_->keep(*tenure_);
         return {.held = true};
       }
     }
@@ -91,20 +110,25 @@ class Holding {
   }
 
   /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
-  /// anything; the lease is valid for as long as is certain then.
+  /// anything; the lease is valid for as long as is certain then. Renewals give the new ttl, too.
   void extend(std::chrono::milliseconds ttl) {
-    const protocol::Command extension = protocol_.extend(lease_.token(), ttl);
+    executor_->take_back(*tenure_);
+    const Finally keep([this] { executor_->keep(*tenure_); });
+    Upkeep upkeep = tenure_->upkeep();
+    upkeep.ttl = ttl;
+    const protocol::Command extension = protocol_.extend(tenure_->token(), ttl);
+    tenure_->renew_by(extension, upkeep);
     // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
     bool doubted = true;
     const Finally doubt([&, since = executor_->now()] {
-      if (doubted) lease_.doubt(since, ttl);
+      if (doubted) tenure_->doubt(since, ttl);
     });
     const Answers answers = ask({&extension, 1});
-    const protocol::Verdict verdict = answers.verdict(ours);
+    const protocol::Verdict verdict = answers.verdict(protocol::ours);
     doubted =
         verdict == protocol::Verdict::refused && (answers.in_doubt() || answers.may_have_acted());
-    if (verdict == protocol::Verdict::yes) lease_.confirm(answers.sent(), ttl);
-    if (verdict == protocol::Verdict::no) lease_.lose();
+    if (verdict == protocol::Verdict::yes) tenure_->confirm(answers.sent(), ttl);
+    if (verdict == protocol::Verdict::no) tenure_->lose();
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
   }
 
@@ -113,15 +137,17 @@ class Holding {
     const protocol::Command question = protocol_.holder();
     const Answers answers = ask({&question, 1});
     const auto read = [&](const protocol::Reply& reply) {
-      if (reply.is_error()) return ours(reply);
-      return Protocol::holds(reply, lease_.token()) ? protocol::Verdict::yes
-                                                    : protocol::Verdict::no;
+      if (reply.is_error()) return protocol::ours(reply);
+      return Protocol::holds(reply, tenure_->token()) ? protocol::Verdict::yes
+                                                      : protocol::Verdict::no;
     };
     switch (answers.verdict(read)) {
       case protocol::Verdict::yes:
         return;
       case protocol::Verdict::no:
-        return lease_.lose();
+        executor_->take_back(*tenure_);
+        tenure_->lose();
+        return executor_->keep(*tenure_);
       case protocol::Verdict::refused:
         throw answers.error(protocol_.key());
     }
@@ -130,11 +156,12 @@ class Holding {
   /// Gives the lease up and waits for the answer; there is no lease afterwards. `refused`: not
   /// answered, and left to the background.
   protocol::Verdict release() noexcept {
-    Lease lease = std::exchange(lease_, {});
+    executor_->take_back_for_good(*tenure_);
+    Lease lease = end();
     const Undo release{protocol_.release(lease.token()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
     try {
-      verdict = ask({&release.command, 1}, nullptr, Connecting::counted).verdict(ours);
+      verdict = ask({&release.command, 1}, nullptr, Connecting::counted).verdict(protocol::ours);
     } catch (const std::exception&) {
       // Out of memory, say: the release is as open as after a time-out.
     }
@@ -145,8 +172,10 @@ class Holding {
 
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
   void drop() noexcept {
-    const Undo::Of of = valid(executor_->now()) ? Undo::Of::lease : Undo::Of::ended_lease;
-    Lease lease = std::exchange(lease_, {});
+    const bool was_valid = valid(executor_->now());
+    const bool told = executor_->take_back_for_good(*tenure_);
+    Lease lease = end();
+    const Undo::Of of = told ? Undo::Of::told : was_valid ? Undo::Of::lease : Undo::Of::ended_lease;
     executor_->post(protocol_.key(), {protocol_.release(lease.token()), lease.longest_ttl(), of});
     recycle_token(std::move(lease).token());
   }
@@ -158,12 +187,10 @@ class Holding {
                    connecting);
   }
 
-  /// A key of another kind is not ours, which is all that release, extend and verify want to know.
-  static protocol::Verdict ours(const protocol::Reply& reply) noexcept {
-    if (reply.is_error() && protocol::classify(reply.text) == Errc::wrong_type) {
-      return protocol::Verdict::no;
-    }
-    return protocol::verdict(reply);
+  Lease end() noexcept {
+    Lease lease = tenure_->end();
+    tenure_.reset();
+    return lease;
   }
 
   static std::optional<TimePoint::duration> life_in(const protocol::Reply* reply) noexcept {
@@ -176,7 +203,7 @@ class Holding {
 
   std::shared_ptr<Executor> executor_;
   Protocol protocol_;
-  Lease lease_{};
+  TenureOf tenure_{};
 };
 
 }  // namespace redlatch::detail

@@ -57,6 +57,7 @@ class Lease {
   }
 
   void lose() noexcept { lost_ = true; }
+  bool is_lost() const noexcept { return lost_; }
 
  private:
   std::string token_{};

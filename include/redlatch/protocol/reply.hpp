@@ -37,6 +37,12 @@ inline Verdict verdict(const Reply& reply) noexcept {
 /// What an error reply means to a caller; anything unknown is `Errc::protocol_error`.
 REDLATCH_API Errc classify(std::string_view error_reply) noexcept;
 
+/// The same for what asks whether a lock is still ours: a key of another kind is not.
+inline Verdict ours(const Reply& reply) noexcept {
+  if (reply.is_error() && classify(reply.text) == Errc::wrong_type) return Verdict::no;
+  return verdict(reply);
+}
+
 /// True when this error reply to a script says nothing of whether the script changed the data. Only
 /// refusals that the server gives before a script starts are certain.
 REDLATCH_API bool leaves_script_in_doubt(std::string_view error_reply) noexcept;

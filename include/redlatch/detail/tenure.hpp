@@ -1,0 +1,121 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/lease.hpp>
+#include <redlatch/protocol/command.hpp>
+
+namespace redlatch::detail {
+
+/// How far before the end of its validity a lease counts as lost.
+constexpr std::chrono::nanoseconds notice(std::chrono::nanoseconds ttl) noexcept {
+  return std::max<std::chrono::nanoseconds>(std::chrono::milliseconds(2), ttl / 20);
+}
+
+/// What is to be done for a lease while it is held.
+struct Upkeep {
+  std::chrono::milliseconds ttl{};
+  bool renews = false;
+  TimePoint since{};
+  TimePoint renew_until = TimePoint::max();
+};
+
+/// One possession, from the acquisition to the release: what the lock that has it and the client's
+/// background thread share. The lease may be asked and changed by both at once. The upkeep is the
+/// background's while it keeps the tenure, and the lock's before and after.
+class Tenure {
+ public:
+  Tenure() = default;
+  Tenure(const Tenure&) = delete;
+  Tenure& operator=(const Tenure&) = delete;
+  ~Tenure() = default;
+
+  /// Before an acquisition. Keeps the memory of the one before.
+  void begin(std::string token, std::uint64_t process, std::string_view key) {
+    lease_ = Lease(std::move(token), process);
+    valid_until_ = TimePoint{};
+    key_ = key;
+  }
+  /// There is no lease afterwards.
+  Lease end() noexcept {
+    valid_until_ = TimePoint{};
+    return std::exchange(lease_, {});
+  }
+
+  const std::string& key() const noexcept { return key_; }
+  const std::string& token() const noexcept { return lease_.token(); }
+  bool exists(std::uint64_t process) const noexcept { return lease_.exists(process); }
+  bool valid(TimePoint now, std::uint64_t process) const noexcept {
+    return exists(process) && now < valid_until();
+  }
+  /// In the past when the lease is lost.
+  TimePoint valid_until() const noexcept { return valid_until_; }
+  bool is_lost() const noexcept { return valid_until() == TimePoint{}; }
+
+  // As those of `Lease`.
+  void confirm(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
+    change([&] {
+      lease_.confirm(sent, ttl);
+      confirmed_ = sent;
+    });
+  }
+  void doubt(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
+    change([&] { lease_.doubt(sent, ttl); });
+  }
+  void lose() noexcept {
+    change([&] { lease_.lose(); });
+  }
+
+  /// What renews the lease.
+  void renew_by(const protocol::Command& extension, const Upkeep& upkeep) {
+    extension_ = extension;
+    upkeep_ = upkeep;
+  }
+  protocol::Command extension() const { return extension_.view(); }
+  std::string take_key() noexcept { return std::move(key_); }
+  const Upkeep& upkeep() const noexcept { return upkeep_; }
+
+  /// When the loss has to be told unless the lease was renewed by then.
+  TimePoint notice_at() const noexcept { return valid_until() - notice(upkeep_.ttl); }
+  /// When the lease is to be renewed, counted from when its last confirmation was asked for.
+  TimePoint renew_at() const noexcept {
+    const TimePoint next = confirmed_ + upkeep_.ttl / 3;
+    return upkeep_.renews && next < upkeep_.renew_until ? next : TimePoint::max();
+  }
+
+  /// Told when the lease is lost.
+  std::stop_source& lost() noexcept { return lost_; }
+
+  /// In a forked child, where other threads may have left it locked.
+  void unlock_after_fork() noexcept { std::construct_at(&mutex_); }
+
+ private:
+  template <class Change>
+  void change(Change change) noexcept {
+    const std::lock_guard lock(mutex_);
+    change();
+    valid_until_ = lease_.is_lost() ? TimePoint{} : lease_.valid_until();
+  }
+
+  std::mutex mutex_{};
+  Lease lease_{};
+  std::atomic<TimePoint> valid_until_{};
+  TimePoint confirmed_{};
+
+  std::string key_{};
+  protocol::OwnedCommand extension_{};
+  Upkeep upkeep_{};
+  std::stop_source lost_{std::nostopstate};
+};
+
+}  // namespace redlatch::detail

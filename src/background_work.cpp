@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <exception>
+#include <list>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "background.hpp"
+#include "poll.hpp"
+
+// What the thread does.
+
+namespace redlatch::detail {
+
+namespace {
+
+/// The same as `look_after` for the answer to a renewal, at first.
+constexpr std::chrono::milliseconds look_soon{1};
+
+}  // namespace
+
+void Background::run() noexcept {
+  const std::shared_ptr<const OnEvent> on_event = on_event_;  // may outlive the client
+  bool gone = false;
+  Guard guard(mutex_);
+  gone_ = &gone;
+  for (;;) {
+    try {
+      work(guard);
+      tell(guard, *on_event, gone);
+      if (gone) return;
+      if (stopping_ && (all_settled() || BootClock::now() >= stop_at_)) break;
+      rest(guard);
+    } catch (const std::exception&) {
+      // Out of memory, say: what is open stays open.
+      if (!guard.owns_lock()) guard.lock();
+      guard.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      guard.lock();
+    }
+  }
+  open_.splice(open_.end(), retired_.close());
+  for (const Exchange& one : open_) note(one.release, one.release.run_out());
+  tell(guard, *on_event, gone);
+}
+
+bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
+
+void Background::work(Guard& guard) {
+  retired_.take_in(open_, settings_.options.command_timeout,
+                   [this](const Release& one, Fate fate) { note(one, fate); });
+  repeat_due(guard);
+  const bool stopping = stopping_;
+  if (!stopping) renew_due(guard);
+  if (!stopping && BootClock::now() < look_at_) return;
+  expecting_ = false;
+  const TimePoint stop_at = stop_at_;
+  guard.unlock();
+  bool more = false;
+  // All of them before one can take up the time of the others.
+  for (Channel* channel : channels_) more |= channel->take_in();
+  if (stopping) {
+    for (Channel* channel : channels_) channel->finish(stop_at);
+  }
+  guard.lock();
+  if (more) expecting_ = true;
+  look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
+  look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
+}
+
+void Background::renew_due(Guard& guard) {
+  if (BootClock::now() < renewer_.due()) return;
+  const int cancel = stop_.fd();
+  guard.unlock();
+  const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
+  for (Tenure* tenure : due) {
+    Channel& channel = channel_of_(tenure->key());
+    if (!channel.renew(*tenure)) renewer_.failed(*tenure, {}, {}, BootClock::now());
+    if (std::find(renewing_.begin(), renewing_.end(), &channel) == renewing_.end()) {
+      renewing_.push_back(&channel);
+    }
+  }
+  const bool any = !due.empty();
+  renewer_.picked_up();
+  // Connecting must not keep anybody from being told of a loss in time.
+  for (Channel* channel : renewing_) channel->say_renewals(renewer_.first_notice(), cancel);
+  renewing_.clear();
+  guard.lock();
+  if (!any) return;
+  look_pause_ = look_soon;
+  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+}
+
+void Background::repeat_due(Guard& guard) {
+  const TimePoint now = BootClock::now();
+  for (;;) {
+    const auto due = std::find_if(open_.begin(), open_.end(), [&](const Exchange& one) {
+      return one.release.due() <= now || one.release.over(now);
+    });
+    if (due == open_.end() || BootClock::now() >= stop_at_) return;
+    Exchanges one;
+    one.splice(one.end(), open_, due);
+    // Nobody is told of a loss meanwhile.
+    const TimePoint latest = std::min(stop_at_, renewer_.first_notice());
+    const int cancel = stopping_ ? never_cancelled : stop_.fd();
+    guard.unlock();
+    const Release& release = one.front().release;
+    if (release.over(now)) {
+      ended(release, release.run_out());
+    } else if (release.converses()) {
+      converse(std::move(one), Connecting::counted, latest);
+    } else {
+      channel_of_(release.key()).repeat(std::move(one), latest, cancel);
+    }
+    guard.lock();
+  }
+}
+
+void Background::converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept {
+  Release& release = one.front().release;
+  const protocol::Command command = release.command();
+  Response response;
+  bool broke = true;
+  try {
+    const TimePoint end = BootClock::now() + settings_.options.command_timeout;
+    channel_of_(release.key())
+        .execute({.key = release.key(), .commands = {&command, 1}}, response, connecting,
+                 std::min(end, latest));
+    broke = response.failure && response.failure->in_doubt();
+  } catch (const std::bad_alloc&) {
+    // As open as after a break.
+  }
+  const TimePoint now = BootClock::now();
+  if (broke) {
+    release.broke(Errc::timed_out, now);
+  } else if (response.failure) {
+    release.failed(static_cast<Errc>(response.failure->code().value()), now);
+  } else if (const auto fate = release.answered(response.replies.front(),
+                                                settings_.options.command_timeout, now)) {
+    return ended(release, *fate);
+  }
+  open(std::move(one));
+}
+
+/// Tells the program what has happened. It may end the client from there; what the end has to tell
+/// comes behind what is being told.
+void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+  if (std::exchange(telling_, true)) return;
+  const std::shared_ptr<std::list<Event>> events = events_;
+  for (;;) {
+    std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss();
+    if (!loss && events->empty()) break;
+    if (loss) note(EventKind::lost, loss->key, loss->since, {});
+    std::list<Event> event;
+    if (!loss) event.splice(event.end(), *events, events->begin());
+    if (!gone) guard.unlock();
+    if (loss) {
+      loss->told.request_stop();
+    } else {
+      on_event(event.front());
+    }
+    if (!gone) guard.lock();
+  }
+  if (!gone) telling_ = false;
+}
+
+/// Sleeps until something is due or a server has spoken.
+void Background::rest(Guard& guard) {
+  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
+  for (const Exchange& one : open_) {
+    end = std::min({end, one.release.due(), one.release.until()});
+  }
+  std::vector<pollfd> watched{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}};
+  retired_.watch(watched);
+  guard.unlock();
+  poll_until(watched, end);
+  guard.lock();
+  wake_up_.clear();
+}
+
+}  // namespace redlatch::detail

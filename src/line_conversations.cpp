@@ -1,0 +1,48 @@
+#include <new>
+#include <optional>
+
+#include "line.hpp"
+
+// What needs the connection for itself.
+
+namespace redlatch::detail {
+
+void Line::mend(TimePoint end, Guard& guard) {
+  while (!mend_.empty()) {
+    Exchange& one = mend_.front();
+    if (one.caller != nullptr) one.caller->mended = true;
+    talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
+    if (!connected()) return;
+    answer(mend_);
+  }
+}
+
+void Line::converse(Caller& caller, TimePoint end, Guard& guard) {
+  const auto one = caller.exchange;
+  one->begin(BootClock::now());
+  one->place = Exchange::Place::unanswered;
+  pipeline_.unanswered.splice(pipeline_.unanswered.end(), queue_, one);
+  ++waiting_;
+  talk(*one, guard, [&] { pipeline_.session->run(caller.request.commands, one->replies, end); });
+  if (!caller.done()) answer(pipeline_.unanswered);
+}
+
+/// Has a conversation, in which the connection breaks with whatever fails.
+template <class Conversation>
+void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
+  std::optional<IoError> failure;
+  try {
+    const Unlocked unlocked(guard);
+    conversation();
+    used_ = BootClock::now();
+    return;
+  } catch (const IoError& error) {
+    failure = error;
+  } catch (const std::bad_alloc&) {
+    // Then there is no error to tell.
+  }
+  if (pipeline_.session->in_doubt()) about.change_ends = 0;
+  break_off(failure ? &*failure : nullptr);
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,216 @@
+#include "renewer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace redlatch::detail {
+namespace {
+
+/// So many are picked at once: who takes one back may have to wait for that.
+constexpr std::size_t most_picked = 256;
+
+/// Renewals that are due a little later go with the others.
+std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.upkeep().ttl / 100; }
+
+}  // namespace
+
+Tenure& Renewer::open() {
+  const std::lock_guard lock(mutex_);
+  if (spare_.empty()) {
+    spare_.emplace_back();
+    spare_.front().self = spare_.begin();
+  }
+  Entry& entry = spare_.front();
+  entry.is_told = false;
+  move(entry, Place::own);
+  return entry;
+}
+
+void Renewer::close(Tenure& tenure) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  entry.lost() = std::stop_source(std::nostopstate);
+  move(entry, entry.awaits_answer ? Place::closed : Place::spare);
+}
+
+bool Renewer::keep(Tenure& tenure) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  entry.next_try = entry.renew_at();
+  if (entry.is_lost()) {
+    move(entry, Place::lost);
+    return true;
+  }
+  move(entry, Place::kept);
+  const TimePoint before = due_;
+  look_at(entry);
+  return due_ < before;
+}
+
+bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
+  std::unique_lock lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  picked_up_.wait(lock, [&] { return !entry.picked; });
+  move(entry, to);
+  return entry.is_told;
+}
+
+std::stop_token Renewer::lost_token(Tenure& tenure) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  if (!entry.lost().stop_possible()) {
+    entry.lost() = std::stop_source();
+    // It may have been told already.
+    if (entry.is_lost() && entry.place == Place::own) entry.lost().request_stop();
+  }
+  return entry.lost().get_token();
+}
+
+std::span<Tenure* const> Renewer::pick(TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  picked_.reserve(most_picked);
+  due_ = first_notice_ = TimePoint::max();
+  for (auto next = kept_.begin(); next != kept_.end();) {
+    Entry& entry = *next++;
+    if (now >= entry.notice_at()) entry.lose();
+    if (entry.is_lost()) {
+      move(entry, Place::lost);
+      continue;
+    }
+    if (!entry.awaits_answer && entry.next_try - slack(entry) <= now &&
+        picked_.size() < most_picked) {
+      entry.picked = entry.awaits_answer = true;
+      ++awaited_;
+      picked_.push_back(&entry);
+    }
+    look_at(entry);
+  }
+  return picked_;
+}
+
+void Renewer::picked_up() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Tenure* tenure : picked_) entry_of(*tenure).picked = false;
+    picked_.clear();
+  }
+  picked_up_.notify_all();
+}
+
+std::optional<Loss> Renewer::next_loss() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (lost_.empty()) return std::nullopt;
+  Entry& entry = lost_.front();
+  move(entry, Place::own);
+  entry.is_told = true;
+  return Loss{.told = entry.lost(), .key = entry.take_key(), .since = entry.upkeep().since};
+}
+
+TimePoint Renewer::due() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return lost_.empty() ? due_ : TimePoint::min();
+}
+
+TimePoint Renewer::first_notice() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return first_notice_;
+}
+
+bool Renewer::awaits_answers() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return awaited_ > 0;
+}
+
+bool Renewer::answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
+                       TimePoint now) noexcept {
+  const protocol::Verdict verdict = protocol::ours(reply);
+  if (verdict == protocol::Verdict::refused) {
+    failed(*renewal.tenure, renewal.ttl, sent, now);
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(*renewal.tenure);
+  answered(entry);
+  if (entry.place != Place::kept && entry.place != Place::own) return false;
+  if (verdict == protocol::Verdict::yes) {
+    entry.confirm(sent, renewal.ttl);
+  } else {
+    entry.lose();
+  }
+  if (entry.place != Place::kept) return false;
+  entry.next_try = entry.renew_at();
+  look_at(entry);
+  if (!entry.is_lost()) return false;
+  move(entry, Place::lost);
+  return true;
+}
+
+void Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
+                     TimePoint now) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  answered(entry);
+  if (entry.place != Place::kept && entry.place != Place::own) return;
+  if (sent != TimePoint{}) entry.doubt(sent, ttl);
+  if (entry.place != Place::kept) return;
+  // Often enough before the validity ends, and not in a hurry.
+  const auto pause =
+      std::max<std::chrono::nanoseconds>(entry.upkeep().ttl / 30, std::chrono::milliseconds(1));
+  const TimePoint again = now + pause;
+  entry.next_try = again < entry.upkeep().renew_until ? again : TimePoint::max();
+  look_at(entry);
+}
+
+/// Whose lock is gone is nobody's from now on.
+void Renewer::answered(Entry& entry) noexcept {
+  entry.awaits_answer = false;
+  --awaited_;
+  if (entry.place == Place::closed) move(entry, Place::spare);
+}
+
+void Renewer::look_at(Entry& entry) noexcept {
+  first_notice_ = std::min(first_notice_, entry.notice_at());
+  due_ = std::min(due_, entry.notice_at());
+  if (!entry.awaits_answer) due_ = std::min(due_, entry.next_try);
+}
+
+Renewer::Entries& Renewer::list_for(Place place) noexcept {
+  switch (place) {
+    case Place::spare:
+      return spare_;
+    case Place::kept:
+      return kept_;
+    case Place::lost:
+      return lost_;
+    default:
+      return own_;
+  }
+}
+
+void Renewer::move(Entry& entry, Place to) noexcept {
+  Entries& target = list_for(to);
+  // The spare ones are used again while they are warm.
+  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
+                entry.self);
+  entry.place = to;
+}
+
+void Renewer::after_fork_in_child() noexcept {
+  own_.splice(own_.end(), kept_);
+  own_.splice(own_.end(), lost_);
+  for (auto next = own_.begin(); next != own_.end();) {
+    Entry& entry = *next++;
+    const bool closed = entry.place == Place::closed;
+    entry.picked = entry.awaits_answer = false;
+    entry.unlock_after_fork();
+    entry.place = Place::own;
+    if (closed) move(entry, Place::spare);
+  }
+  std::construct_at(&picked_up_);
+  picked_.clear();
+  awaited_ = 0;
+  due_ = first_notice_ = TimePoint::max();
+  mutex_.unlock();
+}
+
+}  // namespace redlatch::detail

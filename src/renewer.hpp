@@ -1,0 +1,108 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <redlatch/detail/tenure.hpp>
+#include <redlatch/protocol/reply.hpp>
+
+#include "renewal.hpp"
+
+namespace redlatch::detail {
+
+/// A lease that was lost while it was kept.
+struct Loss {
+  std::stop_source told;
+  std::string key;
+  TimePoint since;  // it was held
+};
+
+/// The tenures of a client: who is due for a renewal, who has to be told of a loss. It says nothing
+/// to anybody by itself. Everything but `pick`, `picked_up` and `next_loss`, which are the
+/// background thread's, may be called by any thread.
+class Renewer {
+ public:
+  Renewer() = default;
+  Renewer(const Renewer&) = delete;
+  Renewer& operator=(const Renewer&) = delete;
+  ~Renewer() = default;
+
+  Tenure& open();
+  void close(Tenure& tenure) noexcept;
+  /// True when the background thread has to look sooner than it would.
+  bool keep(Tenure& tenure) noexcept;
+  void take_back(Tenure& tenure) noexcept { take_back(tenure, Place::own); }
+  bool take_back_for_good(Tenure& tenure) noexcept { return take_back(tenure, Place::over); }
+  std::stop_token lost_token(Tenure& tenure);
+
+  /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
+  /// that no renewal is put behind a release.
+  std::span<Tenure* const> pick(TimePoint now);
+  void picked_up() noexcept;
+  std::optional<Loss> next_loss() noexcept;
+  /// When there is something to pick or to tell, unless `keep` says something else.
+  TimePoint due() const noexcept;
+  /// When the first loss has to be told.
+  TimePoint first_notice() const noexcept;
+  bool awaits_answers() const noexcept;
+
+  /// What the server said to one that was sent at `sent`. True when there is a loss to tell.
+  bool answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
+                TimePoint now) noexcept;
+  /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
+  void failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
+              TimePoint now) noexcept;
+
+  // Around fork(2): the child keeps nothing of its parent's.
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  /// Where a tenure is, and who may do what with it.
+  enum class Place {
+    spare,  // nobody's
+    own,    // the lock's
+    kept,   // looked after
+    lost,   // the loss is still to be told
+    over,   // the lock's, which gives it up
+    closed  // nobody's, but an answer is still to come
+  };
+  struct Entry : Tenure {
+    Place place = Place::spare;
+    bool picked = false;
+    bool is_told = false;  // of the loss
+    bool awaits_answer = false;
+    TimePoint next_try = TimePoint::max();
+    std::list<Entry>::iterator self{};
+  };
+  using Entries = std::list<Entry>;
+
+  static Entry& entry_of(Tenure& tenure) noexcept { return static_cast<Entry&>(tenure); }
+  Entries& list_for(Place place) noexcept;
+  void move(Entry& entry, Place to) noexcept;
+  bool take_back(Tenure& tenure, Place to) noexcept;
+  void answered(Entry& entry) noexcept;
+  void look_at(Entry& entry) noexcept;
+
+  mutable std::mutex mutex_{};
+  std::condition_variable picked_up_{};
+  Entries spare_{};
+  Entries own_{};  // those that are over or closed, too
+  Entries kept_{};
+  Entries lost_{};
+  std::vector<Tenure*> picked_{};
+  std::size_t awaited_ = 0;
+  TimePoint due_ = TimePoint::max();
+  TimePoint first_notice_ = TimePoint::max();
+};
+
+}  // namespace redlatch::detail

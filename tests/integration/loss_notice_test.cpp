@@ -1,0 +1,178 @@
+// Locks that are lost while they are held, and who is told of it, when, and where.
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr LockOptions brief{.ttl = 300ms};
+
+bool is_told(const std::stop_token& token) {
+  return eventually([&] { return token.stop_requested(); });
+}
+
+class LossNotice : public ServerTest {
+ protected:
+  Lock lock{client, "job", brief};
+  const std::stop_token lost = lock.lost_token();
+};
+
+TEST_F(LossNotice, ComesWhenTheKeyWasDeleted) {
+  EXPECT_FALSE(lost.stop_requested());
+  raw.command({"DEL", "job"});
+  EXPECT_TRUE(is_told(lost));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(LossNotice, ComesWhenTheKeyWasTakenOver) {
+  raw.command({"SET", "job", "a stranger", "PX", "50000"});
+  EXPECT_TRUE(is_told(lost));
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_EQ(raw.get("job"), "a stranger");
+}
+
+TEST_F(LossNotice, ComesWhenTheServerForgotEverything) {
+  server.kill();
+  server.start();
+  EXPECT_TRUE(is_told(lost));
+}
+
+TEST_F(LossNotice, ComesAtOnceWhenVerifyFindsOut) {
+  Lock slow(client, "slow", long_lease);
+  const std::stop_token slow_lost = slow.lost_token();
+  raw.command({"DEL", "slow"});
+  EXPECT_FALSE(slow.verify());
+  EXPECT_TRUE(is_told(slow_lost));
+}
+
+TEST_F(LossNotice, ComesAtOnceWhenExtendFindsOut) {
+  Lock slow(client, "slow", long_lease);
+  const std::stop_token slow_lost = slow.lost_token();
+  raw.command({"DEL", "slow"});
+  EXPECT_FALSE(slow.extend());
+  EXPECT_TRUE(is_told(slow_lost));
+}
+
+TEST_F(LossNotice, IsNotGivenByARelease) {
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(lost.stop_requested());
+  EXPECT_FALSE(lock.lost_token().stop_possible());
+}
+
+/// The end of validity, as the lock itself last said it.
+class Silence : public ServerTest {
+ protected:
+  Silence() : ServerTest({.connect_timeout = 20s, .command_timeout = 100ms}) {}
+  ~Silence() override { server.resume(); }
+
+  /// How long before the end of validity the notice came, when the server says nothing any more.
+  std::chrono::nanoseconds lead(const LockOptions& options) {
+    Lock lock(client, "job", options);
+    std::atomic<std::chrono::steady_clock::time_point> told{};
+    std::atomic<std::chrono::steady_clock::time_point> end = lock.expires_at();
+    const std::stop_callback note(lock.lost_token(),
+                                  [&] { told = std::chrono::steady_clock::now(); });
+    server.pause();
+    while (told.load() == std::chrono::steady_clock::time_point{}) {
+      const auto valid_until = lock.expires_at();
+      if (valid_until != std::chrono::steady_clock::time_point{}) end = valid_until;
+    }
+    EXPECT_FALSE(lock.owns_lock());
+    server.resume();
+    return end.load() - told.load();
+  }
+};
+
+TEST_F(Silence, IsNoticedBeforeTheEndOfValidity) { EXPECT_GT(lead(brief), 0ns); }
+
+TEST_F(Silence, IsNoticedBeforeTheEndOfALeaseThatIsNotRenewed) {
+  EXPECT_GT(lead({.ttl = 300ms, .auto_renew = false}), 0ns);
+}
+
+/// The background is in the middle of that when the time comes.
+TEST_F(Silence, IsNoticedWhileNoConnectionComesAbout) {
+  Lock lock(client, "job", {.ttl = 1s});
+  raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  server.pause();
+  EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }, 5s));
+}
+
+/// The same for a release that is still open.
+TEST_F(Silence, IsNoticedWhileAReleaseWaitsForAConnection) {
+  Lock lock(client, "job", {.ttl = 1s});
+  std::optional<Lock> other(std::in_place, client, "other", LockOptions{.ttl = 30s});
+  raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  server.pause();
+  other.reset();
+  EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }, 5s));
+  server.resume();
+}
+
+TEST_F(Silence, IsNoticedByEveryLock) {
+  std::vector<std::unique_ptr<Lock>> locks;
+  for (int i = 0; i < 100; ++i) {
+    locks.push_back(
+        std::make_unique<Lock>(client, "job:" + std::to_string(i), LockOptions{.ttl = 1s}));
+  }
+  server.pause();
+  for (const auto& lock : locks) EXPECT_TRUE(is_told(lock->lost_token()));
+}
+
+class LossCallback : public ServerTest {
+ protected:
+  /// Runs the action where the loss is told, and waits for it.
+  template <class Action>
+  void when_lost(const Lock& lock, Action action) {
+    std::atomic<bool> done = false;
+    const std::stop_callback callback(lock.lost_token(), [&] {
+      action();
+      done = true;
+    });
+    raw.command({"DEL", "job"});
+    EXPECT_TRUE(eventually([&] { return done.load(); }));
+  }
+};
+
+TEST_F(LossCallback, MayUnlockTheLock) {
+  Lock lock(client, "job", brief);
+  when_lost(lock, [&] { EXPECT_EQ(lock.unlock(), Unlock::lost); });
+}
+
+TEST_F(LossCallback, MayTakeTheLockAgain) {
+  Lock lock(client, "job", brief);
+  when_lost(lock, [&] { lock.lock(); });
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(LossCallback, MayTakeAnother) {
+  Lock lock(client, "job", brief);
+  when_lost(lock, [&] { EXPECT_TRUE(Lock(client, "other", brief)); });
+}
+
+TEST_F(LossCallback, MayDestroyLockAndClient) {
+  auto own = std::make_unique<Client>(server.url(), patient());
+  auto lock = std::make_unique<Lock>(*own, "job", brief);
+  when_lost(*lock, [&] {
+    own.reset();
+    lock.reset();
+  });
+}
+
+TEST_F(LossCallback, DoesNotKeepOthersFromTheirCommands) {
+  Lock lock(client, "job", brief);
+  when_lost(lock, [&] { std::thread([&] { EXPECT_TRUE(Lock(client, "other", brief)); }).join(); });
+}
+
+}  // namespace
+}  // namespace redlatch::test

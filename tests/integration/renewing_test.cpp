@@ -1,0 +1,212 @@
+// Locks that are held for longer than their ttl, on a real server.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <thread>
+
+#include "limited_user.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr auto ttl = 300ms;
+constexpr LockOptions brief{.ttl = ttl};
+
+class Renewing : public LimitedUserTest {
+ protected:
+  Renewing() { raw.command({"CONFIG", "RESETSTAT"}); }
+
+  std::int64_t renewals() { return raw.calls("pexpire"); }
+  /// At least two more renewals have been carried out.
+  bool goes_on() {
+    const std::int64_t before = renewals();
+    return eventually([&] { return renewals() >= before + 2; });
+  }
+  /// It is held all the time until the condition holds.
+  static testing::AssertionResult stays(const Lock& lock, const std::function<bool()>& condition) {
+    bool held = true;
+    const bool came = eventually([&] {
+      held = held && lock.owns_lock();
+      return condition();
+    });
+    if (!came) return testing::AssertionFailure() << "it did not come to that";
+    if (!held) return testing::AssertionFailure() << "it was lost for a moment";
+    return testing::AssertionSuccess();
+  }
+};
+
+TEST_F(Renewing, KeepsALockForLongerThanItsTtl) {
+  Lock lock(client, "job", brief);
+  const std::string token = lock.token();
+  EXPECT_TRUE(stays(lock, [&] { return renewals() >= 6; }));  // two ttls
+  EXPECT_EQ(lock.token(), token);
+  EXPECT_EQ(raw.get("job"), token);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Renewing, IsNotDoneWhenItShallNotBe) {
+  Lock lock(client, "job", {.ttl = ttl, .auto_renew = false});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_EQ(renewals(), 0);
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
+TEST_F(Renewing, EndsAtMaxHold) {
+  Lock lock(client, "job", {.ttl = ttl, .max_hold = 500ms});
+  EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_GT(renewals(), 0);
+  EXPECT_LE(renewals(), 5);
+}
+
+TEST_F(Renewing, GivesTheTtlOfTheLastExtension) {
+  Lock lock(client, "job", brief);
+  EXPECT_TRUE(lock.extend(600ms));
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(eventually([&] { return renewals() > 0; }));
+  EXPECT_GT(raw.pttl("job"), 300);
+}
+
+TEST_F(Renewing, GoesOnWhenTheServerForgetsScripts) {
+  const Lock lock(client, "job", brief);
+  for (int i = 0; i < 3; ++i) {
+    raw.command({"SCRIPT", "FLUSH"});
+    EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  }
+}
+
+TEST_F(Renewing, GoesOnWhenConnectionsAreKilled) {
+  const Lock lock(client, "job", brief);
+  for (int i = 0; i < 3; ++i) {
+    raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  }
+}
+
+TEST_F(Renewing, GoesOnAfterARestartThatKeptTheKey) {
+  RedisServer durable({"--appendonly", "yes", "--appendfsync", "always"});
+  Client patient_client(durable.url(), patient());
+  const Lock lock(patient_client, "job", {.ttl = 3s});
+  durable.kill();
+  durable.start();
+  RawClient look(durable.socket());
+  EXPECT_TRUE(stays(lock, [&] { return look.calls("pexpire") >= 2; }));
+  EXPECT_TRUE(look.exists("job"));
+}
+
+TEST_F(Renewing, GoesOnWhenTheServerWritesAgain) {
+  const Lock lock(client, "job", {.ttl = 3s});
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  EXPECT_TRUE(eventually([&] { return raw.errors("READONLY") >= 2; }));
+  raw.command({"REPLICAOF", "NO", "ONE"});
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+}
+
+TEST_F(Renewing, WorksForTheNextLockToo) {
+  for (int i = 0; i < 3; ++i) {
+    Lock lock(client, "job", brief);
+    EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+}
+
+TEST_F(Renewing, WorksWithoutScripts) {
+  ClientOptions options = patient();
+  options.scripting = false;
+  Client plain(server.url(), options);
+  Lock lock(plain, "job", brief);
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("evalsha"), 0);
+}
+
+TEST_F(Renewing, WorksForAUserWhoMayNotRunScripts) {
+  allow({"~*", "+set", "+get", "+del", "+pexpire", "+watch", "+multi", "+exec"});
+  Client limited = user();
+  Lock lock(limited, "job", brief);
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Renewing, MovesWithTheLock) {
+  Lock lock(client, "job", brief);
+  Lock other(std::move(lock));
+  EXPECT_TRUE(stays(other, [&] { return goes_on(); }));
+  Lock third(client, "another", std::defer_lock);
+  third = std::move(other);
+  EXPECT_TRUE(stays(third, [&] { return goes_on(); }));
+}
+
+TEST_F(Renewing, OutlivesTheClient) {
+  std::optional<Client> passing(std::in_place, server.url(), patient());
+  Lock lock(*passing, "job", brief);
+  passing.reset();
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Renewing, IsDoneWhileOthersUseTheConnection) {
+  ClientOptions options = patient();
+  options.connections = 1;
+  Client shared(server.url(), options);
+  const Lock lock(shared, "job", brief);
+  std::jthread busy([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) const Lock other(shared, "other", long_lease);
+  });
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+}
+
+TEST_F(Renewing, IsTheParentsBusinessAfterAFork) {
+  Lock lock(client, "job", brief);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool nothing = !lock.owns_lock() && !lock.lost_token().stop_possible();
+    Lock own(client, "child", {.ttl = 300ms});
+    const bool renewed = eventually([&] { return own.remaining() > 250ms; }) &&
+                         eventually([&] { return own.remaining() < 210ms; }) &&
+                         eventually([&] { return own.remaining() > 250ms; });
+    const bool released = own.unlock() == Unlock::released;
+    ::_exit(nothing && renewed && released ? 0 : 1);
+  }
+  ASSERT_GT(child, 0);
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Renewing, OfTenThousandLocksCostsOneThread) {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const Lock first(client, "first", long_lease);
+  const auto before = threads();
+  std::deque<Lock> locks;
+  for (int i = 0; i < 10'000; ++i) {
+    locks.emplace_back(client, "job:" + std::to_string(i), LockOptions{.ttl = 9s});
+  }
+  EXPECT_EQ(threads(), before);
+  EXPECT_TRUE(eventually([&] { return renewals() >= 20'000; }, 60s));
+  const auto held =
+      std::count_if(locks.begin(), locks.end(), [](const Lock& lock) { return lock.owns_lock(); });
+  EXPECT_EQ(held, 10'000);
+  locks.clear();
+  client.ping();
+  EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 1; }));
+}
+
+}  // namespace
+}  // namespace redlatch::test
