@@ -53,7 +53,7 @@ Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   } catch (const std::bad_alloc&) {
     return Posted::no_memory;
   }
-  if (!std::exchange(led_, true)) pass_on(guard);
+  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard);
   return Posted::yes;
 }
 
@@ -82,7 +82,7 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
   } catch (const std::bad_alloc&) {
     line_.break_off(nullptr);
   }
-  pass_on(guard);
+  pass_on(Refused::opened, guard);
 }
 
 /// Some servers take them only in a conversation.
@@ -95,7 +95,7 @@ void Channel::mend_renewals(Guard& guard) {
 bool Channel::take_in() noexcept {
   Guard guard(mutex_);
   if (led_) return true;
-  if (!line_.connected() || line_.all_answered()) return false;
+  if (!line_.connected() || !line_.owes()) return false;
   led_ = true;
   try {
     line_.take_in();
@@ -107,9 +107,9 @@ bool Channel::take_in() noexcept {
   } catch (const std::bad_alloc&) {
     line_.break_off(nullptr);
   }
-  pass_on(guard);
+  pass_on(Refused::opened, guard);
   guard.lock();
-  return led_ || !line_.all_answered();
+  return led_ || line_.owes();
 }
 
 void Channel::finish(TimePoint end) noexcept {
@@ -119,13 +119,13 @@ void Channel::finish(TimePoint end) noexcept {
     do {
       while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
       if (line_.connected()) line_.mend(end, guard);
-    } while (line_.connected() && line_.say_queued(Line::Whose::nobodys));
+    } while (line_.connected() && (line_.say_queued(Line::Whose::nobodys) || line_.to_mend()));
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
     line_.break_off(nullptr);
   }
-  pass_on(guard);
+  pass_on(Refused::opened, guard);
 }
 
 /// A caller that waits while another one fails to connect shares its failure, so that a dead server
@@ -158,29 +158,36 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
 /// Comes back without the mutex, as the leader or not.
 void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
-  // Refused releases are mended at once; refused callers do that themselves, in their own time.
-  while (caller.leads() || (line_.to_mend() && line_.next_leader() == nullptr)) {
-    try {
-      step(caller, patience, guard);
-    } catch (const IoError& error) {
-      if (error.code() != Errc::timed_out) {
-        line_.break_off(&error);
-      } else if (!caller.done()) {
-        line_.give_up(caller, error.code(), error.what());
-      } else {
-        break;  // who comes next has more time
-      }
-    } catch (const std::bad_alloc&) {
-      line_.break_off(nullptr);
-      if (!caller.done()) line_.fail_queued(caller, nullptr);
-    }
-    if (caller.state == Caller::State::waits) return line_.wake(guard);
-    if (line_.somebody_to_wake()) {
+  bool in_time = true;
+  do {
+    // Refused releases are mended at once; refused callers do that themselves, in their own time.
+    while (in_time && (caller.leads() || (line_.to_mend() && line_.next_leader() == nullptr))) {
+      in_time = try_step(caller, patience, guard);
+      if (caller.state == Caller::State::waits) return line_.wake(guard);
+      if (!line_.somebody_to_wake()) continue;
       line_.wake(guard);
       guard.lock();
     }
+  } while (!pass_on(in_time ? Refused::mended : Refused::opened, guard));
+}
+
+/// False when who comes next has more time.
+bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
+  try {
+    step(caller, patience, guard);
+  } catch (const IoError& error) {
+    if (error.code() != Errc::timed_out) {
+      line_.break_off(&error);
+    } else if (!caller.done()) {
+      line_.give_up(caller, error.code(), error.what());
+    } else {
+      return false;
+    }
+  } catch (const std::bad_alloc&) {
+    line_.break_off(nullptr);
+    if (!caller.done()) line_.fail_queued(caller, nullptr);
   }
-  pass_on(guard);
+  return true;
 }
 
 void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
@@ -214,8 +221,8 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
 
 /// Says what is queued when nobody else's answer is awaited, so that the server has it while the
 /// next leader wakes up, and makes one of those who wait the leader, if there is one. Releases the
-/// mutex.
-void Channel::pass_on(Guard& guard) noexcept {
+/// mutex. False, with the mutex, when there are refused releases to be mended first.
+bool Channel::pass_on(Refused releases, Guard& guard) noexcept {
   if (!line_.awaited() && line_.is_stale()) line_.open_mending();
   while (line_.connected() && !line_.awaited() && !line_.to_mend()) {
     try {
@@ -231,12 +238,15 @@ void Channel::pass_on(Guard& guard) noexcept {
   line_.retire_if_stale();
   if (Caller* const next = line_.next_leader(); next != nullptr) {
     line_.appoint(*next);
+  } else if (releases == Refused::mended && line_.to_mend()) {
+    return false;
   } else {
     led_ = false;
     line_.open_releases();
-    if (!line_.all_answered()) aftermath_.expect_answers();
+    if (line_.owes()) aftermath_.expect_answers();
   }
   line_.wake(guard);
+  return true;
 }
 
 /// The caller, if there is one, is queued.

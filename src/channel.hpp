@@ -64,8 +64,10 @@ class Channel {
 
   void await(Caller& caller, const Patience& patience, Guard& guard);
   void lead(Caller& caller, const Patience& patience, Guard& guard);
+  bool try_step(Caller& caller, const Patience& patience, Guard& guard);
   void step(Caller& caller, const Patience& patience, Guard& guard);
-  void pass_on(Guard& guard) noexcept;
+  enum class Refused { mended, opened };
+  bool pass_on(Refused releases, Guard& guard) noexcept;
   void mend_renewals(Guard& guard);
   void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
 

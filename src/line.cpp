@@ -259,9 +259,8 @@ void Line::nudge_queued() noexcept {
 }
 
 void Line::open_releases() noexcept {
-  // What is refused keeps its turn behind what is unanswered.
-  if (all_answered()) open_mending();
-  if (connected()) return;
+  if (connected()) return;  // what is refused keeps its turn
+  open_mending();
   fail_renewals(queue_);
   for (Exchange& one : queue_) {
     if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
