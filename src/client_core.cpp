@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -68,7 +70,13 @@ void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
   }
 }
 
-void ClientCore::pause(TimePoint::duration time) { std::this_thread::sleep_for(time); }
+void ClientCore::pause(TimePoint::duration time, const std::stop_token& stop) {
+  if (!stop.stop_possible()) return std::this_thread::sleep_for(time);
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any stopped;
+  stopped.wait_for(lock, stop, time, [] { return false; });
+}
 
 Channel& ClientCore::channel_of(std::string_view key) noexcept {
   return *channels_[std::hash<std::string_view>{}(key) % channels_.size()];

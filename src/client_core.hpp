@@ -41,7 +41,7 @@ class ClientCore final : public Executor,
     return background_.renewer().lost_token(tenure);
   }
   TimePoint now() const noexcept override { return BootClock::now(); }
-  void pause(TimePoint::duration time) override;
+  void pause(TimePoint::duration time, const std::stop_token& stop) override;
   std::uint64_t process() const noexcept override { return process_; }
 
  private:

@@ -85,25 +85,33 @@ class BasicLock {
   /// Waits until the lock is held, without bound. Throws `Error` when the first attempt fails; once
   /// it waits, it rides out a server that is away or cannot write, and throws for anything else.
   /// Throws `std::errc::resource_deadlock_would_occur` when this object holds the lock already.
-  void lock() { static_cast<void>(acquire(std::nullopt)); }
+  void lock() { static_cast<void>(acquire(std::nullopt, {})); }
+
+  /// The same until a stop is requested: false when that comes before the lock is held. A command
+  /// that is under way is waited for; when that gives the lock, it is held.
+  [[nodiscard]] bool lock(std::stop_token stop) { return acquire(std::nullopt, stop); }
 
   /// One attempt. False when somebody else holds the lock, which is not an error. Throws as `lock`
   /// does.
-  [[nodiscard]] bool try_lock() { return acquire(executor().now()); }
+  [[nodiscard]] bool try_lock() { return acquire(executor().now(), {}); }
 
-  /// Waits for at most `wait`, and at least for one attempt. False when the time is over. Throws as
-  /// `lock` does, and the last error when the time ends with one.
+  /// Waits for at most `wait`, and at least for one attempt. False when the time is over, or a stop
+  /// was requested, as above. Throws as `lock` does, and the last error when the time ends with
+  /// one.
   template <class Rep, class Period>
-  [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& wait) {
-    return acquire(detail::end_of(wait, executor().now()));
+  [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& wait,
+                                  std::stop_token stop = {}) {
+    return acquire(detail::end_of(wait, executor().now()), stop);
   }
 
   /// The same until `end`, as far away as its clock says at the call.
   template <class Clock, class Duration>
-  [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& end) {
+  [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& end,
+                                    std::stop_token stop = {}) {
     // Where a clock's first or last time point minus its present would overflow, this does not.
     using Seconds = std::chrono::duration<long double>;
-    return try_lock_for(Seconds(end.time_since_epoch()) - Seconds(Clock::now().time_since_epoch()));
+    return try_lock_for(Seconds(end.time_since_epoch()) - Seconds(Clock::now().time_since_epoch()),
+                        std::move(stop));
   }
 
   /// Gives the lock up and says whether it was still ours. Answers within `command_timeout`. The
@@ -196,7 +204,7 @@ class BasicLock {
 
   detail::Executor& executor() const noexcept { return holding_.executor(); }
 
-  bool acquire(std::optional<detail::TimePoint> deadline) {
+  bool acquire(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
     if (key().empty()) {
       throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
                               "redlatch: this lock was moved from");
@@ -206,15 +214,16 @@ class BasicLock {
                               "redlatch: this object holds the lock already");
     }
     let_go();
+    if (stop.stop_requested()) return false;
     if (holding_.attempt(options_, detail::Look::no).held) return true;
-    return !over(deadline) && wait(deadline);
+    return !over(deadline) && wait(deadline, stop);
   }
 
   bool over(std::optional<detail::TimePoint> deadline) const noexcept {
     return deadline && executor().now() >= *deadline;
   }
 
-  bool wait(std::optional<detail::TimePoint> deadline) {
+  bool wait(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
     detail::Backoff backoff;
     detail::Attempt last;
     std::optional<Error> error;
@@ -223,7 +232,9 @@ class BasicLock {
       const auto pause = backoff.next(last.life);
       executor().pause(deadline ? std::clamp(*deadline - executor().now(),
                                              detail::TimePoint::duration::zero(), pause)
-                                : pause);
+                                : pause,
+                       stop);
+      if (stop.stop_requested()) return false;
       error.reset();
       try {
         last = holding_.attempt(options_, look);

@@ -175,9 +175,10 @@ class FakeExecutor final : public detail::Executor {
     return now_;
   }
 
-  void pause(TimePoint::duration time) override {
+  void pause(TimePoint::duration time, const std::stop_token& stop) override {
     pauses.push_back(time);
-    now_ += time;
+    if (on_pause) on_pause();
+    if (!stop.stop_requested()) now_ += time;
   }
 
   std::uint64_t process() const noexcept override { return process_; }
@@ -196,6 +197,7 @@ class FakeExecutor final : public detail::Executor {
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
   std::function<void()> on_now{};
+  std::function<void()> on_pause{};
   std::list<detail::Tenure> tenures{};
   detail::Tenure* kept = nullptr;
   std::vector<std::size_t> kept_after{};  // so many calls

@@ -119,7 +119,8 @@ class Executor {
   virtual std::stop_token lost_token(Tenure& tenure) = 0;
 
   virtual TimePoint now() const noexcept = 0;
-  virtual void pause(TimePoint::duration time) = 0;
+  /// Until the time is over or a stop is requested.
+  virtual void pause(TimePoint::duration time, const std::stop_token& stop) = 0;
 
   /// Another number in a forked child: it owns nothing of its parent's.
   virtual std::uint64_t process() const noexcept = 0;
