@@ -9,11 +9,11 @@ needs() {
   for purpose in "$@"; do
     echo g++ cmake ninja hiredis
     case $purpose in
-      build) echo gtest python3 ;;
+      build) echo gtest python3 sqlite3 ;;
       demo) echo server ;;
-      test | asan | tsan) echo gtest server pkg-config python3 python3-redis ;;
+      test | asan | tsan) echo gtest server pkg-config python3 python3-redis sqlite3 ;;
       bench) echo server benchmark gnuplot python3 python3-redis ;;
-      lint) echo clang++ clang-format clang-tidy shellcheck ;;
+      lint) echo clang++ clang-format clang-tidy shellcheck sqlite3 ;;
       fuzz) echo clang++ clang-runtime ;;
     esac
   done
@@ -40,6 +40,7 @@ has() {
     cmake) at_least 3.24 "$(cmake --version 2>/dev/null | sed -n 's/^cmake version //p')" ;;
     hiredis) has_header hiredis/read.h ;;
     gtest) has_header gtest/gtest.h ;;
+    sqlite3) has_header sqlite3.h ;;
     benchmark) has_header benchmark/benchmark.h ;;
     server) command -v redis-server || command -v valkey-server ;;
     python3) [[ -x /usr/bin/python3 ]] ;;
@@ -54,6 +55,7 @@ package() {
     ninja) echo ninja-build ;;
     hiredis) echo libhiredis-dev ;;
     gtest) echo libgtest-dev ;;
+    sqlite3) echo libsqlite3-dev ;;
     benchmark) echo libbenchmark-dev ;;
     gnuplot) echo gnuplot-nox ;;
     server) echo redis-server ;;

@@ -24,6 +24,7 @@ class ClientCore final : public Executor,
 
   std::size_t servers() const noexcept override { return 1; }
   std::string server(std::size_t) const override { return settings_.server; }
+  bool scripting() const noexcept override { return settings_.options.scripting; }
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                Connecting connecting) override;
   void post(std::string_view key, const Undo& undo) noexcept override;

@@ -127,11 +127,12 @@ void Session::run(std::span<const Command> commands, Replies& replies, TimePoint
 
 Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
   if (call.script() == nullptr) return refusal;
+  const bool only_by_script = call.script()->effect == protocol::Script::Effect::other;
   for (;;) {
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = say(call, deadline, ScriptCall::by_text);
     }
-    if (!refusal.is_error() || !protocol::refuses_command(refusal.text) ||
+    if (!refusal.is_error() || !protocol::refuses_command(refusal.text) || only_by_script ||
         !protocol::drop(form, abilities_)) {
       return refusal;
     }

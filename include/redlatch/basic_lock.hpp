@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -56,6 +57,12 @@ class BasicLock {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
     check_ttl(options_.ttl);
+    check_label(options_.label);
+    if (options_.fencing && !holding_.executor().scripting()) {
+      throw Error(
+          Errc::unsupported,
+          "fencing needs scripts; set ClientOptions::scripting to true, or fencing to false");
+    }
     if (options_.max_hold < std::chrono::milliseconds::zero() ||
         options_.max_hold > std::chrono::years(100)) {
       throw Error(Errc::invalid_argument, "a max_hold of " +
@@ -189,7 +196,31 @@ class BasicLock {
     }
   }
 
+  /// The number of this acquisition: larger than that of every acquisition of the key before, with
+  /// fencing, through restarts and losses of the counter, unless the server's clock is set back and
+  /// the counter is lost at once. Let the guarded resource refuse whoever comes with a smaller one
+  /// than it has seen. Zero when not held. Throws `Errc::invalid_argument` without
+  /// `LockOptions::fencing`. No I/O.
+  std::uint64_t fencing_token() const {
+    if (!options_.fencing) {
+      throw Error(Errc::invalid_argument,
+                  "this lock has no fencing token; set LockOptions::fencing to true");
+    }
+    return owns_lock() ? holding_.fencing_token() : 0;
+  }
+
  private:
+  static void check_label(const std::string& label) {
+    const bool printable = std::none_of(label.begin(), label.end(), [](char c) {
+      return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+    });
+    if (!printable || label.size() > 1024) {
+      throw Error(Errc::invalid_argument,
+                  printable ? "the label is longer than 1,024 bytes; use a shorter one"
+                            : "the label has a control character; leave it out");
+    }
+  }
+
   static void check_ttl(std::chrono::milliseconds ttl) {
     if (ttl < std::chrono::milliseconds(10) || ttl > std::chrono::years(100)) {
       throw Error(Errc::invalid_argument, "a ttl of " + std::to_string(ttl.count()) +

@@ -41,7 +41,8 @@ class Lock : public BasicLock<protocol::Exclusive> {
 
   /// Holds nothing yet and asks nobody.
   Lock(Client& client, std::string key, std::defer_lock_t, LockOptions options = {})
-      : BasicLock(client.executor(), protocol::Exclusive(std::move(key)), std::move(options)) {}
+      : BasicLock{client.executor(), protocol::Exclusive(std::move(key), options.fencing),
+                  std::move(options)} {}
 
   /// Waits for at most `wait`: ask `owns_lock()` how it went.
   template <class Rep, class Period>

@@ -101,6 +101,11 @@ TEST(Scripts, ActOnOneKeyOnly) {
   EXPECT_EQ(extend_script.effect, Script::Effect::expire);
 }
 
+TEST(Scripts, DrawTheFencingTokenBeforeTheLockIsTaken) {
+  const std::string lua(acquire_fenced_script.text);
+  EXPECT_LT(lua.find("redis.call('SET', KEYS[2]"), lua.find("redis.call('SET', KEYS[1]"));
+}
+
 TEST(Scripts, CompareBeforeTheyAct) {
   for (const Script* script : {&release_script, &extend_script}) {
     const std::string lua(script->text);
@@ -110,7 +115,7 @@ TEST(Scripts, CompareBeforeTheyAct) {
 }
 
 TEST(Scripts, HaveAHashOfFortyLowerCaseDigits) {
-  for (const Script* script : {&release_script, &extend_script}) {
+  for (const Script* script : {&release_script, &extend_script, &acquire_fenced_script}) {
     EXPECT_EQ(script->sha1.size(), 40U);
     EXPECT_EQ(script->sha1.find_first_not_of("0123456789abcdef"), std::string_view::npos);
   }

@@ -67,6 +67,7 @@ inline std::string line(const protocol::Command& command) {
   std::string out;
   if (command.script() == &protocol::release_script) out = "RELEASE";
   if (command.script() == &protocol::extend_script) out = "EXTEND";
+  if (command.script() == &protocol::acquire_fenced_script) out = "ACQUIRE_FENCED";
   for (const protocol::Argument& argument : command.arguments()) {
     if (!out.empty()) out += ' ';
     out += argument.text();
@@ -118,6 +119,8 @@ class FakeExecutor final : public detail::Executor {
     return "redis://fake:" + std::to_string(index + 1) + "/0";
   }
   bool no_memory_for_names = false;
+  bool scripting() const noexcept override { return runs_scripts; }
+  bool runs_scripts = true;
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
                Enough enough, Connecting connecting) override {
@@ -257,7 +260,8 @@ inline Fake fake_servers(const std::vector<Answer>& answers) {
 using TestLock = BasicLock<protocol::Exclusive>;
 
 inline TestLock lock_on(const Fake& executor, LockOptions options = {}) {
-  return TestLock(executor, protocol::Exclusive("job"), std::move(options));
+  protocol::Exclusive protocol("job", options.fencing);
+  return TestLock(executor, std::move(protocol), std::move(options));
 }
 /// One that is held since now.
 inline TestLock held_on(const Fake& executor, LockOptions options = {}) {

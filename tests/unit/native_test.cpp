@@ -89,6 +89,12 @@ TEST(Form, IsDroppedOneByOneDownToTheLast) {
   }
 }
 
+TEST(Form, IsAScriptForWhatOnlyThatCanDo) {
+  for (const Abilities& abilities : all_abilities()) {
+    EXPECT_EQ(form_for(acquire_fenced_script, abilities), Form::script);
+  }
+}
+
 TEST(Form, IsNotDroppedWithTheOthers) {
   Abilities abilities{.scripts = false, .delex = true, .delifeq = true, .set_ifeq = true};
   EXPECT_TRUE(drop(Form::delex, abilities));

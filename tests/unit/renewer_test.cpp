@@ -32,7 +32,7 @@ class RenewerTest : public testing::Test {
   Tenure& opened(std::chrono::milliseconds ttl = 9s, bool renews = true,
                  TimePoint until = TimePoint::max()) {
     Tenure& tenure = renewer.open();
-    tenure.begin("token", here, "job");
+    tenure.begin(detail::Lease("token", here), "job");
     tenure.renew_by(exclusive.extend("token", ttl),
                     {.ttl = ttl, .renews = renews, .since = start, .renew_until = until});
     tenure.confirm(start, ttl);

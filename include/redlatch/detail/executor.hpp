@@ -94,6 +94,8 @@ class Executor {
 
   virtual std::size_t servers() const noexcept = 0;
   virtual std::string server(std::size_t index) const = 0;
+  /// Whether scripts may be sent at all.
+  virtual bool scripting() const noexcept = 0;
 
   /// Sends `requests[i]` to server i, all at once, and comes back when `enough` says so, when all
   /// have answered or failed, or when the time-out for commands is over.

@@ -65,6 +65,7 @@ class Holding {
   /// These two are for leases that exist.
   TimePoint valid_until() const noexcept { return tenure_->valid_until(); }
   const std::string& token() const noexcept { return tenure_->token(); }
+  std::uint64_t fencing_token() const noexcept { return tenure_->fencing_token(); }
   std::stop_token lost_token() const {
     return exists() ? executor_->lost_token(*tenure_) : std::stop_token();
   }
@@ -73,22 +74,25 @@ class Holding {
   /// the answer is neither yes nor no; what may be left at a server then is taken back.
   Attempt attempt(const LockOptions& options, Look look) {
     TenureOf tenure(*executor_, options.auto_renew);
-    tenure->begin(make_token(), executor_->process(), protocol_.key());
+    tenure->begin(Lease(make_token(), executor_->process(), options.label), protocol_.key());
     const TimePoint now = executor_->now();
     const bool limited = options.max_hold > std::chrono::milliseconds::zero();
-    tenure->renew_by(protocol_.extend(tenure->token(), options.ttl),
+    tenure->renew_by(protocol_.extend(tenure->value(), options.ttl),
                      {.ttl = options.ttl,
                       .renews = options.auto_renew,
                       .since = now,
                       .renew_until = limited ? now + options.max_hold : TimePoint::max()});
-    const Undo undo{protocol_.release(tenure->token()), options.ttl};
-    const std::array commands{protocol_.acquire(tenure->token(), options.ttl), protocol_.life(),
+    const Undo undo{protocol_.release(tenure->value()), options.ttl};
+    const std::array commands{protocol_.acquire(tenure->value(), options.ttl), protocol_.life(),
                               protocol_.kind()};
     const Answers answers =
         ask(std::span(commands).first(1 + static_cast<std::size_t>(look)), &undo);
     const protocol::Verdict verdict = answers.verdict(protocol::verdict);
     if (verdict == protocol::Verdict::yes) {
       tenure->confirm(answers.sent(), options.ttl);
+      if (options.fencing) {
+        tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+      }
       if (tenure->valid(executor_->now(), executor_->process())) {
         tenure_ = std::move(tenure);
         executor_->keep(*tenure_);
@@ -116,7 +120,7 @@ class Holding {
     const Finally keep([this] { executor_->keep(*tenure_); });
     Upkeep upkeep = tenure_->upkeep();
     upkeep.ttl = ttl;
-    const protocol::Command extension = protocol_.extend(tenure_->token(), ttl);
+    const protocol::Command extension = protocol_.extend(tenure_->value(), ttl);
     tenure_->renew_by(extension, upkeep);
     // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
     bool doubted = true;
@@ -138,7 +142,7 @@ class Holding {
     const Answers answers = ask({&question, 1});
     const auto read = [&](const protocol::Reply& reply) {
       if (reply.is_error()) return protocol::ours(reply);
-      return Protocol::holds(reply, tenure_->token()) ? protocol::Verdict::yes
+      return Protocol::holds(reply, tenure_->value()) ? protocol::Verdict::yes
                                                       : protocol::Verdict::no;
     };
     switch (answers.verdict(read)) {
@@ -158,7 +162,7 @@ class Holding {
   protocol::Verdict release() noexcept {
     executor_->take_back_for_good(*tenure_);
     Lease lease = end();
-    const Undo release{protocol_.release(lease.token()), lease.longest_ttl()};
+    const Undo release{protocol_.release(lease.value()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
     try {
       verdict = ask({&release.command, 1}, nullptr, Connecting::counted).verdict(protocol::ours);
@@ -176,7 +180,7 @@ class Holding {
     const bool told = executor_->take_back_for_good(*tenure_);
     Lease lease = end();
     const Undo::Of of = told ? Undo::Of::told : was_valid ? Undo::Of::lease : Undo::Of::ended_lease;
-    executor_->post(protocol_.key(), {protocol_.release(lease.token()), lease.longest_ttl(), of});
+    executor_->post(protocol_.key(), {protocol_.release(lease.value()), lease.longest_ttl(), of});
     recycle_token(std::move(lease).token());
   }
 

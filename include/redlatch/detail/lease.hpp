@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
@@ -24,10 +25,19 @@ class Lease {
   Lease() = default;
 
   /// A lease that the server is yet to confirm.
-  Lease(std::string token, std::uint64_t process) : token_(std::move(token)), process_(process) {}
+  Lease(std::string token, std::uint64_t process, std::string_view label = {})
+      : token_(std::move(token)), process_(process) {
+    if (!label.empty()) value_.append(token_).append(" ").append(label);
+  }
 
   const std::string& token() const& noexcept { return token_; }
   std::string&& token() && noexcept { return std::move(token_); }
+  /// What the server knows the lease by: the token, with the label behind it where there is one.
+  const std::string& value() const noexcept { return value_.empty() ? token_ : value_; }
+
+  void fence(std::uint64_t number) noexcept { fencing_token_ = number; }
+  std::uint64_t fencing_token() const noexcept { return fencing_token_; }
+
   TimePoint valid_until() const noexcept { return valid_until_; }
 
   /// Whether there is anything of this process to give back at the server.
@@ -61,6 +71,8 @@ class Lease {
 
  private:
   std::string token_{};
+  std::string value_{};  // empty: the token
+  std::uint64_t fencing_token_ = 0;
   TimePoint valid_until_{};
   std::chrono::milliseconds longest_ttl_{0};
   std::chrono::milliseconds doubted_ttl_ = std::chrono::milliseconds::max();

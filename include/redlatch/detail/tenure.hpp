@@ -41,8 +41,8 @@ class Tenure {
   ~Tenure() = default;
 
   /// Before an acquisition. Keeps the memory of the one before.
-  void begin(std::string token, std::uint64_t process, std::string_view key) {
-    lease_ = Lease(std::move(token), process);
+  void begin(Lease lease, std::string_view key) {
+    lease_ = std::move(lease);
     valid_until_ = TimePoint{};
     key_ = key;
   }
@@ -54,6 +54,9 @@ class Tenure {
 
   const std::string& key() const noexcept { return key_; }
   const std::string& token() const noexcept { return lease_.token(); }
+  const std::string& value() const noexcept { return lease_.value(); }
+  void fence(std::uint64_t number) noexcept { lease_.fence(number); }
+  std::uint64_t fencing_token() const noexcept { return lease_.fencing_token(); }
   bool exists(std::uint64_t process) const noexcept { return lease_.exists(process); }
   bool valid(TimePoint now, std::uint64_t process) const noexcept {
     return exists(process) && now < valid_until();

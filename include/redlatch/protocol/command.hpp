@@ -16,10 +16,11 @@
 
 namespace redlatch::protocol {
 
-/// A Lua script that acts on KEYS[1] only while it holds ARGV[1].
+/// A Lua script.
 struct Script {
-  /// What it does then. It names the way for servers that run no scripts.
-  enum class Effect { remove, expire };
+  /// What it does to KEYS[1] while that holds ARGV[1], which names the way for servers that run no
+  /// scripts; or something that only a script can do.
+  enum class Effect { remove, expire, other };
 
   std::string_view text;
   std::string_view sha1;

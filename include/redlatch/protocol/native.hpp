@@ -18,7 +18,7 @@ struct Abilities {
 };
 
 inline Form form_for(const Script& script, const Abilities& abilities) noexcept {
-  if (abilities.scripts) return Form::script;
+  if (abilities.scripts || script.effect == Script::Effect::other) return Form::script;
   if (script.effect == Script::Effect::expire) {
     return abilities.set_ifeq ? Form::set_ifeq : Form::watch;
   }

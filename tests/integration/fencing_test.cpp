@@ -1,0 +1,195 @@
+// Fencing tokens on a real server, and what could make them start again.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "limited_user.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
+const std::string counter = "lock:job:fence:{lock:job}";
+
+class Fencing : public LimitedUserTest {
+ protected:
+  std::uint64_t draw() {
+    const Lock lock(client, "lock:job", std::try_to_lock, fenced);
+    EXPECT_TRUE(lock.owns_lock());
+    return lock.fencing_token();
+  }
+  /// What happens in between does not make the number smaller.
+  template <class Mishap>
+  void rises_through(Mishap mishap) {
+    const std::uint64_t before = draw();
+    mishap();
+    EXPECT_GT(draw(), before);
+  }
+};
+
+TEST_F(Fencing, NumbersRiseWithEveryAcquisition) {
+  std::uint64_t last = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::uint64_t next = draw();
+    ASSERT_GT(next, last) << i;
+    last = next;
+  }
+}
+
+TEST_F(Fencing, NumbersRiseInTheOrderOfHolders) {
+  std::vector<std::uint64_t> drawn;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 50; ++n) {
+        const Lock lock(client, "lock:job", fenced);
+        drawn.push_back(lock.fencing_token());  // guarded by the lock itself
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(drawn.size(), 200U);
+  EXPECT_EQ(std::adjacent_find(drawn.begin(), drawn.end(), std::greater_equal<>()), drawn.end());
+}
+
+TEST_F(Fencing, NumbersAreTheServersTimeInMicroseconds) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto drawn = std::chrono::microseconds(draw());
+  EXPECT_LT(std::chrono::abs(now - drawn), 1min);
+}
+
+TEST_F(Fencing, NumbersDoNotFollowAClockThatIsSetBack) {
+  raw.command({"SET", counter, "9000000000000000"});
+  EXPECT_EQ(draw(), 9'000'000'000'000'001U);
+  EXPECT_EQ(draw(), 9'000'000'000'000'002U);
+}
+
+TEST_F(Fencing, NumbersRiseThroughARestartThatLosesEverything) {
+  rises_through([&] {
+    server.kill();
+    server.start();
+  });
+}
+
+TEST_F(Fencing, NumbersRiseThroughFlushall) {
+  rises_through([&] { raw.command({"FLUSHALL"}); });
+}
+
+/// As by an eviction, or the end of its own ttl.
+TEST_F(Fencing, NumbersRiseThroughTheLossOfTheCounter) {
+  rises_through([&] { raw.command({"DEL", counter}); });
+}
+
+TEST_F(Fencing, NumbersRiseThroughAForgottenScript) {
+  rises_through([&] { raw.command({"SCRIPT", "FLUSH"}); });
+}
+
+TEST_F(Fencing, NumbersRiseFromOneClientToTheNext) {
+  const std::uint64_t first = draw();
+  Client another(server.url(), patient());
+  EXPECT_GT(Lock(another, "lock:job", fenced).fencing_token(), first);
+}
+
+TEST_F(Fencing, LeavesOneCounterThatEndsByItself) {
+  draw();
+  EXPECT_EQ(raw.command({"KEYS", "*"}).elements.size(), 1U);
+  const std::int64_t life = raw.command({"PTTL", counter}).integer;
+  EXPECT_GT(life, 23 * 3'600'000);
+  EXPECT_LE(life, 24 * 3'600'000);
+}
+
+TEST_F(Fencing, DrawsNothingForALockThatIsHeld) {
+  const Lock holder(client, "lock:job", fenced);
+  const std::string before = raw.get(counter);
+  EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, fenced));
+  EXPECT_EQ(raw.get(counter), before);
+}
+
+TEST_F(Fencing, ExcludesAndIsExcludedByLocksWithout) {
+  {
+    const Lock plain(client, "lock:job", long_lease);
+    EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, fenced));
+  }
+  const Lock lock(client, "lock:job", fenced);
+  EXPECT_EQ(raw.get("lock:job"), lock.token());
+  EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, long_lease));
+}
+
+TEST_F(Fencing, RefusesACounterThatIsNone) {
+  raw.command({"SET", counter, "a stranger's"});
+  const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
+  EXPECT_EQ(error.code(), Errc::wrong_type);
+  EXPECT_NE(std::string(error.what()).find("fencing counter"), std::string::npos);
+  EXPECT_FALSE(raw.exists("lock:job"));
+}
+
+TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
+  const std::vector<std::string> rights{"~lock:*", "+set",     "+get",  "+del",   "+pexpire",
+                                        "+eval",   "+evalsha", "+time", "+exists"};
+  for (std::size_t left_out = 0; left_out <= rights.size(); ++left_out) {
+    std::vector<std::string> some = rights;
+    if (left_out < rights.size()) some.erase(some.begin() + static_cast<std::ptrdiff_t>(left_out));
+    allow(some);
+    raw.command({"SCRIPT", "FLUSH"});
+    // The client's end waits so long for a release that is refused.
+    Client worker = user({.connect_timeout = 20s, .command_timeout = 2s});
+    const auto live = [&] {
+      Lock lock(worker, "lock:job", std::try_to_lock, fenced);
+      if (!lock.extend()) ADD_FAILURE() << "lost";
+      if (lock.unlock() == Unlock::unknown) throw Error(Errc::not_permitted, "no release");
+    };
+    if (left_out == rights.size()) {
+      EXPECT_NO_THROW(live());
+    } else {
+      EXPECT_EQ(error_of(live), Errc::not_permitted) << rights[left_out];
+    }
+    raw.command({"DEL", "lock:job"});
+  }
+}
+
+TEST_F(Fencing, SendsTheHashThatTheServerFinds) {
+  for (const protocol::Script* script :
+       {&protocol::release_script, &protocol::extend_script, &protocol::acquire_fenced_script}) {
+    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(script->text)}).text, script->sha1);
+  }
+}
+
+class Label : public ServerTest {};
+
+TEST_F(Label, StandsBehindTheTokenAtTheServer) {
+  Lock lock(client, "job", {.ttl = 60s, .label = "host-3, pid 1234"});
+  EXPECT_EQ(raw.get("job"), lock.token() + " host-3, pid 1234");
+  EXPECT_TRUE(lock.extend());
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Label, IsRenewedAndReleasedWithoutScriptsToo) {
+  Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
+  Lock lock(plain, "job", {.ttl = 600ms, .label = "me"});
+  const std::string value = raw.get("job");
+  EXPECT_EQ(value, lock.token() + " me");
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(eventually([&] { return raw.calls("pexpire") >= 3; }));
+  EXPECT_EQ(raw.get("job"), value);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(Label, DoesNotHelpAStrangerWithTheSameOne) {
+  Lock lock(client, "job", {.ttl = 60s, .label = "me"});
+  raw.command({"SET", "job", "another-token me"});
+  EXPECT_FALSE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_EQ(raw.get("job"), "another-token me");
+}
+
+}  // namespace
+}  // namespace redlatch::test
