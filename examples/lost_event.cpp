@@ -14,8 +14,8 @@ int main() {
   std::promise<void> told;
   redlatch::ClientOptions options;
   options.on_event = [&](const redlatch::Event& event) {  // must not throw
-    std::cout << (event.kind == redlatch::EventKind::lost ? "lost: " : "unknown: ") << event.key
-              << '\n';
+    if (event.kind != redlatch::EventKind::lost) return;
+    std::cout << "lost: " << event.key << '\n';
     told.set_value();
   };
   redlatch::Client client(url != nullptr ? url : "redis://127.0.0.1:6379", options);

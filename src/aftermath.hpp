@@ -1,5 +1,10 @@
 #pragma once
 
+#include <string_view>
+#include <system_error>
+
+#include <redlatch/event.hpp>
+
 #include "exchange.hpp"
 #include "pipeline.hpp"
 
@@ -31,7 +36,11 @@ class Aftermath {
   virtual void renewed(const Renewal& renewal, const protocol::Reply& reply,
                        TimePoint sent) noexcept = 0;
   /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
-  virtual void renewal_failed(const Renewal& renewal, TimePoint sent) noexcept = 0;
+  virtual void renewal_failed(const Renewal& renewal, TimePoint sent,
+                              std::error_code why) noexcept = 0;
+  /// Something to count, and to tell the program.
+  virtual void happened(EventKind kind, std::string_view key, TimePoint since,
+                        std::error_code error) noexcept = 0;
   /// Somebody has to take in answers, should nobody else use the channel soon.
   virtual void expect_answers() noexcept = 0;
 };

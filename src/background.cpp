@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "io_error.hpp"
@@ -10,6 +12,27 @@
 #include "quiet_thread.hpp"
 
 namespace redlatch::detail {
+
+namespace {
+
+std::optional<EventKind> event_of(Fate fate) noexcept {
+  switch (fate) {
+    case Fate::released:
+      return EventKind::released;
+    case Fate::lost:
+      return EventKind::lost;
+    case Fate::unknown:
+      return EventKind::release_unknown;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::error_code error_of(const Release& release, Fate fate) noexcept {
+  return fate == Fate::unknown ? make_error_code(release.why()) : std::error_code();
+}
+
+}  // namespace
 
 Background::~Background() {
   {
@@ -65,30 +88,53 @@ void Background::adopt(Pipeline pipeline) noexcept {
 }
 
 void Background::ended(const Release& release, Fate fate) noexcept {
-  const Guard guard(mutex_);
-  note(release, fate);
+  const std::optional<EventKind> kind = event_of(fate);
+  if (kind) happened(*kind, release.key(), release.since(), error_of(release, fate));
 }
 
 void Background::note(const Release& release, Fate fate) noexcept {
-  if (fate == Fate::done) return;
-  const bool lost = fate == Fate::lost;
-  note(lost ? EventKind::lost : EventKind::release_unknown, release.key(), release.begun(),
-       lost ? std::error_code() : make_error_code(release.why()));
+  const std::optional<EventKind> kind = event_of(fate);
+  if (kind) note(*kind, release.key(), release.since(), error_of(release, fate));
 }
 
-void Background::note(EventKind kind, const std::string& key, TimePoint since,
+void Background::note(EventKind kind, std::string_view key, TimePoint since,
                       std::error_code error) noexcept {
+  counters_.count(kind);
+  if (settings_.options.on_event) enqueue(kind, key, since, error);
+}
+
+void Background::happened(EventKind kind, std::string_view key, TimePoint since,
+                          std::error_code error) noexcept {
+  counters_.count(kind);
   if (!settings_.options.on_event) return;
+  const Guard guard(mutex_);
+  enqueue(kind, key, since, error);
+}
+
+void Background::enqueue(EventKind kind, std::string_view key, TimePoint since,
+                         std::error_code error) noexcept {
+  const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
+                    kind == EventKind::renewed || kind == EventKind::released;
+  if (good && events_->size() >= most_untold) return;
+  const TimePoint now = BootClock::now();
   try {
-    const auto elapsed = BootClock::now() - since;
-    events_->push_back({.kind = kind,
-                        .key = key,
-                        .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(elapsed),
-                        .error = error});
+    events_->push_back(
+        {.kind = kind,
+         .key = std::string(key),
+         .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(now - since),
+         .error = error});
   } catch (const std::bad_alloc&) {
-    // There is no memory to say it.
+    return;  // there is no memory to say it
   }
+  if (good && tell_at_ != TimePoint::max()) return;
+  tell_at_ = good ? now + look_after : now;
   wake();
+}
+
+Metrics Background::metrics() const {
+  Metrics metrics = counters_.snapshot();
+  metrics.held = renewer_.held();
+  return metrics;
 }
 
 void Background::expect_answers() noexcept {
@@ -135,13 +181,22 @@ void Background::keep(Tenure& tenure) noexcept {
 
 void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
-  if (!renewer_.answered(renewal, reply, sent, BootClock::now())) return;
+  const bool lost = renewer_.answered(renewal, reply, sent, BootClock::now());
+  const protocol::Verdict verdict = protocol::ours(reply);
+  if (verdict != protocol::Verdict::no) {
+    const bool good = verdict == protocol::Verdict::yes;
+    happened(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
+             good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
+  }
+  if (!lost) return;
   const Guard guard(mutex_);
   wake();
 }
 
-void Background::renewal_failed(const Renewal& renewal, TimePoint sent) noexcept {
+void Background::renewal_failed(const Renewal& renewal, TimePoint sent,
+                                std::error_code why) noexcept {
   renewer_.failed(*renewal.tenure, renewal.ttl, sent, BootClock::now());
+  happened(EventKind::renewal_failed, renewal.key(), renewal.since, why);
 }
 
 void Background::retry_start() noexcept {
@@ -154,6 +209,7 @@ void Background::after_fork_in_child() noexcept {
   open_.clear();
   events_->clear();
   telling_ = false;
+  tell_at_ = TimePoint::max();
   std::construct_at(&thread_);
   runs_ = false;
   wants_thread_ = false;

@@ -2,11 +2,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -14,6 +16,7 @@
 
 #include "aftermath.hpp"
 #include "channel.hpp"
+#include "counters.hpp"
 #include "renewer.hpp"
 #include "retired.hpp"
 #include "settings.hpp"
@@ -54,8 +57,13 @@ class Background final : public Aftermath {
   void ended(const Release& release, Fate fate) noexcept override;
   void renewed(const Renewal& renewal, const protocol::Reply& reply,
                TimePoint sent) noexcept override;
-  void renewal_failed(const Renewal& renewal, TimePoint sent) noexcept override;
+  void renewal_failed(const Renewal& renewal, TimePoint sent,
+                      std::error_code why) noexcept override;
+  void happened(EventKind kind, std::string_view key, TimePoint since,
+                std::error_code error) noexcept override;
   void expect_answers() noexcept override;
+
+  Metrics metrics() const;
 
   Renewer& renewer() noexcept { return renewer_; }
   /// From now on the lease is renewed, and its loss told.
@@ -78,21 +86,24 @@ class Background final : public Aftermath {
   using Guard = std::unique_lock<std::mutex>;
   using OnEvent = std::function<void(const Event&)>;
 
-  /// How long an answer may lie about that nobody comes to read.
+  /// How long an answer may lie about that nobody comes to read, and good news that nobody is told.
   static constexpr std::chrono::milliseconds look_after{50};
+  static constexpr std::size_t most_untold = 10'000;
 
   void wake() noexcept;
   void start() noexcept;
   void retry_start() noexcept;
   void run() noexcept;
   bool all_settled() const noexcept;
-  void work(Guard& guard);
+  /// True when nothing more will come from the channels: they have ended their talk.
+  bool work(Guard& guard);
   void repeat_due(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
   void renew_due(Guard& guard);
   void note(const Release& release, Fate fate) noexcept;
-  void note(EventKind kind, const std::string& key, TimePoint since,
-            std::error_code error) noexcept;
+  void note(EventKind kind, std::string_view key, TimePoint since, std::error_code error) noexcept;
+  void enqueue(EventKind kind, std::string_view key, TimePoint since,
+               std::error_code error) noexcept;
   void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);
 
@@ -109,6 +120,8 @@ class Background final : public Aftermath {
   RetiredConnections retired_{};
   std::shared_ptr<std::list<Event>> events_ = std::make_shared<std::list<Event>>();
   bool telling_ = false;                  // somebody calls `on_event`, for all events
+  TimePoint tell_at_ = TimePoint::max();  // good news
+  Counters counters_{};
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::chrono::milliseconds look_pause_{};

@@ -27,10 +27,10 @@ void Background::run() noexcept {
   gone_ = &gone;
   for (;;) {
     try {
-      work(guard);
+      const bool finished = work(guard);
       tell(guard, *on_event, gone);
       if (gone) return;
-      if (stopping_ && (all_settled() || BootClock::now() >= stop_at_)) break;
+      if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
       rest(guard);
     } catch (const std::exception&) {
       // Out of memory, say: what is open stays open.
@@ -47,13 +47,13 @@ void Background::run() noexcept {
 
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
-void Background::work(Guard& guard) {
+bool Background::work(Guard& guard) {
   retired_.take_in(open_, settings_.options.command_timeout,
                    [this](const Release& one, Fate fate) { note(one, fate); });
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping) renew_due(guard);
-  if (!stopping && BootClock::now() < look_at_) return;
+  if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
   const TimePoint stop_at = stop_at_;
   guard.unlock();
@@ -67,6 +67,7 @@ void Background::work(Guard& guard) {
   if (more) expecting_ = true;
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
   look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
+  return stopping;
 }
 
 void Background::renew_due(Guard& guard) {
@@ -76,7 +77,10 @@ void Background::renew_due(Guard& guard) {
   const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
   for (Tenure* tenure : due) {
     Channel& channel = channel_of_(tenure->key());
-    if (!channel.renew(*tenure)) renewer_.failed(*tenure, {}, {}, BootClock::now());
+    if (!channel.renew(*tenure)) {
+      renewer_.failed(*tenure, {}, {}, BootClock::now());
+      counters_.count(EventKind::renewal_failed);  // there is no memory to tell it
+    }
     if (std::find(renewing_.begin(), renewing_.end(), &channel) == renewing_.end()) {
       renewing_.push_back(&channel);
     }
@@ -146,6 +150,7 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
 /// Tells the program what has happened. It may end the client from there; what the end has to tell
 /// comes behind what is being told.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+  tell_at_ = TimePoint::max();
   if (std::exchange(telling_, true)) return;
   const std::shared_ptr<std::list<Event>> events = events_;
   for (;;) {
@@ -167,7 +172,7 @@ void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) n
 
 /// Sleeps until something is due or a server has spoken.
 void Background::rest(Guard& guard) {
-  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
+  TimePoint end = std::min({stop_at_, look_at_, tell_at_, retired_.until(), renewer_.due()});
   for (const Exchange& one : open_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }

@@ -274,6 +274,7 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   }
   connected_for_ += BootClock::now() - start;
   connecting_ = false;
+  if (session) aftermath_.happened(EventKind::connected, {}, start, {});
   line_.connected_by(std::move(session));
   line_.nudge_queued();  // there is another end to wait for
   if (line_.connected()) return;

@@ -94,6 +94,7 @@ void ClientCore::after_fork_in_parent() {
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
+  waiting_ = 0;
   background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,16 @@ class ClientCore final : public Executor,
   std::stop_token lost_token(Tenure& tenure) override {
     return background_.renewer().lost_token(tenure);
   }
+  void happened(EventKind kind, std::string_view key, TimePoint since,
+                std::error_code error) noexcept override {
+    background_.happened(kind, key, since, error);
+  }
+  void count_waiting(int change) noexcept override { waiting_ += change; }
+  Metrics metrics() const override {
+    Metrics metrics = background_.metrics();
+    metrics.waiting = static_cast<std::uint64_t>(waiting_);
+    return metrics;
+  }
   TimePoint now() const noexcept override { return BootClock::now(); }
   void pause(TimePoint::duration time, const std::stop_token& stop) override;
   std::uint64_t process() const noexcept override { return process_; }
@@ -54,6 +65,7 @@ class ClientCore final : public Executor,
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
+  std::atomic<int> waiting_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};
   Background background_;  // goes before the channels, which its last attempts need
   ForkRegistration registration_{*this};

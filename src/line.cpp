@@ -17,7 +17,11 @@ constexpr std::chrono::microseconds just_used{10};
 
 void Line::connected_by(std::unique_ptr<Session> session) noexcept {
   pipeline_.session = std::move(session);
-  used_ = BootClock::now();
+  used_ = connected_at_ = BootClock::now();
+}
+
+void Line::note_end(std::error_code why) const noexcept {
+  aftermath_.happened(EventKind::disconnected, {}, connected_at_, why);
 }
 
 void Line::refresh() {
@@ -26,6 +30,7 @@ void Line::refresh() {
   if (all_answered()) {
     const Session& session = *pipeline_.session;
     if (!session.in_step() || (now - used_ >= just_used && !session.quiet())) {
+      note_end(session.in_step() ? std::error_code() : make_error_code(Errc::protocol_error));
       pipeline_.session.reset();
     }
     return;
@@ -47,15 +52,20 @@ void Line::retire_if_stale() noexcept {
   open_mending();
   let_be_overtaken();
   for (Exchange& one : pipeline_.unanswered) {
-    if (std::exchange(one.is_renewal, false)) aftermath_.renewal_failed(one.renewal, one.said);
+    if (!std::exchange(one.is_renewal, false)) continue;
+    aftermath_.renewal_failed(one.renewal, one.said, make_error_code(Errc::timed_out));
   }
+  note_end(make_error_code(Errc::timed_out));
   aftermath_.adopt(std::exchange(pipeline_, {}));
 }
 
 void Line::break_off(const IoError* why) noexcept {
   const auto sent = connected() ? pipeline_.session->sent() : 0;
+  const std::error_code code =
+      why != nullptr ? make_error_code(why->code()) : make_error_code(std::errc::not_enough_memory);
+  if (connected()) note_end(code);
   for (Exchanges* list : {&mend_, &pipeline_.unanswered}) {
-    fail_renewals(*list);
+    fail_renewals(*list, code);
     while (!list->empty()) {
       const auto one = list->begin();
       if (one->is_release) {
@@ -227,11 +237,11 @@ void Line::let_be_overtaken() noexcept {
 }
 
 /// They are said again when they are due again.
-void Line::fail_renewals(Exchanges& from) noexcept {
+void Line::fail_renewals(Exchanges& from, std::error_code why) noexcept {
   for (auto next = from.begin(); next != from.end();) {
     const auto one = next++;
     if (!one->is_renewal) continue;
-    aftermath_.renewal_failed(one->renewal, one->said);
+    aftermath_.renewal_failed(one->renewal, one->said, why);
     pool_.put_away(from, one);
   }
 }
@@ -261,7 +271,7 @@ void Line::nudge_queued() noexcept {
 void Line::open_releases() noexcept {
   if (connected()) return;  // what is refused keeps its turn
   open_mending();
-  fail_renewals(queue_);
+  fail_renewals(queue_, make_error_code(Errc::unreachable));
   for (Exchange& one : queue_) {
     if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
   }
@@ -269,7 +279,7 @@ void Line::open_releases() noexcept {
 }
 
 void Line::open_mending() noexcept {
-  fail_renewals(mend_);
+  fail_renewals(mend_, make_error_code(Errc::timed_out));
   for (Exchange& one : mend_) {
     if (!one.is_release) continue;
     one.release.needs_conversation(BootClock::now());

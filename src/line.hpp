@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 
 #include "aftermath.hpp"
 #include "exchange.hpp"
@@ -101,7 +102,8 @@ class Line {
   void answer(Exchanges& from) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
-  void fail_renewals(Exchanges& from) noexcept;
+  void fail_renewals(Exchanges& from, std::error_code why) noexcept;
+  void note_end(std::error_code why) const noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;
@@ -111,7 +113,8 @@ class Line {
   Exchanges mend_{};  // refused for a reason that something can be done about
   ExchangePool pool_{};
   std::size_t waiting_ = 0;  // callers whose request was said
-  TimePoint used_{};         // when something was last sent or received
+  TimePoint connected_at_{};
+  TimePoint used_{};  // when something was last sent or received
   WakeList to_wake_{};
 };
 

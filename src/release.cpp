@@ -19,7 +19,7 @@ void Release::begin(std::string_view key, const Undo& undo, TimePoint now) {
   key_ = key;
   command_ = undo.command;
   of_ = undo.of;
-  begun_ = now;
+  since_ = undo.since;
   until_ = now + undo.ttl;
   due_ = now;
   pause_ = first_pause;
@@ -53,6 +53,7 @@ std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseco
     return std::nullopt;
   }
   if (protocol::verdict(reply) == Verdict::yes) {
+    if (of_ == Undo::Of::lease) return Fate::released;
     return of_ == Undo::Of::ended_lease ? Fate::lost : Fate::done;
   }
   if (std::exchange(overtaken_, false)) settled_from_ = now + settling;

@@ -12,8 +12,8 @@
 
 namespace redlatch::detail {
 
-/// How a release that nobody waits for has ended.
-enum class Fate { done, lost, unknown };
+/// How a release that nobody waits for has ended; `done` is of no interest to anybody.
+enum class Fate { done, released, lost, unknown };
 
 /// A release that nobody waits for: what to say, and what the answers mean. It is open until the
 /// server has answered, or until the lease is over by itself.
@@ -43,7 +43,7 @@ class Release {
 
   const std::string& key() const noexcept { return key_; }
   protocol::Command command() const { return command_.view(); }
-  TimePoint begun() const noexcept { return begun_; }
+  TimePoint since() const noexcept { return since_; }
   TimePoint due() const noexcept { return due_; }
   bool over(TimePoint now) const noexcept { return now >= until_; }
   TimePoint until() const noexcept { return until_; }
@@ -55,7 +55,7 @@ class Release {
   std::string key_{};
   protocol::OwnedCommand command_{};
   Undo::Of of_{};
-  TimePoint begun_{};
+  TimePoint since_{};                  // when what it gives back was acquired
   TimePoint until_{};                  // then the lease is over by itself
   TimePoint due_{};                    // for the next attempt
   std::chrono::milliseconds pause_{};  // before the attempt after that

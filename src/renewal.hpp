@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <string_view>
 
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/protocol/command.hpp>
@@ -12,11 +13,15 @@ struct Renewal {
   Tenure* tenure = nullptr;
   protocol::OwnedCommand command{};
   std::chrono::milliseconds ttl{};
+  TimePoint since{};  // when the lock was acquired
+
+  std::string_view key() const { return command.text(0); }
 
   /// Keeps the memory of the one before.
   void begin(Tenure& whose) {
     command = whose.extension();
     ttl = whose.upkeep().ttl;
+    since = whose.upkeep().since;
     tenure = &whose;
   }
 };

@@ -116,6 +116,11 @@ TimePoint Renewer::first_notice() const noexcept {
   return first_notice_;
 }
 
+std::size_t Renewer::held() const {
+  const std::lock_guard lock(mutex_);
+  return kept_.size();
+}
+
 bool Renewer::awaits_answers() const noexcept {
   const std::lock_guard lock(mutex_);
   return awaited_ > 0;

@@ -53,6 +53,7 @@ class Renewer {
   /// When the first loss has to be told.
   TimePoint first_notice() const noexcept;
   bool awaits_answers() const noexcept;
+  std::size_t held() const;
 
   /// What the server said to one that was sent at `sent`. True when there is a loss to tell.
   bool answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,

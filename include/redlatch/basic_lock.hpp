@@ -13,9 +13,11 @@
 
 #include <redlatch/detail/backoff.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/holding.hpp>
 #include <redlatch/detail/wait.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch {
@@ -246,8 +248,13 @@ class BasicLock {
     }
     let_go();
     if (stop.stop_requested()) return false;
-    if (holding_.attempt(options_, detail::Look::no).held) return true;
-    return !over(deadline) && wait(deadline, stop);
+    const detail::TimePoint begun = executor().now();
+    if (!holding_.attempt(options_, detail::Look::no).held) {
+      executor().happened(EventKind::contended, key(), begun, {});
+      if (over(deadline) || !wait(deadline, stop)) return false;
+    }
+    executor().happened(EventKind::acquired, key(), begun, {});
+    return true;
   }
 
   bool over(std::optional<detail::TimePoint> deadline) const noexcept {
@@ -255,6 +262,8 @@ class BasicLock {
   }
 
   bool wait(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
+    executor().count_waiting(+1);
+    const detail::Finally waited([this] { executor().count_waiting(-1); });
     detail::Backoff backoff;
     detail::Attempt last;
     std::optional<Error> error;

@@ -5,6 +5,7 @@
 
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch {
@@ -33,6 +34,10 @@ class REDLATCH_API Client {
 
   /// Returns when the server has answered; throws `Error` when it cannot be used.
   void ping();
+
+  /// What has happened to the locks of this client, in numbers. Any thread may ask at any time; the
+  /// numbers are not of one and the same instant.
+  Metrics metrics() const { return executor_->metrics(); }
 
   /// For the lock templates: what says their commands.
   const std::shared_ptr<detail::Executor>& executor() const noexcept { return executor_; }

@@ -1,29 +1,62 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <system_error>
 
 namespace redlatch {
 
 enum class EventKind {
+  /// A lock is held from now on. `elapsed`: from the call to here, waiting included.
+  acquired,
+  /// The first attempt of a call found the lock held by somebody else. `elapsed`: as above.
+  contended,
+  /// The server has given the lease another ttl in the background.
+  renewed,
+  /// It has not, and will be asked again in time. `error`: why.
+  renewal_failed,
   /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
-  /// in
-  /// time. Or it turned out so when a release that nobody waited for reached the server.
+  /// in time. Or it turned out so when the release reached the server.
   lost,
-  /// A release that nobody waited for stays unanswered: the ttl has ended the lease by now, or the
-  /// client is gone before it was known.
-  release_unknown
+  /// The server has given the lock up.
+  released,
+  /// A release stays unanswered: that of `unlock()` for all of `command_timeout`, one that nobody
+  /// waited for until the ttl has ended the lease, or until the client is gone. `error`: why.
+  release_unknown,
+  /// A connection is there. `elapsed`: since it was begun. No key, like the next.
+  connected,
+  /// A connection is not used any more. `elapsed`: since it was connected. `error`: why; none when
+  /// the server closed it while it was idle.
+  disconnected
 };
 
-/// What happened to a lock while nobody was waiting for the answer. See `ClientOptions::on_event`.
+/// What happened to a lock, or to the client. See `ClientOptions::on_event`.
 struct Event {
   EventKind kind{};
   std::string key{};
-  /// Since the lock was asked for, or the release where that is what failed.
+  /// Since the lock was asked for, unless the kind says something else.
   std::chrono::microseconds elapsed{};
-  /// Why the release is unknown, by `Errc`; none otherwise.
+  /// By `Errc`, where something failed.
   std::error_code error{};
+};
+
+/// How often each of these has happened since the client was made, and how things are now. See
+/// `Client::metrics()`.
+struct Metrics {
+  std::uint64_t acquired = 0;
+  std::uint64_t contended = 0;
+  std::uint64_t renewed = 0;
+  std::uint64_t renewal_failed = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t released = 0;
+  std::uint64_t release_unknown = 0;
+  std::uint64_t connected = 0;
+  std::uint64_t disconnected = 0;
+  /// Locks that are held.
+  std::uint64_t held = 0;
+  /// Calls that wait for somebody else's lock.
+  std::uint64_t waiting = 0;
 };
 
 }  // namespace redlatch

@@ -30,8 +30,10 @@ struct ClientOptions {
   /// run in between, before it sleeps; in microseconds. Saves the time that waking up takes where
   /// there is a core to spare, and costs processor time where there is none.
   std::chrono::microseconds busy_poll{0};
-  /// Told of what nobody waited for, on a thread of the client and with none of its mutexes held:
-  /// everything may be called from it. One call at a time. Must not throw: that ends the program.
+  /// Told what happens to locks and connections, on a thread of the client and with none of its
+  /// mutexes held: everything may be called from it. One call at a time, in order. A loss is told
+  /// at once, what goes well within about 50 ms; of that, what is more than 10,000 events ahead of
+  /// the program is left out. Must not throw: that ends the program.
   std::function<void(const Event&)> on_event{};
 };
 

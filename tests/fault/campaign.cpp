@@ -174,14 +174,6 @@ void check_nothing_is_left(const RedisServer& server, Tally& tally) {
   }
 }
 
-bool sleeps(pid_t thread) {
-  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  const std::size_t name_ends = stat.rfind(')');
-  return name_ends != std::string::npos && stat.substr(name_ends).starts_with(") S");
-}
-
 std::vector<Command> commands_in(std::string_view said) {
   std::vector<Command> commands;
   while (!said.empty()) {

@@ -114,9 +114,6 @@ std::size_t run(const Campaign& campaign, Tally& tally) {
   return positions;
 }
 
-/// Whether a thread of this process sleeps.
-bool sleeps(pid_t thread);
-
 struct Command {
   std::string name;
   std::string key;     // empty when it is about none

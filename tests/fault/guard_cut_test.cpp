@@ -13,6 +13,7 @@
 
 #include "campaign.hpp"
 #include "eventually.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace {

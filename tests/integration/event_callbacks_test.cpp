@@ -1,5 +1,7 @@
 // What may be done from within `ClientOptions::on_event`.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <filesystem>
 #include <functional>
@@ -14,6 +16,7 @@
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -29,12 +32,12 @@ class FromACallback : public testing::Test {
     client.reset();
   }
 
-  /// What to do at an event, `calls_left` times.
+  /// What to do at bad news, `calls_left` times.
   void start(std::function<void(const Event&)> action) {
     ClientOptions options = patient();
     options.connections = 2;
     options.on_event = [this, act = std::move(action)](const Event& event) {
-      if (calls_left > 0) {
+      if (is_bad(event) && calls_left > 0) {
         act(event);
         --calls_left;
       }
@@ -174,7 +177,8 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
   std::atomic<int> calls = 0;
   std::optional<Client> client;
   ClientOptions options{.connect_timeout = 20s, .command_timeout = 1s, .connections = 1};
-  options.on_event = [&](const Event&) {
+  options.on_event = [&](const Event& event) {
+    if (!is_bad(event)) return;
     EXPECT_EQ(++inside, 1);
     client.reset();
     --inside;
@@ -186,6 +190,27 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
     const Lock lost(*client, "lost", long_lease);
   }
   EXPECT_TRUE(eventually([&] { return calls == 2; }));
+}
+
+/// The end of a client that begins while something else is told waits for answers all the same.
+TEST(CallbackDuringTheEndOfTheClient, DoesNotCutItShort) {
+  const ScriptedServer server([](const ScriptedRequest& request) -> std::string {
+    return request.is("EVALSHA") ? "" : resp::ok;
+  });
+  const pid_t main_thread = ::gettid();
+  std::atomic<bool> ending = false;
+  std::atomic<bool> told = false;
+  ClientOptions options{.connect_timeout = 20s, .command_timeout = 1s, .connections = 1};
+  options.on_event = [&](const Event& event) {
+    if (event.kind == EventKind::acquired)
+      eventually([&] { return ending && sleeps(main_thread); });
+    if (event.kind == EventKind::release_unknown) told = true;
+  };
+  std::optional<Client> client(std::in_place, server.url(), options);
+  { const Lock lock(*client, "job", long_lease); }
+  ending = true;
+  client.reset();
+  EXPECT_TRUE(told);
 }
 
 /// No event, and nothing that can be read from one, has the right to release a lock in it.

@@ -32,6 +32,11 @@ class ServerTest : public testing::Test {
   Client client;
 };
 
+/// The end of a lock that its owner did not learn from a call.
+inline bool is_bad(const Event& event) {
+  return event.kind == EventKind::lost || event.kind == EventKind::release_unknown;
+}
+
 /// What the action throws; empty when it returns.
 template <class Action>
 std::error_code error_of(Action action) {

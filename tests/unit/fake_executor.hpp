@@ -18,6 +18,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -90,6 +91,14 @@ struct Posted {
   std::chrono::milliseconds ttl{};
   detail::Undo::Of of{};
   std::size_t said_before = 0;  // calls
+};
+
+struct Happened {
+  EventKind kind{};
+  TimePoint::duration elapsed{};
+  std::error_code error{};
+
+  bool operator==(const Happened&) const = default;
 };
 
 struct Call {
@@ -173,6 +182,16 @@ class FakeExecutor final : public detail::Executor {
     return tenure.lost().get_token();
   }
 
+  void happened(EventKind kind, std::string_view, TimePoint since,
+                std::error_code error) noexcept override {
+    events.push_back({kind, now_ - since, error});
+  }
+  void count_waiting(int change) noexcept override {
+    waiting += change;
+    most_waiting = std::max(most_waiting, waiting);
+  }
+  Metrics metrics() const override { return {}; }
+
   TimePoint now() const noexcept override {
     if (on_now) on_now();
     return now_;
@@ -199,6 +218,9 @@ class FakeExecutor final : public detail::Executor {
   std::vector<Posted> posted{};
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
+  std::vector<Happened> events{};
+  int waiting = 0;
+  int most_waiting = 0;
   std::function<void()> on_now{};
   std::function<void()> on_pause{};
   std::list<detail::Tenure> tenures{};

@@ -29,7 +29,7 @@ constexpr std::array all_kinds{Of::doubt, Of::lease, Of::ended_lease, Of::told};
 Release release_of(Of of) {
   const protocol::Exclusive exclusive("job");
   Release release;
-  release.begin("job", {exclusive.release("token"), ttl, of}, start);
+  release.begin("job", {exclusive.release("token"), ttl, of, start - 1h}, start);
   return release;
 }
 
@@ -53,7 +53,7 @@ TEST(Release, IsTheCommandThatItBeganWith) {
 
 TEST(Release, IsDueAtOnceAndOpenUntilItsLeaseIsOver) {
   const Release release = release_of(Of::lease);
-  EXPECT_EQ(release.begun(), start);
+  EXPECT_EQ(release.since(), start - 1h);
   EXPECT_EQ(release.due(), start);
   EXPECT_EQ(release.until(), start + ttl);
   EXPECT_FALSE(release.over(start + ttl - 1ns));
@@ -62,8 +62,8 @@ TEST(Release, IsDueAtOnceAndOpenUntilItsLeaseIsOver) {
   EXPECT_EQ(release.why(), Errc::timed_out);
 }
 
-TEST(Release, OfALeaseThatWasOursIsDone) {
-  EXPECT_EQ(fate_of(release_of(Of::lease), integer(1)), Fate::done);
+TEST(Release, OfALeaseThatWasOursSaysSo) {
+  EXPECT_EQ(fate_of(release_of(Of::lease), integer(1)), Fate::released);
 }
 
 TEST(Release, OfALeaseThatWasNotOursSaysThatItWasLost) {
@@ -123,7 +123,7 @@ TEST(Release, OfALeaseOnAKeyOfAnotherKindIsUnknownToo) {
 }
 
 TEST(Release, OfALeaseThatWasStillOursIsDoneAlsoWhenRepeated) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::lease), integer(1)), Fate::done);
+  EXPECT_EQ(fate_of(broken_release_of(Of::lease), integer(1)), Fate::released);
 }
 
 TEST(Release, OfALeaseThatNeverWentOutBeforeIsLostAndNotUnknown) {
@@ -244,7 +244,7 @@ TEST(Release, BeginsAnotherOneWithNothingOfTheOneBefore) {
   release.begin("other", {other.release("its token"), 2s, Of::lease}, later);
   EXPECT_EQ(release.key(), "other");
   EXPECT_EQ(release.command().argument(1), "its token");
-  EXPECT_EQ(release.begun(), later);
+  EXPECT_EQ(release.since(), TimePoint{});
   EXPECT_EQ(release.due(), later);
   EXPECT_EQ(release.until(), later + 2s);
   EXPECT_EQ(release.why(), Errc::timed_out);

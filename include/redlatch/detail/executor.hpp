@@ -10,11 +10,13 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -30,6 +32,7 @@ struct Undo {
   protocol::Command command;
   std::chrono::milliseconds ttl;
   Of of = Of::doubt;
+  TimePoint since{};  // when it was acquired, if it was
 };
 
 /// No request has more commands than this.
@@ -119,6 +122,13 @@ class Executor {
   /// lease has been told.
   virtual bool take_back_for_good(Tenure& tenure) noexcept = 0;
   virtual std::stop_token lost_token(Tenure& tenure) = 0;
+
+  /// Counts what has happened to a lock, and tells the program.
+  virtual void happened(EventKind kind, std::string_view key, TimePoint since,
+                        std::error_code error) noexcept = 0;
+  /// One call more, or less, that waits.
+  virtual void count_waiting(int change) noexcept = 0;
+  virtual Metrics metrics() const = 0;
 
   virtual TimePoint now() const noexcept = 0;
   /// Until the time is over or a stop is requested.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include <redlatch/detail/answers.hpp>
@@ -17,6 +18,7 @@
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/token.hpp>
 
@@ -160,16 +162,29 @@ class Holding {
   /// Gives the lease up and waits for the answer; there is no lease afterwards. `refused`: not
   /// answered, and left to the background.
   protocol::Verdict release() noexcept {
-    executor_->take_back_for_good(*tenure_);
+    const bool was_valid = valid(executor_->now());
+    const TimePoint since = tenure_->upkeep().since;
+    const bool told = executor_->take_back_for_good(*tenure_);
     Lease lease = end();
     const Undo release{protocol_.release(lease.value()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
+    std::error_code error;
     try {
-      verdict = ask({&release.command, 1}, nullptr, Connecting::counted).verdict(protocol::ours);
+      const Answers answers = ask({&release.command, 1}, nullptr, Connecting::counted);
+      verdict = answers.verdict(protocol::ours);
+      if (verdict == protocol::Verdict::refused) error = answers.error(protocol_.key()).code();
     } catch (const std::exception&) {
-      // Out of memory, say: the release is as open as after a time-out.
+      // Out of memory: the release is as open as after a time-out.
+      error = make_error_code(std::errc::not_enough_memory);
     }
     if (verdict == protocol::Verdict::refused) executor_->post(protocol_.key(), release);
+    if (!was_valid || verdict == protocol::Verdict::no) {
+      if (!told) executor_->happened(EventKind::lost, protocol_.key(), since, {});
+    } else {
+      const bool known = verdict == protocol::Verdict::yes;
+      executor_->happened(known ? EventKind::released : EventKind::release_unknown, protocol_.key(),
+                          since, error);
+    }
     recycle_token(std::move(lease).token());
     return verdict;
   }
@@ -177,10 +192,12 @@ class Holding {
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
   void drop() noexcept {
     const bool was_valid = valid(executor_->now());
+    const TimePoint since = tenure_->upkeep().since;
     const bool told = executor_->take_back_for_good(*tenure_);
     Lease lease = end();
     const Undo::Of of = told ? Undo::Of::told : was_valid ? Undo::Of::lease : Undo::Of::ended_lease;
-    executor_->post(protocol_.key(), {protocol_.release(lease.value()), lease.longest_ttl(), of});
+    executor_->post(protocol_.key(),
+                    {protocol_.release(lease.value()), lease.longest_ttl(), of, since});
     recycle_token(std::move(lease).token());
   }
 

@@ -112,6 +112,7 @@ class OwnedCommand {
   }
 
   Command view() const { return Command(script_, expect_, texts_); }
+  std::string_view text(std::size_t i) const { return texts_[i]; }
 
  private:
   const Script* script_ = nullptr;

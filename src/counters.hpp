@@ -1,0 +1,40 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <redlatch/event.hpp>
+
+namespace redlatch::detail {
+
+/// How often what has happened. Any thread may count.
+class Counters {
+ public:
+  void count(EventKind kind) noexcept {
+    counts_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
+  }
+  /// All but how things are now.
+  Metrics snapshot() const noexcept {
+    const auto of = [this](EventKind kind) {
+      return counts_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed);
+    };
+    return {.acquired = of(EventKind::acquired),
+            .contended = of(EventKind::contended),
+            .renewed = of(EventKind::renewed),
+            .renewal_failed = of(EventKind::renewal_failed),
+            .lost = of(EventKind::lost),
+            .released = of(EventKind::released),
+            .release_unknown = of(EventKind::release_unknown),
+            .connected = of(EventKind::connected),
+            .disconnected = of(EventKind::disconnected)};
+  }
+
+ private:
+  static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::disconnected) + 1;
+
+  std::array<std::atomic<std::uint64_t>, kinds> counts_{};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,220 @@
+// Everything that is counted, and told.
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+/// Keeps all that it is told, as one line each.
+class Log {
+ public:
+  ClientOptions options(ClientOptions with = patient()) {
+    with.on_event = [this](const Event& event) {
+      const std::lock_guard guard(mutex_);
+      events_.push_back(event);
+    };
+    return with;
+  }
+  std::vector<Event> events() const {
+    const std::lock_guard guard(mutex_);
+    return events_;
+  }
+  std::vector<EventKind> kinds() const {
+    std::vector<EventKind> all;
+    for (const Event& event : events()) all.push_back(event.kind);
+    return all;
+  }
+  std::optional<Event> find(EventKind kind) const {
+    for (const Event& event : events()) {
+      if (event.kind == kind) return event;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  mutable std::mutex mutex_{};
+  std::vector<Event> events_{};
+};
+
+class Counted : public testing::Test {
+ protected:
+  ~Counted() override { client.reset(); }
+
+  Event told(EventKind kind) const {
+    EXPECT_TRUE(eventually([&] { return log.find(kind).has_value(); }));
+    return log.find(kind).value_or(Event{});
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Log log{};
+  ClientOptions one_connection = [] {
+    ClientOptions options = patient();
+    options.connections = 1;
+    return options;
+  }();
+  std::optional<Client> client{std::in_place, server.url(), log.options(one_connection)};
+};
+
+TEST_F(Counted, AreALockThatIsTakenAndGivenBack) {
+  {
+    Lock lock(*client, "job", long_lease);
+    EXPECT_EQ(client->metrics().acquired, 1U);
+    EXPECT_EQ(client->metrics().held, 1U);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  const Metrics metrics = client->metrics();
+  EXPECT_EQ(metrics.released, 1U);
+  EXPECT_EQ(metrics.held, 0U);
+  EXPECT_EQ(metrics.connected, 1U);
+  EXPECT_EQ(metrics.lost + metrics.contended + metrics.disconnected + metrics.waiting, 0U);
+  EXPECT_TRUE(eventually([&] { return log.events().size() == 3; }));
+  EXPECT_EQ(log.kinds(),
+            (std::vector{EventKind::connected, EventKind::acquired, EventKind::released}));
+  EXPECT_EQ(log.events()[0].key, "");
+  EXPECT_EQ(log.events()[1].key, "job");
+}
+
+TEST_F(Counted, IsAReleaseThatNobodyWaitsFor) {
+  { const Lock lock(*client, "job", long_lease); }
+  EXPECT_TRUE(eventually([&] { return client->metrics().released == 1; }));
+  const Event event = told(EventKind::released);
+  EXPECT_EQ(event.key, "job");
+  EXPECT_GT(event.elapsed, 0us);
+}
+
+TEST_F(Counted, AreContentionAndThoseWhoWait) {
+  std::optional<Lock> holder(std::in_place, *client, "job", long_lease);
+  {
+    std::jthread waiter([&] { const Lock lock(*client, "job", long_lease); });
+    EXPECT_TRUE(eventually([&] { return client->metrics().waiting == 1; }));
+    EXPECT_EQ(client->metrics().contended, 1U);
+    std::this_thread::sleep_for(20ms);
+    holder.reset();
+  }
+  EXPECT_EQ(client->metrics().waiting, 0U);
+  EXPECT_EQ(client->metrics().acquired, 2U);
+  EXPECT_EQ(told(EventKind::contended).key, "job");
+  EXPECT_TRUE(eventually([&] {
+    const std::vector<Event> events = log.events();
+    return std::any_of(events.begin(), events.end(), [](const Event& event) {
+      return event.kind == EventKind::acquired && event.elapsed >= 20ms;
+    });
+  })) << "the wait is told";
+}
+
+TEST_F(Counted, AreRenewals) {
+  const Lock lock(*client, "job", {.ttl = 300ms});
+  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 3; }));
+  EXPECT_EQ(client->metrics().acquired, 1U);
+  const Event event = told(EventKind::renewed);
+  EXPECT_EQ(event.key, "job");
+  EXPECT_GE(event.elapsed, 50ms) << "held so long";
+}
+
+TEST_F(Counted, AreRenewalsThatAreRefused) {
+  const Lock lock(*client, "job", {.ttl = 3s});
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  const Event event = told(EventKind::renewal_failed);
+  EXPECT_EQ(event.key, "job");
+  EXPECT_EQ(event.error, Errc::not_writable);
+  EXPECT_GE(client->metrics().renewal_failed, 1U);
+  raw.command({"REPLICAOF", "NO", "ONE"});
+  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 1; }));
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(Counted, AreRenewalsThatReachNobody) {
+  const Lock lock(*client, "job", {.ttl = 3s, .auto_renew = true});
+  server.kill();
+  const Event event = told(EventKind::renewal_failed);
+  EXPECT_EQ(event.error, Errc::unreachable);
+}
+
+TEST_F(Counted, IsALossOnce) {
+  Lock lock(*client, "job", {.ttl = 300ms});
+  raw.command({"DEL", "job"});
+  EXPECT_EQ(told(EventKind::lost).key, "job");
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_EQ(client->metrics().lost, 1U);
+  EXPECT_EQ(client->metrics().held, 0U);
+  EXPECT_EQ(client->metrics().released, 0U);
+}
+
+TEST_F(Counted, AreConnectionsThatCloseAndThoseThatFollow) {
+  client->ping();
+  raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  EXPECT_TRUE(eventually([&] {
+    client->ping();
+    return client->metrics().connected == 2;
+  }));
+  EXPECT_EQ(client->metrics().disconnected, 1U);
+  EXPECT_EQ(told(EventKind::disconnected).key, "");
+}
+
+TEST_F(Counted, AreConnectionsThatASilentServerMakesUseless) {
+  Client hasty(server.url(), {.connect_timeout = 20s, .command_timeout = 100ms});
+  hasty.ping();
+  server.pause();
+  EXPECT_EQ(error_of([&] { hasty.ping(); }), Errc::timed_out);
+  EXPECT_TRUE(eventually([&] { return hasty.metrics().disconnected == 1; }));
+  server.resume();
+}
+
+TEST_F(Counted, AreTheSameWithoutSomebodyToTell) {
+  Client quiet(server.url(), patient());
+  for (int i = 0; i < 10; ++i) const Lock lock(quiet, "job:" + std::to_string(i), long_lease);
+  EXPECT_TRUE(eventually([&] { return quiet.metrics().released == 10; }));
+  EXPECT_EQ(quiet.metrics().acquired, 10U);
+}
+
+/// Bad news is not lost among good news that nobody has the time to hear.
+TEST_F(Counted, IsALossBehindTenThousandsOfOtherEvents) {
+  std::atomic<bool> busy = true;
+  std::atomic<int> good = 0;
+  std::atomic<int> lost = 0;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event& event) {
+    eventually([&] { return !busy; }, 60s);
+    ++(event.kind == EventKind::lost ? lost : good);
+  };
+  Client chatty(server.url(), options);
+  for (int i = 0; i < 6000; ++i) {
+    Lock lock(chatty, "job", long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  {
+    Lock lock(chatty, "job", long_lease);
+    raw.command({"DEL", "job"});
+    EXPECT_EQ(lock.unlock(), Unlock::lost);
+  }
+  busy = false;
+  EXPECT_TRUE(eventually([&] { return lost == 1; }));
+  EXPECT_LT(good, 10'100);
+  EXPECT_EQ(chatty.metrics().acquired, 6001U);
+}
+
+TEST_F(Counted, AreToldInTheOrderInWhichTheyHappened) {
+  for (int i = 0; i < 100; ++i) {
+    Lock lock(*client, std::to_string(i), long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  EXPECT_TRUE(eventually([&] { return log.events().size() == 201; }));
+  const std::vector<Event> events = log.events();
+  for (std::size_t i = 1; i < events.size(); ++i) {
+    EXPECT_EQ(events[i].key, std::to_string((i - 1) / 2));
+    EXPECT_EQ(events[i].kind, i % 2 == 1 ? EventKind::acquired : EventKind::released);
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,108 @@
+// What a lock has counted and told, and when.
+
+#include <gtest/gtest.h>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+std::vector<EventKind> kinds(const Fake& server) {
+  std::vector<EventKind> all;
+  for (const Happened& event : server->events) all.push_back(event.kind);
+  return all;
+}
+
+TEST(Events, OfAFreeLockAreAcquiredAndReleased) {
+  const Fake server = fake(says(ok()).after(3ms));
+  TestLock lock = lock_on(server);
+  ASSERT_TRUE(lock.try_lock());
+  server->advance(1s);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  const std::vector<Happened> expected{{EventKind::acquired, 3ms, {}},
+                                       {EventKind::released, 1003ms, {}}};
+  EXPECT_EQ(server->events, expected);
+  EXPECT_EQ(server->most_waiting, 0);
+}
+
+TEST(Events, OfAContendedLockSayHowLongItWaited) {
+  const Fake server = fake(says(nil()), says(nil()), says(ok()));
+  TestLock lock = lock_on(server);
+  lock.lock();
+  EXPECT_EQ(kinds(server), (std::vector{EventKind::contended, EventKind::acquired}));
+  EXPECT_EQ(server->events[1].elapsed, server->pauses[0] + server->pauses[1]);
+  EXPECT_EQ(server->most_waiting, 1);
+  EXPECT_EQ(server->waiting, 0);
+}
+
+TEST(Events, OfALockThatStaysSomebodyElsesAreContendedOnly) {
+  const Fake server = fake(says(nil()));
+  TestLock lock = lock_on(server);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_EQ(kinds(server), std::vector{EventKind::contended});
+}
+
+TEST(Events, OfAnAttemptThatFailedAreNone) {
+  const Fake server = fake(away());
+  TestLock lock = lock_on(server);
+  EXPECT_THROW(static_cast<void>(lock.try_lock()), Error);
+  EXPECT_TRUE(server->events.empty());
+}
+
+TEST(Events, OfAWaitThatFailedLeaveNobodyWaiting) {
+  const Fake server = fake(says(nil()), says(refusal("NOPERM no")));
+  TestLock lock = lock_on(server);
+  EXPECT_THROW(lock.lock(), Error);
+  EXPECT_EQ(server->most_waiting, 1);
+  EXPECT_EQ(server->waiting, 0);
+}
+
+class Ending : public testing::Test {
+ protected:
+  /// What `unlock` tells.
+  std::vector<Happened> told_by_unlock(Answer answer) {
+    server->will(std::move(answer));
+    static_cast<void>(lock.unlock());
+    return {server->events.begin() + 1, server->events.end()};
+  }
+
+  Fake server = fake();
+  TestLock lock = held_on(server, {.ttl = 10s});
+};
+
+TEST_F(Ending, OfALockThatIsNotOursIsALoss) {
+  const std::vector<Happened> expected{{EventKind::lost, 0ms, {}}};
+  EXPECT_EQ(told_by_unlock(says(integer(0))), expected);
+}
+
+TEST_F(Ending, OfALockWhoseLeaseIsOverIsALoss) {
+  server->advance(10s);
+  const std::vector<Happened> expected{{EventKind::lost, 10s, {}}};
+  EXPECT_EQ(told_by_unlock(says(integer(1))), expected);
+}
+
+TEST_F(Ending, OfALockWhoseLossWasToldIsNothingNew) {
+  server->loss_is_told = true;
+  EXPECT_TRUE(told_by_unlock(says(integer(0))).empty());
+}
+
+TEST_F(Ending, WithoutAnAnswerIsUnknown) {
+  const std::vector<Happened> expected{
+      {EventKind::release_unknown, 0ms, make_error_code(Errc::timed_out)}};
+  EXPECT_EQ(told_by_unlock(in_doubt()), expected);
+}
+
+TEST_F(Ending, WithoutMemoryIsUnknown) {
+  const std::vector<Happened> expected{
+      {EventKind::release_unknown, 0ms, std::make_error_code(std::errc::not_enough_memory)}};
+  EXPECT_EQ(told_by_unlock(out_of_memory()), expected);
+}
+
+TEST_F(Ending, ThatNobodyWaitsForIsToldByWhoeverLearnsIt) {
+  { const TestLock gone = std::move(lock); }
+  EXPECT_EQ(kinds(server), std::vector{EventKind::acquired});
+  ASSERT_EQ(server->posted.size(), 1U);
+}
+
+}  // namespace
+}  // namespace redlatch::test
