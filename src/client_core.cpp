@@ -40,7 +40,7 @@ Settings checked(std::string_view url, ClientOptions options) {
 ClientCore::ClientCore(std::string_view url, ClientOptions options)
     : settings_(checked(url, std::move(options))), background_(settings_) {
   std::vector<Channel*> channels;
-  for (std::size_t i = 0; i < settings_.options.connections; ++i) {
+  for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {
     channels_.push_back(std::make_unique<Channel>(settings_, background_));
     channels.push_back(channels_.back().get());
   }
@@ -50,7 +50,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options)
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
-  channel_of(requests.front().key)
+  channel_of(requests.front().key, requests.front().apart)
       .execute(requests.front(), responses.front(), connecting,
                BootClock::now() + settings_.options.command_timeout);
   background_.ensure_started();
@@ -78,8 +78,10 @@ void ClientCore::pause(TimePoint::duration time, const std::stop_token& stop) {
   stopped.wait_for(lock, stop, time, [] { return false; });
 }
 
-Channel& ClientCore::channel_of(std::string_view key) noexcept {
-  return *channels_[std::hash<std::string_view>{}(key) % channels_.size()];
+Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
+  const std::size_t connections = settings_.options.connections;
+  const std::size_t index = std::hash<std::string_view>{}(key) % connections;
+  return *channels_[apart ? connections + index : index];
 }
 
 void ClientCore::before_fork() {

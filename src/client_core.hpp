@@ -26,6 +26,9 @@ class ClientCore final : public Executor,
   std::size_t servers() const noexcept override { return 1; }
   std::string server(std::size_t) const override { return settings_.server; }
   bool scripting() const noexcept override { return settings_.options.scripting; }
+  std::chrono::milliseconds command_timeout() const noexcept override {
+    return settings_.options.command_timeout;
+  }
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                Connecting connecting) override;
   void post(std::string_view key, const Undo& undo) noexcept override;
@@ -57,7 +60,7 @@ class ClientCore final : public Executor,
   std::uint64_t process() const noexcept override { return process_; }
 
  private:
-  Channel& channel_of(std::string_view key) noexcept;
+  Channel& channel_of(std::string_view key, bool apart = false) noexcept;
 
   void before_fork() override;
   void after_fork_in_parent() override;
@@ -66,7 +69,7 @@ class ClientCore final : public Executor,
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::atomic<int> waiting_ = 0;
-  std::vector<std::unique_ptr<Channel>> channels_{};
+  std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
   Background background_;  // goes before the channels, which its last attempts need
   ForkRegistration registration_{*this};
 };

@@ -25,8 +25,10 @@ bool Exchange::was_refused() const noexcept {
   return false;
 }
 
-bool Exchange::failed_behind(const Exchanges& refused) const noexcept {
-  return caller != nullptr && caller->request.undo != nullptr &&
+bool Exchange::depends_on(const Exchanges& refused) const noexcept {
+  if (caller == nullptr) return false;
+  if (caller->request.apart && was_refused()) return true;
+  return caller->request.undo != nullptr &&
          protocol::verdict(replies.front()) == protocol::Verdict::no &&
          std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {
            return one.is_release && one.release.key() == caller->request.key;

@@ -43,8 +43,9 @@ struct Exchange {
   bool is_nobodys() const noexcept { return is_release || is_renewal; }
   /// Whether a script was refused that can be said in another way.
   bool was_refused() const noexcept;
-  /// Whether this is an attempt that failed only because a release before it was refused.
-  bool failed_behind(const Exchanges& refused) const noexcept;
+  /// Whether the replies are worth nothing because of what was refused: an attempt that failed only
+  /// behind a refused release, or a question about a change that was refused itself.
+  bool depends_on(const Exchanges& refused) const noexcept;
   /// Says what was refused in other ways, or everything again if it is to be repeated.
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }

@@ -163,7 +163,7 @@ void Line::deliver() noexcept {
   Exchanges& unanswered = pipeline_.unanswered;
   while (!unanswered.empty() && unanswered.front().complete()) {
     Exchange& one = unanswered.front();
-    one.repeat = !one.is_abandoned() && one.failed_behind(mend_);
+    one.repeat = !one.is_abandoned() && one.depends_on(mend_);
     if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
       answer(unanswered);
       continue;

@@ -60,6 +60,7 @@ class BasicLock {
     }
     check_ttl(options_.ttl);
     check_label(options_.label);
+    check_durability(options_.durability);
     if (options_.fencing && !holding_.executor().scripting()) {
       throw Error(
           Errc::unsupported,
@@ -220,6 +221,16 @@ class BasicLock {
       throw Error(Errc::invalid_argument,
                   printable ? "the label is longer than 1,024 bytes; use a shorter one"
                             : "the label has a control character; leave it out");
+    }
+  }
+
+  static void check_durability(const Durability& durability) {
+    if (durability.replicas < 0) {
+      throw Error(Errc::invalid_argument, "durability.replicas is negative; use 0 for none");
+    }
+    if (durability.timeout < std::chrono::milliseconds::zero() ||
+        durability.timeout > std::chrono::hours(24)) {
+      throw Error(Errc::invalid_argument, "durability.timeout must be from 0 to 24 h");
     }
   }
 

@@ -18,7 +18,7 @@ struct ClientOptions {
   /// From the call to the reply, in milliseconds; connecting is not counted.
   std::chrono::milliseconds command_timeout{500};
   /// Upper bound on the connections that carry commands. Threads share them, and each key always
-  /// uses the same one.
+  /// uses the same one. Locks with `durability` use as many others.
   std::size_t connections = 4;
   /// Shown by CLIENT LIST at the server; empty: none. No spaces, newlines or other control
   /// characters.
@@ -35,6 +35,19 @@ struct ClientOptions {
   /// at once, what goes well within about 50 ms; of that, what is more than 10,000 events ahead of
   /// the program is left out. Must not throw: that ends the program.
   std::function<void(const Event&)> on_event{};
+};
+
+/// Where a lock has to have got to before it counts as acquired. `Errc::no_quorum`, with nothing
+/// left held, when it has not in time.
+struct Durability {
+  /// So many replicas have it (WAIT). A failover to one of them does not forget it then.
+  int replicas = 0;
+  /// The server has it on disk (WAITAOF, from Redis 7.2 on): a restart does not forget it, not even
+  /// one of the machine. Needs `appendonly yes` there; `Errc::unsupported` where the command is
+  /// missing.
+  bool aof = false;
+  /// How long to wait for that, in milliseconds, on top of `command_timeout`.
+  std::chrono::milliseconds timeout{1000};
 };
 
 /// What a lock asks of the server. Checked once, by the lock's constructor.
@@ -55,6 +68,9 @@ struct LockOptions {
   /// Who holds the lock, for people who look at the server: stored behind the token, with a space
   /// in between. At most 1,024 bytes without control characters, else `Errc::invalid_argument`.
   std::string label{};
+  /// Nothing by default: a lock is lost with a server that restarts or fails over right after it
+  /// was acquired. Renewals are not waited for.
+  Durability durability{};
 };
 
 }  // namespace redlatch

@@ -108,6 +108,7 @@ struct Call {
   std::optional<Posted> undo{};
   Connecting connecting{};
   TimePoint at{};
+  bool apart = false;
 };
 
 /// Servers that say what they were told to say, on a clock that only moves when it is told to, or
@@ -130,6 +131,7 @@ class FakeExecutor final : public detail::Executor {
   bool no_memory_for_names = false;
   bool scripting() const noexcept override { return runs_scripts; }
   bool runs_scripts = true;
+  std::chrono::milliseconds command_timeout() const noexcept override { return 400ms; }
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
                Enough enough, Connecting connecting) override {
@@ -236,8 +238,11 @@ class FakeExecutor final : public detail::Executor {
   }
 
   Call record(std::size_t server, const detail::Request& request, Connecting connecting) const {
-    Call call{
-        .server = server, .key = std::string(request.key), .connecting = connecting, .at = now_};
+    Call call{.server = server,
+              .key = std::string(request.key),
+              .connecting = connecting,
+              .at = now_,
+              .apart = request.apart};
     for (const protocol::Command& command : request.commands) {
       call.commands.push_back(line(command));
     }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,8 @@ struct Request {
   /// Carried out in the background when the server may have acted and its answers are not all
   /// known.
   const Undo* undo = nullptr;
+  /// The server may keep the connection waiting: no other requests are sent over it.
+  bool apart = false;
 };
 
 /// The replies to one request, in order. Takes no memory of its own.
@@ -99,6 +102,8 @@ class Executor {
   virtual std::string server(std::size_t index) const = 0;
   /// Whether scripts may be sent at all.
   virtual bool scripting() const noexcept = 0;
+  /// How long the servers have for an answer.
+  virtual std::chrono::milliseconds command_timeout() const noexcept = 0;
 
   /// Sends `requests[i]` to server i, all at once, and comes back when `enough` says so, when all
   /// have answered or failed, or when the time-out for commands is over.

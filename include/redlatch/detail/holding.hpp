@@ -9,8 +9,10 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/detail/executor.hpp>
@@ -20,6 +22,7 @@
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
+#include <redlatch/protocol/durability.hpp>
 #include <redlatch/token.hpp>
 
 namespace redlatch::detail {
@@ -94,6 +97,12 @@ class Holding {
       tenure->confirm(answers.sent(), options.ttl);
       if (options.fencing) {
         tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+      }
+      try {
+        await_durability(*tenure, options);
+      } catch (...) {
+        executor_->post(protocol_.key(), undo);
+        throw;
       }
       if (tenure->valid(executor_->now(), executor_->process())) {
         tenure_ = std::move(tenure);
@@ -202,6 +211,52 @@ class Holding {
   }
 
  private:
+  /// Extends the lease, so that there is something to ask about on the connection that asks where
+  /// it has got to. Throws `Error` when that is not far enough in time.
+  void await_durability(Tenure& tenure, const LockOptions& options) {
+    if (!protocol::DurabilityQuestions::any(options.durability)) return;
+    const TimePoint end = executor_->now() + options.durability.timeout;
+    for (;;) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor_->now());
+      const protocol::DurabilityQuestions questions(
+          options.durability, std::min(left, executor_->command_timeout() / 4));
+      std::vector<protocol::Command> commands{protocol_.extend(tenure.value(), options.ttl)};
+      commands.insert(commands.end(), questions.commands().begin(), questions.commands().end());
+      const Answers answers(*executor_,
+                            {.key = protocol_.key(), .commands = commands, .apart = true},
+                            Connecting::on_top);
+      switch (answers.verdict(protocol::ours)) {
+        case protocol::Verdict::yes:
+          tenure.confirm(answers.sent(), options.ttl);
+          break;
+        case protocol::Verdict::no:
+          throw protocol::about(Errc::no_quorum, protocol_.key(), executor_->server(0),
+                                "the lock was deleted or taken over before it was durable");
+        case protocol::Verdict::refused:
+          throw answers.error(protocol_.key());
+      }
+      const std::string lack = lack_in(questions, answers);
+      if (lack.empty()) return;
+      if (executor_->now() >= end) {
+        throw protocol::about(
+            Errc::no_quorum, protocol_.key(), executor_->server(0),
+            lack + " after " + std::to_string(options.durability.timeout.count()) + " ms");
+      }
+    }
+  }
+
+  std::string lack_in(const protocol::DurabilityQuestions& questions,
+                      const Answers& answers) const {
+    for (std::size_t i = 0; i < questions.commands().size(); ++i) {
+      const protocol::Reply& reply = *answers.reply(1 + i);
+      if (reply.is_error()) {
+        throw protocol::to_error(reply, protocol_.key(), executor_->server(0), false);
+      }
+      if (!questions.suffices(i, reply)) return questions.lack(i, reply);
+    }
+    return {};
+  }
+
   Answers ask(std::span<const protocol::Command> commands, const Undo* undo = nullptr,
               Connecting connecting = Connecting::on_top) const {
     return Answers(*executor_, {.key = protocol_.key(), .commands = commands, .undo = undo},

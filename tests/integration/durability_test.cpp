@@ -1,0 +1,146 @@
+// Locks that have to get to a real replica, or to a real disk.
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class Durable : public ServerTest {
+ protected:
+  Durable() {
+    EXPECT_TRUE(eventually([&] { return is_in_step(); }));
+    raw.command({"CONFIG", "RESETSTAT"});
+  }
+  ~Durable() override { replica.resume(); }
+
+  /// The replica answers at once for what is written. Right behind its first synchronisation it may
+  /// take a second.
+  bool is_in_step() {
+    for (int i = 0; i < 5; ++i) {
+      raw.command({"SET", "in step?", "", "PX", "1"});
+      if (raw.command({"WAIT", "1", "100"}).integer < 1) return false;
+    }
+    return true;
+  }
+
+  /// Of a server that does not wait for others before it serves the first.
+  std::vector<std::string> as_replica() {
+    raw.command({"CONFIG", "SET", "repl-diskless-sync-delay", "0"});
+    return {"--replicaof", "127.0.0.1", std::to_string(server.port())};
+  }
+
+  RedisServer replica{as_replica()};
+  RawClient raw_replica{replica.socket()};
+  const LockOptions on_one{.ttl = 60s, .durability = {.replicas = 1, .timeout = 20s}};
+  const LockOptions hasty{.ttl = 60s, .durability = {.replicas = 1, .timeout = 300ms}};
+};
+
+TEST_F(Durable, LocksAreAtTheReplicaWhenTheyAreHeld) {
+  for (int i = 0; i < 100; ++i) {
+    Lock lock(client, "job", on_one);
+    ASSERT_EQ(raw_replica.get("job"), lock.token()) << i;
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+}
+
+TEST_F(Durable, LocksAreUndoneWhenTheReplicaIsSilent) {
+  replica.pause();
+  const Error error = thrown_by([&] { const Lock lock(client, "job", hasty); });
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_NE(std::string(error.what()).find("0 of 1 replicas"), std::string::npos) << error.what();
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  replica.resume();
+  EXPECT_TRUE(Lock(client, "job", on_one));
+}
+
+TEST_F(Durable, LocksComeWithTheReplica) {
+  replica.pause();
+  std::jthread waker([&] {
+    eventually([&] { return raw.calls("wait") >= 1; });
+    replica.resume();
+  });
+  const Lock lock(client, "job", on_one);
+  EXPECT_EQ(raw_replica.get("job"), lock.token());
+}
+
+TEST_F(Durable, LocksDoNotKeepOthersWaiting) {
+  ClientOptions options = patient();
+  options.connections = 1;
+  Client shared(server.url(), options);
+  replica.pause();
+  std::jthread waiter([&] {
+    EXPECT_EQ(error_of([&] {
+                const Lock lock(shared, "job",
+                                {.ttl = 60s, .durability = {.replicas = 1, .timeout = 1s}});
+              }),
+              Errc::no_quorum);
+  });
+  EXPECT_TRUE(eventually([&] {
+    return raw.command({"INFO", "clients"}).text.find("blocked_clients:1") != std::string::npos;
+  }));
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(Lock(shared, "another", long_lease));
+  EXPECT_NE(raw.command({"INFO", "clients"}).text.find("blocked_clients:1"), std::string::npos);
+}
+
+TEST_F(Durable, LocksMayBeTakenWithoutScripts) {
+  Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
+  const Lock lock(plain, "job", on_one);
+  EXPECT_EQ(raw_replica.get("job"), lock.token());
+}
+
+TEST_F(Durable, LocksMayBeFenced) {
+  LockOptions options = on_one;
+  options.fencing = true;
+  const Lock lock(client, "job", options);
+  EXPECT_EQ(raw_replica.get("job:fence:{job}"), std::to_string(lock.fencing_token()));
+}
+
+TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {
+  LockOptions options = hasty;
+  options.durability.replicas = 2;
+  const Error error = thrown_by([&] { const Lock lock(client, "job", options); });
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_NE(std::string(error.what()).find("1 of 2 replicas"), std::string::npos) << error.what();
+}
+
+/// The documentation promises an answer about what the same connection has written before, so that
+/// one behind a refused change is worth nothing.
+TEST(DurableBehindAForgottenScript, LocksAreAskedForAgain) {
+  std::vector<std::string> heard;
+  ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
+    if (!request.is("SCRIPT")) heard.push_back(request.words.front());
+    if (request.is("SET")) return resp::ok;
+    if (request.is("EVALSHA")) return resp::error("NOSCRIPT No matching script. Please use EVAL.");
+    return resp::integer(1);
+  });
+  {
+    Client client(server.url(), patient());
+    const Lock lock(client, "job", {.ttl = 60s, .durability = {.replicas = 1, .timeout = 20s}});
+    const auto held = server.hold();
+    const std::vector<std::string> expected{"SET", "EVALSHA", "WAIT", "EVALSHA", "EVAL", "WAIT"};
+    EXPECT_EQ(heard, expected);
+  }
+}
+
+/// Redis 7.0 has no WAITAOF; later servers and Valkey have.
+TEST(DurableOnDisk, LocksAreHeldOrRefusedAsTheServerCan) {
+  const RedisServer server({"--appendonly", "yes", "--appendfsync", "everysec"});
+  RawClient raw(server.socket());
+  const bool can = raw.command({"WAITAOF", "0", "0", "0"}).elements.size() == 2;
+  Client client(server.url(), patient());
+  const LockOptions options{.ttl = 60s, .durability = {.aof = true, .timeout = 20s}};
+  const auto locking = error_of([&] {
+    Lock lock(client, "job", options);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  });
+  EXPECT_EQ(locking, can ? std::error_code() : make_error_code(Errc::unsupported));
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+}
+
+}  // namespace
+}  // namespace redlatch::test

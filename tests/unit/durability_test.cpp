@@ -1,0 +1,133 @@
+// Locks that have to get to replicas, or to the disk, before they count.
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include <redlatch/protocol/durability.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr LockOptions on_replicas{.ttl = 5s, .durability = {.replicas = 2, .timeout = 250ms}};
+constexpr LockOptions on_disk{.ttl = 5s, .durability = {.aof = true, .timeout = 250ms}};
+
+protocol::Reply on_disks(std::int64_t local) { return array({integer(local), integer(0)}); }
+
+TEST(Durability, IsNotAskedForByDefault) {
+  const Fake server = fake(says(ok()));
+  const TestLock lock = held_on(server);
+  EXPECT_EQ(server->calls.size(), 1U);
+}
+
+TEST(Durability, IsAskedForBehindAChangeOnAConnectionOfItsOwn) {
+  const Fake server = fake(says(ok()), says(integer(1), integer(2)));
+  TestLock lock = lock_on(server, on_replicas);
+  ASSERT_TRUE(lock.try_lock());
+  ASSERT_EQ(server->calls.size(), 2U);
+  EXPECT_FALSE(server->calls[0].apart);
+  EXPECT_TRUE(server->calls[1].apart);
+  EXPECT_EQ(server->calls[1].commands,
+            (std::vector<std::string>{"EXTEND job " + lock.token() + " 5000", "WAIT 2 100"}));
+}
+
+TEST(Durability, CountsValidityFromTheExtension) {
+  const Fake server = fake(says(ok()).after(1s), says(integer(1), integer(2)));
+  TestLock lock = lock_on(server, on_replicas);
+  ASSERT_TRUE(lock.try_lock());
+  EXPECT_GT(lock.remaining(), 4900ms);
+}
+
+TEST(Durability, IsAskedForAgainUntilItIsThere) {
+  const Fake server =
+      fake(says(ok()), says(integer(1), integer(0)).after(100ms),
+           says(integer(1), integer(1)).after(100ms), says(integer(1), integer(2)).after(10ms));
+  TestLock lock = lock_on(server, on_replicas);
+  ASSERT_TRUE(lock.try_lock());
+  EXPECT_TRUE(server->posted.empty());
+  EXPECT_EQ(server->calls[3].commands.back(), "WAIT 2 50");  // what is left
+}
+
+TEST(Durability, ThatDoesNotComeInTimeUndoesTheLock) {
+  const Fake server = fake(says(ok()), says(integer(1), integer(1)).after(300ms));
+  TestLock lock = lock_on(server, on_replicas);
+  const Error error = error_of([&] { return lock.try_lock(); });
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_NE(std::string(error.what()).find("1 of 2 replicas"), std::string::npos) << error.what();
+  EXPECT_FALSE(lock.owns_lock());
+  ASSERT_EQ(server->posted.size(), 1U);
+  EXPECT_TRUE(server->posted.front().command.starts_with("RELEASE job "));
+}
+
+TEST(Durability, OnDiskIsAskedForByWaitaof) {
+  const Fake server =
+      fake(says(ok()), says(integer(1), on_disks(0)).after(100ms), says(integer(1), on_disks(1)));
+  TestLock lock = lock_on(server, on_disk);
+  ASSERT_TRUE(lock.try_lock());
+  EXPECT_EQ(server->calls[1].commands.back(), "WAITAOF 1 0 100");
+}
+
+TEST(Durability, OnDiskThatDoesNotComeInTimeUndoesTheLock) {
+  const Fake server = fake(says(ok()), says(integer(1), on_disks(0)).after(300ms));
+  TestLock lock = lock_on(server, on_disk);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::no_quorum);
+  EXPECT_EQ(server->posted.size(), 1U);
+}
+
+TEST(Durability, MayBeBoth) {
+  const Fake server = fake(says(ok()), says(integer(1), integer(1), on_disks(0)),
+                           says(integer(1), integer(1), on_disks(1)));
+  TestLock lock = lock_on(server, {.ttl = 5s, .durability = {.replicas = 1, .aof = true}});
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST(Durability, ThatTheServerDoesNotKnowUndoesTheLock) {
+  const Fake server =
+      fake(says(ok()), says(integer(1), refusal("ERR unknown command 'WAITAOF', with args")));
+  TestLock lock = lock_on(server, on_disk);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::unsupported);
+  EXPECT_EQ(server->posted.size(), 1U);
+}
+
+TEST(Durability, WithoutAnAnswerUndoesTheLock) {
+  const Fake server = fake(says(ok()), in_doubt());
+  TestLock lock = lock_on(server, on_replicas);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::timed_out);
+  EXPECT_EQ(server->posted.size(), 1U);
+}
+
+TEST(Durability, OfALockThatWasLostMeanwhileIsNone) {
+  const Fake server = fake(says(ok()), says(integer(0), integer(2)));
+  TestLock lock = lock_on(server, on_replicas);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::no_quorum);
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TEST(Durability, IsNotAskedForALockOfSomebodyElse) {
+  const Fake server = fake(says(nil()));
+  TestLock lock = lock_on(server, on_replicas);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_EQ(server->calls.size(), 1U);
+}
+
+TEST(Durability, OfZeroTimeIsAskedForOnce) {
+  const Fake server = fake(says(ok()), says(integer(1), integer(0)));
+  TestLock lock = lock_on(server, {.durability = {.replicas = 1, .timeout = 0ms}});
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::no_quorum);
+  EXPECT_EQ(server->calls[1].commands.back(), "WAIT 1 1") << "0 would be for ever";
+}
+
+TEST(Durability, CannotBeNegative) {
+  const Fake server = fake();
+  for (const Durability& bad : {Durability{.replicas = -1}, Durability{.timeout = -1ms}}) {
+    const Error error = error_of([&] { return lock_on(server, {.durability = bad}).owns_lock(); });
+    EXPECT_EQ(error.code(), Errc::invalid_argument);
+    EXPECT_NE(std::string(error.what()).find("durability."), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::test
