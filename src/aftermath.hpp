@@ -32,6 +32,8 @@ class Aftermath {
   virtual void adopt(Pipeline pipeline) noexcept = 0;
   /// A release has ended.
   virtual void ended(const Release& release, Fate fate) noexcept = 0;
+  /// Whether a renewal that was queued is still to be said.
+  virtual bool wants(const Renewal& renewal) noexcept = 0;
   /// What the server said to a renewal that left at `sent`.
   virtual void renewed(const Renewal& renewal, const protocol::Reply& reply,
                        TimePoint sent) noexcept = 0;

@@ -40,7 +40,7 @@ Background::~Background() {
     stopping_ = true;
     stop_at_ = BootClock::now() + settings_.options.command_timeout;
   }
-  stop_.signal();
+  interrupt_.signal();
   wake_up_.signal();
   if (thread_.get_id() == std::this_thread::get_id()) {
     *gone_ = true;
@@ -154,7 +154,7 @@ void Background::start() noexcept {
   wants_thread_ = true;
   try {
     wake_up_.open();
-    stop_.open();
+    interrupt_.open();
     thread_ = quiet_thread([this] { run(); });
     runs_ = true;
     wants_thread_ = false;
@@ -168,8 +168,7 @@ void Background::require_thread() {
   const Guard guard(mutex_);
   start();
   if (runs_) return;
-  throw Error(Errc::unreachable,
-              "no thread can be started to renew locks; allow more, or set auto_renew to false",
+  throw Error(Errc::unreachable, "no thread can be started to look after locks; allow more",
               settings_.server);
 }
 
@@ -177,26 +176,31 @@ void Background::keep(Tenure& tenure) noexcept {
   if (!renewer_.keep(tenure)) return;
   const Guard guard(mutex_);
   wake();
+  interrupt_.signal();
 }
 
 void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
-  const bool lost = renewer_.answered(renewal, reply, sent, BootClock::now());
-  const protocol::Verdict verdict = protocol::ours(reply);
-  if (verdict != protocol::Verdict::no) {
-    const bool good = verdict == protocol::Verdict::yes;
+  const Renewer::Answered answered = renewer_.answered(renewal, reply, sent, BootClock::now());
+  if (answered == Renewer::Answered::lost) {
+    const Guard guard(mutex_);
+    wake();
+  } else if (answered == Renewer::Answered::counted &&
+             protocol::ours(reply) != protocol::Verdict::no) {
+    const bool good = !reply.is_error();
     happened(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
              good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
   }
-  if (!lost) return;
-  const Guard guard(mutex_);
-  wake();
 }
 
 void Background::renewal_failed(const Renewal& renewal, TimePoint sent,
                                 std::error_code why) noexcept {
-  renewer_.failed(*renewal.tenure, renewal.ttl, sent, BootClock::now());
+  if (!renewer_.failed(*renewal.tenure, renewal.ttl, sent, BootClock::now())) return;
   happened(EventKind::renewal_failed, renewal.key(), renewal.since, why);
+}
+
+bool Background::wants(const Renewal& renewal) noexcept {
+  return renewer_.is_wanted(*renewal.tenure);
 }
 
 void Background::retry_start() noexcept {
@@ -216,7 +220,7 @@ void Background::after_fork_in_child() noexcept {
   expecting_ = false;
   look_at_ = TimePoint::max();
   wake_up_.close();
-  stop_.close();
+  interrupt_.close();
   renewer_.after_fork_in_child();
   mutex_.unlock();
 }

@@ -59,6 +59,7 @@ class Background final : public Aftermath {
                TimePoint sent) noexcept override;
   void renewal_failed(const Renewal& renewal, TimePoint sent,
                       std::error_code why) noexcept override;
+  bool wants(const Renewal& renewal) noexcept override;
   void happened(EventKind kind, std::string_view key, TimePoint since,
                 std::error_code error) noexcept override;
   void expect_answers() noexcept override;
@@ -130,7 +131,7 @@ class Background final : public Aftermath {
   bool stopping_ = false;
   TimePoint stop_at_ = TimePoint::max();
   WakeUp wake_up_{};
-  WakeUp stop_{};
+  WakeUp interrupt_{};    // ends an attempt to connect
   bool* gone_ = nullptr;  // set by a destructor that the thread itself runs
   std::thread thread_{};
 };

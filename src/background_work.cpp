@@ -50,9 +50,10 @@ bool Background::all_settled() const noexcept { return open_.empty() && retired_
 bool Background::work(Guard& guard) {
   retired_.take_in(open_, settings_.options.command_timeout,
                    [this](const Release& one, Fate fate) { note(one, fate); });
+  if (!stopping_) interrupt_.clear();
+  if (!stopping_) renew_due(guard);
   repeat_due(guard);
   const bool stopping = stopping_;
-  if (!stopping) renew_due(guard);
   if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
   const TimePoint stop_at = stop_at_;
@@ -72,8 +73,12 @@ bool Background::work(Guard& guard) {
 
 void Background::renew_due(Guard& guard) {
   if (BootClock::now() < renewer_.due()) return;
-  const int cancel = stop_.fd();
+  const int cancel = interrupt_.fd();
   guard.unlock();
+  // An answer may lie about that makes the difference.
+  if (renewer_.awaits_answers()) {
+    for (Channel* channel : channels_) channel->take_in();
+  }
   const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
   for (Tenure* tenure : due) {
     Channel& channel = channel_of_(tenure->key());
@@ -87,7 +92,9 @@ void Background::renew_due(Guard& guard) {
   }
   const bool any = !due.empty();
   renewer_.picked_up();
-  // Connecting must not keep anybody from being told of a loss in time.
+  // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
+  std::partition(renewing_.begin(), renewing_.end(),
+                 [](const Channel* channel) { return channel->connected(); });
   for (Channel* channel : renewing_) channel->say_renewals(renewer_.first_notice(), cancel);
   renewing_.clear();
   guard.lock();
@@ -106,8 +113,8 @@ void Background::repeat_due(Guard& guard) {
     Exchanges one;
     one.splice(one.end(), open_, due);
     // Nobody is told of a loss meanwhile.
-    const TimePoint latest = std::min(stop_at_, renewer_.first_notice());
-    const int cancel = stopping_ ? never_cancelled : stop_.fd();
+    const TimePoint latest = stopping_ ? stop_at_ : renewer_.first_notice();
+    const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
     guard.unlock();
     const Release& release = one.front().release;
     if (release.over(now)) {
@@ -148,14 +155,17 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
 }
 
 /// Tells the program what has happened. It may end the client from there; what the end has to tell
-/// comes behind what is being told.
+/// comes behind what is being told. Renewals that are due come before most of it.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
   tell_at_ = TimePoint::max();
   if (std::exchange(telling_, true)) return;
   const std::shared_ptr<std::list<Event>> events = events_;
-  for (;;) {
+  std::size_t told = 0;
+  for (std::size_t left = events->size();;) {
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss();
     if (!loss && events->empty()) break;
+    const bool in_a_hurry = !gone && !stopping_ && told > 0 && BootClock::now() >= renewer_.due();
+    if (!loss && (in_a_hurry || (told >= left && !gone && !stopping_))) break;
     if (loss) note(EventKind::lost, loss->key, loss->since, {});
     std::list<Event> event;
     if (!loss) event.splice(event.end(), *events, events->begin());
@@ -164,10 +174,13 @@ void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) n
       loss->told.request_stop();
     } else {
       on_event(event.front());
+      ++told;
     }
     if (!gone) guard.lock();
   }
-  if (!gone) telling_ = false;
+  if (gone) return;
+  telling_ = false;
+  if (!events->empty()) tell_at_ = BootClock::now();
 }
 
 /// Sleeps until something is due or a server has spoken.

@@ -41,6 +41,10 @@ class Channel {
 
   /// Says releases again, connecting if need be, until `latest` or until `cancel` gets readable.
   void repeat(Exchanges releases, TimePoint latest, int cancel) noexcept;
+  bool connected() const noexcept {
+    const Guard guard(mutex_);
+    return line_.connected();
+  }
   /// Takes in what has come when nobody leads. False when there is nothing to come.
   bool take_in() noexcept;
   /// Nobody uses the channel any more: sends and reads what is owed, until `end` at the latest.
@@ -77,7 +81,7 @@ class Channel {
   const Settings& settings_;
   Aftermath& aftermath_;
 
-  std::mutex mutex_{};
+  mutable std::mutex mutex_{};
   bool led_ = false;
   Line line_;
   bool connecting_ = false;

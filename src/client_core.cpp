@@ -50,9 +50,10 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options)
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
-  channel_of(requests.front().key, requests.front().apart)
-      .execute(requests.front(), responses.front(), connecting,
-               BootClock::now() + settings_.options.command_timeout);
+  const Request& request = requests.front();
+  channel_of(request.key, request.blocks > request.blocks.zero())
+      .execute(request, responses.front(), connecting,
+               BootClock::now() + settings_.options.command_timeout + request.blocks);
   background_.ensure_started();
 }
 

@@ -26,18 +26,16 @@ class ClientCore final : public Executor,
   std::size_t servers() const noexcept override { return 1; }
   std::string server(std::size_t) const override { return settings_.server; }
   bool scripting() const noexcept override { return settings_.options.scripting; }
-  std::chrono::milliseconds command_timeout() const noexcept override {
-    return settings_.options.command_timeout;
-  }
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                Connecting connecting) override;
   void post(std::string_view key, const Undo& undo) noexcept override;
-  Tenure& open_tenure(bool renews) override {
-    if (renews) background_.require_thread();
+  Tenure& open_tenure() override {
+    background_.require_thread();
     return background_.renewer().open();
   }
   void close_tenure(Tenure& tenure) noexcept override { background_.renewer().close(tenure); }
   void keep(Tenure& tenure) noexcept override { background_.keep(tenure); }
+  void suspend(Tenure& tenure) noexcept override { background_.renewer().suspend(tenure); }
   void take_back(Tenure& tenure) noexcept override { background_.renewer().take_back(tenure); }
   bool take_back_for_good(Tenure& tenure) noexcept override {
     return background_.renewer().take_back_for_good(tenure);

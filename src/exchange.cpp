@@ -13,6 +13,7 @@ void Exchange::begin(TimePoint now) noexcept {
   change_ends = Connection::nowhere;
   repeat = false;
   commands = is_nobodys() ? 1 : caller->request.commands.size();
+  blocks = is_nobodys() ? std::chrono::milliseconds::zero() : caller->request.blocks;
 }
 
 bool Exchange::was_refused() const noexcept {
@@ -27,7 +28,7 @@ bool Exchange::was_refused() const noexcept {
 
 bool Exchange::depends_on(const Exchanges& refused) const noexcept {
   if (caller == nullptr) return false;
-  if (caller->request.apart && was_refused()) return true;
+  if (blocks > blocks.zero() && was_refused()) return true;
   return caller->request.undo != nullptr &&
          protocol::verdict(replies.front()) == protocol::Verdict::no &&
          std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <iterator>
 #include <string_view>
@@ -32,6 +33,7 @@ struct Exchange {
   std::array<protocol::Expect, most_commands> expected{};
   std::array<protocol::Form, most_commands> forms{};
   Session::Position change_ends = Connection::nowhere;  // of the first command that changes data
+  std::chrono::milliseconds blocks{0};                  // as the request
   TimePoint said{};
   Replies replies{};
   bool repeat = false;  // has to be said once more, as a whole, in a conversation

@@ -43,8 +43,10 @@ void Line::refresh() {
 
 /// A little early, so that who gave up just now leaves no connection for the next one to try.
 bool Line::is_stale() const noexcept {
-  const auto patience = settings_.options.command_timeout * 7 / 8;
-  return !all_answered() && BootClock::now() - pipeline_.unanswered.front().said >= patience;
+  if (all_answered()) return false;
+  const Exchange& first = pipeline_.unanswered.front();
+  const auto patience = (settings_.options.command_timeout + first.blocks) * 7 / 8;
+  return BootClock::now() - first.said >= patience;
 }
 
 void Line::retire_if_stale() noexcept {
@@ -129,6 +131,9 @@ bool Line::say_queued(Whose whose) {
       if (whose == Whose::nobodys) continue;
       if (pipeline_.session->converses(one->caller->request.commands)) break;
       ++waiting_;
+    } else if (one->is_renewal && !aftermath_.wants(one->renewal)) {
+      pool_.put_away(queue_, one);
+      continue;
     } else if (converses(one->command(0))) {
       one->begin(now);
       one->repeat = true;

@@ -10,6 +10,10 @@ namespace redlatch::detail {
 void Line::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
+    if (one.is_renewal && !aftermath_.wants(one.renewal)) {
+      pool_.put_away(mend_, mend_.begin());
+      continue;
+    }
     if (one.caller != nullptr) one.caller->mended = true;
     talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
     if (!connected()) return;

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t most_picked = 256;
 
 /// Renewals that are due a little later go with the others.
-std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.upkeep().ttl / 100; }
+std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.ttl() / 100; }
 
 }  // namespace
 
@@ -37,7 +37,9 @@ bool Renewer::keep(Tenure& tenure) noexcept {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
   entry.next_try = entry.renew_at();
+  entry.is_suspended = false;
   if (entry.is_lost()) {
+    if (entry.is_told) return false;
     move(entry, Place::lost);
     return true;
   }
@@ -45,6 +47,14 @@ bool Renewer::keep(Tenure& tenure) noexcept {
   const TimePoint before = due_;
   look_at(entry);
   return due_ < before;
+}
+
+void Renewer::suspend(Tenure& tenure) noexcept {
+  std::unique_lock lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  picked_up_.wait(lock, [&] { return !entry.picked; });
+  entry.next_try = TimePoint::max();
+  entry.is_suspended = true;
 }
 
 bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
@@ -126,44 +136,57 @@ bool Renewer::awaits_answers() const noexcept {
   return awaited_ > 0;
 }
 
-bool Renewer::answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
-                       TimePoint now) noexcept {
+Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Reply& reply,
+                                    TimePoint sent, TimePoint now) noexcept {
   const protocol::Verdict verdict = protocol::ours(reply);
   if (verdict == protocol::Verdict::refused) {
-    failed(*renewal.tenure, renewal.ttl, sent, now);
-    return false;
+    return failed(*renewal.tenure, renewal.ttl, sent, now) ? Answered::counted : Answered::too_late;
   }
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(*renewal.tenure);
   answered(entry);
-  if (entry.place != Place::kept && entry.place != Place::own) return false;
+  if (!is_looked_after(entry)) return Answered::too_late;
   if (verdict == protocol::Verdict::yes) {
     entry.confirm(sent, renewal.ttl);
   } else {
     entry.lose();
   }
-  if (entry.place != Place::kept) return false;
-  entry.next_try = entry.renew_at();
+  if (entry.place != Place::kept) return Answered::counted;
+  if (!entry.is_suspended) entry.next_try = entry.renew_at();
   look_at(entry);
-  if (!entry.is_lost()) return false;
+  if (!entry.is_lost()) return Answered::counted;
   move(entry, Place::lost);
-  return true;
+  return Answered::lost;
 }
 
-void Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
+bool Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
                      TimePoint now) noexcept {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
   answered(entry);
-  if (entry.place != Place::kept && entry.place != Place::own) return;
+  if (!is_looked_after(entry)) return false;
   if (sent != TimePoint{}) entry.doubt(sent, ttl);
-  if (entry.place != Place::kept) return;
+  if (entry.place != Place::kept || entry.is_suspended) return true;
   // Often enough before the validity ends, and not in a hurry.
   const auto pause =
-      std::max<std::chrono::nanoseconds>(entry.upkeep().ttl / 30, std::chrono::milliseconds(1));
+      std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
   const TimePoint again = now + pause;
   entry.next_try = again < entry.upkeep().renew_until ? again : TimePoint::max();
   look_at(entry);
+  return true;
+}
+
+bool Renewer::is_wanted(Tenure& tenure) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  if (entry.place != Place::over && entry.place != Place::closed) return true;
+  answered(entry);
+  return false;
+}
+
+/// The loss of the others has been told, or the lock has been given up.
+bool Renewer::is_looked_after(const Entry& entry) noexcept {
+  return entry.place == Place::kept || (entry.place == Place::own && !entry.is_told);
 }
 
 /// Whose lock is gone is nobody's from now on.

@@ -39,6 +39,8 @@ class Renewer {
   void close(Tenure& tenure) noexcept;
   /// True when the background thread has to look sooner than it would.
   bool keep(Tenure& tenure) noexcept;
+  /// No renewals until it is kept again; a loss is told all the same.
+  void suspend(Tenure& tenure) noexcept;
   void take_back(Tenure& tenure) noexcept { take_back(tenure, Place::own); }
   bool take_back_for_good(Tenure& tenure) noexcept { return take_back(tenure, Place::over); }
   std::stop_token lost_token(Tenure& tenure);
@@ -55,11 +57,15 @@ class Renewer {
   bool awaits_answers() const noexcept;
   std::size_t held() const;
 
-  /// What the server said to one that was sent at `sent`. True when there is a loss to tell.
-  bool answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
-                TimePoint now) noexcept;
-  /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
-  void failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
+  /// Whether one that is still to be said has somebody to be said for. It counts as answered
+  /// otherwise.
+  bool is_wanted(Tenure& tenure) noexcept;
+  enum class Answered { too_late, counted, lost };
+  /// What the server said to one that was sent at `sent`. `lost`: there is a loss to tell.
+  Answered answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
+                    TimePoint now) noexcept;
+  /// There will be no answer. `sent` is `TimePoint{}` when nothing was. False: too late.
+  bool failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
               TimePoint now) noexcept;
 
   // Around fork(2): the child keeps nothing of its parent's.
@@ -82,11 +88,13 @@ class Renewer {
     bool picked = false;
     bool is_told = false;  // of the loss
     bool awaits_answer = false;
+    bool is_suspended = false;
     TimePoint next_try = TimePoint::max();
     std::list<Entry>::iterator self{};
   };
   using Entries = std::list<Entry>;
 
+  static bool is_looked_after(const Entry& entry) noexcept;
   static Entry& entry_of(Tenure& tenure) noexcept { return static_cast<Entry&>(tenure); }
   Entries& list_for(Place place) noexcept;
   void move(Entry& entry, Place to) noexcept;

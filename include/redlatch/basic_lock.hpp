@@ -52,7 +52,8 @@ template <class Protocol>
 class BasicLock {
  public:
   /// For the classes made of this template, and for tests. Holds nothing yet. Throws
-  /// `Errc::invalid_argument` when the key is empty or the ttl is under 10 ms.
+  /// `Errc::invalid_argument` when the key is empty or an option cannot work, and
+  /// `Errc::unsupported` for fencing where scripts may not be sent.
   BasicLock(std::shared_ptr<detail::Executor> executor, Protocol protocol, LockOptions options)
       : holding_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
     if (key().empty()) {
@@ -128,14 +129,13 @@ class BasicLock {
   /// object holds nothing afterwards, whatever the answer is.
   Unlock unlock() noexcept {
     if (!holding_.exists()) return Unlock::lost;
-    const bool owned = owns_lock();
     switch (holding_.release()) {
-      case protocol::Verdict::yes:
-        return owned ? Unlock::released : Unlock::lost;
-      case protocol::Verdict::no:
-        return Unlock::lost;
+      case EventKind::released:
+        return Unlock::released;
+      case EventKind::release_unknown:
+        return Unlock::unknown;
       default:
-        return owned ? Unlock::unknown : Unlock::lost;
+        return Unlock::lost;
     }
   }
 
@@ -148,16 +148,14 @@ class BasicLock {
   std::chrono::steady_clock::time_point expires_at() const noexcept {
     // Read first, so that what passes between the two readings is not counted as validity.
     const auto steady_now = std::chrono::steady_clock::now();
-    const detail::TimePoint now = executor().now();
-    if (!holding_.valid(now)) return {};
-    return steady_now + (holding_.valid_until() - now);
+    const auto remaining = holding_.remaining(executor().now());
+    return remaining > remaining.zero() ? steady_now + remaining
+                                        : std::chrono::steady_clock::time_point();
   }
 
   /// The time until `expires_at()`, rounded down; zero when not held. No I/O.
   std::chrono::milliseconds remaining() const noexcept {
-    const detail::TimePoint now = executor().now();
-    if (!holding_.valid(now)) return std::chrono::milliseconds::zero();
-    return std::chrono::floor<std::chrono::milliseconds>(holding_.valid_until() - now);
+    return std::chrono::floor<std::chrono::milliseconds>(holding_.remaining(executor().now()));
   }
 
   /// Back to a full ttl, or to `ttl` (checked as the option is), from now on. False when the lock

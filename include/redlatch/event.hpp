@@ -37,7 +37,7 @@ struct Event {
   std::string key{};
   /// Since the lock was asked for, unless the kind says something else.
   std::chrono::microseconds elapsed{};
-  /// By `Errc`, where something failed.
+  /// Where something failed, by `Errc`, or `std::errc::not_enough_memory`.
   std::error_code error{};
 };
 

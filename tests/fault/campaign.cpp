@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
-#include <fstream>
 #include <iostream>
 #include <ostream>
+
+#include <redlatch/protocol/exclusive.hpp>
 
 #include "eventually.hpp"
 
@@ -16,6 +17,14 @@ namespace {
 
 constexpr int tries = 30;
 constexpr std::size_t too_many = 10;
+
+/// Of a script that is named by its hash or by its text.
+std::string_view sha1_of(std::string_view script) {
+  for (const protocol::Script* one : {&protocol::release_script, &protocol::extend_script}) {
+    if (script == one->text) return one->sha1;
+  }
+  return script;
+}
 
 /// Takes a line and its end off the front; empty when there is no whole line.
 std::string_view line_of(std::string_view& text) {
@@ -184,11 +193,12 @@ std::vector<Command> commands_in(std::string_view said) {
       said.remove_prefix(std::min(size + 2, said.size()));
     }
     if (words.empty()) break;
-    const bool is_script = words.front() == "EVALSHA";
+    const bool is_script = words.front() == "EVALSHA" || words.front() == "EVAL";
     const std::size_t key_at = is_script ? 3 : 1;
-    commands.push_back({.name = std::string(words.front()),
-                        .key = std::string(words.size() > key_at ? words[key_at] : ""),
-                        .sha1 = std::string(is_script && words.size() > 1 ? words[1] : "")});
+    commands.push_back(
+        {.name = std::string(words.front()),
+         .key = std::string(words.size() > key_at ? words[key_at] : ""),
+         .sha1 = std::string(is_script && words.size() > 1 ? sha1_of(words[1]) : "")});
   }
   return commands;
 }

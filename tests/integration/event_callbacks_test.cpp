@@ -192,6 +192,40 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
   EXPECT_TRUE(eventually([&] { return calls == 2; }));
 }
 
+/// A program that is slower than its events: what is held is looked after all the same.
+TEST(CallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
+  const RedisServer server;
+  std::atomic<int> told = 0;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event&) {
+    std::this_thread::sleep_for(2ms);
+    ++told;
+  };
+  Client client(server.url(), options);
+  const Lock held(client, "held", {.ttl = 2s});
+  for (int i = 0; i < 1000; ++i) {
+    Lock lock(client, "job", long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  EXPECT_TRUE(eventually([&] { return told >= 2000; }, 60s)) << "two ttls";
+  EXPECT_TRUE(held.owns_lock());
+}
+
+TEST(CallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
+  const RedisServer server;
+  std::atomic<bool> enough = false;
+  std::optional<Client> client;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event&) {
+    if (!enough) const Lock lock(*client, "job", long_lease);
+  };
+  client.emplace(server.url(), options);
+  Lock held(*client, "held", {.ttl = 300ms});
+  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 10; }));
+  EXPECT_TRUE(held.owns_lock());
+  enough = true;
+}
+
 /// The end of a client that begins while something else is told waits for answers all the same.
 TEST(CallbackDuringTheEndOfTheClient, DoesNotCutItShort) {
   const ScriptedServer server([](const ScriptedRequest& request) -> std::string {

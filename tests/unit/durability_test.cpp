@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include <redlatch/protocol/durability.hpp>
-
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
@@ -28,10 +26,10 @@ TEST(Durability, IsAskedForBehindAChangeOnAConnectionOfItsOwn) {
   TestLock lock = lock_on(server, on_replicas);
   ASSERT_TRUE(lock.try_lock());
   ASSERT_EQ(server->calls.size(), 2U);
-  EXPECT_FALSE(server->calls[0].apart);
-  EXPECT_TRUE(server->calls[1].apart);
+  EXPECT_EQ(server->calls[0].blocks, 0ms);
+  EXPECT_EQ(server->calls[1].blocks, 250ms);
   EXPECT_EQ(server->calls[1].commands,
-            (std::vector<std::string>{"EXTEND job " + lock.token() + " 5000", "WAIT 2 100"}));
+            (std::vector<std::string>{"EXTEND job " + lock.token() + " 5000", "WAIT 2 250"}));
 }
 
 TEST(Durability, CountsValidityFromTheExtension) {
@@ -39,16 +37,6 @@ TEST(Durability, CountsValidityFromTheExtension) {
   TestLock lock = lock_on(server, on_replicas);
   ASSERT_TRUE(lock.try_lock());
   EXPECT_GT(lock.remaining(), 4900ms);
-}
-
-TEST(Durability, IsAskedForAgainUntilItIsThere) {
-  const Fake server =
-      fake(says(ok()), says(integer(1), integer(0)).after(100ms),
-           says(integer(1), integer(1)).after(100ms), says(integer(1), integer(2)).after(10ms));
-  TestLock lock = lock_on(server, on_replicas);
-  ASSERT_TRUE(lock.try_lock());
-  EXPECT_TRUE(server->posted.empty());
-  EXPECT_EQ(server->calls[3].commands.back(), "WAIT 2 50");  // what is left
 }
 
 TEST(Durability, ThatDoesNotComeInTimeUndoesTheLock) {
@@ -63,11 +51,10 @@ TEST(Durability, ThatDoesNotComeInTimeUndoesTheLock) {
 }
 
 TEST(Durability, OnDiskIsAskedForByWaitaof) {
-  const Fake server =
-      fake(says(ok()), says(integer(1), on_disks(0)).after(100ms), says(integer(1), on_disks(1)));
+  const Fake server = fake(says(ok()), says(integer(1), on_disks(1)));
   TestLock lock = lock_on(server, on_disk);
   ASSERT_TRUE(lock.try_lock());
-  EXPECT_EQ(server->calls[1].commands.back(), "WAITAOF 1 0 100");
+  EXPECT_EQ(server->calls[1].commands.back(), "WAITAOF 1 0 250");
 }
 
 TEST(Durability, OnDiskThatDoesNotComeInTimeUndoesTheLock) {
@@ -77,11 +64,12 @@ TEST(Durability, OnDiskThatDoesNotComeInTimeUndoesTheLock) {
   EXPECT_EQ(server->posted.size(), 1U);
 }
 
-TEST(Durability, MayBeBoth) {
-  const Fake server = fake(says(ok()), says(integer(1), integer(1), on_disks(0)),
-                           says(integer(1), integer(1), on_disks(1)));
+TEST(Durability, MayBeBothWithinTheTime) {
+  const Fake server =
+      fake(says(ok()), says(integer(1), integer(1)).after(100ms), says(integer(1), on_disks(1)));
   TestLock lock = lock_on(server, {.ttl = 5s, .durability = {.replicas = 1, .aof = true}});
-  EXPECT_TRUE(lock.try_lock());
+  ASSERT_TRUE(lock.try_lock());
+  EXPECT_EQ(server->calls[2].commands.back(), "WAITAOF 1 0 900");
 }
 
 TEST(Durability, ThatTheServerDoesNotKnowUndoesTheLock) {

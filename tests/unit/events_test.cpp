@@ -86,6 +86,12 @@ TEST_F(Ending, OfALockWhoseLossWasToldIsNothingNew) {
   EXPECT_TRUE(told_by_unlock(says(integer(0))).empty());
 }
 
+TEST_F(Ending, OfALockWhoseLossWasToldIsALossForTheCallerToo) {
+  server->loss_is_told = true;
+  server->will(says(integer(1)));
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
 TEST_F(Ending, WithoutAnAnswerIsUnknown) {
   const std::vector<Happened> expected{
       {EventKind::release_unknown, 0ms, make_error_code(Errc::timed_out)}};

@@ -108,7 +108,7 @@ struct Call {
   std::optional<Posted> undo{};
   Connecting connecting{};
   TimePoint at{};
-  bool apart = false;
+  std::chrono::milliseconds blocks{0};
 };
 
 /// Servers that say what they were told to say, on a clock that only moves when it is told to, or
@@ -131,7 +131,6 @@ class FakeExecutor final : public detail::Executor {
   bool no_memory_for_names = false;
   bool scripting() const noexcept override { return runs_scripts; }
   bool runs_scripts = true;
-  std::chrono::milliseconds command_timeout() const noexcept override { return 400ms; }
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
                Enough enough, Connecting connecting) override {
@@ -160,8 +159,8 @@ class FakeExecutor final : public detail::Executor {
     posted.back().said_before = calls.size();
   }
 
-  detail::Tenure& open_tenure(bool renews) override {
-    if (renews && no_thread) throw Error(Errc::unreachable, "no thread");
+  detail::Tenure& open_tenure() override {
+    if (no_thread) throw Error(Errc::unreachable, "no thread");
     return tenures.emplace_back();
   }
   void close_tenure(detail::Tenure& tenure) noexcept override {
@@ -171,6 +170,7 @@ class FakeExecutor final : public detail::Executor {
     kept = &tenure;
     kept_after.push_back(calls.size());
   }
+  void suspend(detail::Tenure&) noexcept override { suspended_after.push_back(calls.size()); }
   void take_back(detail::Tenure&) noexcept override {
     kept = nullptr;
     taken_back_after.push_back(calls.size());
@@ -228,6 +228,7 @@ class FakeExecutor final : public detail::Executor {
   std::list<detail::Tenure> tenures{};
   detail::Tenure* kept = nullptr;
   std::vector<std::size_t> kept_after{};  // so many calls
+  std::vector<std::size_t> suspended_after{};
   std::vector<std::size_t> taken_back_after{};
   bool no_thread = false;
   bool loss_is_told = false;
@@ -242,7 +243,7 @@ class FakeExecutor final : public detail::Executor {
               .key = std::string(request.key),
               .connecting = connecting,
               .at = now_,
-              .apart = request.apart};
+              .blocks = request.blocks};
     for (const protocol::Command& command : request.commands) {
       call.commands.push_back(line(command));
     }

@@ -87,7 +87,8 @@ TEST(Keeping, IsInterruptedByAnExtension) {
   server->advance(1s);
   server->will(says(integer(1)));
   EXPECT_TRUE(lock.extend(30s));
-  EXPECT_EQ(server->taken_back_after, std::vector<std::size_t>{1});
+  EXPECT_EQ(server->suspended_after, std::vector<std::size_t>{1});
+  EXPECT_EQ(server->taken_back_after, std::vector<std::size_t>{2});
   EXPECT_EQ(server->kept_after, (std::vector<std::size_t>{1, 2}));
   EXPECT_EQ(line(server->kept->extension()), "EXTEND job " + lock.token() + " 30000");
   EXPECT_EQ(server->kept->renew_at(), server->now() + 10s);
@@ -99,6 +100,23 @@ TEST(Keeping, GoesOnAfterAnExtensionThatFailed) {
   server->will(away());
   EXPECT_THROW(static_cast<void>(lock.extend()), Error);
   EXPECT_NE(server->kept, nullptr);
+}
+
+/// What was not confirmed does not decide when the next renewal is due, or the loss told.
+TEST(Keeping, GoesOnAsBeforeAfterAnotherTtlThatFailed) {
+  for (const auto ttl : {5min, 1min}) {
+    for (const Answer& answer : {away(), in_doubt(), says(refusal("READONLY You can't write"))}) {
+      const Fake server = fake();
+      TestLock lock = held_on(server, {.ttl = 10s});
+      const TimePoint notice_at = server->kept->notice_at();
+      const TimePoint renew_at = server->kept->renew_at();
+      server->will(answer);
+      EXPECT_THROW(static_cast<void>(lock.extend(ttl)), Error);
+      EXPECT_EQ(server->kept->notice_at(), notice_at);
+      EXPECT_EQ(server->kept->renew_at(), renew_at);
+      EXPECT_EQ(line(server->kept->extension()), "EXTEND job " + lock.token() + " 10000");
+    }
+  }
 }
 
 TEST(Keeping, HearsOfALossThatAnExtensionFound) {
@@ -140,13 +158,13 @@ TEST(Keeping, GoesBackToItsOwnClient) {
 }
 
 TEST(Keeping, NeedsAThreadBeforeAnythingIsSaid) {
-  const Fake server = fake(says(ok()));
+  const Fake server = fake();
   server->no_thread = true;
   TestLock lock = lock_on(server);
   EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::unreachable);
   EXPECT_TRUE(server->calls.empty());
   TestLock brief = lock_on(server, {.auto_renew = false});
-  EXPECT_TRUE(brief.try_lock());
+  EXPECT_EQ(error_of([&] { return brief.try_lock(); }).code(), Errc::unreachable);
 }
 
 TEST(LostToken, HasNoStateWhenNothingIsHeld) {

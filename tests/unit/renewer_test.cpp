@@ -50,7 +50,11 @@ class RenewerTest : public testing::Test {
     renewer.picked_up();
     return count;
   }
+  /// True when there is a loss to tell.
   bool answered(Tenure& tenure, const protocol::Reply& reply, TimePoint sent) {
+    return outcome(tenure, reply, sent) == Renewer::Answered::lost;
+  }
+  Renewer::Answered outcome(Tenure& tenure, const protocol::Reply& reply, TimePoint sent) {
     Renewal renewal;
     renewal.begin(tenure);
     return renewer.answered(renewal, reply, sent, sent + 1ms);
@@ -306,6 +310,77 @@ TEST_F(RenewerTest, LetsNobodyTakeBackWhatIsAboutToBeSent) {
   renewer.picked_up();
   owner.join();
   EXPECT_TRUE(sent_before);
+}
+
+TEST_F(RenewerTest, TellsALossOnce) {
+  Tenure& tenure = held();
+  tenure.lose();
+  EXPECT_EQ(picked(start + 3s), 0U);
+  EXPECT_TRUE(renewer.next_loss());
+  renewer.take_back(tenure);
+  EXPECT_FALSE(renewer.keep(tenure));
+  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_TRUE(renewer.take_back_for_good(tenure));
+}
+
+TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.suspend(tenure);
+  failed(tenure, start + 3s);
+  EXPECT_EQ(picked(start + 4s), 0U);
+  EXPECT_EQ(renewer.held(), 1U);
+  renewer.take_back(tenure);
+  renewer.keep(tenure);
+  EXPECT_EQ(picked(start + 4s), 1U);
+}
+
+TEST_F(RenewerTest, TellsTheLossOfWhatIsSuspended) {
+  Tenure& tenure = held();
+  renewer.suspend(tenure);
+  EXPECT_LE(renewer.due(), tenure.notice_at());
+  EXPECT_EQ(picked(tenure.notice_at()), 0U);
+  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(tenure.is_lost());
+}
+
+TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  picked(tenure.notice_at());
+  ASSERT_TRUE(renewer.next_loss());
+  EXPECT_EQ(outcome(tenure, integer(1), start + 3s), Renewer::Answered::too_late);
+  EXPECT_FALSE(renewer.awaits_answers());
+}
+
+TEST_F(RenewerTest, CountsAnAnswerInTime) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  EXPECT_EQ(outcome(tenure, integer(1), start + 3s), Renewer::Answered::counted);
+}
+
+TEST_F(RenewerTest, WantsNothingSaidBehindARelease) {
+  Tenure& kept = held();
+  Tenure& over = held();
+  Tenure& closed = held();
+  EXPECT_EQ(picked(start + 3s), 3U);
+  renewer.take_back_for_good(over);
+  renewer.take_back_for_good(closed);
+  renewer.close(closed);
+  EXPECT_TRUE(renewer.is_wanted(kept));
+  EXPECT_FALSE(renewer.is_wanted(over));
+  EXPECT_FALSE(renewer.is_wanted(closed));
+  EXPECT_EQ(&opened(), &closed) << "it is free again";
+}
+
+TEST_F(RenewerTest, CountsByTheTtlThatIsCertain) {
+  Tenure& tenure = held(10s);
+  tenure.doubt(start + 1s, 1s);
+  EXPECT_EQ(tenure.valid_until(), start + 2s - 12ms);
+  EXPECT_EQ(tenure.notice_at(), tenure.valid_until() - 50ms);
+  tenure.confirm(start + 1s, 10s);
+  renewer.keep(tenure);
+  EXPECT_EQ(picked(start + 1s + 330ms), 1U);
 }
 
 TEST_F(RenewerTest, KeepsNothingInAForkedChild) {

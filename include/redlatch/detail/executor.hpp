@@ -46,8 +46,9 @@ struct Request {
   /// Carried out in the background when the server may have acted and its answers are not all
   /// known.
   const Undo* undo = nullptr;
-  /// The server may keep the connection waiting: no other requests are sent over it.
-  bool apart = false;
+  /// So long the server may keep the connection waiting, on top of the time-out for commands. It is
+  /// one that is used for nothing else then.
+  std::chrono::milliseconds blocks{0};
 };
 
 /// The replies to one request, in order. Takes no memory of its own.
@@ -102,8 +103,6 @@ class Executor {
   virtual std::string server(std::size_t index) const = 0;
   /// Whether scripts may be sent at all.
   virtual bool scripting() const noexcept = 0;
-  /// How long the servers have for an answer.
-  virtual std::chrono::milliseconds command_timeout() const noexcept = 0;
 
   /// Sends `requests[i]` to server i, all at once, and comes back when `enough` says so, when all
   /// have answered or failed, or when the time-out for commands is over.
@@ -115,11 +114,13 @@ class Executor {
   /// background. Only a server that has to be told in a conversation is waited for.
   virtual void post(std::string_view key, const Undo& undo) noexcept = 0;
 
-  /// Room for a tenure. Throws `Error` when it is to be renewed and nothing could do that.
-  virtual Tenure& open_tenure(bool renews) = 0;
+  /// Room for a tenure. Throws `Error` when nothing could look after it.
+  virtual Tenure& open_tenure() = 0;
   virtual void close_tenure(Tenure& tenure) noexcept = 0;
   /// From now on the lease is kept up as told, and its loss is told in time.
   virtual void keep(Tenure& tenure) noexcept = 0;
+  /// No renewals until it is kept again; its loss is still told.
+  virtual void suspend(Tenure& tenure) noexcept = 0;
   /// The lock takes the lease back into its own hands: nothing more is said about it after this
   /// returns. What was said already still counts when it is answered.
   virtual void take_back(Tenure& tenure) noexcept = 0;
@@ -147,8 +148,7 @@ class Executor {
 class TenureOf {
  public:
   TenureOf() = default;
-  TenureOf(Executor& executor, bool renews)
-      : executor_(&executor), tenure_(&executor.open_tenure(renews)) {}
+  explicit TenureOf(Executor& executor) : executor_(&executor), tenure_(&executor.open_tenure()) {}
   TenureOf(TenureOf&& other) noexcept
       : executor_(other.executor_), tenure_(std::exchange(other.tenure_, nullptr)) {}
   TenureOf& operator=(TenureOf&& other) noexcept {

@@ -12,7 +12,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/detail/executor.hpp>
@@ -67,8 +66,12 @@ class Holding {
   bool valid(TimePoint now) const noexcept {
     return tenure_ && tenure_->valid(now, executor_->process());
   }
+  /// For how long it is valid yet; zero when it is not.
+  TimePoint::duration remaining(TimePoint now) const noexcept {
+    const TimePoint end = exists() ? tenure_->valid_until() : TimePoint{};
+    return std::max(end - now, TimePoint::duration::zero());
+  }
   /// These two are for leases that exist.
-  TimePoint valid_until() const noexcept { return tenure_->valid_until(); }
   const std::string& token() const noexcept { return tenure_->token(); }
   std::uint64_t fencing_token() const noexcept { return tenure_->fencing_token(); }
   std::stop_token lost_token() const {
@@ -78,7 +81,7 @@ class Holding {
   /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
   /// the answer is neither yes nor no; what may be left at a server then is taken back.
   Attempt attempt(const LockOptions& options, Look look) {
-    TenureOf tenure(*executor_, options.auto_renew);
+    TenureOf tenure(*executor_);
     tenure->begin(Lease(make_token(), executor_->process(), options.label), protocol_.key());
     const TimePoint now = executor_->now();
     const bool limited = options.max_hold > std::chrono::milliseconds::zero();
@@ -127,12 +130,15 @@ class Holding {
   /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
   /// anything; the lease is valid for as long as is certain then. Renewals give the new ttl, too.
   void extend(std::chrono::milliseconds ttl) {
-    executor_->take_back(*tenure_);
-    const Finally keep([this] { executor_->keep(*tenure_); });
-    Upkeep upkeep = tenure_->upkeep();
-    upkeep.ttl = ttl;
+    executor_->suspend(*tenure_);
+    bool extended = false;
     const protocol::Command extension = protocol_.extend(tenure_->value(), ttl);
-    tenure_->renew_by(extension, upkeep);
+    protocol::OwnedCommand renewal(extension);
+    const Finally keep([&] {
+      executor_->take_back(*tenure_);
+      if (extended) tenure_->renew_by(std::move(renewal), ttl);
+      executor_->keep(*tenure_);
+    });
     // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
     bool doubted = true;
     const Finally doubt([&, since = executor_->now()] {
@@ -145,6 +151,7 @@ class Holding {
     if (verdict == protocol::Verdict::yes) tenure_->confirm(answers.sent(), ttl);
     if (verdict == protocol::Verdict::no) tenure_->lose();
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
+    extended = verdict == protocol::Verdict::yes;
   }
 
   /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
@@ -168,12 +175,13 @@ class Holding {
     }
   }
 
-  /// Gives the lease up and waits for the answer; there is no lease afterwards. `refused`: not
-  /// answered, and left to the background.
-  protocol::Verdict release() noexcept {
-    const bool was_valid = valid(executor_->now());
+  /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
+  /// answered, `release_unknown`, is left to the background.
+  EventKind release() noexcept {
+    bool was_valid = valid(executor_->now());
     const TimePoint since = tenure_->upkeep().since;
     const bool told = executor_->take_back_for_good(*tenure_);
+    was_valid = was_valid && !told;
     Lease lease = end();
     const Undo release{protocol_.release(lease.value()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
@@ -187,15 +195,13 @@ class Holding {
       error = make_error_code(std::errc::not_enough_memory);
     }
     if (verdict == protocol::Verdict::refused) executor_->post(protocol_.key(), release);
-    if (!was_valid || verdict == protocol::Verdict::no) {
-      if (!told) executor_->happened(EventKind::lost, protocol_.key(), since, {});
-    } else {
-      const bool known = verdict == protocol::Verdict::yes;
-      executor_->happened(known ? EventKind::released : EventKind::release_unknown, protocol_.key(),
-                          since, error);
-    }
+    EventKind ending = EventKind::lost;
+    if (was_valid && verdict == protocol::Verdict::yes) ending = EventKind::released;
+    if (was_valid && verdict == protocol::Verdict::refused) ending = EventKind::release_unknown;
+    if (ending == EventKind::lost) error = {};
+    if (!told) executor_->happened(ending, protocol_.key(), since, error);
     recycle_token(std::move(lease).token());
-    return verdict;
+    return ending;
   }
 
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
@@ -211,50 +217,40 @@ class Holding {
   }
 
  private:
-  /// Extends the lease, so that there is something to ask about on the connection that asks where
-  /// it has got to. Throws `Error` when that is not far enough in time.
+  /// Throws `Error` when the lease has not got to where it shall be in time.
   void await_durability(Tenure& tenure, const LockOptions& options) {
-    if (!protocol::DurabilityQuestions::any(options.durability)) return;
-    const TimePoint end = executor_->now() + options.durability.timeout;
-    for (;;) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor_->now());
-      const protocol::DurabilityQuestions questions(
-          options.durability, std::min(left, executor_->command_timeout() / 4));
-      std::vector<protocol::Command> commands{protocol_.extend(tenure.value(), options.ttl)};
-      commands.insert(commands.end(), questions.commands().begin(), questions.commands().end());
-      const Answers answers(*executor_,
-                            {.key = protocol_.key(), .commands = commands, .apart = true},
-                            Connecting::on_top);
-      switch (answers.verdict(protocol::ours)) {
-        case protocol::Verdict::yes:
-          tenure.confirm(answers.sent(), options.ttl);
-          break;
-        case protocol::Verdict::no:
-          throw protocol::about(Errc::no_quorum, protocol_.key(), executor_->server(0),
-                                "the lock was deleted or taken over before it was durable");
-        case protocol::Verdict::refused:
-          throw answers.error(protocol_.key());
-      }
-      const std::string lack = lack_in(questions, answers);
-      if (lack.empty()) return;
-      if (executor_->now() >= end) {
-        throw protocol::about(
-            Errc::no_quorum, protocol_.key(), executor_->server(0),
-            lack + " after " + std::to_string(options.durability.timeout.count()) + " ms");
-      }
-    }
+    const Durability& wanted = options.durability;
+    const TimePoint end = executor_->now() + wanted.timeout;
+    if (wanted.replicas > 0) await(tenure, options, protocol::Replicas(wanted.replicas), end);
+    if (wanted.aof) await(tenure, options, protocol::Disk(), end);
   }
 
-  std::string lack_in(const protocol::DurabilityQuestions& questions,
-                      const Answers& answers) const {
-    for (std::size_t i = 0; i < questions.commands().size(); ++i) {
-      const protocol::Reply& reply = *answers.reply(1 + i);
-      if (reply.is_error()) {
-        throw protocol::to_error(reply, protocol_.key(), executor_->server(0), false);
-      }
-      if (!questions.suffices(i, reply)) return questions.lack(i, reply);
+  /// Extends the lease, so that there is something to ask about on the connection that asks where
+  /// it has got to.
+  template <class Place>
+  void await(Tenure& tenure, const LockOptions& options, const Place& place, TimePoint end) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor_->now());
+    const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would be for ever
+    const std::array commands{protocol_.extend(tenure.value(), options.ttl), place.ask(time)};
+    const Answers answers(*executor_,
+                          {.key = protocol_.key(), .commands = commands, .blocks = time},
+                          Connecting::on_top);
+    const protocol::Verdict verdict = answers.verdict(protocol::ours);
+    if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
+    const auto too_few = [&](const std::string& why) {
+      return protocol::about(Errc::no_quorum, protocol_.key(), executor_->server(0), why);
+    };
+    if (verdict == protocol::Verdict::no) {
+      throw too_few("the lock was deleted or taken over before it was durable");
     }
-    return {};
+    tenure.confirm(answers.sent(), options.ttl);
+    const protocol::Reply& reply = *answers.reply(1);
+    if (reply.is_error()) {
+      throw protocol::to_error(reply, protocol_.key(), executor_->server(0), false);
+    }
+    if (place.has_it(reply)) return;
+    throw too_few(place.lack(reply) + " after " +
+                  std::to_string(options.durability.timeout.count()) + " ms");
   }
 
   Answers ask(std::span<const protocol::Command> commands, const Undo* undo = nullptr,

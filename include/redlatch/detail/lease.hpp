@@ -48,14 +48,17 @@ class Lease {
     return exists(process) && !lost_ && now < valid_until_;
   }
 
+  /// For how long the last confirmation can be relied on, drift included.
+  std::chrono::milliseconds certain_ttl() const noexcept { return certain_ttl_; }
+
   /// The longest that the key may live after the last command about it.
   std::chrono::milliseconds longest_ttl() const noexcept { return longest_ttl_; }
 
   /// The server gave the lease, or extended it, for `ttl`, asked by a message that left at `sent`.
   void confirm(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
     longest_ttl_ = std::max(ttl, longest_ttl_);
-    const auto certain = std::min(ttl, doubted_ttl_);
-    valid_until_ = sent + certain - drift(certain);
+    certain_ttl_ = std::min(ttl, doubted_ttl_);
+    valid_until_ = sent + certain_ttl_ - drift(certain_ttl_);
   }
 
   /// An extension may have been carried out, or may still be: at any time from now on, so that no
@@ -63,6 +66,7 @@ class Lease {
   void doubt(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
     longest_ttl_ = std::max(ttl, longest_ttl_);
     doubted_ttl_ = std::min(ttl, doubted_ttl_);
+    certain_ttl_ = std::min(certain_ttl_, doubted_ttl_);
     valid_until_ = std::min(valid_until_, sent + ttl - drift(ttl));
   }
 
@@ -75,6 +79,7 @@ class Lease {
   std::uint64_t fencing_token_ = 0;
   TimePoint valid_until_{};
   std::chrono::milliseconds longest_ttl_{0};
+  std::chrono::milliseconds certain_ttl_{0};
   std::chrono::milliseconds doubted_ttl_ = std::chrono::milliseconds::max();
   std::uint64_t process_ = 0;
   bool lost_ = false;

@@ -84,16 +84,26 @@ class Tenure {
     extension_ = extension;
     upkeep_ = upkeep;
   }
+  void renew_by(protocol::OwnedCommand extension, std::chrono::milliseconds ttl) noexcept {
+    extension_ = std::move(extension);
+    upkeep_.ttl = ttl;
+  }
   protocol::Command extension() const { return extension_.view(); }
   std::string take_key() noexcept { return std::move(key_); }
   const Upkeep& upkeep() const noexcept { return upkeep_; }
 
   /// When the loss has to be told unless the lease was renewed by then.
-  TimePoint notice_at() const noexcept { return valid_until() - notice(upkeep_.ttl); }
+  TimePoint notice_at() const noexcept { return valid_until() - notice(ttl()); }
   /// When the lease is to be renewed, counted from when its last confirmation was asked for.
   TimePoint renew_at() const noexcept {
-    const TimePoint next = confirmed_ + upkeep_.ttl / 3;
+    const TimePoint next = confirmed_ + ttl() / 3;
     return upkeep_.renews && next < upkeep_.renew_until ? next : TimePoint::max();
+  }
+
+  /// What the times of the upkeep are counted by: an extension that is in doubt may have made it
+  /// shorter.
+  std::chrono::milliseconds ttl() const noexcept {
+    return std::min(upkeep_.ttl, certain_ttl_.load());
   }
 
   /// Told when the lease is lost.
@@ -108,11 +118,13 @@ class Tenure {
     const std::lock_guard lock(mutex_);
     change();
     valid_until_ = lease_.is_lost() ? TimePoint{} : lease_.valid_until();
+    certain_ttl_ = lease_.certain_ttl();
   }
 
   std::mutex mutex_{};
   Lease lease_{};
   std::atomic<TimePoint> valid_until_{};
+  std::atomic<std::chrono::milliseconds> certain_ttl_{};
   TimePoint confirmed_{};
 
   std::string key_{};

@@ -6,7 +6,8 @@
 namespace redlatch::protocol {
 
 /// The name of a key that belongs to a lock: in the same slot of a Cluster, and beginning with the
-/// lock's own name, so that permissions by prefix cover both.
+/// lock's own name, so that permissions by prefix cover both. (A key with braces that do not make a
+/// hash tag, such as `a}b`, may share no slot with it; with one server that makes no difference.)
 /// Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "hash tags".
 inline std::string side_key(std::string_view key, std::string_view purpose) {
   const auto opens = key.find('{');
