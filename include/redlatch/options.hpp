@@ -33,7 +33,8 @@ struct ClientOptions {
   /// Told what happens to locks and connections, on a thread of the client and with none of its
   /// mutexes held: everything may be called from it. One call at a time, in order. A loss is told
   /// at once, what goes well within about 50 ms; of that, what is more than 10,000 events ahead of
-  /// the program is left out. Must not throw: that ends the program.
+  /// the program is left out. Renewals wait while it runs, so it should be short. Must not throw:
+  /// that ends the program.
   std::function<void(const Event&)> on_event{};
 };
 
@@ -43,8 +44,8 @@ struct Durability {
   /// So many replicas have it (WAIT). A failover to one of them does not forget it then.
   int replicas = 0;
   /// The server has it on disk (WAITAOF, from Redis 7.2 on): a restart does not forget it, not even
-  /// one of the machine. Needs `appendonly yes` there; `Errc::unsupported` where the command is
-  /// missing.
+  /// one of the machine. Needs `appendonly yes` there, else `Errc::protocol_error`;
+  /// `Errc::unsupported` where the command is missing.
   bool aof = false;
   /// How long to wait for that, in milliseconds, on top of `command_timeout`.
   std::chrono::milliseconds timeout{1000};
