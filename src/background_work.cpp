@@ -155,7 +155,7 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
 }
 
 /// Tells the program what has happened. It may end the client from there; what the end has to tell
-/// comes behind what is being told. Renewals that are due come before most of it.
+/// comes behind what is being told. Renewals that are due, and answers, come before most of it.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
   tell_at_ = TimePoint::max();
   if (std::exchange(telling_, true)) return;
@@ -164,8 +164,9 @@ void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) n
   for (std::size_t left = events->size();;) {
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss();
     if (!loss && events->empty()) break;
-    const bool in_a_hurry = !gone && !stopping_ && told > 0 && BootClock::now() >= renewer_.due();
-    if (!loss && (in_a_hurry || (told >= left && !gone && !stopping_))) break;
+    const bool others_wait =
+        told >= left || (told > 0 && BootClock::now() >= std::min(renewer_.due(), look_at_));
+    if (!loss && others_wait && !gone && !stopping_) break;
     if (loss) note(EventKind::lost, loss->key, loss->since, {});
     std::list<Event> event;
     if (!loss) event.splice(event.end(), *events, events->begin());
