@@ -51,7 +51,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options)
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   const Request& request = requests.front();
-  channel_of(request.key, request.blocks > request.blocks.zero())
+  channel_of(request.key, request.blocks > std::chrono::milliseconds::zero())
       .execute(request, responses.front(), connecting,
                BootClock::now() + settings_.options.command_timeout + request.blocks);
   background_.ensure_started();

@@ -28,7 +28,7 @@ bool Exchange::was_refused() const noexcept {
 
 bool Exchange::depends_on(const Exchanges& refused) const noexcept {
   if (caller == nullptr) return false;
-  if (blocks > blocks.zero() && was_refused()) return true;
+  if (blocks > std::chrono::milliseconds::zero() && was_refused()) return true;
   return caller->request.undo != nullptr &&
          protocol::verdict(replies.front()) == protocol::Verdict::no &&
          std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {

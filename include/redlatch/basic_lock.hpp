@@ -149,8 +149,9 @@ class BasicLock {
     // Read first, so that what passes between the two readings is not counted as validity.
     const auto steady_now = std::chrono::steady_clock::now();
     const auto remaining = holding_.remaining(executor().now());
-    return remaining > remaining.zero() ? steady_now + remaining
-                                        : std::chrono::steady_clock::time_point();
+    return remaining > detail::TimePoint::duration::zero()
+               ? steady_now + remaining
+               : std::chrono::steady_clock::time_point();
   }
 
   /// The time until `expires_at()`, rounded down; zero when not held. No I/O.

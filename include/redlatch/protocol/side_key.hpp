@@ -12,7 +12,8 @@ namespace redlatch::protocol {
 inline std::string side_key(std::string_view key, std::string_view purpose) {
   const auto opens = key.find('{');
   const auto closes = key.find('}', opens);
-  const bool has_tag = opens != key.npos && closes != key.npos && closes > opens + 1;
+  const bool has_tag =
+      opens != std::string_view::npos && closes != std::string_view::npos && closes > opens + 1;
   std::string name;
   name.reserve(2 * key.size() + purpose.size() + 4);
   name.append(key).append(":").append(purpose);
