@@ -118,7 +118,7 @@ std::optional<Loss> Renewer::next_loss() noexcept {
 
 TimePoint Renewer::due() const noexcept {
   const std::lock_guard lock(mutex_);
-  return lost_.empty() ? due_ : TimePoint::min();
+  return lost_.empty() ? due_ : TimePoint{};
 }
 
 TimePoint Renewer::first_notice() const noexcept {
