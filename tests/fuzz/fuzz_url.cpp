@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -45,6 +47,15 @@ void check_name(const Endpoint& endpoint) {
           "the name has no credentials: " + endpoint.name());
 }
 
+/// Schemes are good in any case.
+bool is_path(std::string_view url) {
+  constexpr std::string_view scheme = "unix:///";
+  return url.size() >= scheme.size() &&
+         std::equal(scheme.begin(), scheme.end(), url.begin(), [](char expected, char given) {
+           return std::tolower(static_cast<unsigned char>(given)) == expected;
+         });
+}
+
 /// The URL with a secret at the front of its password; nothing when it has no place for one.
 std::optional<std::string> with_secret(std::string_view url, std::string_view secret) {
   const std::size_t scheme = url.find("://");
@@ -54,7 +65,7 @@ std::optional<std::string> with_secret(std::string_view url, std::string_view se
   if (at == std::string_view::npos || colon == std::string_view::npos || colon > at) {
     return std::nullopt;
   }
-  if (url.starts_with("unix:///")) return std::nullopt;  // that is a path
+  if (is_path(url)) return std::nullopt;
   std::string out(url.substr(0, colon + 1));
   out += secret;
   out += url.substr(colon + 1);
