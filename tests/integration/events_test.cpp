@@ -1,13 +1,11 @@
 // What `ClientOptions::on_event` is told of releases that nobody waited for.
 
 #include <atomic>
-#include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "diary.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 
@@ -15,32 +13,6 @@ namespace redlatch::test {
 namespace {
 
 const std::string silence;
-
-/// Keeps the bad news. Outlives the client.
-class Diary {
- public:
-  ClientOptions options(ClientOptions with = patient()) {
-    with.on_event = [this](const Event& event) {
-      if (!is_bad(event)) return;
-      const std::lock_guard guard(mutex_);
-      events_.push_back(event);
-    };
-    return with;
-  }
-  std::vector<Event> events() const {
-    const std::lock_guard guard(mutex_);
-    return events_;
-  }
-  /// The first entry, as soon as there is one.
-  Event first() const {
-    if (!eventually([&] { return !events().empty(); })) ADD_FAILURE() << "nothing was told";
-    return events().empty() ? Event{} : events().front();
-  }
-
- private:
-  mutable std::mutex mutex_{};
-  std::vector<Event> events_{};
-};
 
 class Lost : public testing::Test {
  protected:
@@ -56,7 +28,7 @@ class Lost : public testing::Test {
 
   RedisServer server{};
   RawClient raw{server.socket()};
-  Diary diary{};
+  Diary diary{is_bad};
   std::optional<Client> client{std::in_place, server.url(), diary.options()};
 };
 
@@ -171,7 +143,7 @@ class Unanswered : public testing::Test {
   std::optional<ScriptedServer> server{std::in_place, [](const ScriptedRequest& request) {
                                          return request.is("EVALSHA") ? silence : resp::ok;
                                        }};
-  Diary diary{};
+  Diary diary{is_bad};
   std::optional<Client> client{};
   std::string token{};
 };
@@ -245,7 +217,7 @@ TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
     if (silent && (request.is("SET") || request.is("EVALSHA"))) return silence;
     return request.is("EVALSHA") ? resp::integer(GetParam()) : resp::ok;
   });
-  Diary diary;
+  Diary diary(is_bad);
   {
     Client client(server.url(), diary.options({.connect_timeout = 20s, .command_timeout = 300ms}));
     Lock lock(client, "job", std::defer_lock, long_lease);

@@ -1,49 +1,20 @@
 // Everything that is counted, and told.
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <mutex>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "diary.hpp"
 #include "fixture.hpp"
-#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace {
-
-/// Keeps all that it is told, as one line each.
-class Log {
- public:
-  ClientOptions options(ClientOptions with = patient()) {
-    with.on_event = [this](const Event& event) {
-      const std::lock_guard guard(mutex_);
-      events_.push_back(event);
-    };
-    return with;
-  }
-  std::vector<Event> events() const {
-    const std::lock_guard guard(mutex_);
-    return events_;
-  }
-  std::vector<EventKind> kinds() const {
-    std::vector<EventKind> all;
-    for (const Event& event : events()) all.push_back(event.kind);
-    return all;
-  }
-  std::optional<Event> find(EventKind kind) const {
-    for (const Event& event : events()) {
-      if (event.kind == kind) return event;
-    }
-    return std::nullopt;
-  }
-
- private:
-  mutable std::mutex mutex_{};
-  std::vector<Event> events_{};
-};
 
 class Counted : public testing::Test {
  protected:
@@ -56,7 +27,7 @@ class Counted : public testing::Test {
 
   RedisServer server{};
   RawClient raw{server.socket()};
-  Log log{};
+  Diary log{};
   ClientOptions one_connection = [] {
     ClientOptions options = patient();
     options.connections = 1;
