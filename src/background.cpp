@@ -179,6 +179,15 @@ void Background::keep(Tenure& tenure) noexcept {
   interrupt_.signal();
 }
 
+bool Background::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
+  const Renewer::HandedOver handed_over = renewer_.hand_over(tenure, upkeep);
+  if (handed_over == Renewer::HandedOver::yes_and_sooner) {
+    const Guard guard(mutex_);
+    wake();
+  }
+  return handed_over != Renewer::HandedOver::no;
+}
+
 void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
   const Renewer::Answered answered = renewer_.answered(renewal, reply, sent, BootClock::now());

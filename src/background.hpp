@@ -69,6 +69,8 @@ class Background final : public Aftermath {
   Renewer& renewer() noexcept { return renewer_; }
   /// From now on the lease is renewed, and its loss told.
   void keep(Tenure& tenure) noexcept;
+  /// Somebody else's from now on. False when it is lost.
+  bool hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
   /// Throws `Error` when there is no thread to do that.
   void require_thread();
 

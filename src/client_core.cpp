@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <redlatch/error.hpp>
@@ -71,14 +68,6 @@ void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
   }
 }
 
-void ClientCore::pause(TimePoint::duration time, const std::stop_token& stop) {
-  if (!stop.stop_possible()) return std::this_thread::sleep_for(time);
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any stopped;
-  stopped.wait_for(lock, stop, time, [] { return false; });
-}
-
 Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
   const std::size_t connections = settings_.options.connections;
   const std::size_t index = std::hash<std::string_view>{}(key) % connections;
@@ -86,6 +75,7 @@ Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
 }
 
 void ClientCore::before_fork() {
+  room_.before_fork();
   for (const auto& channel : channels_) channel->before_fork();
   background_.before_fork();
 }
@@ -93,13 +83,14 @@ void ClientCore::before_fork() {
 void ClientCore::after_fork_in_parent() {
   background_.after_fork_in_parent();
   for (const auto& channel : channels_) channel->after_fork_in_parent();
+  room_.after_fork_in_parent();
 }
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
-  waiting_ = 0;
   background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();
+  room_.after_fork_in_child();
 }
 
 }  // namespace redlatch::detail

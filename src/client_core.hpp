@@ -12,6 +12,7 @@
 #include "channel.hpp"
 #include "fork_aware.hpp"
 #include "settings.hpp"
+#include "waiting_room.hpp"
 
 namespace redlatch::detail {
 
@@ -47,14 +48,23 @@ class ClientCore final : public Executor,
                 std::error_code error) noexcept override {
     background_.happened(kind, key, since, error);
   }
-  void count_waiting(int change) noexcept override { waiting_ += change; }
+  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted) override {
+    return room_.enter(key, wanted);
+  }
+  bool is_waited_for(std::string_view key) const noexcept override {
+    return room_.is_waited_for(key);
+  }
+  bool hand_over(std::string_view key, TenureOf& lease,
+                 const LockOptions& given) noexcept override {
+    return room_.hand_over(key, lease, given, now());
+  }
+  void call_first(std::string_view key) noexcept override { room_.call_first(key); }
   Metrics metrics() const override {
     Metrics metrics = background_.metrics();
-    metrics.waiting = static_cast<std::uint64_t>(waiting_);
+    metrics.waiting = room_.size();
     return metrics;
   }
   TimePoint now() const noexcept override { return BootClock::now(); }
-  void pause(TimePoint::duration time, const std::stop_token& stop) override;
   std::uint64_t process() const noexcept override { return process_; }
 
  private:
@@ -66,9 +76,11 @@ class ClientCore final : public Executor,
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
-  std::atomic<int> waiting_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
   Background background_;  // goes before the channels, which its last attempts need
+  WaitingRoom room_{[this](Tenure& tenure, const Upkeep& upkeep) {
+    return background_.hand_over(tenure, upkeep);
+  }};
   ForkRegistration registration_{*this};
 };
 

@@ -65,6 +65,19 @@ bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
   return entry.is_told;
 }
 
+Renewer::HandedOver Renewer::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
+  std::unique_lock lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  picked_up_.wait(lock, [&] { return !entry.picked; });
+  if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
+  entry.renew_for(upkeep);
+  entry.lost() = std::stop_source(std::nostopstate);
+  entry.next_try = entry.renew_at();
+  const TimePoint before = due_;
+  look_at(entry);
+  return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
+}
+
 std::stop_token Renewer::lost_token(Tenure& tenure) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);

@@ -44,6 +44,10 @@ class Renewer {
   void take_back(Tenure& tenure) noexcept { take_back(tenure, Place::own); }
   bool take_back_for_good(Tenure& tenure) noexcept { return take_back(tenure, Place::over); }
   std::stop_token lost_token(Tenure& tenure);
+  enum class HandedOver { no, yes, yes_and_sooner };
+  /// A lease that is kept goes on to another lock, which has its own notice of a loss. `no`: it is
+  /// lost. `yes_and_sooner`: as `keep`.
+  HandedOver hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
 
   /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
   /// that no renewal is put behind a release.

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -11,11 +10,11 @@
 #include <system_error>
 #include <utility>
 
-#include <redlatch/detail/backoff.hpp>
+#include <redlatch/detail/checks.hpp>
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/holding.hpp>
 #include <redlatch/detail/wait.hpp>
+#include <redlatch/detail/waiting.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
@@ -59,20 +58,7 @@ class BasicLock {
     if (key().empty()) {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
-    check_ttl(options_.ttl);
-    check_label(options_.label);
-    check_durability(options_.durability);
-    if (options_.fencing && !holding_.executor().scripting()) {
-      throw Error(
-          Errc::unsupported,
-          "fencing needs scripts; set ClientOptions::scripting to true, or fencing to false");
-    }
-    if (options_.max_hold < std::chrono::milliseconds::zero() ||
-        options_.max_hold > std::chrono::years(100)) {
-      throw Error(Errc::invalid_argument, "a max_hold of " +
-                                              std::to_string(options_.max_hold.count()) +
-                                              " ms cannot work; use 0 (none) to 100 years");
-    }
+    detail::check(options_, holding_.executor().scripting());
   }
 
   /// Releases what is held and does not wait for the answer: a lock that turns out to be lost, or
@@ -129,7 +115,7 @@ class BasicLock {
   /// object holds nothing afterwards, whatever the answer is.
   Unlock unlock() noexcept {
     if (!holding_.exists()) return Unlock::lost;
-    switch (holding_.release()) {
+    switch (holding_.release(options_)) {
       case EventKind::released:
         return Unlock::released;
       case EventKind::release_unknown:
@@ -164,7 +150,7 @@ class BasicLock {
   /// long as is certain then.
   [[nodiscard]] bool extend() { return extend(options_.ttl); }
   [[nodiscard]] bool extend(std::chrono::milliseconds ttl) {
-    check_ttl(ttl);
+    detail::check_ttl(ttl);
     if (owns_lock()) holding_.extend(ttl);
     return owns_lock();
   }
@@ -212,39 +198,6 @@ class BasicLock {
   }
 
  private:
-  static void check_label(const std::string& label) {
-    const bool printable = std::none_of(label.begin(), label.end(), [](char c) {
-      return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-    });
-    if (!printable || label.size() > 1024) {
-      throw Error(Errc::invalid_argument,
-                  printable ? "the label is longer than 1,024 bytes; use a shorter one"
-                            : "the label has a control character; leave it out");
-    }
-  }
-
-  static void check_durability(const Durability& durability) {
-    if (durability.replicas < 0) {
-      throw Error(Errc::invalid_argument, "durability.replicas is negative; use 0 for none");
-    }
-    if (durability.timeout < std::chrono::milliseconds::zero() ||
-        durability.timeout > std::chrono::hours(24)) {
-      throw Error(Errc::invalid_argument, "durability.timeout must be from 0 to 24 h");
-    }
-  }
-
-  static void check_ttl(std::chrono::milliseconds ttl) {
-    if (ttl < std::chrono::milliseconds(10) || ttl > std::chrono::years(100)) {
-      throw Error(Errc::invalid_argument, "a ttl of " + std::to_string(ttl.count()) +
-                                              " ms cannot work; use 10 ms to 100 years");
-    }
-  }
-
-  static bool ridden_out(const Error& error) noexcept {
-    return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
-           error.code() == Errc::not_writable;
-  }
-
   detail::Executor& executor() const noexcept { return holding_.executor(); }
 
   bool acquire(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
@@ -259,52 +212,34 @@ class BasicLock {
     let_go();
     if (stop.stop_requested()) return false;
     const detail::TimePoint begun = executor().now();
-    if (!holding_.attempt(options_, detail::Look::no).held) {
+    // Who waits asks at the end of its time at the latest, so that no attempt is left out. An
+    // object whose last attempt failed does not ask at once: threads that try each other's locks by
+    // turns, as in std::lock, would stay in step otherwise.
+    const bool waits = !over(deadline);
+    const bool others_wait = waits && executor().is_waited_for(key());
+    const bool asks = !others_wait && !(waits && failed_);
+    bool held = asks && holding_.attempt(options_, detail::Look::no).held;
+    if (!held) {
       executor().happened(EventKind::contended, key(), begun, {});
-      if (over(deadline) || !wait(deadline, stop)) return false;
+      detail::Waiting waiting(holding_, options_, deadline, stop, asks || others_wait);
+      held = !over(deadline) && waiting.until_held();
     }
-    executor().happened(EventKind::acquired, key(), begun, {});
-    return true;
+    failed_ = !held;
+    if (held) executor().happened(EventKind::acquired, key(), begun, {});
+    return held;
   }
 
   bool over(std::optional<detail::TimePoint> deadline) const noexcept {
     return deadline && executor().now() >= *deadline;
   }
 
-  bool wait(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
-    executor().count_waiting(+1);
-    const detail::Finally waited([this] { executor().count_waiting(-1); });
-    detail::Backoff backoff;
-    detail::Attempt last;
-    std::optional<Error> error;
-    detail::Look look = detail::Look::at_life_and_kind;
-    while (!last.held && !over(deadline)) {
-      const auto pause = backoff.next(last.life);
-      executor().pause(deadline ? std::clamp(*deadline - executor().now(),
-                                             detail::TimePoint::duration::zero(), pause)
-                                : pause,
-                       stop);
-      if (stop.stop_requested()) return false;
-      error.reset();
-      try {
-        last = holding_.attempt(options_, look);
-        look = detail::Look::at_life;
-      } catch (const Error& failure) {
-        if (!ridden_out(failure)) throw;
-        error = failure;
-        last = {};
-      }
-    }
-    if (error) throw *error;
-    return last.held;
-  }
-
   void let_go() noexcept {
-    if (holding_.exists()) holding_.drop();
+    if (holding_.exists()) holding_.drop(options_);
   }
 
   detail::Holding<Protocol> holding_;
   LockOptions options_;
+  bool failed_ = false;  // the last attempt of this object
 };
 
 }  // namespace redlatch

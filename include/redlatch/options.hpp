@@ -49,6 +49,8 @@ struct Durability {
   bool aof = false;
   /// How long to wait for that, in milliseconds, on top of `command_timeout`.
   std::chrono::milliseconds timeout{1000};
+
+  bool operator==(const Durability&) const = default;
 };
 
 /// What a lock asks of the server. Checked once, by the lock's constructor.

@@ -22,7 +22,7 @@ TEST(Events, OfAFreeLockAreAcquiredAndReleased) {
   const std::vector<Happened> expected{{EventKind::acquired, 3ms, {}},
                                        {EventKind::released, 1003ms, {}}};
   EXPECT_EQ(server->events, expected);
-  EXPECT_EQ(server->most_waiting, 0);
+  EXPECT_TRUE(server->places.empty());
 }
 
 TEST(Events, OfAContendedLockSayHowLongItWaited) {
@@ -31,7 +31,7 @@ TEST(Events, OfAContendedLockSayHowLongItWaited) {
   lock.lock();
   EXPECT_EQ(kinds(server), (std::vector{EventKind::contended, EventKind::acquired}));
   EXPECT_EQ(server->events[1].elapsed, server->pauses[0] + server->pauses[1]);
-  EXPECT_EQ(server->most_waiting, 1);
+  EXPECT_EQ(server->places.size(), 1U);
   EXPECT_EQ(server->waiting, 0);
 }
 
@@ -53,7 +53,7 @@ TEST(Events, OfAWaitThatFailedLeaveNobodyWaiting) {
   const Fake server = fake(says(nil()), says(refusal("NOPERM no")));
   TestLock lock = lock_on(server);
   EXPECT_THROW(lock.lock(), Error);
-  EXPECT_EQ(server->most_waiting, 1);
+  EXPECT_EQ(server->places.size(), 1U);
   EXPECT_EQ(server->waiting, 0);
 }
 

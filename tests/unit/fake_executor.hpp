@@ -188,10 +188,18 @@ class FakeExecutor final : public detail::Executor {
                 std::error_code error) noexcept override {
     events.push_back({kind, now_ - since, error});
   }
-  void count_waiting(int change) noexcept override {
-    waiting += change;
-    most_waiting = std::max(most_waiting, waiting);
+  std::unique_ptr<detail::QueuePlace> line_up(std::string_view,
+                                              const LockOptions& wanted) override {
+    places.push_back(wanted);
+    return std::make_unique<Place>(*this);
   }
+  bool is_waited_for(std::string_view) const noexcept override { return others_wait; }
+  bool hand_over(std::string_view, detail::TenureOf& lease, const LockOptions&) noexcept override {
+    if (!passes_on) return false;
+    passed_on = std::move(lease);
+    return true;
+  }
+  void call_first(std::string_view) noexcept override { called_after.push_back(calls.size()); }
   Metrics metrics() const override { return {}; }
 
   TimePoint now() const noexcept override {
@@ -199,10 +207,10 @@ class FakeExecutor final : public detail::Executor {
     return now_;
   }
 
-  void pause(TimePoint::duration time, const std::stop_token& stop) override {
+  void pause(TimePoint::duration time, const std::stop_token& stop) {
     pauses.push_back(time);
     if (on_pause) on_pause();
-    if (!stop.stop_requested()) now_ += time;
+    if (!stop.stop_requested() && !passed_on) now_ += time;
   }
 
   std::uint64_t process() const noexcept override { return process_; }
@@ -221,8 +229,13 @@ class FakeExecutor final : public detail::Executor {
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
   std::vector<Happened> events{};
+  std::vector<LockOptions> places{};  // all that were ever taken
   int waiting = 0;
-  int most_waiting = 0;
+  bool others_wait = false;  // and came before
+  bool passes_on = false;
+  detail::TenureOf passed_on{};  // to the one who waits
+  std::vector<std::size_t> called_after{};
+  std::vector<bool> noted{};
   std::function<void()> on_now{};
   std::function<void()> on_pause{};
   std::list<detail::Tenure> tenures{};
@@ -234,6 +247,25 @@ class FakeExecutor final : public detail::Executor {
   bool loss_is_told = false;
 
  private:
+  /// In the line of one, which moves the clock.
+  class Place final : public detail::QueuePlace {
+   public:
+    explicit Place(FakeExecutor& executor) : executor_(executor) { ++executor_.waiting; }
+    bool is_first() const noexcept override { return !executor_.others_wait; }
+    void wait(TimePoint end, const std::stop_token& stop) override {
+      executor_.pause(end - executor_.now_, stop);
+    }
+    bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
+    void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
+    detail::TenureOf leave(bool) noexcept override {
+      --executor_.waiting;
+      return std::move(executor_.passed_on);
+    }
+
+   private:
+    FakeExecutor& executor_;
+  };
+
   static Posted record(std::string_view key, const detail::Undo& undo) {
     return {.key = std::string(key), .command = line(undo.command), .ttl = undo.ttl, .of = undo.of};
   }

@@ -245,5 +245,32 @@ TEST(LockWait, IsHeldWhateverElseWasAsked) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
+/// So that std::lock in two threads does not go on for ever, each taking what the other wants.
+TEST(LockWait, PausesBeforeItAsksAgainForWhatWasHeldByAnother) {
+  const Fake executor = fake(says(nil()), says(ok(), integer(10), status("string")));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  lock.lock();
+  ASSERT_EQ(executor->pauses.size(), 1U);
+  EXPECT_EQ(executor->calls[1].at, executor->calls[0].at + executor->pauses[0]);
+}
+
+TEST(LockWait, AsksAtOnceAgainAfterAnAcquisition) {
+  const Fake executor = fake(says(nil()), says(ok()), says(integer(1)), says(ok()));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_TRUE(lock.try_lock());
+  lock.unlock();
+  lock.lock();
+  EXPECT_TRUE(executor->pauses.empty());
+}
+
+TEST(LockWait, ThrowsTheFirstErrorAlsoWhereItPausedBefore) {
+  const Fake executor = fake(says(nil()), away());
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_EQ(error_of([&] { return lock.try_lock_for(1h); }).code(), Errc::unreachable);
+}
+
 }  // namespace
 }  // namespace redlatch::test

@@ -13,6 +13,7 @@ namespace redlatch::detail {
 class Backoff {
  public:
   using duration = std::chrono::nanoseconds;
+  static constexpr duration longest = std::chrono::milliseconds(100);
 
   /// The next pause, a little past `life` at most: what is waited for ends then.
   duration next(std::optional<duration> life) {
@@ -23,7 +24,6 @@ class Backoff {
 
  private:
   static constexpr duration shortest = std::chrono::milliseconds(1);
-  static constexpr duration longest = std::chrono::milliseconds(100);
 
   duration draw(duration least, duration most) {
     return duration(

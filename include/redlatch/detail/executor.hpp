@@ -15,9 +15,11 @@
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/queue_place.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -132,13 +134,19 @@ class Executor {
   /// Counts what has happened to a lock, and tells the program.
   virtual void happened(EventKind kind, std::string_view key, TimePoint since,
                         std::error_code error) noexcept = 0;
-  /// One call more, or less, that waits.
-  virtual void count_waiting(int change) noexcept = 0;
+  /// A place behind those who wait for the key in this process already.
+  virtual std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted) = 0;
+  /// Whether there are some, and the server answers them.
+  virtual bool is_waited_for(std::string_view key) const noexcept = 0;
+  /// Passes a lease on to the first of them; false when that cannot be. `lease` is empty then.
+  virtual bool hand_over(std::string_view key, TenureOf& lease,
+                         const LockOptions& given) noexcept = 0;
+  /// The key was given up at the server: the first of them may ask for it.
+  virtual void call_first(std::string_view key) noexcept = 0;
+
   virtual Metrics metrics() const = 0;
 
   virtual TimePoint now() const noexcept = 0;
-  /// Until the time is over or a stop is requested.
-  virtual void pause(TimePoint::duration time, const std::stop_token& stop) = 0;
 
   /// Another number in a forked child: it owns nothing of its parent's.
   virtual std::uint64_t process() const noexcept = 0;

@@ -175,11 +175,22 @@ class Holding {
     }
   }
 
+  /// Takes a lease over that another lock of this process has passed on.
+  void take_over(TenureOf lease) noexcept { tenure_ = std::move(lease); }
+  /// One that came too late.
+  void give_back(TenureOf lease) noexcept {
+    executor_->take_back_for_good(*lease);
+    const Lease ended = lease->end();
+    executor_->post(protocol_.key(), {protocol_.release(ended.value()), ended.longest_ttl()});
+    executor_->call_first(protocol_.key());
+  }
+
   /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
   /// answered, `release_unknown`, is left to the background.
-  EventKind release() noexcept {
+  EventKind release(const LockOptions& options) noexcept {
     bool was_valid = valid(executor_->now());
     const TimePoint since = tenure_->upkeep().since;
+    if (was_valid && hand_over(options, since)) return EventKind::released;
     const bool told = executor_->take_back_for_good(*tenure_);
     was_valid = was_valid && !told;
     Lease lease = end();
@@ -195,6 +206,7 @@ class Holding {
       error = make_error_code(std::errc::not_enough_memory);
     }
     if (verdict == protocol::Verdict::refused) executor_->post(protocol_.key(), release);
+    executor_->call_first(protocol_.key());
     EventKind ending = EventKind::lost;
     if (was_valid && verdict == protocol::Verdict::yes) ending = EventKind::released;
     if (was_valid && verdict == protocol::Verdict::refused) ending = EventKind::release_unknown;
@@ -205,18 +217,26 @@ class Holding {
   }
 
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
-  void drop() noexcept {
+  void drop(const LockOptions& options) noexcept {
     const bool was_valid = valid(executor_->now());
     const TimePoint since = tenure_->upkeep().since;
+    if (was_valid && hand_over(options, since)) return;
     const bool told = executor_->take_back_for_good(*tenure_);
     Lease lease = end();
     const Undo::Of of = told ? Undo::Of::told : was_valid ? Undo::Of::lease : Undo::Of::ended_lease;
     executor_->post(protocol_.key(),
                     {protocol_.release(lease.value()), lease.longest_ttl(), of, since});
+    executor_->call_first(protocol_.key());
     recycle_token(std::move(lease).token());
   }
 
  private:
+  bool hand_over(const LockOptions& options, TimePoint since) noexcept {
+    if (!executor_->hand_over(protocol_.key(), tenure_, options)) return false;
+    executor_->happened(EventKind::released, protocol_.key(), since, {});
+    return true;
+  }
+
   /// Throws `Error` when the lease has not got to where it shall be in time.
   void await_durability(Tenure& tenure, const LockOptions& options) {
     const Durability& wanted = options.durability;

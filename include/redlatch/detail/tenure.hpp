@@ -28,6 +28,9 @@ struct Upkeep {
   bool renews = false;
   TimePoint since{};
   TimePoint renew_until = TimePoint::max();
+  // Inside this process, without a word to the server.
+  int handed_over = 0;
+  TimePoint first_handed_over{};
 };
 
 /// One possession, from the acquisition to the release: what the lock that has it and the client's
@@ -88,6 +91,7 @@ class Tenure {
     extension_ = std::move(extension);
     upkeep_.ttl = ttl;
   }
+  void renew_for(const Upkeep& upkeep) noexcept { upkeep_ = upkeep; }
   protocol::Command extension() const { return extension_.view(); }
   std::string take_key() noexcept { return std::move(key_); }
   const Upkeep& upkeep() const noexcept { return upkeep_; }

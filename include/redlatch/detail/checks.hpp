@@ -1,0 +1,17 @@
+#pragma once
+
+#include <chrono>
+
+#include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
+
+namespace redlatch::detail {
+
+/// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for
+/// fencing where no scripts may be sent. The message names the option.
+REDLATCH_API void check(const LockOptions& options, bool scripting);
+
+/// The same for a ttl alone.
+REDLATCH_API void check_ttl(std::chrono::milliseconds ttl);
+
+}  // namespace redlatch::detail

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/options.hpp>
+
+#include "turn.hpp"
+
+namespace redlatch::detail {
+
+/// The queues of a client's threads, one for each key that somebody waits for. Costs those nothing
+/// who hold a lock that nobody else wants: they look at one counter.
+class WaitingRoom {
+ public:
+  /// Has the lease looked after on other conditions from now on; false when it is lost.
+  using Renew = std::function<bool(Tenure& tenure, const Upkeep& upkeep)>;
+
+  explicit WaitingRoom(Renew renew) : renew_(std::move(renew)) {}
+
+  std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted);
+  /// Whether somebody waits for the key and gets answers.
+  bool is_waited_for(std::string_view key) const noexcept;
+  std::size_t size() const noexcept { return size_; }
+
+  /// Passes a lease on to the first who waits for its key, if that one would take it as it is and
+  /// the turn of other processes has not come. `lease` is empty then.
+  bool hand_over(std::string_view key, TenureOf& lease, const LockOptions& given,
+                 TimePoint now) noexcept;
+  /// The key was given up at the server: the first may ask for it.
+  void call_first(std::string_view key) noexcept;
+
+  // Around fork(2): nobody of the parent's waits in the child.
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  class Place;
+  struct Queue {
+    std::list<Place*> places{};
+    bool gets_answers = true;
+  };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+  using Guard = std::unique_lock<std::mutex>;
+
+  Queue* find(std::string_view key) noexcept;
+  static bool fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
+                   TimePoint now) noexcept;
+  void wake(Place& place, Guard& guard) noexcept;
+
+  const Renew renew_;
+  mutable std::mutex mutex_{};
+  std::unordered_map<std::string, Queue, Hash, std::equal_to<>> queues_{};
+  std::atomic<std::size_t> size_ = 0;
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,279 @@
+// Threads of one client that want the same lock: first come, first served, and mostly without a
+// word to the server.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class HandOver : public ServerTest {
+ protected:
+  /// A thread that waits for the lock, holds it until it is told to go on, and is in line when this
+  /// returns.
+  class Waiter {
+   public:
+    Waiter(Client& client, const LockOptions& options)
+        : lock(client, "job", std::defer_lock, options), in_line_(client.metrics().waiting + 1) {
+      thread_ = std::jthread([this](const std::stop_token& stop) {
+        held = lock.lock(stop);
+        eventually([&] { return goes_on.load(); }, 60s);
+        if (held) result = lock.unlock();
+      });
+      EXPECT_TRUE(eventually([&] { return client.metrics().waiting >= in_line_; }));
+    }
+    bool has_it() const {
+      return eventually([&] { return held.load(); });
+    }
+    void cancel() { thread_.request_stop(); }
+    /// Gives the lock up.
+    Unlock ends() {
+      goes_on = true;
+      thread_.join();
+      return result;
+    }
+
+    Lock lock;
+    std::atomic<bool> held = false;
+    std::atomic<bool> goes_on = false;
+    Unlock result = Unlock::unknown;
+
+   private:
+    std::uint64_t in_line_;
+    std::jthread thread_{};
+  };
+
+  Lock holder{client, "job", long_lease};
+};
+
+TEST_F(HandOver, PassesTheLeaseOnWithoutAWordToTheServer) {
+  const std::string token = holder.token();
+  Waiter next(client, long_lease);
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  ASSERT_TRUE(next.has_it());
+  EXPECT_FALSE(holder.owns_lock());
+  EXPECT_EQ(next.lock.token(), token);
+  EXPECT_EQ(raw.get("job"), token);
+  EXPECT_EQ(raw.calls("evalsha"), 0);
+  EXPECT_EQ(next.ends(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(HandOver, GoesToWhoCameFirst) {
+  std::vector<std::unique_ptr<Waiter>> waiters;
+  for (int i = 0; i < 10; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  for (const auto& waiter : waiters) {
+    ASSERT_TRUE(waiter->has_it());
+    const auto others = std::count_if(waiters.begin(), waiters.end(),
+                                      [](const auto& one) { return one->lock.owns_lock(); });
+    EXPECT_EQ(others, 1);
+    EXPECT_EQ(waiter->ends(), Unlock::released);
+  }
+}
+
+TEST_F(HandOver, IsDoneByTheEndOfAScopeToo) {
+  std::optional<Lock> guard(std::move(holder));
+  Waiter next(client, long_lease);
+  guard.reset();
+  EXPECT_TRUE(next.has_it());
+  EXPECT_EQ(next.ends(), Unlock::released);
+}
+
+TEST_F(HandOver, StopsAfterSixteenForThoseInOtherProcesses) {
+  std::set<std::string> tokens;
+  std::mutex mutex;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 40; ++i) {
+      threads.emplace_back([&] {
+        const Lock lock(client, "job", long_lease);
+        const std::lock_guard guard(mutex);
+        tokens.insert(lock.token());
+      });
+    }
+    EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 40; }));
+    holder.unlock();
+  }
+  EXPECT_GE(tokens.size(), 3U);
+}
+
+TEST_F(HandOver, StopsAfterTenMilliseconds) {
+  Waiter first(client, long_lease);
+  Waiter second(client, long_lease);
+  Waiter third(client, long_lease);
+  holder.unlock();
+  ASSERT_TRUE(first.has_it());
+  const std::string token = first.lock.token();
+  std::this_thread::sleep_for(11ms);
+  EXPECT_EQ(first.ends(), Unlock::released);
+  ASSERT_TRUE(second.has_it());
+  EXPECT_NE(second.lock.token(), token);
+  EXPECT_EQ(second.ends(), Unlock::released);
+  ASSERT_TRUE(third.has_it());
+  EXPECT_EQ(third.ends(), Unlock::released);
+}
+
+/// Each of these gets a lease of its own instead.
+class NoHandOver : public HandOver, public testing::WithParamInterface<LockOptions> {};
+
+TEST_P(NoHandOver, IsPossibleToWhoWantsAnotherLease) {
+  const std::string token = holder.token();
+  Waiter next(client, GetParam());
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  ASSERT_TRUE(next.has_it());
+  EXPECT_NE(next.lock.token(), token);
+  EXPECT_EQ(next.ends(), Unlock::released);
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, NoHandOver,
+                         testing::Values(LockOptions{.ttl = 61s},
+                                         LockOptions{.ttl = 60s, .auto_renew = false},
+                                         LockOptions{.ttl = 60s, .fencing = true},
+                                         LockOptions{.ttl = 60s, .label = "another"}),
+                         [](const auto& one) { return "Number" + std::to_string(one.index); });
+
+TEST_F(HandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
+  Lock brief(client, "brief", {.ttl = 1s, .auto_renew = false});
+  Lock next(client, "brief", std::defer_lock, {.ttl = 1s});
+  const std::string token = brief.token();
+  std::jthread thread([&] { next.lock(); });
+  EXPECT_TRUE(eventually([&] { return brief.remaining() < 490ms; }));
+  EXPECT_EQ(brief.unlock(), Unlock::released);
+  thread.join();
+  EXPECT_NE(next.token(), token);
+}
+
+TEST_F(HandOver, PassesNothingOnThatIsLost) {
+  Lock lost(client, "lost", {.ttl = 300ms});
+  raw.command({"SET", "lost", "a stranger"});
+  ASSERT_TRUE(eventually([&] { return !lost.owns_lock(); }));
+  Lock next(client, "lost", std::defer_lock, {.ttl = 300ms});
+  std::jthread thread([&] { next.lock(); });
+  EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+  EXPECT_EQ(lost.unlock(), Unlock::lost);
+  EXPECT_EQ(raw.get("lost"), "a stranger");
+  raw.command({"DEL", "lost"});
+  thread.join();
+  EXPECT_TRUE(next.verify());
+}
+
+TEST_F(HandOver, TellsALossToWhoHoldsTheLeaseNow) {
+  Lock first(client, "brief", {.ttl = 300ms});
+  const std::stop_token lost_by_first = first.lost_token();
+  Lock next(client, "brief", std::defer_lock, {.ttl = 300ms});
+  std::jthread thread([&] { next.lock(); });
+  EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+  EXPECT_EQ(first.unlock(), Unlock::released);
+  thread.join();
+  const std::stop_token lost_by_next = next.lost_token();
+  raw.command({"DEL", "brief"});
+  EXPECT_TRUE(eventually([&] { return lost_by_next.stop_requested(); }));
+  EXPECT_FALSE(lost_by_first.stop_requested());
+}
+
+TEST_F(HandOver, GoesOnBeingRenewedForWhoHoldsTheLeaseNow) {
+  Lock first(client, "brief", {.ttl = 300ms, .max_hold = 1h});
+  Lock next(client, "brief", std::defer_lock, {.ttl = 300ms});
+  std::jthread thread([&] { next.lock(); });
+  EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+  EXPECT_EQ(first.unlock(), Unlock::released);
+  thread.join();
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(eventually([&] { return raw.calls("pexpire") >= 8; }));
+  EXPECT_TRUE(next.verify());
+}
+
+TEST_F(HandOver, PassesOverThoseWhoWereCancelledOrHadNoMoreTime) {
+  Waiter cancelled(client, long_lease);
+  std::atomic<bool> timed_out = false;
+  std::jthread hasty([&] {
+    Lock lock(client, "job", std::defer_lock, long_lease);
+    timed_out = !lock.try_lock_for(50ms);
+  });
+  Waiter patient_one(client, long_lease);
+  cancelled.cancel();
+  cancelled.goes_on = true;
+  EXPECT_TRUE(eventually([&] { return timed_out && client.metrics().waiting == 1; }));
+  EXPECT_FALSE(cancelled.held);
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  EXPECT_TRUE(patient_one.has_it());
+  EXPECT_EQ(patient_one.ends(), Unlock::released);
+}
+
+/// Only the first asks, however many there are.
+TEST_F(HandOver, WaitsWithoutAStampede) {
+  std::vector<std::unique_ptr<Waiter>> waiters;
+  for (int i = 0; i < 20; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
+  raw.command({"CONFIG", "RESETSTAT"});
+  std::this_thread::sleep_for(500ms);
+  EXPECT_LE(raw.calls("set"), 30);
+  holder.unlock();
+  for (const auto& waiter : waiters) EXPECT_EQ(waiter->ends(), Unlock::released);
+}
+
+TEST_F(HandOver, EndsWithTheClientsLocksInAForkedChild) {
+  Waiter next(client, long_lease);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool clean = client.metrics().waiting == 0 && !holder.owns_lock() &&
+                       Lock(client, "another", long_lease).owns_lock();
+    ::_exit(clean ? 0 : 1);
+  }
+  int status = 1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  EXPECT_TRUE(next.has_it());
+  EXPECT_EQ(next.ends(), Unlock::released);
+}
+
+/// Contenders of all kinds: nobody is forgotten, nothing is held twice, nothing is left.
+TEST_F(HandOver, LosesNobodyAmongManyThatComeAndGo) {
+  holder.unlock();
+  std::atomic<int> inside = 0;
+  std::atomic<int> acquired = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < 16; ++i) {
+      threads.emplace_back([&, i] {
+        Lock lock(client, "job", std::defer_lock,
+                  {.ttl = 60s, .label = i % 5 == 0 ? "another" : ""});
+        for (unsigned n = 0; n < 200; ++n) {
+          std::stop_source stop;
+          if ((n + i) % 7 == 0) stop.request_stop();
+          const bool held = n % 3 == 0 ? lock.try_lock_for(std::chrono::microseconds(50 * (n % 40)))
+                                       : lock.lock(stop.get_token());
+          if (!held) continue;
+          EXPECT_EQ(++inside, 1);
+          ++acquired;
+          --inside;
+          EXPECT_EQ(lock.unlock(), Unlock::released);
+        }
+      });
+    }
+  }
+  EXPECT_GT(acquired, 1000);
+  EXPECT_EQ(client.metrics().waiting, 0U);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+}  // namespace
+}  // namespace redlatch::test
