@@ -60,7 +60,7 @@ class Waiting {
     Look look = Look::at_life_and_kind;
     while (!last.held && !over()) {
       const TimePoint end =
-          executor().now() + (place.is_first() ? backoff.next(last.life) : backoff.longest);
+          executor().now() + (place.is_first() ? backoff.next(last.life) : Backoff::longest);
       place.wait(deadline_ ? std::min(*deadline_, end) : end, stop_);
       if (place.has_lease() || stop_.stop_requested()) return false;
       if (!place.is_first() && !over()) continue;
