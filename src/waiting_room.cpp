@@ -42,7 +42,7 @@ class WaitingRoom::Place final : public QueuePlace {
   void wait(TimePoint end, const std::stop_token& stop) override {
     const std::stop_callback stopping(stop, [this] {
       Guard guard(room_.mutex_);
-      room_.wake(*this, guard);
+      wake(*this, guard);
     });
     if (turn_.wait_until(end)) ++posts_taken_;
   }
@@ -61,7 +61,7 @@ class WaitingRoom::Place final : public QueuePlace {
     } else if (is_first_) {
       Place& next = *queue_->places.front();
       next.is_first_ = true;
-      if (!held && !has_lease_) room_.wake(next, guard);
+      if (!held && !has_lease_) wake(next, guard);
     }
     if (guard.owns_lock()) guard.unlock();
     while (posts_taken_ < posts_) {

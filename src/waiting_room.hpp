@@ -62,7 +62,7 @@ class WaitingRoom {
   Queue* find(std::string_view key) noexcept;
   static bool fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  void wake(Place& place, Guard& guard) noexcept;
+  static void wake(Place& place, Guard& guard) noexcept;
 
   const Renew renew_;
   mutable std::mutex mutex_{};
