@@ -53,8 +53,9 @@ Background::~Background() {
   }
 }
 
-void Background::serve(std::vector<Channel*> channels, ChannelOf channel_of) {
+void Background::serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched) {
   channels_ = std::move(channels);
+  watched_ = &watched;
   renewing_.reserve(channels_.size());
   channel_of_ = std::move(channel_of);
 }

@@ -24,6 +24,21 @@
 
 namespace redlatch::detail {
 
+/// Something else that the thread waits for.
+class Watched {
+ public:
+  Watched() = default;
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+
+  /// Readable when there is something to take in; -1: nothing is to be watched.
+  virtual int fd() const noexcept = 0;
+  virtual void take_in() noexcept = 0;
+
+ protected:
+  ~Watched() = default;
+};
+
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
 /// answers that nobody else does, reports what became of them, and renews what is held. It starts
 /// with the first of these and sleeps while there are none.
@@ -41,7 +56,7 @@ class Background final : public Aftermath {
   ~Background() override;
 
   /// Before anything else. Channels are only used until the destructor returns.
-  void serve(std::vector<Channel*> channels, ChannelOf channel_of);
+  void serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched);
   /// Tries again to start the thread, when that was not possible before. Costs nothing else.
   void ensure_started() noexcept {
     if (wants_thread_) retry_start();
@@ -114,6 +129,7 @@ class Background final : public Aftermath {
   const std::shared_ptr<const OnEvent> on_event_;
   std::vector<Channel*> channels_{};
   ChannelOf channel_of_{};
+  Watched* watched_ = nullptr;
 
   Renewer renewer_{};
   std::vector<Channel*> renewing_{};  // only used by the thread

@@ -192,8 +192,13 @@ void Background::rest(Guard& guard) {
   }
   std::vector<pollfd> watched{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}};
   retired_.watch(watched);
+  const bool stopping = stopping_;
   guard.unlock();
+  if (!stopping) {
+    watched.push_back({.fd = watched_->fd(), .events = POLLIN, .revents = 0});
+  }
   poll_until(watched, end);
+  if (!stopping && watched.back().revents != 0) watched_->take_in();
   guard.lock();
   wake_up_.clear();
 }

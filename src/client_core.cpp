@@ -7,9 +7,13 @@
 #include <utility>
 
 #include <redlatch/error.hpp>
+#include <redlatch/protocol/queue.hpp>
 
 namespace redlatch::detail {
 namespace {
+
+/// So long it is tried to give back a lock that nobody waits for any more.
+constexpr std::chrono::minutes longest_grant{1};
 
 void require(bool good, const std::string& what) {
   if (!good) throw Error(Errc::invalid_argument, what);
@@ -35,14 +39,29 @@ Settings checked(std::string_view url, ClientOptions options) {
 }  // namespace
 
 ClientCore::ClientCore(std::string_view url, ClientOptions options)
-    : settings_(checked(url, std::move(options))), background_(settings_) {
+    : settings_(checked(url, std::move(options))),
+      room_(settings_,
+            [this](Tenure& tenure, const Upkeep& upkeep) {
+              return background_.hand_over(tenure, upkeep);
+            },
+            {.give_back =
+                 [this](std::string_view key, std::string_view value) {
+                   post(key, {protocol::leave(key, value), longest_grant});
+                 },
+             .look_later = [this] { background_.expect_answers(); },
+             .happened =
+                 [this](EventKind kind, TimePoint since, std::error_code error) {
+                   background_.happened(kind, {}, since, error);
+                 }}),
+      background_(settings_) {
   std::vector<Channel*> channels;
   for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {
     channels_.push_back(std::make_unique<Channel>(settings_, background_));
     channels.push_back(channels_.back().get());
   }
-  background_.serve(std::move(channels),
-                    [this](std::string_view key) -> Channel& { return channel_of(key); });
+  background_.serve(
+      std::move(channels), [this](std::string_view key) -> Channel& { return channel_of(key); },
+      room_);
 }
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,

@@ -77,10 +77,8 @@ class ClientCore final : public Executor,
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
-  Background background_;  // goes before the channels, which its last attempts need
-  WaitingRoom room_{[this](Tenure& tenure, const Upkeep& upkeep) {
-    return background_.hand_over(tenure, upkeep);
-  }};
+  WaitingRoom room_;
+  Background background_;  // goes before the channels and the room, which its thread needs
   ForkRegistration registration_{*this};
 };
 

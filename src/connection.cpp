@@ -4,6 +4,8 @@
 #include <charconv>
 #include <utility>
 
+#include <redlatch/protocol/side_key.hpp>
+
 #include "io_error.hpp"
 
 namespace redlatch::detail {
@@ -23,6 +25,30 @@ void Connection::append_bulk(std::string_view text) {
   out_ += "\r\n";
 }
 
+void Connection::append_side_key(std::string_view key, std::string_view purpose) {
+  const auto pieces = protocol::side_key_pieces(key, purpose);
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  append_header('$', size);
+  for (const std::string_view piece : pieces) out_ += piece;
+  out_ += "\r\n";
+}
+
+void Connection::append_call(const protocol::Command& command, ScriptCall call) {
+  const protocol::Script& script = *command.script();
+  const auto arguments = command.arguments();
+  const std::size_t keys = script.all_keys();
+  append_header('*', 3 + keys + arguments.size() - script.keys);
+  append_bulk(call == ScriptCall::by_hash ? "EVALSHA" : "EVAL");
+  append_bulk(call == ScriptCall::by_hash ? script.sha1 : script.text);
+  append_bulk(protocol::Argument(static_cast<std::int64_t>(keys)).text());
+  for (const auto& key : arguments.first(script.keys)) append_bulk(key.text());
+  for (const std::string_view purpose : script.side_keys) {
+    if (!purpose.empty()) append_side_key(command.argument(0), purpose);
+  }
+  for (const auto& argument : arguments.subspan(script.keys)) append_bulk(argument.text());
+}
+
 void Connection::append(const protocol::Command& command, ScriptCall call) {
   if (owed_ == 0) first_change_ = nowhere;
   if (sent_ == out_.size()) {
@@ -30,15 +56,12 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
     out_.clear();
     sent_ = 0;
   }
-  const protocol::Script* script = command.script();
-  append_header('*', command.arguments().size() + (script != nullptr ? 3 : 0));
-  if (script != nullptr) {
-    const bool by_hash = call == ScriptCall::by_hash;
-    append_bulk(by_hash ? "EVALSHA" : "EVAL");
-    append_bulk(by_hash ? script->sha1 : script->text);
-    append_bulk(protocol::Argument(static_cast<std::int64_t>(script->keys)).text());
+  if (command.script() != nullptr) {
+    append_call(command, call);
+  } else {
+    append_header('*', command.arguments().size());
+    for (const protocol::Argument& argument : command.arguments()) append_bulk(argument.text());
   }
-  for (const protocol::Argument& argument : command.arguments()) append_bulk(argument.text());
   ++owed_;
   if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
@@ -73,6 +96,8 @@ std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
   --owed_;
   return reply;
 }
+
+std::optional<protocol::Reply> Connection::next_unasked() { return reader_.next(); }
 
 protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
   for (;;) {

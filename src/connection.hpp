@@ -44,6 +44,8 @@ class Connection {
   bool take_in();
   /// The next reply, if all of it has come. It must be of the kind that the command expects.
   std::optional<protocol::Reply> next(protocol::Expect expect);
+  /// The same on a connection where the server speaks unasked.
+  std::optional<protocol::Reply> next_unasked();
   /// Waits for the next reply.
   protocol::Reply receive(protocol::Expect expect, TimePoint deadline);
 
@@ -66,6 +68,8 @@ class Connection {
  private:
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
+  void append_side_key(std::string_view key, std::string_view purpose);
+  void append_call(const protocol::Command& command, ScriptCall call);
 
   Socket socket_;
   ReplyReader reader_{};

@@ -42,6 +42,8 @@ class Session {
   void wait(TimePoint deadline) { connection_.wait(deadline); }
   bool take_in() { return connection_.take_in(); }
   std::optional<protocol::Reply> next(protocol::Expect expect) { return connection_.next(expect); }
+  /// What the server says unasked, once it is subscribed to something.
+  std::optional<protocol::Reply> next_unasked() { return connection_.next_unasked(); }
   Position appended() const noexcept { return connection_.appended(); }
   Position sent() const noexcept { return connection_.sent(); }
 

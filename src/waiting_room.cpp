@@ -14,84 +14,11 @@ constexpr std::chrono::milliseconds longest_run{10};
 
 }  // namespace
 
-class WaitingRoom::Place final : public QueuePlace {
- public:
-  Place(WaitingRoom& room, std::string_view key, const LockOptions& wanted)
-      : room_(room), wanted_(wanted) {
-    const Guard guard(room_.mutex_);
-    auto found = room_.queues_.find(key);
-    if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
-    queue_ = &found->second;
-    key_ = found->first;
-    try {
-      self_ = queue_->places.insert(queue_->places.end(), this);
-    } catch (...) {
-      if (queue_->places.empty()) room_.queues_.erase(found);
-      throw;
-    }
-    is_first_ = queue_->places.front() == this;
-    ++room_.size_;
-  }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  ~Place() override = default;
-
-  bool is_first() const noexcept override { return is_first_; }
-  bool has_lease() const noexcept override { return has_lease_; }
-
-  void wait(TimePoint end, const std::stop_token& stop) override {
-    const std::stop_callback stopping(stop, [this] {
-      Guard guard(room_.mutex_);
-      wake(*this, guard);
-    });
-    if (turn_.wait_until(end)) ++posts_taken_;
-  }
-
-  void note_answers(bool come) noexcept override {
-    const Guard guard(room_.mutex_);
-    queue_->gets_answers = come;
-  }
-
-  TenureOf leave(bool held) noexcept override {
-    Guard guard(room_.mutex_);
-    queue_->places.erase(self_);
-    --room_.size_;
-    if (queue_->places.empty()) {
-      room_.queues_.erase(room_.queues_.find(key_));
-    } else if (is_first_) {
-      Place& next = *queue_->places.front();
-      next.is_first_ = true;
-      if (!held && !has_lease_) wake(next, guard);
-    }
-    if (guard.owns_lock()) guard.unlock();
-    while (posts_taken_ < posts_) {
-      turn_.wait();
-      ++posts_taken_;
-    }
-    return std::move(lease_);
-  }
-
- private:
-  friend WaitingRoom;
-
-  WaitingRoom& room_;
-  const LockOptions& wanted_;
-  Queue* queue_ = nullptr;
-  std::string_view key_{};
-  std::list<Place*>::iterator self_{};
-  std::atomic<bool> is_first_ = false;
-  std::atomic<bool> has_lease_ = false;
-  TenureOf lease_{};
-  Turn turn_{};
-  int posts_ = 0;  // are promised under the mutex, and all taken before this goes
-  int posts_taken_ = 0;
-};
-
 std::unique_ptr<QueuePlace> WaitingRoom::enter(std::string_view key, const LockOptions& wanted) {
-  return std::make_unique<Place>(*this, key, wanted);
+  return std::make_unique<WaitingPlace>(*this, key, wanted);
 }
 
-WaitingRoom::Queue* WaitingRoom::find(std::string_view key) noexcept {
+WaitingQueue* WaitingRoom::find(std::string_view key) noexcept {
   const auto found = queues_.find(key);
   return found == queues_.end() ? nullptr : &found->second;
 }
@@ -116,9 +43,9 @@ bool WaitingRoom::hand_over(std::string_view key, TenureOf& lease, const LockOpt
                             TimePoint now) noexcept {
   if (size_ == 0) return false;
   Guard guard(mutex_);
-  Queue* const queue = find(key);
+  WaitingQueue* const queue = find(key);
   if (queue == nullptr) return false;
-  Place& first = *queue->places.front();
+  WaitingPlace& first = *queue->places.front();
   if (first.has_lease_ || !fits(*lease, given, first.wanted_, now)) return false;
   const bool limited = first.wanted_.max_hold > std::chrono::milliseconds::zero();
   const Upkeep& before = lease->upkeep();
@@ -139,18 +66,32 @@ bool WaitingRoom::hand_over(std::string_view key, TenureOf& lease, const LockOpt
 void WaitingRoom::call_first(std::string_view key) noexcept {
   if (size_ == 0) return;
   Guard guard(mutex_);
-  Queue* const queue = find(key);
-  if (queue != nullptr) wake(*queue->places.front(), guard);
+  WaitingQueue* const queue = find(key);
+  if (queue == nullptr) return;
+  queue->held_here = false;
+  wake(*queue->places.front(), guard);
 }
 
 /// Releases the mutex.
-void WaitingRoom::wake(Place& place, Guard& guard) noexcept {
+void WaitingRoom::wake(WaitingPlace& place, Guard& guard) noexcept {
+  if (listening_.wake(place)) return guard.unlock();
   ++place.posts_;
   guard.unlock();
   place.turn_.post();
 }
 
+int WaitingRoom::fd() const noexcept {
+  const Guard guard(mutex_);
+  return listening_.idle_fd();
+}
+
+void WaitingRoom::take_in() noexcept {
+  Guard guard(mutex_);
+  listening_.take_in_idle(guard);
+}
+
 void WaitingRoom::after_fork_in_child() noexcept {
+  listening_.after_fork_in_child();
   queues_.clear();
   size_ = 0;
   mutex_.unlock();

@@ -15,18 +15,30 @@
 #include <redlatch/detail/queue_place.hpp>
 #include <redlatch/options.hpp>
 
-#include "turn.hpp"
+#include "background.hpp"
+#include "listening.hpp"
+#include "settings.hpp"
+#include "waiting_place.hpp"
 
 namespace redlatch::detail {
 
+/// Those who wait for one key.
+struct WaitingQueue {
+  std::list<WaitingPlace*> places{};
+  bool gets_answers = true;
+  bool held_here =
+      false;  // by somebody who has waited here, so that the server grants it to nobody
+};
+
 /// The queues of a client's threads, one for each key that somebody waits for. Costs those nothing
 /// who hold a lock that nobody else wants: they look at one counter.
-class WaitingRoom {
+class WaitingRoom final : public Watched {
  public:
   /// Has the lease looked after on other conditions from now on; false when it is lost.
   using Renew = std::function<bool(Tenure& tenure, const Upkeep& upkeep)>;
 
-  explicit WaitingRoom(Renew renew) : renew_(std::move(renew)) {}
+  WaitingRoom(const Settings& settings, Renew renew, Listening::Help help)
+      : renew_(std::move(renew)), listening_(settings, std::move(help)) {}
 
   std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted);
   /// Whether somebody waits for the key and gets answers.
@@ -40,34 +52,35 @@ class WaitingRoom {
   /// The key was given up at the server: the first may ask for it.
   void call_first(std::string_view key) noexcept;
 
+  // Messages, while nobody who waits listens to them.
+  int fd() const noexcept override;
+  void take_in() noexcept override;
+
   // Around fork(2): nobody of the parent's waits in the child.
   void before_fork() { mutex_.lock(); }
   void after_fork_in_parent() { mutex_.unlock(); }
   void after_fork_in_child() noexcept;
 
  private:
-  class Place;
-  struct Queue {
-    std::list<Place*> places{};
-    bool gets_answers = true;
-  };
+  friend WaitingPlace;
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept {
       return std::hash<std::string_view>{}(text);
     }
   };
-  using Guard = std::unique_lock<std::mutex>;
+  using Guard = Listening::Guard;
 
-  Queue* find(std::string_view key) noexcept;
+  WaitingQueue* find(std::string_view key) noexcept;
   static bool fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  static void wake(Place& place, Guard& guard) noexcept;
+  void wake(WaitingPlace& place, Guard& guard) noexcept;
 
   const Renew renew_;
   mutable std::mutex mutex_{};
-  std::unordered_map<std::string, Queue, Hash, std::equal_to<>> queues_{};
+  std::unordered_map<std::string, WaitingQueue, Hash, std::equal_to<>> queues_{};
   std::atomic<std::size_t> size_ = 0;
+  Listening listening_;
 };
 
 }  // namespace redlatch::detail

@@ -221,7 +221,8 @@ class BasicLock {
     bool held = asks && holding_.attempt(options_, detail::Look::no).held;
     if (!held) {
       executor().happened(EventKind::contended, key(), begun, {});
-      detail::Waiting waiting(holding_, options_, deadline, stop, asks || others_wait);
+      detail::Waiting waiting(holding_, options_, deadline, stop,
+                              {.answered = asks || others_wait, .pauses = failed_});
       held = !over(deadline) && waiting.until_held();
     }
     failed_ = !held;

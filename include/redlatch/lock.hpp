@@ -23,6 +23,9 @@ namespace redlatch {
 /// that uses this convention on the same key. It meets *TimedLockable*, so `std::lock`,
 /// `std::scoped_lock` and `std::condition_variable_any` work on it.
 ///
+/// Those who wait queue up, inside the process and at the server beside the key, and are told when
+/// it is their turn. While that queue is not empty, waiters of other libraries may starve.
+///
 /// One object is for one thread at a time; any thread may unlock it. Everything but the
 /// constructors is documented in basic_lock.hpp.
 class Lock : public BasicLock<protocol::Exclusive> {

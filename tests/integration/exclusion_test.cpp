@@ -128,7 +128,7 @@ TEST_F(ProcessExclusion, IncludesThisProcess) {
   start(1, "locked");
   Lock lock(client, "job", long_lease);
   workers.front().write_line("add 1");
-  EXPECT_TRUE(eventually([&] { return raw.calls("set") > 3; })) << "the worker waits";
+  EXPECT_TRUE(somebody_waits()) << "the worker waits";
   EXPECT_EQ(number(), 0);
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_EQ(workers.front().read_line(), "done");

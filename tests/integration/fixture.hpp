@@ -27,6 +27,11 @@ class ServerTest : public testing::Test {
  protected:
   explicit ServerTest(const ClientOptions& options = patient()) : client(server.url(), options) {}
 
+  /// Until somebody who was turned away queues up for "job".
+  bool somebody_waits() {
+    return eventually([&] { return raw.exists("job:queue:{job}"); });
+  }
+
   RedisServer server{};
   RawClient raw{server.socket()};
   Client client;

@@ -70,6 +70,10 @@ std::string Process::ask(const std::string& line) {
   return read_line().value_or("");
 }
 
+void Process::pause() const { ::kill(pid_, SIGSTOP); }
+
+void Process::resume() const { ::kill(pid_, SIGCONT); }
+
 void Process::kill() {
   if (pid_ > 0) ::kill(pid_, SIGKILL);
   wait();

@@ -24,6 +24,9 @@ class Process {
   /// Says a line and returns the answer, or "" for none.
   std::string ask(const std::string& line);
 
+  /// SIGSTOP and SIGCONT.
+  void pause() const;
+  void resume() const;
   /// SIGKILL, and waits for its end.
   void kill();
   /// Closes its input, and waits for its end: its exit status, or -1 when a signal ended it.

@@ -38,7 +38,7 @@ class StrangeServer : public testing::Test {
     return eventually([&] {
       const std::string token = all("SET").front().words[2];
       for (const ScriptedRequest& request : all(form)) {
-        if (request.words[4] == token) return true;
+        if (request.words.back() == token) return true;
       }
       return false;
     });

@@ -51,6 +51,11 @@ RawReply RawClient::command(const std::vector<std::string>& words) {
   return result;
 }
 
+std::int64_t RawClient::time_in_milliseconds() {
+  const RawReply time = command({"TIME"});
+  return std::stoll(time.elements[0].text) * 1000 + std::stoll(time.elements[1].text) / 1000;
+}
+
 std::int64_t RawClient::info(const std::string& section, const std::string& label) {
   const std::string text = command({"INFO", section}).text;
   const std::size_t at = text.find("\n" + label);

@@ -29,6 +29,8 @@ class RawClient {
   // What tests ask most. `get` is empty when there is no such key.
   std::string get(const std::string& key) { return command({"GET", key}).text; }
   bool exists(const std::string& key) { return command({"EXISTS", key}).integer == 1; }
+  /// The server's clock.
+  std::int64_t time_in_milliseconds();
   std::int64_t pttl(const std::string& key) { return command({"PTTL", key}).integer; }
 
   /// How often the server has run a command since it started or CONFIG RESETSTAT, from INFO

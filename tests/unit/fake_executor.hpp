@@ -24,6 +24,8 @@
 
 #include <redlatch/basic_lock.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/tenure_of.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "replies.hpp"
@@ -69,6 +71,9 @@ inline std::string line(const protocol::Command& command) {
   if (command.script() == &protocol::release_script) out = "RELEASE";
   if (command.script() == &protocol::extend_script) out = "EXTEND";
   if (command.script() == &protocol::acquire_fenced_script) out = "ACQUIRE_FENCED";
+  if (command.script() == &protocol::claim_fenced_script) out = "CLAIM_FENCED";
+  if (command.script() == &protocol::stand_script) out = "STAND";
+  if (command.script() == &protocol::leave_script) out = "LEAVE";
   for (const protocol::Argument& argument : command.arguments()) {
     if (!out.empty()) out += ' ';
     out += argument.text();
@@ -210,7 +215,7 @@ class FakeExecutor final : public detail::Executor {
   void pause(TimePoint::duration time, const std::stop_token& stop) {
     pauses.push_back(time);
     if (on_pause) on_pause();
-    if (!stop.stop_requested() && !passed_on) now_ += time;
+    if (!stop.stop_requested() && !passed_on && !granted && !changed) now_ += time;
   }
 
   std::uint64_t process() const noexcept override { return process_; }
@@ -234,6 +239,11 @@ class FakeExecutor final : public detail::Executor {
   bool others_wait = false;  // and came before
   bool passes_on = false;
   detail::TenureOf passed_on{};  // to the one who waits
+  detail::Address address{};     // where that one can be told
+  detail::TenureOf entry{};
+  bool granted = false;
+  bool changed = false;
+  std::vector<bool> withdrawn{};  // each time: whether a message may come yet
   std::vector<std::size_t> called_after{};
   std::vector<bool> noted{};
   std::function<void()> on_now{};
@@ -257,9 +267,21 @@ class FakeExecutor final : public detail::Executor {
     }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
-    detail::TenureOf leave(bool) noexcept override {
+    detail::Address address() override { return executor_.address; }
+    void refuse_queue() noexcept override { executor_.address = {}; }
+    void enter(detail::TenureOf entry) noexcept override { executor_.entry = std::move(entry); }
+    detail::Tenure* entry() const noexcept override { return executor_.entry.get(); }
+    bool is_granted() const noexcept override { return executor_.granted; }
+    bool has_news() const noexcept override { return executor_.granted || executor_.changed; }
+    void forget_changes() noexcept override { executor_.changed = false; }
+    detail::TenureOf withdraw(bool told) noexcept override {
+      executor_.withdrawn.push_back(told);
+      executor_.granted = executor_.changed = false;
+      return std::move(executor_.entry);
+    }
+    Left leave(bool) noexcept override {
       --executor_.waiting;
-      return std::move(executor_.passed_on);
+      return {.lease = std::move(executor_.passed_on), .entry = std::move(executor_.entry)};
     }
 
    private:

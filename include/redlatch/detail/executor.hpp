@@ -15,7 +15,6 @@
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
-#include <redlatch/detail/queue_place.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
@@ -24,6 +23,9 @@
 #include <redlatch/protocol/reply.hpp>
 
 namespace redlatch::detail {
+
+class QueuePlace;
+class TenureOf;
 
 /// What takes a lease away again, whoever holds the key now: a release by token. It is repeated
 /// until the server has answered it, or for `ttl`, when the lease is over anyway.
@@ -150,35 +152,6 @@ class Executor {
 
   /// Another number in a forked child: it owns nothing of its parent's.
   virtual std::uint64_t process() const noexcept = 0;
-};
-
-/// A tenure that goes back to its executor, which has to live longer.
-class TenureOf {
- public:
-  TenureOf() = default;
-  explicit TenureOf(Executor& executor) : executor_(&executor), tenure_(&executor.open_tenure()) {}
-  TenureOf(TenureOf&& other) noexcept
-      : executor_(other.executor_), tenure_(std::exchange(other.tenure_, nullptr)) {}
-  TenureOf& operator=(TenureOf&& other) noexcept {
-    reset();
-    executor_ = other.executor_;
-    tenure_ = std::exchange(other.tenure_, nullptr);
-    return *this;
-  }
-  TenureOf(const TenureOf&) = delete;
-  TenureOf& operator=(const TenureOf&) = delete;
-  ~TenureOf() { reset(); }
-
-  explicit operator bool() const noexcept { return tenure_ != nullptr; }
-  Tenure& operator*() const noexcept { return *tenure_; }
-  Tenure* operator->() const noexcept { return tenure_; }
-  void reset() noexcept {
-    if (tenure_ != nullptr) executor_->close_tenure(*std::exchange(tenure_, nullptr));
-  }
-
- private:
-  Executor* executor_ = nullptr;
-  Tenure* tenure_ = nullptr;
 };
 
 }  // namespace redlatch::detail

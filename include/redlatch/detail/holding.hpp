@@ -14,14 +14,15 @@
 #include <utility>
 
 #include <redlatch/detail/answers.hpp>
+#include <redlatch/detail/durable.hpp>
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/tenure.hpp>
+#include <redlatch/detail/tenure_of.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
-#include <redlatch/protocol/durability.hpp>
 #include <redlatch/token.hpp>
 
 namespace redlatch::detail {
@@ -81,15 +82,7 @@ class Holding {
   /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
   /// the answer is neither yes nor no; what may be left at a server then is taken back.
   Attempt attempt(const LockOptions& options, Look look) {
-    TenureOf tenure(*executor_);
-    tenure->begin(Lease(make_token(), executor_->process(), options.label), protocol_.key());
-    const TimePoint now = executor_->now();
-    const bool limited = options.max_hold > std::chrono::milliseconds::zero();
-    tenure->renew_by(protocol_.extend(tenure->value(), options.ttl),
-                     {.ttl = options.ttl,
-                      .renews = options.auto_renew,
-                      .since = now,
-                      .renew_until = limited ? now + options.max_hold : TimePoint::max()});
+    TenureOf tenure = new_tenure(options);
     const Undo undo{protocol_.release(tenure->value()), options.ttl};
     const std::array commands{protocol_.acquire(tenure->value(), options.ttl), protocol_.life(),
                               protocol_.kind()};
@@ -101,30 +94,58 @@ class Holding {
       if (options.fencing) {
         tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
       }
-      try {
-        await_durability(*tenure, options);
-      } catch (...) {
-        executor_->post(protocol_.key(), undo);
-        throw;
-      }
-      if (tenure->valid(executor_->now(), executor_->process())) {
-        tenure_ = std::move(tenure);
-        executor_->keep(*tenure_);
-        return {.held = true};
-      }
+      take(std::move(tenure), options, undo);
+      return {.held = true};
     }
     if (answers.may_have_acted()) executor_->post(protocol_.key(), undo);
-    if (verdict == protocol::Verdict::yes) {
-      throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
-                            "the answer came after the lease was over; use a longer ttl", true);
-    }
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
     if (const auto* kind = answers.reply(2); kind != nullptr && !Protocol::is_lock(*kind)) {
       throw protocol::about(
           Errc::wrong_type, protocol_.key(), executor_->server(0),
           "the key holds a " + kind->text + ", which is not a lock; use another key or delete it");
     }
-    return {.life = life_in(answers.reply(1))};
+    return {.life = protocol::life_in(answers.reply(1))};
+  }
+
+  /// A tenure for a lease that is yet to be given.
+  TenureOf new_tenure(const LockOptions& options) const {
+    TenureOf tenure(*executor_);
+    tenure->begin(Lease(make_token(), executor_->process(), options.label), protocol_.key());
+    tenure->renew_by(protocol_.extend(tenure->value(), options.ttl), upkeep(options));
+    return tenure;
+  }
+
+  /// Makes a lease that the server has given the one that is held, if it is as durable as it has to
+  /// be, and in time. Throws `Error` otherwise, and takes it back.
+  void take(TenureOf tenure, const LockOptions& options, const Undo& undo) {
+    try {
+      await_durability(*executor_, protocol_, *tenure, options);
+      if (!tenure->valid(executor_->now(), executor_->process())) {
+        throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
+                              "the answer came after the lease was over; use a longer ttl", true);
+      }
+    } catch (...) {
+      executor_->post(protocol_.key(), undo);
+      throw;
+    }
+    tenure_ = std::move(tenure);
+    executor_->keep(*tenure_);
+  }
+
+  /// What is to be done for a lock that is acquired now.
+  Upkeep upkeep(const LockOptions& options) const noexcept {
+    const TimePoint now = executor_->now();
+    const bool limited = options.max_hold > std::chrono::milliseconds::zero();
+    return {.ttl = options.ttl,
+            .renews = options.auto_renew,
+            .since = now,
+            .renew_until = limited ? now + options.max_hold : TimePoint::max()};
+  }
+
+  Answers ask(std::span<const protocol::Command> commands, const Undo* undo = nullptr,
+              Connecting connecting = Connecting::on_top) const {
+    return Answers(*executor_, {.key = protocol_.key(), .commands = commands, .undo = undo},
+                   connecting);
   }
 
   /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
@@ -237,60 +258,10 @@ class Holding {
     return true;
   }
 
-  /// Throws `Error` when the lease has not got to where it shall be in time.
-  void await_durability(Tenure& tenure, const LockOptions& options) {
-    const Durability& wanted = options.durability;
-    const TimePoint end = executor_->now() + wanted.timeout;
-    if (wanted.replicas > 0) await(tenure, options, protocol::Replicas(wanted.replicas), end);
-    if (wanted.aof) await(tenure, options, protocol::Disk(), end);
-  }
-
-  /// Extends the lease, so that there is something to ask about on the connection that asks where
-  /// it has got to.
-  template <class Place>
-  void await(Tenure& tenure, const LockOptions& options, const Place& place, TimePoint end) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor_->now());
-    const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would be for ever
-    const std::array commands{protocol_.extend(tenure.value(), options.ttl), place.ask(time)};
-    const Answers answers(*executor_,
-                          {.key = protocol_.key(), .commands = commands, .blocks = time},
-                          Connecting::on_top);
-    const protocol::Verdict verdict = answers.verdict(protocol::ours);
-    if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
-    const auto too_few = [&](const std::string& why) {
-      return protocol::about(Errc::no_quorum, protocol_.key(), executor_->server(0), why);
-    };
-    if (verdict == protocol::Verdict::no) {
-      throw too_few("the lock was deleted or taken over before it was durable");
-    }
-    tenure.confirm(answers.sent(), options.ttl);
-    const protocol::Reply& reply = *answers.reply(1);
-    if (reply.is_error()) {
-      throw protocol::to_error(reply, protocol_.key(), executor_->server(0), false);
-    }
-    if (place.has_it(reply)) return;
-    throw too_few(place.lack(reply) + " after " +
-                  std::to_string(options.durability.timeout.count()) + " ms");
-  }
-
-  Answers ask(std::span<const protocol::Command> commands, const Undo* undo = nullptr,
-              Connecting connecting = Connecting::on_top) const {
-    return Answers(*executor_, {.key = protocol_.key(), .commands = commands, .undo = undo},
-                   connecting);
-  }
-
   Lease end() noexcept {
     Lease lease = tenure_->end();
     tenure_.reset();
     return lease;
-  }
-
-  static std::optional<TimePoint::duration> life_in(const protocol::Reply* reply) noexcept {
-    // PTTL: -1 for a key without expiry, -2 for one that has gone meanwhile.
-    if (reply == nullptr || reply->kind != protocol::Reply::Kind::integer || reply->integer == -1) {
-      return std::nullopt;
-    }
-    return std::chrono::milliseconds(std::max<std::int64_t>(reply->integer, 0));
   }
 
   std::shared_ptr<Executor> executor_;

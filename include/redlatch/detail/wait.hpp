@@ -4,6 +4,7 @@
 #include <optional>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/error.hpp>
 
 namespace redlatch::detail {
 
@@ -17,6 +18,12 @@ std::optional<TimePoint> end_of(std::chrono::duration<Rep, Period> wait, TimePoi
   if (!(seconds > 0)) return now;
   return now +
          std::chrono::duration_cast<TimePoint::duration>(std::chrono::duration<double>(seconds));
+}
+
+/// What may be over soon: who waits already goes on waiting.
+inline bool is_ridden_out(const Error& error) noexcept {
+  return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
+         error.code() == Errc::not_writable;
 }
 
 }  // namespace redlatch::detail

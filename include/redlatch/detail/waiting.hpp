@@ -10,6 +10,8 @@
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/holding.hpp>
 #include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/queueing.hpp>
+#include <redlatch/detail/wait.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
 
@@ -19,14 +21,20 @@ namespace redlatch::detail {
 template <class Protocol>
 class Waiting {
  public:
-  /// `answered`: the server has said before that somebody else holds the lock.
+  /// What is known when the wait begins.
+  struct Before {
+    bool answered = false;  // the server has said that somebody else holds the lock
+    bool pauses = false;    // others shall have time to ask before this one does
+  };
+
   Waiting(Holding<Protocol>& holding, const LockOptions& options, std::optional<TimePoint> deadline,
-          const std::stop_token& stop, bool answered)
+          const std::stop_token& stop, Before before)
       : holding_(holding),
         options_(options),
         deadline_(deadline),
         stop_(stop),
-        answered_(answered) {}
+        answered_(before.answered),
+        pauses_(before.pauses) {}
 
   /// Until the lock is held, which is true, or the time is over or a stop requested. Rides out a
   /// server that is away or cannot write, once it has answered; throws `Error` for that when the
@@ -34,65 +42,92 @@ class Waiting {
   bool until_held() {
     bool held = false;
     // What was passed on may have come too late.
-    while (!held && !over() && !stop_.stop_requested()) {
+    while (!held && !over(executor().now()) && !stop_.stop_requested()) {
       const std::unique_ptr<QueuePlace> place =
           executor().line_up(holding_.protocol().key(), options_);
       try {
         held = wait_at(*place);
       } catch (...) {
-        if (!holds_now(place->leave(false), false)) throw;
+        if (!end(*place, false)) throw;
         return true;
       }
-      held = holds_now(place->leave(held), held);
+      held = end(*place, held);
     }
     return held;
   }
 
  private:
   Executor& executor() const noexcept { return holding_.executor(); }
-  bool over() const noexcept { return deadline_ && executor().now() >= *deadline_; }
+  bool over(TimePoint now) const noexcept { return deadline_ && now >= *deadline_; }
 
-  /// The first asks again and again, the others once their time is over.
+  /// The first asks, or has itself told, and the others ask once their time is over.
   bool wait_at(QueuePlace& place) {
-    Backoff backoff;
-    Attempt last;
     std::optional<Error> error;
-    Look look = Look::at_life_and_kind;
-    while (!last.held && !over()) {
-      const TimePoint end =
-          executor().now() + (place.is_first() ? backoff.next(last.life) : Backoff::longest);
-      place.wait(deadline_ ? std::min(*deadline_, end) : end, stop_);
+    bool asks = !pauses_ && place.is_first() && has_queue(place);
+    due_ = executor().now() + (asks ? TimePoint::duration::zero() : backoff_.next({}));
+    for (TimePoint now = executor().now();;) {
       if (place.has_lease() || stop_.stop_requested()) return false;
-      if (!place.is_first() && !over()) continue;
-      error.reset();
-      try {
-        last = holding_.attempt(options_, look);
-        look = Look::at_life;
-        answered_ = true;
-      } catch (const Error& failure) {
-        if (!answered_ || !ridden_out(failure)) throw;
-        error = failure;
-        last = {};
+      if (over(now) || (asks && place.is_first() && is_due(place, now))) {
+        const bool last = over(now);
+        error.reset();
+        bool held = false;
+        try {
+          held = ask(place);
+          answered_ = true;
+        } catch (const Error& failure) {
+          if (!answered_ || !is_ridden_out(failure)) throw;
+          error = failure;
+          due_ = executor().now() + backoff_.next({});
+        }
+        place.note_answers(!error);
+        if (held) return true;
+        now = executor().now();
+        if (last || over(now)) break;
       }
-      place.note_answers(!error);
+      asks = true;
+      const TimePoint end = place.is_first() ? std::max(due_, now) : now + Backoff::longest;
+      place.wait(deadline_ ? std::min(*deadline_, end) : end, stop_);
+      now = executor().now();
     }
     if (error) throw *error;
-    return last.held;
+    return false;
   }
 
-  static bool ridden_out(const Error& error) noexcept {
-    return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
-           error.code() == Errc::not_writable;
+  static bool has_queue(QueuePlace& place) { return !place.address().channel.empty(); }
+
+  /// Without an entry there is something to ask whenever the wait has come back.
+  bool is_due(QueuePlace& place, TimePoint now) const noexcept {
+    return place.entry() == nullptr || place.has_news() || now >= due_;
+  }
+
+  bool ask(QueuePlace& place) {
+    using Outcome = typename Queueing<Protocol>::Outcome;
+    if (place.is_first()) {
+      const Address address = place.address();
+      if (address.channel.empty()) {
+        queueing_.leave(place);
+      } else if (const auto outcome = queueing_.speak(place, address);
+                 outcome != Outcome::refused) {
+        due_ = queueing_.due();
+        return outcome == Outcome::held;
+      }
+    }
+    const Attempt attempt = holding_.attempt(options_, look_);
+    look_ = Look::at_life;
+    due_ = executor().now() + backoff_.next(attempt.life);
+    return attempt.held;
   }
 
   /// With what was passed on, if anything was.
-  bool holds_now(TenureOf lease, bool held) noexcept {
-    if (!lease) return held;
-    if (!held && lease->valid(executor().now(), executor().process())) {
-      holding_.take_over(std::move(lease));
+  bool end(QueuePlace& place, bool held) noexcept {
+    QueuePlace::Left left = place.leave(held);
+    queueing_.leave(std::move(left.entry));
+    if (!left.lease) return held;
+    if (!held && left.lease->valid(executor().now(), executor().process())) {
+      holding_.take_over(std::move(left.lease));
       return true;
     }
-    holding_.give_back(std::move(lease));
+    holding_.give_back(std::move(left.lease));
     return held;
   }
 
@@ -101,6 +136,11 @@ class Waiting {
   const std::optional<TimePoint> deadline_;
   const std::stop_token& stop_;
   bool answered_;
+  const bool pauses_;
+  Queueing<Protocol> queueing_{holding_, options_};
+  Backoff backoff_{};
+  Look look_ = Look::at_life_and_kind;
+  TimePoint due_{};
 };
 
 }  // namespace redlatch::detail

@@ -13,20 +13,9 @@
 #include <vector>
 
 #include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/script.hpp>
 
 namespace redlatch::protocol {
-
-/// A Lua script.
-struct Script {
-  /// What it does to KEYS[1] while that holds ARGV[1], which names the way for servers that run no
-  /// scripts; or something that only a script can do.
-  enum class Effect { remove, expire, other };
-
-  std::string_view text;
-  std::string_view sha1;
-  std::size_t keys;
-  Effect effect;
-};
 
 /// One argument of a command: text that somebody else keeps alive, or a number.
 class Argument {

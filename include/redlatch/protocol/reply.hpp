@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +35,19 @@ inline Verdict verdict(const Reply& reply) noexcept {
     return Verdict::yes;
   }
   return reply.is_error() ? Verdict::refused : Verdict::no;
+}
+
+/// Whether it is an answer at all.
+inline Verdict answered(const Reply& reply) noexcept {
+  return reply.is_error() ? Verdict::refused : Verdict::yes;
+}
+
+/// The answer to PTTL; nothing for a key without expiry, zero for one that is not there.
+inline std::optional<std::chrono::milliseconds> life_in(const Reply* reply) noexcept {
+  if (reply == nullptr || reply->kind != Reply::Kind::integer || reply->integer == -1) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(std::max<std::int64_t>(reply->integer, 0));
 }
 
 /// What an error reply means to a caller; anything unknown is `Errc::protocol_error`.

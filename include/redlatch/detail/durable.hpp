@@ -1,0 +1,57 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <string>
+
+#include <redlatch/detail/answers.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/tenure.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
+#include <redlatch/protocol/durability.hpp>
+
+namespace redlatch::detail {
+
+/// Extends the lease, so that there is something to ask about on the connection that asks where it
+/// has got to. Throws `Error` when it has not got there in time.
+template <class Protocol, class Place>
+void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
+                 const LockOptions& options, const Place& place, TimePoint end) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor.now());
+  const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would be for ever
+  const std::array commands{protocol.extend(tenure.value(), options.ttl), place.ask(time)};
+  const Answers answers(executor, {.key = protocol.key(), .commands = commands, .blocks = time},
+                        Connecting::on_top);
+  const protocol::Verdict verdict = answers.verdict(protocol::ours);
+  if (verdict == protocol::Verdict::refused) throw answers.error(protocol.key());
+  const auto too_few = [&](const std::string& why) {
+    return protocol::about(Errc::no_quorum, protocol.key(), executor.server(0), why);
+  };
+  if (verdict == protocol::Verdict::no) {
+    throw too_few("the lock was deleted or taken over before it was durable");
+  }
+  tenure.confirm(answers.sent(), options.ttl);
+  const protocol::Reply& reply = *answers.reply(1);
+  if (reply.is_error()) {
+    throw protocol::to_error(reply, protocol.key(), executor.server(0), false);
+  }
+  if (place.has_it(reply)) return;
+  throw too_few(place.lack(reply) + " after " + std::to_string(options.durability.timeout.count()) +
+                " ms");
+}
+
+/// Throws `Error` when the lease has not got to where it shall be in time.
+template <class Protocol>
+void await_durability(Executor& executor, const Protocol& protocol, Tenure& tenure,
+                      const LockOptions& options) {
+  const Durability& wanted = options.durability;
+  const TimePoint end = executor.now() + wanted.timeout;
+  if (wanted.replicas > 0) {
+    await_place(executor, protocol, tenure, options, protocol::Replicas(wanted.replicas), end);
+  }
+  if (wanted.aof) await_place(executor, protocol, tenure, options, protocol::Disk(), end);
+}
+
+}  // namespace redlatch::detail

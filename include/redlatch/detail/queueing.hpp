@@ -1,0 +1,180 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <redlatch/detail/backoff.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/holding.hpp>
+#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/wait.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
+#include <redlatch/protocol/queue.hpp>
+
+namespace redlatch::detail {
+
+/// What is said in the queue at the server for one lock, by whoever has its place, and what follows
+/// from the answers. Messages only make it faster: everything happens at its time, too.
+template <class Protocol>
+class Queueing {
+ public:
+  Queueing(Holding<Protocol>& holding, const LockOptions& options)
+      : holding_(holding), options_(options) {}
+
+  /// When there is something to say, should there be no news until then.
+  TimePoint due() const noexcept { return due_; }
+
+  enum class Outcome { held, waits, refused };
+  /// Says what is due. `refused`: the server has no queue for us, and the place no entry. Throws
+  /// `Error` when the server does not answer, or the lock cannot be had.
+  Outcome speak(QueuePlace& place, const Address& address) {
+    due_ = executor().now();
+    if (place.is_granted()) return claim(place.withdraw(false));
+    const auto standing = place.entry() == nullptr ? join(place, address) : stay(place, address);
+    if (!standing) return Outcome::refused;
+    switch (*standing) {
+      case protocol::Standing::granted:
+        return claim(place.withdraw(false));
+      case protocol::Standing::told:
+        return claim(place.withdraw(true));
+      case protocol::Standing::gone:
+        leave(place);
+        return Outcome::waits;  // and joins again at once
+      default:
+        return Outcome::waits;
+    }
+  }
+
+  /// Gives the place in the queue up, and the lock, if it is granted by now.
+  void leave(QueuePlace& place) noexcept {
+    if (place.entry() != nullptr) leave(place.withdraw(false));
+  }
+  void leave(TenureOf entry) noexcept {
+    if (entry) executor().post(key(), undo(*entry));
+  }
+
+ private:
+  using Standing = std::optional<protocol::Standing>;
+
+  /// So long the first does without having the key watched: most holders are gone by then.
+  static constexpr std::chrono::milliseconds unwatched{2};
+
+  Executor& executor() const noexcept { return holding_.executor(); }
+  const std::string& key() const noexcept { return holding_.protocol().key(); }
+  Undo undo(const Tenure& entry) const noexcept {
+    return {holding_.protocol().leave(entry.value()), options_.ttl};
+  }
+
+  /// With a token of its own, which is never used for another entry.
+  Standing join(QueuePlace& place, const Address& address) {
+    place.enter(holding_.new_tenure(options_));
+    place.forget_changes();
+    const Undo undo = this->undo(*place.entry());
+    try {
+      const protocol::Command command =
+          holding_.protocol().stand(place.entry()->value(), options_.ttl, address.channel, true);
+      const Answers answers = holding_.ask({&command, 1}, &undo);
+      if (const auto standing = standing_in(answers, place)) {
+        due_ += *standing == protocol::Standing::first ? unwatched : refresh_period();
+        return standing;
+      }
+      const Error error = answers.error(key());
+      if (answers.may_have_acted() && error.code() != Errc::not_permitted) {
+        executor().post(key(), undo);
+      }
+      refuse(place, error);
+    } catch (...) {
+      static_cast<void>(place.withdraw(false));
+      throw;
+    }
+    static_cast<void>(place.withdraw(false));
+    return std::nullopt;
+  }
+
+  /// The first has the key watched as well, for holders that know of no queue.
+  Standing stay(QueuePlace& place, const Address& address) {
+    place.forget_changes();
+    const bool watches = is_first_ && address.subscriber != 0;
+    const std::array commands{
+        holding_.protocol().stand(place.entry()->value(), options_.ttl, address.channel, false),
+        protocol::track(address.subscriber), protocol::track_next(), holding_.protocol().life()};
+    const Answers answers = holding_.ask(std::span(commands).first(watches ? commands.size() : 1));
+    const Standing standing = standing_in(answers, place);
+    if (!standing) {
+      refuse(place, answers.error(key()));
+      leave(place);
+      return standing;
+    }
+    const bool watched = is_done(answers.reply(1)) && is_done(answers.reply(2));
+    const auto life = protocol::life_in(answers.reply(3));
+    TimePoint::duration pause = refresh_period();
+    if (watched && life) pause = std::min(pause, backoff_.just_past(*life));
+    if (is_first_ && !watched) pause = std::min(pause, backoff_.next(life));
+    due_ += pause;
+    return standing;
+  }
+
+  static bool is_done(const protocol::Reply* reply) noexcept {
+    return reply != nullptr && !reply->is_error();
+  }
+
+  /// Nothing when it was refused. An entry that stands, or is granted, is confirmed.
+  Standing standing_in(const Answers& answers, QueuePlace& place) {
+    const protocol::Reply* const reply = answers.reply(0);
+    if (reply == nullptr) throw answers.error(key());
+    if (reply->is_error()) return std::nullopt;
+    const protocol::Standing standing = protocol::standing(*reply);
+    is_first_ = standing == protocol::Standing::first;
+    if (standing != protocol::Standing::gone) {
+      place.entry()->confirm(answers.sent(), options_.ttl);
+    }
+    return standing;
+  }
+
+  /// Throws what another way of asking would be told as well.
+  static void refuse(QueuePlace& place, const Error& error) {
+    if (is_ridden_out(error) || error.code() == Errc::wrong_type) throw error;
+    place.refuse_queue();
+  }
+
+  /// Takes the lease that the server has granted, if it is still ours.
+  Outcome claim(TenureOf entry) {
+    const Undo undo = this->undo(*entry);
+    entry->renew_for(holding_.upkeep(options_));
+    const bool stale = entry->valid_until() - executor().now() < options_.ttl / 2;
+    if (options_.fencing || stale) {
+      const protocol::Command claim = holding_.protocol().claim(entry->value(), options_.ttl);
+      const Answers answers = holding_.ask({&claim, 1}, &undo);
+      const protocol::Verdict verdict = answers.verdict(protocol::ours);
+      if (verdict != protocol::Verdict::yes) {
+        executor().post(key(), undo);
+        if (verdict == protocol::Verdict::refused) throw answers.error(key());
+        return Outcome::waits;
+      }
+      entry->confirm(answers.sent(), options_.ttl);
+      if (options_.fencing) {
+        entry->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+      }
+    }
+    holding_.take(std::move(entry), options_, undo);
+    return Outcome::held;
+  }
+
+  TimePoint::duration refresh_period() const noexcept {
+    return protocol::refresh_period(options_.ttl);
+  }
+
+  Holding<Protocol>& holding_;
+  const LockOptions& options_;
+  Backoff backoff_{};
+  TimePoint due_{};
+  bool is_first_ = false;
+};
+
+}  // namespace redlatch::detail

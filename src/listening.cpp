@@ -1,0 +1,184 @@
+#include "listening.hpp"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <new>
+#include <optional>
+
+#include "caller.hpp"
+#include "io_error.hpp"
+#include "poll.hpp"
+
+namespace redlatch::detail {
+
+namespace {
+
+// So long nobody tries again, when it is not likely to be another way soon, and when it may be.
+constexpr std::chrono::minutes refused{1};
+constexpr std::chrono::milliseconds failed{100};
+
+}  // namespace
+
+Address Listening::address(Guard& guard) {
+  if (mailbox_.is_open()) return mailbox_.address();
+  const TimePoint start = BootClock::now();
+  if (!settings_.options.scripting || busy_ || start < not_before_) return {};
+  busy_ = true;
+  Mailbox::Subscription subscription;
+  std::chrono::nanoseconds pause = failed;
+  {
+    const Unlocked unlocked(guard);
+    try {
+      wake_up_.open();
+      subscription = mailbox_.subscribe();
+    } catch (const IoError& error) {
+      if (error.code() != Errc::unreachable && error.code() != Errc::timed_out) pause = refused;
+    } catch (const std::exception&) {
+      // No memory or descriptor is left.
+    }
+    if (subscription.session) help_.happened(EventKind::connected, start, {});
+  }
+  busy_ = false;
+  if (!subscription.session) {
+    not_before_ = BootClock::now() + pause;
+    return {};
+  }
+  open_since_ = BootClock::now();
+  mailbox_.open(std::move(subscription));
+  // Whoever was served while nobody listened was passed over.
+  note_change_of_all();
+  return mailbox_.address();
+}
+
+void Listening::refuse() noexcept { not_before_ = BootClock::now() + refused; }
+
+void Listening::add(WaitingPlace& place, TenureOf entry) noexcept {
+  place.entry_ = std::move(entry);
+  place.news_ = 0;
+  standing_.splice(standing_.end(), place.node_);
+}
+
+TenureOf Listening::remove(WaitingPlace& place, bool told) noexcept {
+  if (told && !place.is_granted() && mailbox_.is_open()) {
+    try {
+      told_.insert(place.entry_->value());
+    } catch (const std::bad_alloc&) {
+      lose(make_error_code(std::errc::not_enough_memory));  // so that the message never comes
+    }
+  }
+  place.node_.splice(place.node_.end(), standing_, place.stands_);
+  place.news_ = 0;
+  if (!busy_) help_.look_later();
+  return std::move(place.entry_);
+}
+
+void Listening::pass_on(WaitingPlace& from, WaitingPlace& to) noexcept {
+  const unsigned news = from.news_;
+  add(to, remove(from, false));
+  to.news_ = news;
+}
+
+bool Listening::listen(WaitingPlace& place, TimePoint end, Guard& guard) {
+  busy_ = true;
+  listener_ = &place;
+  woken_ = false;
+  const bool heard = hear(place, end, guard);
+  if (woken_) wake_up_.clear();
+  listener_ = nullptr;
+  busy_ = false;
+  const auto other = std::find_if(standing_.begin(), standing_.end(),
+                                  [&](const WaitingPlace* one) { return one != &place; });
+  if (other != standing_.end()) post(**other);
+  return heard;
+}
+
+bool Listening::hear(const WaitingPlace& place, TimePoint end, Guard& guard) noexcept {
+  while (!woken_ && !place.has_news() && BootClock::now() < end) {
+    std::array<pollfd, 2> watched{{{.fd = mailbox_.fd(), .events = POLLIN, .revents = 0},
+                                   {.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}}};
+    try {
+      const Unlocked unlocked(guard);
+      poll_until(watched, end);
+    } catch (const IoError&) {
+      return false;
+    }
+    if (watched[0].revents != 0) take_in(guard);
+  }
+  return true;
+}
+
+bool Listening::wake(const WaitingPlace& place) noexcept {
+  if (&place != listener_) return false;
+  woken_ = true;
+  wake_up_.signal();
+  return true;
+}
+
+void Listening::take_in_idle(Guard& guard) noexcept {
+  if (can_listen()) take_in(guard);
+}
+
+void Listening::take_in(Guard& guard) noexcept {
+  std::vector<Mailbox::Message> nobodys;
+  try {
+    for (Mailbox::Message& message : mailbox_.take_in()) {
+      if (!deliver(message)) nobodys.push_back(std::move(message));
+    }
+  } catch (const IoError& error) {
+    lose(make_error_code(error.code()));
+  } catch (const std::bad_alloc&) {
+    lose(make_error_code(std::errc::not_enough_memory));
+  }
+  if (nobodys.empty()) return;
+  const Unlocked unlocked(guard);
+  for (const Mailbox::Message& grant : nobodys) help_.give_back(grant.key, grant.value);
+}
+
+/// False when it is a grant for somebody who does not wait here any more.
+bool Listening::deliver(const Mailbox::Message& message) noexcept {
+  using Kind = Mailbox::Message::Kind;
+  bool delivered = message.kind != Kind::grant;
+  for (WaitingPlace* place : standing_) {
+    const bool is_meant = message.kind == Kind::flush ||
+                          (message.kind == Kind::change ? message.key == place->key_
+                                                        : message.value == place->entry_->value());
+    if (!is_meant) continue;
+    delivered = true;
+    place->news_ |= message.kind == Kind::grant ? WaitingPlace::granted : WaitingPlace::changed;
+    if (place != listener_) post(*place);  // who listens looks
+  }
+  return delivered || told_.erase(message.value) > 0;
+}
+
+void Listening::lose(std::error_code why) noexcept {
+  if (!mailbox_.is_open()) return;
+  mailbox_.close();
+  told_.clear();
+  help_.happened(EventKind::disconnected, open_since_, why);
+  note_change_of_all();
+}
+
+void Listening::note_change_of_all() noexcept {
+  for (WaitingPlace* place : standing_) {
+    place->news_ |= WaitingPlace::changed;
+    if (!wake(*place)) post(*place);
+  }
+}
+
+void Listening::post(WaitingPlace& place) noexcept {
+  ++place.posts_;
+  place.turn_.post();
+}
+
+void Listening::after_fork_in_child() noexcept {
+  mailbox_.abandon(busy_);
+  busy_ = false;
+  listener_ = nullptr;
+  standing_.clear();
+  told_.clear();
+  wake_up_.close();
+  not_before_ = {};
+}
+
+}  // namespace redlatch::detail

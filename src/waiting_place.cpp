@@ -1,0 +1,98 @@
+#include "waiting_place.hpp"
+
+#include <string>
+#include <utility>
+
+#include "waiting_room.hpp"
+
+namespace redlatch::detail {
+
+using Guard = Listening::Guard;
+
+WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted)
+    : room_(room), wanted_(wanted) {
+  const Guard guard(room_.mutex_);
+  auto found = room_.queues_.find(key);
+  if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
+  queue_ = &found->second;
+  key_ = found->first;
+  try {
+    self_ = queue_->places.insert(queue_->places.end(), this);
+  } catch (...) {
+    if (queue_->places.empty()) room_.queues_.erase(found);
+    throw;
+  }
+  is_first_ = queue_->places.front() == this;
+  ++room_.size_;
+}
+
+void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
+  const std::stop_callback stopping(stop, [this] {
+    Guard guard(room_.mutex_);
+    room_.wake(*this, guard);
+  });
+  Guard guard(room_.mutex_);
+  const bool has_posts = posts_taken_ < posts_;
+  if (entry_ && !queue_->held_here && !has_posts && room_.listening_.can_listen()) {
+    if (room_.listening_.listen(*this, end, guard)) return;
+  }
+  guard.unlock();
+  if (turn_.wait_until(end)) ++posts_taken_;
+}
+
+void WaitingPlace::note_answers(bool come) noexcept {
+  const Guard guard(room_.mutex_);
+  queue_->gets_answers = come;
+}
+
+Address WaitingPlace::address() {
+  Guard guard(room_.mutex_);
+  return room_.listening_.address(guard);
+}
+
+void WaitingPlace::refuse_queue() noexcept {
+  const Guard guard(room_.mutex_);
+  room_.listening_.refuse();
+}
+
+void WaitingPlace::enter(TenureOf entry) noexcept {
+  const Guard guard(room_.mutex_);
+  room_.listening_.add(*this, std::move(entry));
+}
+
+TenureOf WaitingPlace::withdraw(bool told) noexcept {
+  const Guard guard(room_.mutex_);
+  return room_.listening_.remove(*this, told);
+}
+
+QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
+  Left left;
+  Guard guard(room_.mutex_);
+  queue_->places.erase(self_);
+  --room_.size_;
+  const bool holds = held || has_lease_;
+  if (holds) queue_->held_here = true;
+  WaitingPlace* const next =
+      is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
+  if (next != nullptr) next->is_first_ = true;
+  if (entry_) {
+    const bool is_inherited =
+        next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
+    if (is_inherited) {
+      room_.listening_.pass_on(*this, *next);
+    } else {
+      left.entry = room_.listening_.remove(*this, false);
+    }
+  }
+  if (queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
+  if (next != nullptr && !holds) room_.wake(*next, guard);
+  if (guard.owns_lock()) guard.unlock();
+  while (posts_taken_ < posts_) {
+    turn_.wait();
+    ++posts_taken_;
+  }
+  left.lease = std::move(lease_);
+  return left;
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <atomic>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+
+/// Somebody who waits for "job" with a client of their own, as another process would, and holds it
+/// until they are told to go on.
+class Contender {
+ public:
+  explicit Contender(Client client, LockOptions options = long_lease)
+      : client_(std::move(client)), lock(client_, "job", std::defer_lock, std::move(options)) {
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      held = lock.lock(stop);
+      ended = !held;
+      eventually([&] { return goes_on.load(); }, 60s);
+      if (held) lock.unlock();
+      held = false;
+    });
+  }
+
+  Client& client() noexcept { return client_; }
+  bool has_it() const {
+    return eventually([&] { return held.load(); }, 30s);
+  }
+  void cancel() { thread_.request_stop(); }
+  bool is_cancelled() const {
+    return eventually([&] { return ended.load(); });
+  }
+  void ends() {
+    goes_on = true;
+    thread_.join();
+  }
+  ~Contender() {
+    goes_on = true;
+    thread_.request_stop();
+  }
+  Contender(const Contender&) = delete;
+  Contender& operator=(const Contender&) = delete;
+
+ private:
+  Client client_;
+
+ public:
+  Lock lock;
+  std::atomic<bool> held = false;
+  std::atomic<bool> ended = false;
+  std::atomic<bool> goes_on = false;
+
+ private:
+  std::jthread thread_{};
+};
+
+/// A server where "job" is held, and a look at its queue.
+class ServerQueueTest : public ServerTest {
+ protected:
+  Client another() const { return Client(server.url(), patient()); }
+
+  std::int64_t queued() { return raw.command({"LLEN", queue}).integer; }
+  bool is_queued(std::int64_t count) {
+    return eventually([&] { return queued() == count; });
+  }
+  bool is_empty() {
+    return eventually([&] {
+      return queued() == 0 && !raw.exists("job") && raw.command({"HLEN", waiters}).integer == 0;
+    });
+  }
+  /// The value of an entry.
+  std::string entry(int index) {
+    return raw.command({"LINDEX", queue, std::to_string(index)}).text;
+  }
+
+  const std::string queue = "job:queue:{job}";
+  const std::string waiters = "job:waiters:{job}";
+  Lock holder{client, "job", long_lease};
+};
+
+}  // namespace redlatch::test
