@@ -20,10 +20,10 @@ void print_rates(const Results& results, const Table& rows) {
 }
 
 void print_waits(const Results& results, const Table& rows) {
-  std::printf("\n  %-24s %-18s %18s  %-20s %6s  %-23s %s\n", "", "", "hand-over p50, p99",
+  std::printf("\n  %-24s %-18s %18s  %-20s %6s  %-24s %s\n", "", "", "hand-over p50, p99",
               "p99 x polling 1 ms", "of all", "longest wait, ms", "x polling 1 ms");
   for (const Row* row : rows) {
-    std::printf("  %-24s %-18s %18s  %-20s %6s  %-23s %s\n", row->scenario.layout().c_str(),
+    std::printf("  %-24s %-18s %18s  %-20s %6s  %-24s %s\n", row->scenario.layout().c_str(),
                 row->contestant.c_str(), p50_p99(*row, "hand_over").c_str(),
                 ratio(results, *row, "hand_over_p99_us").c_str(),
                 median(*row, "hand_overs", "%.3f").c_str(),
@@ -46,7 +46,7 @@ void explain_contention() {
       "acquisitions that are such. Waits that are open at the end count as far as they have got:\n"
       "none is longer than warm-up and window. CPU and commands are for each acquisition; "
       "\"sent\"\n"
-      "leaves out what scripts run.\n");
+      "leaves out what scripts run. A holder sleeps through its section.\n");
 }
 
 }  // namespace redlatch::benchmark
