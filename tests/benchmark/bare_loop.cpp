@@ -52,7 +52,8 @@ void BareLoop::load() {
 bool BareLoop::acquire(const std::string& key, const std::string& token) {
   const Reply reply =
       run<6>(context_.get(), {"SET", key.c_str(), token.c_str(), "NX", "PX", "10000"});
-  return reply != nullptr && reply->type == REDIS_REPLY_STATUS;
+  if (reply == nullptr || reply->type == REDIS_REPLY_ERROR) throw std::runtime_error("no answer");
+  return reply->type == REDIS_REPLY_STATUS;
 }
 
 bool BareLoop::release(const std::string& key, const std::string& token) {

@@ -15,7 +15,8 @@ class BareLoop {
   BareLoop(const std::string& host, std::uint16_t port);
   explicit BareLoop(const std::string& socket);
 
-  /// `SET key token NX PX 10000`. False when it failed.
+  /// `SET key token NX PX 10000`. False when somebody has it; throws std::runtime_error when there
+  /// is no answer.
   bool acquire(const std::string& key, const std::string& token);
   /// The release script by EVALSHA. False when it failed.
   bool release(const std::string& key, const std::string& token);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -14,13 +15,18 @@ namespace redlatch::benchmark {
 struct Scenario {
   std::string suite{};
   bool unix_socket = false;
-  int threads = 1;
+  int threads = 1;      // in each process
   bool pinned = false;  // client and server to one core
+  int processes = 1;
+  std::chrono::milliseconds section{0};  // how long a lock is held
 
   bool operator==(const Scenario&) const = default;
 
   std::string transport() const { return unix_socket ? "Unix socket" : "TCP"; }
   std::string cores() const { return pinned ? "pinned to one core" : "unpinned"; }
+  /// "64 threads", "32 processes" or "4 processes of 8 threads"
+  std::string layout() const;
+  std::string sections() const;
   /// "engine, TCP, 64 threads, unpinned"
   std::string title() const;
 };

@@ -23,6 +23,8 @@ class Histogram {
     count_ += other.count_;
   }
 
+  std::uint64_t count() const noexcept { return count_; }
+
   /// What `share` of the durations do not exceed, in microseconds; 0 when there are none.
   double quantile_us(double share) const noexcept {
     const auto rank = static_cast<std::uint64_t>(share * static_cast<double>(count_));

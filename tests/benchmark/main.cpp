@@ -12,6 +12,7 @@
 #include <regex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "machine.hpp"
@@ -24,12 +25,12 @@
 namespace {
 
 using namespace redlatch::benchmark;
-using namespace std::chrono_literals;
 
 constexpr int bad_usage = 64;  // the exit status of sysexits(3)
 
 constexpr const char* usage =
-    "usage: ./dev bench [all|core|engine|ladder|busy_poll] [--quick] [--only REGEX] [--data FILE]\n"
+    "usage: ./dev bench [all|core|engine|ladder|busy_poll|contention]\n"
+    "                   [--quick] [--only REGEX] [--data FILE]\n"
     "\n"
     "  --quick  short and few measurements: under a minute, and only good for a look\n"
     "  --only   scenarios whose title matches, such as 'TCP, 64 threads, unpinned'\n"
@@ -86,7 +87,7 @@ bool measure(const std::vector<Match>& matches, int rounds, const Setting& setti
 }
 
 int run(const Request& request) {
-  std::vector<Match> matches = suite(request.suite);
+  auto [matches, full, quick, figures] = suite(request.suite);
   std::erase_if(matches, [&](const Match& match) {
     return !std::regex_search(match.scenario.title(), request.only);
   });
@@ -96,17 +97,17 @@ int run(const Request& request) {
   }
   const redlatch::test::RedisServer server;
   ServerView view(server.socket());
-  const int rounds = request.quick ? 3 : 11;
-  const Setting setting{server, view, request.quick ? Window{30ms, 100ms} : Window{100ms, 500ms}};
+  const auto& [rounds, window] = request.quick ? quick : full;
+  const Setting setting{server, view, window};
 
   const Circumstances circumstances{
       {"command", request.command},
       {"machine", machine()},
       {"server", view.version()},
       {"date", today()},
-      {"rounds", std::to_string(rounds) + " of " + std::to_string(setting.window.measured.count()) +
+      {"rounds", std::to_string(rounds) + " of " + std::to_string(window.measured.count()) +
                      " ms each; median (least - most); ratios are formed in each round"}};
-  Results results;
+  Results results(std::move(figures));
   const bool good = measure(matches, rounds, setting, results);
   print(circumstances, results);
   if (!request.data.empty()) {

@@ -49,7 +49,7 @@ Row& Results::row(const Scenario& scenario, const std::string& contestant) {
 }
 
 std::optional<Spread> Results::ratio(const Row& row, const std::string& figure) const {
-  const auto base = std::find_if(rows_.begin(), rows_.end(), is(row.scenario, baseline));
+  const auto base = std::find_if(rows_.begin(), rows_.end(), is(row.scenario, figures_.baseline));
   if (base == rows_.end()) return std::nullopt;
   std::vector<double> ratios;
   for (std::size_t i = 0; i < std::min(row.rounds.size(), base->rounds.size()); ++i) {

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "contestants.hpp"
@@ -26,18 +27,29 @@ struct Row {
   std::string calls() const;
 };
 
+/// What is told of a run.
+struct Figures {
+  std::vector<std::string> absolute{};
+  std::vector<std::string> relative{};  // also as multiples of the baseline's
+  std::string baseline{};               // a contestant
+};
+
 /// What was measured so far. Rounds count from 0, and a round has one sample of each contestant.
 class Results {
  public:
+  explicit Results(Figures figures) : figures_(std::move(figures)) {}
+
   /// The row that is meant, which is a new one, behind the others, at its first mention.
   Row& row(const Scenario& scenario, const std::string& contestant);
 
+  const Figures& figures() const noexcept { return figures_; }
   const std::vector<Row>& rows() const noexcept { return rows_; }
 
   /// The figure as a multiple of what the baseline had in the same round.
   std::optional<Spread> ratio(const Row& row, const std::string& figure) const;
 
  private:
+  Figures figures_;
   std::vector<Row> rows_{};
 };
 

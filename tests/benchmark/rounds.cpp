@@ -67,7 +67,7 @@ bool run_rounds(int rounds, const Scenario& scenario, const std::vector<Contesta
         ->UseManualTime();
   }
   Collector collector(scenario, results);
-  for (int round = 0; round < rounds; ++round) {
+  for (int round = 0; round < rounds && !collector.failed(); ++round) {
     ::benchmark::RunSpecifiedBenchmarks(&collector, ".");
   }
   ::benchmark::ClearRegisteredBenchmarks();

@@ -24,6 +24,10 @@ class ServerView {
   std::string version();
   std::int64_t connections() { return client_.info("clients", "connected_clients:") - 1; }
   Calls calls();
+  /// What those who were killed have left.
+  void forget_locks() { client_.command({"FLUSHALL"}); }
+  /// Has the server say it on, to whoever hears its MONITOR.
+  void say(const std::string& text) { client_.command({"ECHO", text}); }
   /// Waits until nobody is connected and there is no key; throws when somebody left one behind.
   void wait_until_deserted();
 

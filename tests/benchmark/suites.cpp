@@ -1,7 +1,11 @@
 #include "suites.hpp"
 
+#include <chrono>
+
 namespace redlatch::benchmark {
 namespace {
+
+using namespace std::chrono_literals;
 
 std::vector<Match> core() {
   std::vector<Match> matches;
@@ -17,9 +21,9 @@ std::vector<Match> engine() {
   for (const bool unix_socket : {false, true}) {
     for (const bool pinned : {false, true}) {
       for (const int threads : {1, 4, 16, 64}) {
-        Match match{{"engine", unix_socket, threads, pinned}, {guard(), unlock(), bare()}};
-        if (threads == 1) match.contestants.push_back(redis_py());
-        matches.push_back(std::move(match));
+        const Scenario scenario{"engine", unix_socket, threads, pinned};
+        matches.push_back({scenario, {guard(), unlock(), bare()}});
+        if (threads == 1) matches.back().contestants.push_back(redis_py());
       }
     }
   }
@@ -38,9 +42,7 @@ std::vector<Match> ladder() {
   return matches;
 }
 
-}  // namespace
-
-std::vector<Match> suite(const std::string& name) {
+std::vector<Match> uncontended(const std::string& name) {
   if (name == "core") return core();
   if (name == "engine") return engine();
   if (name == "ladder") return ladder();
@@ -51,6 +53,21 @@ std::vector<Match> suite(const std::string& name) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
+}
+
+}  // namespace
+
+Suite suite(const std::string& name) {
+  if (name == "contention") return contention();
+  return {
+      .matches = uncontended(name),
+      .full = {11, {100ms, 500ms}},
+      .quick = {3, {30ms, 100ms}},
+      .figures = {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us",
+                               "release_p50_us", "release_p99_us", "cycle_p50_us", "cycle_p99_us",
+                               "commands", "cpu_us", "allocations", "connections"},
+                  .relative = {"cycles_per_second", "cycle_p99_us"},
+                  .baseline = baseline}};
 }
 
 }  // namespace redlatch::benchmark

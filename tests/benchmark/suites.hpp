@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "contestants.hpp"
+#include "results.hpp"
 
 namespace redlatch::benchmark {
 
@@ -13,17 +14,34 @@ struct Match {
   std::vector<Contestant> contestants;
 };
 
-/// One of these, or "all" of them but core, which is a part of engine:
+struct Effort {
+  int rounds;
+  Window window;
+};
+
+struct Suite {
+  std::vector<Match> matches;
+  Effort full;
+  Effort quick;
+  Figures figures;
+};
+
+/// One of these, or "all" of them but core, which is a part of engine, and contention, which takes
+/// long:
 ///
 /// - core: one thread waiting for both answers, beside bare hiredis
 /// - engine: 1, 4, 16 and 64 threads, TCP and Unix socket, unpinned and pinned
 /// - ladder: how a lock is released, with scripts and without
 /// - busy_poll: `ClientOptions::busy_poll`, in a library that has it
+/// - contention: one key and 2, 8 and 32 contenders, in processes, threads and both
 ///
-/// Nothing for any other name.
-std::vector<Match> suite(const std::string& name);
+/// Without matches for any other name.
+Suite suite(const std::string& name);
 
-/// The one of busy_poll.
+/// The matches of busy_poll.
 std::vector<Match> busy_poll();
+
+/// The one of contention.
+Suite contention();
 
 }  // namespace redlatch::benchmark

@@ -1,40 +1,14 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cells.hpp"
+#include "contention_table.hpp"
 #include "report.hpp"
 
 namespace redlatch::benchmark {
 namespace {
 
-template <class... Values>
-std::string text(const char* format, Values... values) {
-  std::string line(128, '\0');
-  const int length = std::snprintf(line.data(), line.size(), format, values...);
-  line.resize(static_cast<std::size_t>(std::clamp(length, 0, 127)));
-  return line;
-}
-
-/// The median with the least and the most.
-std::string with_spread(const std::optional<Spread>& spread, const char* format) {
-  return spread ? text(format, spread->median, spread->least, spread->most) : "-";
-}
-
-std::string ratio(const Results& results, const Row& row, const std::string& figure) {
-  if (row.contestant == baseline) return "1";
-  return with_spread(results.ratio(row, figure), "%.2f (%.2f - %.2f)");
-}
-
-std::string median(const Row& row, const std::string& figure, const char* format) {
-  const auto spread = row.spread(figure);
-  return spread ? text(format, spread->median) : "-";
-}
-
-std::string p50_p99(const Row& row, const std::string& what) {
-  if (!row.spread(what + "_p99_us")) return "-";
-  return median(row, what + "_p50_us", "%.1f") + median(row, what + "_p99_us", " %8.1f");
-}
-
-void print_rates(const Results& results, const std::vector<const Row*>& rows) {
+void print_rates(const Results& results, const Table& rows) {
   std::printf("  threads %-18s %-24s %-20s %8s %8s %6s  %s\n", "", "cycles/s (least - most)",
               "x bare hiredis", "CPU us", "allocs", "conns", "commands at the server");
   for (const Row* row : rows) {
@@ -47,7 +21,7 @@ void print_rates(const Results& results, const std::vector<const Row*>& rows) {
   }
 }
 
-void print_latencies(const Results& results, const std::vector<const Row*>& rows) {
+void print_latencies(const Results& results, const Table& rows) {
   std::printf("\n  threads %-18s %16s %16s %16s   %s\n", "us, p50 and p99 of:", "acquire",
               "release", "cycle", "p99 of cycle x bare hiredis");
   for (const Row* row : rows) {
@@ -57,8 +31,16 @@ void print_latencies(const Results& results, const std::vector<const Row*>& rows
   }
 }
 
+void print_uncontended(const Results& results, const Table& rows) {
+  print_rates(results, rows);
+  print_latencies(results, rows);
+}
+
+bool is_contended(const Row& row) { return row.scenario.suite == "contention"; }
+
 bool in_one_table(const Scenario& a, const Scenario& b) {
-  return a.suite == b.suite && a.unix_socket == b.unix_socket && a.pinned == b.pinned;
+  return a.suite == b.suite && a.unix_socket == b.unix_socket && a.pinned == b.pinned &&
+         a.section == b.section;
 }
 
 }  // namespace
@@ -70,15 +52,20 @@ void print(const Circumstances& circumstances, const Results& results) {
   const std::vector<Row>& rows = results.rows();
   for (auto row = rows.begin(); row != rows.end();) {
     const Scenario& scenario = row->scenario;
-    std::printf("\n%s: %s, %s\n\n", scenario.suite.c_str(), scenario.transport().c_str(),
-                scenario.cores().c_str());
-    std::vector<const Row*> table;
+    const bool contended = is_contended(*row);
+    std::printf("\n%s: %s, %s%s\n\n", scenario.suite.c_str(), scenario.transport().c_str(),
+                scenario.cores().c_str(), contended ? (", " + scenario.sections()).c_str() : "");
+    Table table;
     for (; row != rows.end() && in_one_table(scenario, row->scenario); ++row) {
       table.push_back(&*row);
     }
-    print_rates(results, table);
-    print_latencies(results, table);
+    if (contended) {
+      print_contention(results, table);
+    } else {
+      print_uncontended(results, table);
+    }
   }
+  if (std::any_of(rows.begin(), rows.end(), is_contended)) explain_contention();
 }
 
 }  // namespace redlatch::benchmark

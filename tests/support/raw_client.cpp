@@ -22,6 +22,13 @@ RawReply read(const redisReply& reply) {
   return result;
 }
 
+RawReply taken(void* raw) {
+  auto* reply = static_cast<redisReply*>(raw);
+  RawReply result = read(*reply);
+  ::freeReplyObject(reply);
+  return result;
+}
+
 }  // namespace
 
 void RawClient::Free::operator()(redisContext* context) const noexcept { ::redisFree(context); }
@@ -42,13 +49,18 @@ RawReply RawClient::command(const std::vector<std::string>& words) {
     texts.push_back(word.data());
     sizes.push_back(word.size());
   }
-  void* raw = ::redisCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(),
-                                 sizes.data());
-  if (raw == nullptr) throw std::runtime_error(words.front() + ": " + context_->errstr);
-  auto* reply = static_cast<redisReply*>(raw);
-  RawReply result = read(*reply);
-  ::freeReplyObject(reply);
-  return result;
+  void* reply = ::redisCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(),
+                                   sizes.data());
+  if (reply == nullptr) throw std::runtime_error(words.front() + ": " + context_->errstr);
+  return taken(reply);
+}
+
+RawReply RawClient::next() {
+  void* reply = nullptr;
+  if (::redisGetReply(context_.get(), &reply) != REDIS_OK) {
+    throw std::runtime_error(std::string("nothing is said: ") + context_->errstr);
+  }
+  return taken(reply);
 }
 
 std::int64_t RawClient::time_in_milliseconds() {

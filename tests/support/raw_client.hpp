@@ -25,6 +25,8 @@ class RawClient {
   explicit RawClient(const std::string& socket);
 
   RawReply command(const std::vector<std::string>& words);
+  /// What the server says next by itself, as after MONITOR or SUBSCRIBE.
+  RawReply next();
 
   // What tests ask most. `get` is empty when there is no such key.
   std::string get(const std::string& key) { return command({"GET", key}).text; }
