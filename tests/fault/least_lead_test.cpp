@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <list>
@@ -15,6 +14,7 @@
 
 #include <redlatch/redlatch.hpp>
 
+#include "environment.hpp"
 #include "eventually.hpp"
 #include "redis_server.hpp"
 
@@ -40,10 +40,9 @@ struct Watched {
 };
 
 TEST(LeastLead, IsMoreThanNothing) {
-  const char* wanted = std::getenv("REDLATCH_ROUNDS");
-  const int rounds = wanted != nullptr ? std::stoi(wanted) : 1;
+  const unsigned rounds = chosen("REDLATCH_ROUNDS", 1);
   auto least = Clock::duration::max();
-  for (int round = 0; round < rounds; ++round) {
+  for (unsigned round = 0; round < rounds; ++round) {
     const RedisServer server;
     Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 200ms});
     std::list<Watched> all;

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <deque>
 #include <iostream>
 #include <map>
@@ -19,6 +18,7 @@
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "campaign.hpp"
+#include "environment.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -67,8 +67,7 @@ void hold_for_a_while(Client& client, const std::string& name, unsigned seed) {
 }
 
 TEST(RenewalRace, SaysNothingAboutALeaseAfterItsRelease) {
-  const char* wanted = std::getenv("REDLATCH_RACES");
-  const std::size_t races = wanted != nullptr ? std::stoul(wanted) : 10'000;
+  const std::size_t races = chosen("REDLATCH_RACES", 10'000);
   const RedisServer server;
   Proxy proxy(server.socket());
   Count total;

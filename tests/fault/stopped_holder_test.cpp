@@ -2,26 +2,23 @@
 // does not claim the lock while somebody else has it. REDLATCH_STOPS is the number of stops.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdint>
-#include <cstdlib>
 #include <iostream>
-#include <new>
 #include <random>
 #include <string>
 #include <thread>
 
 #include <redlatch/redlatch.hpp>
 
+#include "child.hpp"
+#include "environment.hpp"
 #include "eventually.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
+#include "shared_memory.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -37,25 +34,6 @@ struct Shared {
   std::atomic<std::uint64_t> claims = 0;
   std::atomic<std::uint64_t> wrong_claims = 0;
   std::atomic<bool> over = false;
-};
-
-class SharedMemory {
- public:
-  SharedMemory()
-      : memory_(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                       -1, 0)) {
-    if (memory_ == MAP_FAILED) throw std::bad_alloc();
-    ::new (memory_) Shared();
-  }
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
-  ~SharedMemory() { ::munmap(memory_, sizeof(Shared)); }
-
-  Shared* operator->() const { return std::launder(static_cast<Shared*>(memory_)); }
-  Shared& operator*() const { return *operator->(); }
-
- private:
-  void* memory_;
 };
 
 /// Asks `owns_lock()` all the time. A claim is wrong when the stranger had the key before the
@@ -82,24 +60,18 @@ void hold(const std::string& url, Shared& shared) {
 }
 
 TEST(StoppedHolder, ClaimsNothingThatSomebodyElseHas) {
-  const char* wanted = std::getenv("REDLATCH_STOPS");
-  const int stops = wanted != nullptr ? std::stoi(wanted) : 30;
+  const unsigned stops = chosen("REDLATCH_STOPS", 30);
   const RedisServer server;
-  const SharedMemory shared;
-  const pid_t holder = ::fork();
-  ASSERT_GE(holder, 0);
-  if (holder == 0) {
-    hold(server.url(), *shared);
-    ::_exit(0);
-  }
+  const SharedMemory<Shared> shared;
+  Child holder([&] { hold(server.url(), *shared); });
   RawClient stranger(server.socket());
   std::mt19937 random(1);
-  int taken = 0;
-  for (int i = 0; i < stops; ++i) {
+  unsigned taken = 0;
+  for (unsigned i = 0; i < stops; ++i) {
     const std::uint64_t before = shared->acquired;
     EXPECT_TRUE(eventually([&] { return shared->acquired > before || i > 0; }));
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
-    ::kill(holder, SIGSTOP);
+    holder.stop();
     // Its lease ends meanwhile, or not.
     const auto end = Clock::now() + std::chrono::microseconds(random() % 100'000);
     bool has_it = false;
@@ -107,7 +79,7 @@ TEST(StoppedHolder, ClaimsNothingThatSomebodyElseHas) {
       has_it = stranger.command({"SET", "job", "stranger", "NX", "PX", "60000"}).text == "OK";
     }
     if (has_it) shared->stranger_has_it_since = Clock::now().time_since_epoch().count();
-    ::kill(holder, SIGCONT);
+    holder.go_on();
     if (!has_it) continue;
     ++taken;
     std::this_thread::sleep_for(5ms);  // for the holder to make a mistake
@@ -116,9 +88,7 @@ TEST(StoppedHolder, ClaimsNothingThatSomebodyElseHas) {
     EXPECT_TRUE(eventually([&] { return shared->acquired > before; }));
   }
   shared->over = true;
-  int status = 1;
-  EXPECT_EQ(::waitpid(holder, &status, 0), holder);
-  EXPECT_EQ(status, 0);
+  EXPECT_EQ(holder.wait(), 0);
   std::cout << "stops: " << stops << ", lease taken meanwhile: " << taken
             << ", claims: " << shared->claims << ", wrong claims: " << shared->wrong_claims << '\n';
   EXPECT_GT(taken, stops / 10);

@@ -1,0 +1,61 @@
+#include "child.hpp"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <system_error>
+
+#include "eventually.hpp"
+
+namespace redlatch::test {
+
+Child::Child(const std::function<void()>& work) {
+  const pid_t parent = ::getpid();
+  pid_ = ::fork();
+  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (pid_ > 0) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(1);
+  try {
+    work();
+  } catch (...) {
+    ::_exit(1);
+  }
+  ::_exit(0);
+}
+
+void Child::stop() const {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGSTOP);
+  siginfo_t seen{};
+  ::waitid(P_PID, static_cast<id_t>(pid_), &seen, WSTOPPED | WEXITED | WNOWAIT);
+}
+
+void Child::go_on() const {
+  if (pid_ > 0) ::kill(pid_, SIGCONT);
+}
+
+void Child::kill() noexcept {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+int Child::wait() {
+  if (pid_ <= 0) return -1;
+  int status = 0;
+  if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; },
+                  std::chrono::minutes(1))) {
+    kill();
+    return -1;
+  }
+  pid_ = -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace redlatch::test

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+
+namespace redlatch::test {
+
+/// A forked process that does some work. It ends with the object, by process id, and with the test
+/// program.
+class Child {
+ public:
+  /// Fork before there are threads. Throws std::system_error when there can be no process.
+  explicit Child(const std::function<void()>& work);
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() { kill(); }
+
+  /// SIGSTOP, and waits until it stands still.
+  void stop() const;
+  /// SIGCONT.
+  void go_on() const;
+  /// SIGKILL, and waits for its end.
+  void kill() noexcept;
+  /// Waits for its end: 0 when the work was done, 1 when it threw, -1 when a signal ended it. One
+  /// that does not end within a minute is killed.
+  int wait();
+
+ private:
+  pid_t pid_ = -1;
+};
+
+}  // namespace redlatch::test
