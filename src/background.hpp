@@ -30,13 +30,14 @@ class Watched {
   Watched() = default;
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;
+  virtual ~Watched() = default;
 
-  /// Readable when there is something to take in; -1: nothing is to be watched.
-  virtual int fd() const noexcept = 0;
+  struct Source {
+    int fd = -1;       // readable when there is something to take in; -1: there is none
+    TimePoint from{};  // somebody else does that until then
+  };
+  virtual Source source() const noexcept = 0;
   virtual void take_in() noexcept = 0;
-
- protected:
-  ~Watched() = default;
 };
 
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in

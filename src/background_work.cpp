@@ -194,11 +194,12 @@ void Background::rest(Guard& guard) {
   retired_.watch(watched);
   const bool stopping = stopping_;
   guard.unlock();
-  if (!stopping) {
-    watched.push_back({.fd = watched_->fd(), .events = POLLIN, .revents = 0});
-  }
+  const Watched::Source source = stopping ? Watched::Source{} : watched_->source();
+  const bool others_watch = BootClock::now() < source.from;
+  if (others_watch) end = std::min(end, source.from);
+  watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
   poll_until(watched, end);
-  if (!stopping && watched.back().revents != 0) watched_->take_in();
+  if (watched.back().revents != 0) watched_->take_in();
   guard.lock();
   wake_up_.clear();
 }

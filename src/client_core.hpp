@@ -54,6 +54,9 @@ class ClientCore final : public Executor,
   bool is_waited_for(std::string_view key) const noexcept override {
     return room_.is_waited_for(key);
   }
+  bool is_contended(std::string_view key) const noexcept override {
+    return room_.is_contended(key);
+  }
   bool hand_over(std::string_view key, TenureOf& lease,
                  const LockOptions& given) noexcept override {
     return room_.hand_over(key, lease, given, now());

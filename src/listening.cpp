@@ -20,31 +20,38 @@ constexpr std::chrono::milliseconds failed{100};
 
 }  // namespace
 
-Address Listening::address(Guard& guard) {
-  if (mailbox_.is_open()) return mailbox_.address();
+Address Listening::address(TimePoint latest, Guard& guard) {
   const TimePoint start = BootClock::now();
-  if (!settings_.options.scripting || busy_ || start < not_before_) return {};
+  if (!settings_.options.scripting || start < not_before_) return {};
+  if (mailbox_.is_open()) return mailbox_.address();
+  if (busy_ || start >= latest) return {};
   busy_ = true;
   Mailbox::Subscription subscription;
-  std::chrono::nanoseconds pause = failed;
+  bool is_refused = false;
   {
     const Unlocked unlocked(guard);
     try {
       wake_up_.open();
-      subscription = mailbox_.subscribe();
+      subscription =
+          mailbox_.subscribe(std::min(latest, start + settings_.options.connect_timeout));
     } catch (const IoError& error) {
-      if (error.code() != Errc::unreachable && error.code() != Errc::timed_out) pause = refused;
+      is_refused = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
     if (subscription.session) help_.happened(EventKind::connected, start, {});
   }
   busy_ = false;
+  const TimePoint end = BootClock::now();
   if (!subscription.session) {
-    not_before_ = BootClock::now() + pause;
+    told_.clear();
+    // Those who wait have better things to do than to try to connect.
+    not_before_ = is_refused ? end + refused
+                             : end + std::max<std::chrono::nanoseconds>(failed, 10 * (end - start));
     return {};
   }
-  open_since_ = BootClock::now();
+  open_since_ = heard_at_ = end;
+  passed_over_ = false;
   mailbox_.open(std::move(subscription));
   // Whoever was served while nobody listened was passed over.
   note_change_of_all();
@@ -59,23 +66,35 @@ void Listening::add(WaitingPlace& place, TenureOf entry) noexcept {
   standing_.splice(standing_.end(), place.node_);
 }
 
-TenureOf Listening::remove(WaitingPlace& place, bool told) noexcept {
-  if (told && !place.is_granted() && mailbox_.is_open()) {
-    try {
-      told_.insert(place.entry_->value());
-    } catch (const std::bad_alloc&) {
-      lose(make_error_code(std::errc::not_enough_memory));  // so that the message never comes
-    }
+TenureOf Listening::remove(WaitingPlace& place, QueuePlace::Ending how) noexcept {
+  if (how == QueuePlace::Ending::told && !place.is_granted()) expect(place.entry_->value());
+  if (how == QueuePlace::Ending::gone && std::exchange(passed_over_, true)) {
+    lose(make_error_code(Errc::timed_out));  // once more, and not a word in between
   }
   place.node_.splice(place.node_.end(), standing_, place.stands_);
   place.news_ = 0;
-  if (!busy_) help_.look_later();
+  call_listener(nullptr);
   return std::move(place.entry_);
+}
+
+/// A message that is late shows that none will come.
+void Listening::expect(const std::string& value) noexcept {
+  if (!mailbox_.is_open() && !busy_) return;
+  const TimePoint now = BootClock::now();
+  const auto late = [&](const Told& one) {
+    return now - one.since > settings_.options.command_timeout;
+  };
+  if (std::any_of(told_.begin(), told_.end(), late)) lose(make_error_code(Errc::timed_out));
+  try {
+    told_.push_back({.value = value, .since = now});
+  } catch (const std::bad_alloc&) {
+    lose(make_error_code(std::errc::not_enough_memory));  // so that the message never comes
+  }
 }
 
 void Listening::pass_on(WaitingPlace& from, WaitingPlace& to) noexcept {
   const unsigned news = from.news_;
-  add(to, remove(from, false));
+  add(to, remove(from, QueuePlace::Ending::settled));
   to.news_ = news;
 }
 
@@ -87,10 +106,23 @@ bool Listening::listen(WaitingPlace& place, TimePoint end, Guard& guard) {
   if (woken_) wake_up_.clear();
   listener_ = nullptr;
   busy_ = false;
-  const auto other = std::find_if(standing_.begin(), standing_.end(),
-                                  [&](const WaitingPlace* one) { return one != &place; });
-  if (other != standing_.end()) post(**other);
+  heard_at_ = BootClock::now();
+  if (heard) {
+    call_listener(&place);
+  } else {
+    help_.look_later();
+  }
   return heard;
+}
+
+/// Somebody else than the one who may come back to it.
+void Listening::call_listener(const WaitingPlace* but) noexcept {
+  if (busy_) return;
+  const auto other = std::find_if(standing_.begin(), standing_.end(), [&](const WaitingPlace* one) {
+    return one != but && one->listens();
+  });
+  if (other != standing_.end()) post(**other);
+  help_.look_later();
 }
 
 bool Listening::hear(const WaitingPlace& place, TimePoint end, Guard& guard) noexcept {
@@ -103,7 +135,7 @@ bool Listening::hear(const WaitingPlace& place, TimePoint end, Guard& guard) noe
     } catch (const IoError&) {
       return false;
     }
-    if (watched[0].revents != 0) take_in(guard);
+    if (watched[0].revents != 0 && mailbox_.is_open()) take_in(guard);
   }
   return true;
 }
@@ -123,6 +155,7 @@ void Listening::take_in(Guard& guard) noexcept {
   std::vector<Mailbox::Message> nobodys;
   try {
     for (Mailbox::Message& message : mailbox_.take_in()) {
+      passed_over_ = false;
       if (!deliver(message)) nobodys.push_back(std::move(message));
     }
   } catch (const IoError& error) {
@@ -148,7 +181,8 @@ bool Listening::deliver(const Mailbox::Message& message) noexcept {
     place->news_ |= message.kind == Kind::grant ? WaitingPlace::granted : WaitingPlace::changed;
     if (place != listener_) post(*place);  // who listens looks
   }
-  return delivered || told_.erase(message.value) > 0;
+  return delivered ||
+         told_.remove_if([&](const Told& one) { return one.value == message.value; }) > 0;
 }
 
 void Listening::lose(std::error_code why) noexcept {

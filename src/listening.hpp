@@ -1,18 +1,19 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <list>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unordered_set>
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/queue_place.hpp>
 #include <redlatch/event.hpp>
 
+#include "background.hpp"
 #include "mailbox.hpp"
 #include "settings.hpp"
 #include "waiting_place.hpp"
@@ -42,12 +43,12 @@ class Listening {
       : settings_(settings), mailbox_(settings), help_(std::move(help)) {}
 
   /// Connects if need be, unless somebody else is just doing that or it has failed lately.
-  Address address(Guard& guard);
+  Address address(TimePoint latest, Guard& guard);
   /// The server's queues are no use to us for a while.
   void refuse() noexcept;
 
   void add(WaitingPlace& place, TenureOf entry) noexcept;
-  TenureOf remove(WaitingPlace& place, bool told) noexcept;
+  TenureOf remove(WaitingPlace& place, QueuePlace::Ending how) noexcept;
   void pass_on(WaitingPlace& from, WaitingPlace& to) noexcept;
 
   bool can_listen() const noexcept { return mailbox_.is_open() && !busy_; }
@@ -57,19 +58,26 @@ class Listening {
   /// False when it does not listen, so that it has to be woken in another way.
   bool wake(const WaitingPlace& place) noexcept;
 
-  /// What the background has to watch; -1: nothing.
-  int idle_fd() const noexcept { return can_listen() ? mailbox_.fd() : -1; }
+  /// What the background has to watch, once nobody who waits has listened for a while.
+  Watched::Source source() const noexcept {
+    return can_listen() ? Watched::Source{mailbox_.fd(), heard_at_ + absence} : Watched::Source{};
+  }
   void take_in_idle(Guard& guard) noexcept;
 
   void after_fork_in_child() noexcept;
 
  private:
+  void call_listener(const WaitingPlace* but) noexcept;
   bool hear(const WaitingPlace& place, TimePoint end, Guard& guard) noexcept;
   void take_in(Guard& guard) noexcept;
   bool deliver(const Mailbox::Message& message) noexcept;
+  void expect(const std::string& value) noexcept;
   void lose(std::error_code why) noexcept;
   void note_change_of_all() noexcept;
   static void post(WaitingPlace& place) noexcept;
+
+  /// Who has listened comes back for the next lock, mostly.
+  static constexpr std::chrono::milliseconds absence{50};
 
   const Settings& settings_;
   Mailbox mailbox_;
@@ -80,7 +88,13 @@ class Listening {
   WakeUp wake_up_{};
   std::list<WaitingPlace*> standing_{};  // those with an entry
   /// Values whose grant was learned from an answer; the message is still to come.
-  std::unordered_set<std::string> told_{};
+  struct Told {
+    std::string value;
+    TimePoint since;
+  };
+  std::list<Told> told_{};
+  bool passed_over_ = false;  // an entry was, and nothing was heard since
+  TimePoint heard_at_{};
   TimePoint open_since_{};
   TimePoint not_before_{};
 };

@@ -35,29 +35,28 @@ void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
 
 }  // namespace
 
-Mailbox::Subscription Mailbox::subscribe() {
+Mailbox::Subscription Mailbox::subscribe(TimePoint end) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
-  const TimePoint end = BootClock::now() + settings_.options.connect_timeout;
   Subscription subscription{
       std::make_unique<Session>(settings_.endpoint, settings_.options, end, never_cancelled)};
+  // Messages come from the last of these on.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
-                            Command(Expect::anything, "SUBSCRIBE", channel_),
-                            Command(Expect::anything, "SUBSCRIBE", protocol::invalidated)};
+                            Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
+                            Command(Expect::anything, "SUBSCRIBE", channel_)};
   Replies replies;
   subscription.session->run(commands, replies, end);
-  if (replies[1].is_error()) {
-    throw IoError(protocol::classify(replies[1].text), protocol::explain(replies[1].text));
+  if (replies[2].is_error()) {
+    throw IoError(protocol::classify(replies[2].text), protocol::explain(replies[2].text));
   }
-  if (!replies[2].is_error()) subscription.number = replies[0].integer;
+  if (!replies[1].is_error()) subscription.number = replies[0].integer;
   return subscription;
 }
 
-std::vector<Mailbox::Message> Mailbox::take_in() {
+std::vector<Mailbox::Message> Mailbox::take_in() const {
   std::vector<Message> messages;
-  while (subscription_.session->take_in()) {
-    while (const std::optional<Reply> reply = subscription_.session->next_unasked()) {
-      read(*reply, messages);
-    }
+  subscription_.session->take_in();  // whoever waits for more will be told of more
+  while (const std::optional<Reply> reply = subscription_.session->next_unasked()) {
+    read(*reply, messages);
   }
   return messages;
 }

@@ -35,8 +35,9 @@ class Mailbox {
 
   explicit Mailbox(const Settings& settings) : settings_(settings) {}
 
-  /// Connects. Throws `IoError`, with `not_permitted` when the server does not let its user.
-  Subscription subscribe();
+  /// Connects until `end`. Throws `IoError`, with `not_permitted` when the server does not let its
+  /// user.
+  Subscription subscribe(TimePoint end);
   void open(Subscription subscription) noexcept { subscription_ = std::move(subscription); }
   bool is_open() const noexcept { return subscription_.session != nullptr; }
   void close() noexcept { subscription_ = {}; }
@@ -46,7 +47,7 @@ class Mailbox {
   Address address() const noexcept { return {channel_, subscription_.number}; }
   int fd() const noexcept { return is_open() ? subscription_.session->fd() : -1; }
   /// What has come. Throws `IoError` when the connection is lost.
-  std::vector<Message> take_in();
+  std::vector<Message> take_in() const;
 
  private:
   const Settings& settings_;

@@ -33,21 +33,23 @@ void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
   });
   Guard guard(room_.mutex_);
   const bool has_posts = posts_taken_ < posts_;
-  if (entry_ && !queue_->held_here && !has_posts && room_.listening_.can_listen()) {
+  if (entry_ && listens() && !has_posts && room_.listening_.can_listen()) {
     if (room_.listening_.listen(*this, end, guard)) return;
   }
   guard.unlock();
   if (turn_.wait_until(end)) ++posts_taken_;
 }
 
+bool WaitingPlace::listens() const noexcept { return !queue_->held_here; }
+
 void WaitingPlace::note_answers(bool come) noexcept {
   const Guard guard(room_.mutex_);
   queue_->gets_answers = come;
 }
 
-Address WaitingPlace::address() {
+Address WaitingPlace::address(TimePoint latest) {
   Guard guard(room_.mutex_);
-  return room_.listening_.address(guard);
+  return room_.listening_.address(latest, guard);
 }
 
 void WaitingPlace::refuse_queue() noexcept {
@@ -60,9 +62,10 @@ void WaitingPlace::enter(TenureOf entry) noexcept {
   room_.listening_.add(*this, std::move(entry));
 }
 
-TenureOf WaitingPlace::withdraw(bool told) noexcept {
+TenureOf WaitingPlace::withdraw(Ending how) noexcept {
   const Guard guard(room_.mutex_);
-  return room_.listening_.remove(*this, told);
+  room_.note_contention(key_, how == Ending::told || is_granted());
+  return room_.listening_.remove(*this, how);
 }
 
 QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
@@ -74,16 +77,16 @@ QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
   if (holds) queue_->held_here = true;
   WaitingPlace* const next =
       is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
-  if (next != nullptr) next->is_first_ = true;
   if (entry_) {
     const bool is_inherited =
         next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
     if (is_inherited) {
       room_.listening_.pass_on(*this, *next);
     } else {
-      left.entry = room_.listening_.remove(*this, false);
+      left.entry = room_.listening_.remove(*this, Ending::settled);
     }
   }
+  if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
   if (queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
   if (next != nullptr && !holds) room_.wake(*next, guard);
   if (guard.owns_lock()) guard.unlock();

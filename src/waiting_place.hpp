@@ -27,19 +27,22 @@ class WaitingPlace final : public QueuePlace {
   bool has_lease() const noexcept override { return has_lease_; }
   void wait(TimePoint end, const std::stop_token& stop) override;
   void note_answers(bool come) noexcept override;
-  Address address() override;
+  Address address(TimePoint latest) override;
   void refuse_queue() noexcept override;
   void enter(TenureOf entry) noexcept override;
   Tenure* entry() const noexcept override { return entry_.get(); }
-  bool is_granted() const noexcept override { return news_ & granted; }
+  bool is_granted() const noexcept override { return (news_ & granted) != 0; }
   bool has_news() const noexcept override { return news_ != 0; }
   void forget_changes() noexcept override { news_ &= granted; }
-  TenureOf withdraw(bool told) noexcept override;
+  TenureOf withdraw(Ending how) noexcept override;
   Left leave(bool held) noexcept override;
 
  private:
   friend WaitingRoom;
   friend class Listening;
+
+  /// Whether it would listen now: nobody is told of a lock that a neighbour has.
+  bool listens() const noexcept;
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;

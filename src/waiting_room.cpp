@@ -12,6 +12,9 @@ namespace {
 constexpr int most_hand_overs = 16;
 constexpr std::chrono::milliseconds longest_run{10};
 
+// So long after somebody had to wait it is taken for granted that the next one has to.
+constexpr std::chrono::milliseconds lately{100};
+
 }  // namespace
 
 std::unique_ptr<QueuePlace> WaitingRoom::enter(std::string_view key, const LockOptions& wanted) {
@@ -28,6 +31,22 @@ bool WaitingRoom::is_waited_for(std::string_view key) const noexcept {
   const std::lock_guard guard(mutex_);
   const auto found = queues_.find(key);
   return found != queues_.end() && found->second.gets_answers;
+}
+
+void WaitingRoom::note_contention(std::string_view key, bool had_to_wait) noexcept {
+  if (!had_to_wait && !any_contention_) return;
+  const std::size_t hash = Hash{}(key);
+  contentions_[hash % contentions_.size()] = {
+      hash, had_to_wait ? BootClock::now() + lately : TimePoint{}};
+  any_contention_ = true;
+}
+
+bool WaitingRoom::is_contended(std::string_view key) const noexcept {
+  if (!any_contention_) return false;
+  const std::lock_guard guard(mutex_);
+  const std::size_t hash = Hash{}(key);
+  const Contention& contention = contentions_[hash % contentions_.size()];
+  return contention.key == hash && BootClock::now() < contention.until && listening_.can_listen();
 }
 
 bool WaitingRoom::fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
@@ -80,9 +99,9 @@ void WaitingRoom::wake(WaitingPlace& place, Guard& guard) noexcept {
   place.turn_.post();
 }
 
-int WaitingRoom::fd() const noexcept {
+Watched::Source WaitingRoom::source() const noexcept {
   const Guard guard(mutex_);
-  return listening_.idle_fd();
+  return listening_.source();
 }
 
 void WaitingRoom::take_in() noexcept {

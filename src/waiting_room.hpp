@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -39,10 +40,15 @@ class WaitingRoom final : public Watched {
 
   WaitingRoom(const Settings& settings, Renew renew, Listening::Help help)
       : renew_(std::move(renew)), listening_(settings, std::move(help)) {}
+  WaitingRoom(const WaitingRoom&) = delete;
+  WaitingRoom& operator=(const WaitingRoom&) = delete;
+  ~WaitingRoom() override = default;
 
   std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted);
   /// Whether somebody waits for the key and gets answers.
   bool is_waited_for(std::string_view key) const noexcept;
+  /// Whether somebody had to wait for it at the server so lately that it is hardly free.
+  bool is_contended(std::string_view key) const noexcept;
   std::size_t size() const noexcept { return size_; }
 
   /// Passes a lease on to the first who waits for its key, if that one would take it as it is and
@@ -53,7 +59,7 @@ class WaitingRoom final : public Watched {
   void call_first(std::string_view key) noexcept;
 
   // Messages, while nobody who waits listens to them.
-  int fd() const noexcept override;
+  Source source() const noexcept override;
   void take_in() noexcept override;
 
   // Around fork(2): nobody of the parent's waits in the child.
@@ -75,11 +81,19 @@ class WaitingRoom final : public Watched {
   static bool fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
   void wake(WaitingPlace& place, Guard& guard) noexcept;
+  void note_contention(std::string_view key, bool had_to_wait) noexcept;
 
   const Renew renew_;
   mutable std::mutex mutex_{};
   std::unordered_map<std::string, WaitingQueue, Hash, std::equal_to<>> queues_{};
   std::atomic<std::size_t> size_ = 0;
+  /// Keys that have lately been contended for, by hash: another of the same costs a little time.
+  struct Contention {
+    std::size_t key = 0;
+    TimePoint until{};
+  };
+  std::array<Contention, 16> contentions_{};
+  std::atomic<bool> any_contention_ = false;
   Listening listening_;
 };
 

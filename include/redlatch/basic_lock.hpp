@@ -217,13 +217,15 @@ class BasicLock {
     // turns, as in std::lock, would stay in step otherwise.
     const bool waits = !over(deadline);
     const bool others_wait = waits && executor().is_waited_for(key());
-    const bool asks = !others_wait && !(waits && failed_);
+    const bool asks = !others_wait && !(waits && (failed_ || executor().is_contended(key())));
     bool held = asks && holding_.attempt(options_, detail::Look::no).held;
     if (!held) {
-      executor().happened(EventKind::contended, key(), begun, {});
-      detail::Waiting waiting(holding_, options_, deadline, stop,
-                              {.answered = asks || others_wait, .pauses = failed_});
-      held = !over(deadline) && waiting.until_held();
+      if (asks) executor().happened(EventKind::contended, key(), begun, {});
+      detail::Waiting waiting(
+          holding_, options_, deadline, stop,
+          {.begun = begun, .asked = asks, .answered = asks || others_wait, .pauses = failed_});
+      held = over(deadline) ? !asks && holding_.attempt(options_, detail::Look::no).held
+                            : waiting.until_held();
     }
     failed_ = !held;
     if (held) executor().happened(EventKind::acquired, key(), begun, {});

@@ -16,10 +16,13 @@ class Outages : public ServerTest {
   }
 
   void wait_in_a_thread(std::chrono::nanoseconds time = 1h) {
-    waiter_ =
-        std::thread([this, time] { error = error_of([&] { held = waiting.try_lock_for(time); }); });
+    begin_waiting(time);
     // What comes now finds a waiter.
     ASSERT_TRUE(somebody_waits());
+  }
+  void begin_waiting(std::chrono::nanoseconds time) {
+    waiter_ =
+        std::thread([this, time] { error = error_of([&] { held = waiting.try_lock_for(time); }); });
   }
   void join() { waiter_.join(); }
 
@@ -67,8 +70,14 @@ TEST_F(Outages, ByAReadOnlyServerAreRiddenOutByAWaiter) {
   EXPECT_EQ(raw.get("job"), waiting.token());
 }
 
+/// One that asks again and again: a place in a queue needs no more memory.
 TEST_F(Outages, ByAFullServerAreRiddenOutByAWaiter) {
-  wait_in_a_thread();
+  ClientOptions options = patient();
+  options.scripting = false;
+  Client asking(server.url(), options);
+  waiting = Lock(asking, "job", std::defer_lock, long_lease);
+  begin_waiting(1h);
+  ASSERT_TRUE(eventually([&] { return asking.metrics().contended == 1; }));
   raw.command({"CONFIG", "SET", "maxmemory", "1"});
   EXPECT_TRUE(refuses("OOM"));
   raw.command({"CONFIG", "SET", "maxmemory", "0"});

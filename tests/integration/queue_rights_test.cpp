@@ -109,6 +109,18 @@ TEST_F(QueueRights, AreNotUsedWithoutScripting) {
   EXPECT_TRUE(contender.has_it());
 }
 
+TEST_F(QueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
+  Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha", "+lpop",
+                          "+hget", "+hdel", "+time"},
+                         "");
+  holder.unlock();
+  Lock lock(stranger, "job", long_lease);
+  raw.command({"RPUSH", queue, "somebody"});
+  raw.command({"HSET", waiters, "somebody", "99999999999999 60000 redlatch:nobody"});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
 TEST_F(QueueRights, OfAStrangerWhoReleasesMakeNoDifference) {
   Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha"}, "");
   holder.unlock();

@@ -199,6 +199,7 @@ class FakeExecutor final : public detail::Executor {
     return std::make_unique<Place>(*this);
   }
   bool is_waited_for(std::string_view) const noexcept override { return others_wait; }
+  bool is_contended(std::string_view) const noexcept override { return contended; }
   bool hand_over(std::string_view, detail::TenureOf& lease, const LockOptions&) noexcept override {
     if (!passes_on) return false;
     passed_on = std::move(lease);
@@ -237,13 +238,14 @@ class FakeExecutor final : public detail::Executor {
   std::vector<LockOptions> places{};  // all that were ever taken
   int waiting = 0;
   bool others_wait = false;  // and came before
+  bool contended = false;
   bool passes_on = false;
   detail::TenureOf passed_on{};  // to the one who waits
   detail::Address address{};     // where that one can be told
   detail::TenureOf entry{};
   bool granted = false;
   bool changed = false;
-  std::vector<bool> withdrawn{};  // each time: whether a message may come yet
+  std::vector<detail::QueuePlace::Ending> withdrawn{};
   std::vector<std::size_t> called_after{};
   std::vector<bool> noted{};
   std::function<void()> on_now{};
@@ -267,15 +269,15 @@ class FakeExecutor final : public detail::Executor {
     }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
-    detail::Address address() override { return executor_.address; }
+    detail::Address address(TimePoint) override { return executor_.address; }
     void refuse_queue() noexcept override { executor_.address = {}; }
     void enter(detail::TenureOf entry) noexcept override { executor_.entry = std::move(entry); }
     detail::Tenure* entry() const noexcept override { return executor_.entry.get(); }
     bool is_granted() const noexcept override { return executor_.granted; }
     bool has_news() const noexcept override { return executor_.granted || executor_.changed; }
     void forget_changes() noexcept override { executor_.changed = false; }
-    detail::TenureOf withdraw(bool told) noexcept override {
-      executor_.withdrawn.push_back(told);
+    detail::TenureOf withdraw(Ending how) noexcept override {
+      executor_.withdrawn.push_back(how);
       executor_.granted = executor_.changed = false;
       return std::move(executor_.entry);
     }

@@ -10,6 +10,8 @@
 namespace redlatch::test {
 namespace {
 
+using Ending = detail::QueuePlace::Ending;
+
 /// A server that has a queue, and a client that can be told.
 Fake fake_with_queue() {
   const Fake executor = fake();
@@ -61,7 +63,7 @@ TEST(Queueing, CountsALeaseThatTheAnswerGivesFromBeforeTheQuestion) {
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(lock.remaining(), 10s - drift - 40ms);
-  EXPECT_EQ(executor->withdrawn, std::vector<bool>{false});
+  EXPECT_EQ(executor->withdrawn, std::vector{Ending::settled});
 }
 
 TEST(Queueing, HoldsALockThatAMessageGrants) {
@@ -127,6 +129,17 @@ TEST(Queueing, TakesAFreshTokenWhenTheEntryIsGone) {
   EXPECT_EQ(executor->posted.front().command, "LEAVE job " + token_in(said[0]));
 }
 
+TEST(Queueing, JoinsAgainAtOnceWhenItsEntryIsGone) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  executor->will(gone());
+  executor->will(granted());
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_EQ(executor->calls[3].at, executor->calls[2].at);
+  EXPECT_EQ(executor->withdrawn.front(), Ending::gone);
+}
+
 TEST(Queueing, TakesAFreshTokenWhenItIsInDoubtWhetherItJoined) {
   const Fake executor = fake_with_queue();
   executor->will(in_doubt());
@@ -168,7 +181,7 @@ TEST(Queueing, ExpectsTheMessageOfAGrantThatItLearnedOfFromAnAnswer) {
   executor->will(told());
   TestLock lock = lock_on(executor);
   lock.lock();
-  EXPECT_EQ(executor->withdrawn, std::vector<bool>{true});
+  EXPECT_EQ(executor->withdrawn, std::vector{Ending::told});
 }
 
 TEST(Queueing, SaysAgainThatItWaitsAtEachThirdOfTheTtl) {
@@ -268,7 +281,7 @@ TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
 
 TEST(Queueing, GivesWayToAttemptsWhereTheServerRefusesIt) {
   const Fake executor = fake_with_queue();
-  executor->will(says(refusal("ERR The user executing the script can't run this command")));
+  executor->will(says(refusal("NOPERM this user has no permissions to run the 'evalsha' command")));
   executor->will(says(ok(), integer(-1), status("string")));
   TestLock lock = lock_on(executor);
   lock.lock();
@@ -295,8 +308,56 @@ TEST(Queueing, DrawsAFencingTokenForALockThatWasGranted) {
   EXPECT_EQ(lock.fencing_token(), 77U);
 }
 
+TEST(Queueing, ThrowsForAFencingCounterThatIsNone) {
+  const Fake executor = fake_with_queue();
+  executor->will(granted());
+  executor->will(says(refusal("WRONGTYPE the fencing counter is not a number")));
+  TestLock lock = lock_on(executor, {.fencing = true});
+  EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::wrong_type);
+  EXPECT_TRUE(executor->posted.front().command.starts_with("LEAVE job "));
+}
+
+TEST(Queueing, GivesWayToAnAttemptWhenThereIsNoTimeForIt) {
+  const Fake executor = fake(says(ok()));
+  executor->contended = true;
+  TestLock lock = lock_on(executor);
+  executor->on_now = [&executor] { executor->advance(1ms); };
+  EXPECT_TRUE(lock.try_lock_for(2ms));
+  executor->on_now = {};
+  EXPECT_TRUE(executor->said().front().starts_with("SET job "));
+}
+
+TEST(Queueing, IsJoinedWithoutAnAttemptWhereOthersHaveLatelyWaited) {
+  const Fake executor = fake(granted());
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  executor->contended = true;
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_TRUE(executor->said().front().starts_with("STAND job "));
+  EXPECT_EQ(executor->events.size(), 1U) << "nobody contends for it";
+}
+
+TEST(Queueing, TellsContentionOnceWhereOthersHaveLatelyWaited) {
+  const Fake executor = fake(queued(), told());
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  executor->contended = true;
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  ASSERT_EQ(executor->events.size(), 2U);
+  EXPECT_EQ(executor->events[0].kind, EventKind::contended);
+}
+
+TEST(Queueing, ThrowsTheErrorOfAFirstQuestionWhereOthersHaveLatelyWaited) {
+  const Fake executor = fake(away());
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  executor->contended = true;
+  TestLock lock = lock_on(executor);
+  EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::unreachable);
+}
+
 TEST(Queueing, IsNotJoinedByASingleAttempt) {
   const Fake executor = fake_with_queue();
+  executor->contended = true;
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.try_lock());
   EXPECT_TRUE(standing(executor).empty());

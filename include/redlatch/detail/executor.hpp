@@ -140,7 +140,9 @@ class Executor {
   virtual std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted) = 0;
   /// Whether there are some, and the server answers them.
   virtual bool is_waited_for(std::string_view key) const noexcept = 0;
-  /// Passes a lease on to the first of them; false when that cannot be. `lease` is empty then.
+  /// Whether it is hardly free, so that to queue up for it costs less than to ask first.
+  virtual bool is_contended(std::string_view key) const noexcept = 0;
+  /// Passes a lease on to the first who waits; false when that cannot be. `lease` is empty then.
   virtual bool hand_over(std::string_view key, TenureOf& lease,
                          const LockOptions& given) noexcept = 0;
   /// The key was given up at the server: the first of them may ask for it.

@@ -40,8 +40,8 @@ class QueuePlace {
   /// Whether the server answers the first. Those who come while it does not ask it themselves.
   virtual void note_answers(bool come) noexcept = 0;
 
-  /// Where the server shall send its messages. May connect.
-  virtual Address address() = 0;
+  /// Where the server shall send its messages. May connect, until `latest`.
+  virtual Address address(TimePoint latest) = 0;
   /// The server cannot do that, or does not let its user: nobody queues up there for a while.
   virtual void refuse_queue() noexcept = 0;
   /// Before the entry is said, so that no message about it is missed. The place has none yet.
@@ -54,8 +54,13 @@ class QueuePlace {
   virtual bool has_news() const noexcept = 0;
   /// What has happened until now is known.
   virtual void forget_changes() noexcept = 0;
-  /// Takes the entry out. `told`: the server has sent word of the grant, which may come yet.
-  virtual TenureOf withdraw(bool told) noexcept = 0;
+  /// How an entry ends, as far as messages are concerned.
+  enum class Ending {
+    settled,
+    told,  // it was granted by a message, which may come yet
+    gone   // the server has passed it over, as it does with those whom it cannot tell
+  };
+  virtual TenureOf withdraw(Ending how) noexcept = 0;
 
   struct Left {
     TenureOf lease{};

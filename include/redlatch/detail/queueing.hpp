@@ -35,17 +35,19 @@ class Queueing {
   /// `Error` when the server does not answer, or the lock cannot be had.
   Outcome speak(QueuePlace& place, const Address& address) {
     due_ = executor().now();
-    if (place.is_granted()) return claim(place.withdraw(false));
-    const auto standing = place.entry() == nullptr ? join(place, address) : stay(place, address);
+    if (place.is_granted()) return claim(place.withdraw(Ending::settled));
+    const Standing standing =
+        place.entry() == nullptr ? join(place, address) : stay(place, address);
     if (!standing) return Outcome::refused;
     switch (*standing) {
       case protocol::Standing::granted:
-        return claim(place.withdraw(false));
+        return claim(place.withdraw(Ending::settled));
       case protocol::Standing::told:
-        return claim(place.withdraw(true));
+        return claim(place.withdraw(Ending::told));
       case protocol::Standing::gone:
-        leave(place);
-        return Outcome::waits;  // and joins again at once
+        leave(place.withdraw(Ending::gone));
+        due_ = executor().now();  // to join again
+        return Outcome::waits;
       default:
         return Outcome::waits;
     }
@@ -53,13 +55,14 @@ class Queueing {
 
   /// Gives the place in the queue up, and the lock, if it is granted by now.
   void leave(QueuePlace& place) noexcept {
-    if (place.entry() != nullptr) leave(place.withdraw(false));
+    if (place.entry() != nullptr) leave(place.withdraw(Ending::settled));
   }
   void leave(TenureOf entry) noexcept {
     if (entry) executor().post(key(), undo(*entry));
   }
 
  private:
+  using Ending = QueuePlace::Ending;
   using Standing = std::optional<protocol::Standing>;
 
   /// So long the first does without having the key watched: most holders are gone by then.
@@ -84,16 +87,13 @@ class Queueing {
         due_ += *standing == protocol::Standing::first ? unwatched : refresh_period();
         return standing;
       }
-      const Error error = answers.error(key());
-      if (answers.may_have_acted() && error.code() != Errc::not_permitted) {
-        executor().post(key(), undo);
-      }
-      refuse(place, error);
+      if (answers.may_have_acted()) executor().post(key(), undo);
+      refuse(place, answers.error(key()));
     } catch (...) {
-      static_cast<void>(place.withdraw(false));
+      static_cast<void>(place.withdraw(Ending::settled));
       throw;
     }
-    static_cast<void>(place.withdraw(false));
+    static_cast<void>(place.withdraw(Ending::settled));
     return std::nullopt;
   }
 
@@ -147,23 +147,37 @@ class Queueing {
   Outcome claim(TenureOf entry) {
     const Undo undo = this->undo(*entry);
     entry->renew_for(holding_.upkeep(options_));
-    const bool stale = entry->valid_until() - executor().now() < options_.ttl / 2;
-    if (options_.fencing || stale) {
-      const protocol::Command claim = holding_.protocol().claim(entry->value(), options_.ttl);
-      const Answers answers = holding_.ask({&claim, 1}, &undo);
-      const protocol::Verdict verdict = answers.verdict(protocol::ours);
-      if (verdict != protocol::Verdict::yes) {
-        executor().post(key(), undo);
-        if (verdict == protocol::Verdict::refused) throw answers.error(key());
-        return Outcome::waits;
-      }
-      entry->confirm(answers.sent(), options_.ttl);
-      if (options_.fencing) {
-        entry->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
-      }
+    bool is_ours = false;
+    try {
+      is_ours = is_claimed(*entry, undo);
+    } catch (...) {
+      executor().post(key(), undo);
+      throw;
     }
-    holding_.take(std::move(entry), options_, undo);
-    return Outcome::held;
+    if (is_ours) {
+      holding_.take(std::move(entry), options_, undo);
+      return Outcome::held;
+    }
+    executor().post(key(), undo);
+    due_ = executor().now();
+    return Outcome::waits;
+  }
+
+  /// Has a message of its own to the server only when there is something to draw, or too little
+  /// validity left.
+  bool is_claimed(Tenure& entry, const Undo& undo) {
+    const bool stale = entry.valid_until() - executor().now() < options_.ttl / 2;
+    if (!options_.fencing && !stale) return true;
+    const protocol::Command claim = holding_.protocol().claim(entry.value(), options_.ttl);
+    const Answers answers = holding_.ask({&claim, 1}, &undo);
+    // A counter of another kind is no loss, and would be there the next time, too.
+    const protocol::Verdict verdict =
+        answers.verdict(options_.fencing ? protocol::verdict : protocol::ours);
+    if (verdict == protocol::Verdict::refused) throw answers.error(key());
+    if (verdict == protocol::Verdict::no) return false;
+    entry.confirm(answers.sent(), options_.ttl);
+    if (options_.fencing) entry.fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+    return true;
   }
 
   TimePoint::duration refresh_period() const noexcept {

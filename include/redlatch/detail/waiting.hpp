@@ -23,7 +23,9 @@ class Waiting {
  public:
   /// What is known when the wait begins.
   struct Before {
-    bool answered = false;  // the server has said that somebody else holds the lock
+    TimePoint begun{};      // the call
+    bool asked = false;     // somebody else holds the lock, as has been told
+    bool answered = false;  // the server answers
     bool pauses = false;    // others shall have time to ask before this one does
   };
 
@@ -33,6 +35,8 @@ class Waiting {
         options_(options),
         deadline_(deadline),
         stop_(stop),
+        begun_(before.begun),
+        told_(before.asked),
         answered_(before.answered),
         pauses_(before.pauses) {}
 
@@ -85,6 +89,7 @@ class Waiting {
         if (last || over(now)) break;
       }
       asks = true;
+      tell_contention();
       const TimePoint end = place.is_first() ? std::max(due_, now) : now + Backoff::longest;
       place.wait(deadline_ ? std::min(*deadline_, end) : end, stop_);
       now = executor().now();
@@ -93,7 +98,15 @@ class Waiting {
     return false;
   }
 
-  static bool has_queue(QueuePlace& place) { return !place.address().channel.empty(); }
+  void tell_contention() noexcept {
+    if (std::exchange(told_, true)) return;
+    executor().happened(EventKind::contended, holding_.protocol().key(), begun_, {});
+  }
+
+  bool has_queue(QueuePlace& place) const { return !address(place).channel.empty(); }
+  Address address(QueuePlace& place) const {
+    return place.address(deadline_.value_or(TimePoint::max()));
+  }
 
   /// Without an entry there is something to ask whenever the wait has come back.
   bool is_due(QueuePlace& place, TimePoint now) const noexcept {
@@ -103,7 +116,7 @@ class Waiting {
   bool ask(QueuePlace& place) {
     using Outcome = typename Queueing<Protocol>::Outcome;
     if (place.is_first()) {
-      const Address address = place.address();
+      const Address address = this->address(place);
       if (address.channel.empty()) {
         queueing_.leave(place);
       } else if (const auto outcome = queueing_.speak(place, address);
@@ -135,6 +148,8 @@ class Waiting {
   const LockOptions& options_;
   const std::optional<TimePoint> deadline_;
   const std::stop_token& stop_;
+  const TimePoint begun_;
+  bool told_;
   bool answered_;
   const bool pauses_;
   Queueing<Protocol> queueing_{holding_, options_};

@@ -11,7 +11,7 @@
 namespace redlatch::protocol {
 
 // KEYS[2] the counter, ARGV[3] the counter's own ttl in milliseconds.
-inline constexpr char draw_lua[] = R"(local function draw()
+inline constexpr std::string_view draw_lua = R"(local function draw()
   local last = tonumber(redis.call('GET', KEYS[2]) or 0)
   if not last then return redis.error_reply('WRONGTYPE the fencing counter is not a number') end
   local time = redis.call('TIME')
@@ -23,30 +23,28 @@ end
 
 // KEYS[1] the lock, ARGV[1] the value, ARGV[2] the ttl. The fencing token: acquired; 0: somebody
 // else's. The token is drawn first, so that no lock is ever without one.
-inline constexpr auto acquire_fenced_text =
-    joined(draw_lua, R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+inline constexpr std::string_view acquire_fenced_lua =
+    R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local token = draw()
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return token)");
-inline constexpr Script acquire_fenced_script{
-    .text = {acquire_fenced_text.data(), acquire_fenced_text.size()},
-    .sha1 = "3903b19ea70b93e76d38b47f20f640fb5e614d62",
-    .keys = 1,
-    .effect = Script::Effect::other,
-    .side_keys = {"fence"}};
+return token)";
+inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
+                                              .sha1 = "3903b19ea70b93e76d38b47f20f640fb5e614d62",
+                                              .keys = 1,
+                                              .effect = Script::Effect::other,
+                                              .side_keys = {"fence"}};
 
 // The same for a lock that the server has granted: 0: not ours any more.
-inline constexpr auto claim_fenced_text =
-    joined(draw_lua, R"(if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+inline constexpr std::string_view claim_fenced_lua =
+    R"(if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local token = draw()
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return token)");
-inline constexpr Script claim_fenced_script{
-    .text = {claim_fenced_text.data(), claim_fenced_text.size()},
-    .sha1 = "a63907565272a4b24ebdc144f1bebbff85df69e7",
-    .keys = 1,
-    .effect = Script::Effect::other,
-    .side_keys = {"fence"}};
+return token)";
+inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
+                                            .sha1 = "a63907565272a4b24ebdc144f1bebbff85df69e7",
+                                            .keys = 1,
+                                            .effect = Script::Effect::other,
+                                            .side_keys = {"fence"}};
 
 /// No counter lives for ever, but one that is used does.
 inline std::chrono::milliseconds counter_life(std::chrono::milliseconds ttl) noexcept {

@@ -23,7 +23,7 @@ namespace redlatch::protocol {
 // it up when there is none. The key is set before anybody is told that it is. A refusal on the way
 // must not leave half a release behind: it ends with a lock that is free. The value that has the
 // key now, or a refusal, or nothing.
-inline constexpr char serve_lua[] = R"(local function milliseconds()
+inline constexpr std::string_view serve_lua = R"(local function milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -34,13 +34,14 @@ local function serve(me)
     if type(waiter) == 'string' then
       redis.pcall('HDEL', KEYS[3], value)
       local expiry, ttl, channel = string.match(waiter, '^(%d+) (%d+) (.+)$')
-      if tonumber(expiry) > milliseconds() then
-        local set = redis.pcall('SET', KEYS[1], value, 'PX', ttl)
-        if set.err then
-          value = set
-        elseif value == me or redis.pcall('PUBLISH', channel, value .. '\n' .. KEYS[1]) ~= 0 then
-          return value
+      if expiry and tonumber(expiry) > milliseconds() then
+        local done = redis.pcall('SET', KEYS[1], value, 'PX', ttl)
+        if not done.err then
+          if value == me then return value end
+          done = redis.pcall('PUBLISH', channel, value .. '\n' .. KEYS[1])
+          if type(done) == 'number' and done > 0 then return value end
         end
+        if type(done) == 'table' then value = done end
       end
     elseif waiter then
       value = waiter
@@ -56,12 +57,12 @@ end
 // ARGV[1] the value. 1: released; 0: it was not ours. An absent key is written to as well, which
 // changes nothing, so that a server which has become a read-only replica says so instead of
 // answering 0 for what it does not know.
-inline constexpr auto release_text = joined(serve_lua, R"(local holder = redis.call('GET', KEYS[1])
+inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 serve()
-return holder and 1 or 0)");
-inline constexpr Script release_script{.text = {release_text.data(), release_text.size()},
-                                       .sha1 = "0030f992f1617372db14f67673981964c850931e",
+return holder and 1 or 0)";
+inline constexpr Script release_script{.text = joined<serve_lua, release_lua>,
+                                       .sha1 = "afcc27a38c55fc42bf8035f12c1bcbe427c239cb",
                                        .keys = 1,
                                        .effect = Script::Effect::remove,
                                        .side_keys = {"queue", "waiters"}};
@@ -76,42 +77,49 @@ enum class Standing : std::int64_t {
 };
 
 // ARGV[1] the value, ARGV[2] the ttl, ARGV[3] how long the entry counts, ARGV[4] the channel,
-// ARGV[5] 1: adds the entry; 0: only says again that it counts.
-inline constexpr auto stand_text = joined(serve_lua, R"(local holder = redis.call('GET', KEYS[1])
+// ARGV[5] 1: adds the entry, which is a new one; 0: only says again that it counts. The keys of a
+// queue that is in use live on, which is seen to now and then; one that all have abandoned lives
+// for an hour.
+inline constexpr std::string_view stand_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 4
 end
-local stands = redis.call('LPOS', KEYS[2], ARGV[1])
+local stands = ARGV[5] == '0' and redis.call('LPOS', KEYS[2], ARGV[1])
+local length = 0
 if stands or ARGV[5] == '1' then
-  local expiry = string.format('%.0f', milliseconds() + ARGV[3])
+  local now = milliseconds()
+  if not stands then length = redis.call('RPUSH', KEYS[2], ARGV[1]) end
+  local lives_on = length < 2 or now % 64 == 0
+  if lives_on then redis.call('PEXPIRE', KEYS[2], '3600000') end
+  local expiry = string.format('%.0f', now + ARGV[3])
   redis.call('HSET', KEYS[3], ARGV[1], expiry .. ' ' .. ARGV[2] .. ' ' .. ARGV[4])
-  redis.call('PEXPIRE', KEYS[3], 10000)
-  if not stands then redis.call('RPUSH', KEYS[2], ARGV[1]) end
-  redis.call('PEXPIRE', KEYS[2], 10000)
+  if lives_on then redis.call('PEXPIRE', KEYS[3], '3600000') end
 end
 if not holder then
   local served = serve(ARGV[1])
   if served == ARGV[1] then return 1 end
-  if type(served) ~= 'string' then return served or redis.error_reply('ERR nobody is served') end
+  if type(served) == 'table' then return served end
+  if not served and length > 0 then return redis.error_reply('ERR nobody is served') end
 end
 if not stands and ARGV[5] == '0' then return 0 end
-return redis.call('LINDEX', KEYS[2], 0) == ARGV[1] and 3 or 2)");
-inline constexpr Script stand_script{.text = {stand_text.data(), stand_text.size()},
-                                     .sha1 = "639885bcc944dfd643c6b244fef96d7f7d736fd4",
+if holder and length > 0 then return length == 1 and 3 or 2 end
+return redis.call('LINDEX', KEYS[2], 0) == ARGV[1] and 3 or 2)";
+inline constexpr Script stand_script{.text = joined<serve_lua, stand_lua>,
+                                     .sha1 = "8527fb316128afb72fa07f8c38c82c69bff1ff5e",
                                      .keys = 1,
                                      .effect = Script::Effect::other,
                                      .side_keys = {"queue", "waiters"}};
 
 // ARGV[1] the value. 1: it was in the queue or had the key; 0: neither.
-inline constexpr auto leave_text =
-    joined(serve_lua, R"(local stood = redis.call('LREM', KEYS[2], 1, ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
+inline constexpr std::string_view leave_lua =
+    R"(redis.pcall('HDEL', KEYS[3], ARGV[1])
+local stood = redis.call('LREM', KEYS[2], 1, ARGV[1])
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return stood end
 serve()
-return 1)");
-inline constexpr Script leave_script{.text = {leave_text.data(), leave_text.size()},
-                                     .sha1 = "be726ebe37b6e8f3ccc40d142ada581c70bf82a8",
+return 1)";
+inline constexpr Script leave_script{.text = joined<serve_lua, leave_lua>,
+                                     .sha1 = "2d50b76d2b1e0879beb9817fcfc19ce806eb01bc",
                                      .keys = 1,
                                      .effect = Script::Effect::other,
                                      .side_keys = {"queue", "waiters"}};
@@ -120,7 +128,7 @@ inline constexpr Script leave_script{.text = {leave_text.data(), leave_text.size
 constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl) noexcept {
   return std::min<std::chrono::milliseconds>(ttl / 3, std::chrono::seconds(1));
 }
-/// And so long it does: the keys of the queue live longer than that.
+/// And so long it does.
 constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) noexcept {
   return std::min(ttl, 3 * refresh_period(ttl));
 }

@@ -29,13 +29,19 @@ struct Script {
   }
 };
 
-/// The text of a script in pieces, some of which others have, too.
-template <std::size_t... sizes>
-consteval auto joined(const char (&... pieces)[sizes]) {
-  std::array<char, (sizes + ...) - sizeof...(sizes)> text{};
-  auto end = text.begin();
-  ((end = std::copy_n(static_cast<const char*>(pieces), sizes - 1, end)), ...);
-  return text;
+template <const std::string_view&... pieces>
+consteval auto joined_characters() {
+  std::array<char, (pieces.size() + ...)> all{};
+  auto end = all.begin();
+  ((end = std::copy(pieces.begin(), pieces.end(), end)), ...);
+  return all;
 }
+template <const std::string_view&... pieces>
+inline constexpr auto characters_of = joined_characters<pieces...>();
+
+/// The text of a script from its pieces, some of which others have, too.
+template <const std::string_view&... pieces>
+inline constexpr std::string_view joined{characters_of<pieces...>.data(),
+                                         characters_of<pieces...>.size()};
 
 }  // namespace redlatch::protocol
