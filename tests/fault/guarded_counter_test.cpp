@@ -135,7 +135,7 @@ class GuardedCounter : public testing::Test {
             .run();
       });
     }
-    const auto end = Clock::now() + 60s + wanted_ * 1s;
+    const auto end = Clock::now() + 180s + wanted_ * 1s;
     while (stops_ < wanted_ || landed_.size() < mishaps.size() || !shown()) {
       if (Clock::now() > end) {
         ADD_FAILURE() << "not everything has landed";
