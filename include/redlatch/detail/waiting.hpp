@@ -71,20 +71,9 @@ class Waiting {
     due_ = executor().now() + (asks ? TimePoint::duration::zero() : backoff_.next({}));
     for (TimePoint now = executor().now();;) {
       if (place.has_lease() || stop_.stop_requested()) return false;
-      if (over(now) || (asks && place.is_first() && is_due(place, now))) {
-        const bool last = over(now);
-        error.reset();
-        bool held = false;
-        try {
-          held = ask(place);
-          answered_ = true;
-        } catch (const Error& failure) {
-          if (!answered_ || !is_ridden_out(failure)) throw;
-          error = failure;
-          due_ = executor().now() + backoff_.next({});
-        }
-        place.note_answers(!error);
-        if (held) return true;
+      const bool last = over(now);
+      if (last || (asks && place.is_first() && is_due(place, now))) {
+        if (is_held(place, error)) return true;
         now = executor().now();
         if (last || over(now)) break;
       }
@@ -96,6 +85,22 @@ class Waiting {
     }
     if (error) throw *error;
     return false;
+  }
+
+  /// Asks once. What is ridden out is left in `error`.
+  bool is_held(QueuePlace& place, std::optional<Error>& error) {
+    error.reset();
+    bool held = false;
+    try {
+      held = ask(place);
+      answered_ = true;
+    } catch (const Error& failure) {
+      if (!answered_ || !is_ridden_out(failure)) throw;
+      error = failure;
+      due_ = executor().now() + backoff_.next({});
+    }
+    place.note_answers(!error);
+    return held;
   }
 
   void tell_contention() noexcept {
