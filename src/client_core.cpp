@@ -46,7 +46,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options)
             },
             {.give_back =
                  [this](std::string_view key, std::string_view value) {
-                   post(key, {protocol::leave(key, value), longest_grant});
+                   post(key, {protocol::give_back(key, value), longest_grant});
                  },
              .look_later = [this] { background_.expect_answers(); },
              .happened =

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <sstream>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -67,17 +69,24 @@ class ServerQueueTest : public ServerTest {
     return eventually([&] { return queued() == count; });
   }
   bool is_empty() {
-    return eventually([&] {
-      return queued() == 0 && !raw.exists("job") && raw.command({"HLEN", waiters}).integer == 0;
-    });
+    return eventually([&] { return queued() == 0 && !raw.exists("job"); });
   }
-  /// The value of an entry.
-  std::string entry(int index) {
-    return raw.command({"LINDEX", queue, std::to_string(index)}).text;
+  /// What is in the queue.
+  struct Entry {
+    std::int64_t expiry = 0;
+    std::string ttl{};
+    std::string channel{};
+    std::string value{};
+  };
+  Entry entry(int index) {
+    std::istringstream words(raw.command({"LINDEX", queue, std::to_string(index)}).text);
+    Entry entry;
+    words >> entry.expiry >> entry.ttl >> entry.channel;
+    std::getline(words >> std::ws, entry.value);
+    return entry;
   }
 
   const std::string queue = "job:queue:{job}";
-  const std::string waiters = "job:waiters:{job}";
   Lock holder{client, "job", long_lease};
 };
 

@@ -24,11 +24,10 @@ class QueueRights : public ServerQueueTest {
                                      "+lpop",
                                      "+rpush",
                                      "+lpos",
+                                     "+lset",
+                                     "+lrange",
                                      "+lindex",
                                      "+lrem",
-                                     "+hget",
-                                     "+hset",
-                                     "+hdel",
                                      "+publish",
                                      "+subscribe",
                                      "+client|id",
@@ -94,7 +93,7 @@ TEST_F(QueueRights, ToWatchKeysAreMissed) {
 
 TEST_F(QueueRights, ToHaveAQueueAreMissed) {
   for (const char* right :
-       {"+time", "+lpop", "+rpush", "+lpos", "+lindex", "+hget", "+hset", "+hdel"}) {
+       {"+time", "+lpop", "+rpush", "+lpos", "+lset", "+lrange", "+lindex", "+lrem"}) {
     expect_patience(right);
   }
 }
@@ -110,13 +109,11 @@ TEST_F(QueueRights, AreNotUsedWithoutScripting) {
 }
 
 TEST_F(QueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
-  Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha", "+lpop",
-                          "+hget", "+hdel", "+time"},
-                         "");
+  Client stranger = user(
+      {"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha", "+lpop", "+time"}, "");
   holder.unlock();
   Lock lock(stranger, "job", long_lease);
-  raw.command({"RPUSH", queue, "somebody"});
-  raw.command({"HSET", waiters, "somebody", "99999999999999 60000 redlatch:nobody"});
+  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:nobody somebody"});
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_FALSE(raw.exists("job"));
 }

@@ -118,15 +118,10 @@ TEST_F(ServerQueue, IsLeftWhenTheWaitIsCancelled) {
 TEST_F(ServerQueue, IsNotStoppedByGrantsThatNobodyWaitsForAnyMore) {
   std::optional<Contender> contender(std::in_place, another());
   ASSERT_TRUE(is_queued(1));
-  const std::string channel = [&] {
-    const std::string waiter = raw.command({"HGET", waiters, entry(0)}).text;
-    return waiter.substr(waiter.rfind(' ') + 1);
-  }();
   // As if an entry that was given up had been served all the same.
   const std::string stray = "11111111-2222-4333-8444-555555555555";
-  raw.command({"LPUSH", queue, stray});
   const std::string later = std::to_string(raw.time_in_milliseconds() + 3'600'000);
-  raw.command({"HSET", waiters, stray, later + " 600000 " + channel});
+  raw.command({"LPUSH", queue, later + " 600000 " + entry(0).channel + " " + stray});
   holder.unlock();
   EXPECT_TRUE(contender->has_it());
   contender.reset();
@@ -146,11 +141,10 @@ TEST_F(ServerQueue, IsNotStoppedByAGrantThatComesAfterTheLastWait) {
 }
 
 TEST_F(ServerQueue, SkipsEntriesThatHaveExpiredAndThoseOfNobody) {
-  raw.command({"RPUSH", queue, "expired", "silent", "without data"});
-  raw.command({"HSET", waiters, "expired", "1 60000 redlatch:nobody", "silent",
-               "99999999999999 60000 redlatch:nobody"});
+  raw.command({"RPUSH", queue, "1 60000 redlatch:nobody expired",
+               "99999999999999 60000 redlatch:nobody silent"});
   Contender contender(another());
-  ASSERT_TRUE(is_queued(4));
+  ASSERT_TRUE(is_queued(3));
   holder.unlock();
   EXPECT_TRUE(contender.has_it());
   contender.ends();
@@ -213,7 +207,7 @@ TEST_F(ServerQueue, GoesOnWhenQueuesAndScriptsAreForgotten) {
   Contender first(another());
   Contender second(another());
   ASSERT_TRUE(is_queued(2));
-  raw.command({"DEL", queue, waiters});
+  raw.command({"DEL", queue});
   raw.command({"SCRIPT", "FLUSH"});
   holder.unlock();
   ASSERT_TRUE(eventually([&] { return first.held || second.held; }, 30s));
@@ -252,11 +246,7 @@ TEST_F(QueueingProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
   Contender contender(another());
   ASSERT_TRUE(is_queued(2));
   process.pause();
-  const std::string stopped = entry(0);
-  EXPECT_TRUE(eventually([&] {
-    const std::string waiter = raw.command({"HGET", waiters, stopped}).text;
-    return std::stoll(waiter) < raw.time_in_milliseconds();
-  }));
+  EXPECT_TRUE(eventually([&] { return entry(0).expiry < raw.time_in_milliseconds(); }));
   holder.unlock();
   EXPECT_TRUE(contender.has_it());
   process.resume();
@@ -270,7 +260,7 @@ TEST_F(QueueingProcess, ThatIsStoppedWhileTheLockIsGrantedToItHoldsItForItsTtlOn
   Contender contender(another());
   ASSERT_TRUE(is_queued(2));
   process.pause();
-  const std::string stopped = entry(0);
+  const std::string stopped = entry(0).value;
   holder.unlock();
   EXPECT_EQ(raw.get("job"), stopped);
   EXPECT_TRUE(contender.has_it());
@@ -284,8 +274,6 @@ TEST_F(ServerQueue, LeavesNoKeyForEver) {
   ASSERT_TRUE(is_queued(1));
   EXPECT_GT(raw.pttl(queue), 0);
   EXPECT_LE(raw.pttl(queue), 3'600'000);
-  EXPECT_GT(raw.pttl(waiters), 0);
-  EXPECT_LE(raw.pttl(waiters), 3'600'000);
 }
 
 TEST_F(ServerQueue, GoesOnWhenTheServerRunsOutOfMemory) {
@@ -299,16 +287,54 @@ TEST_F(ServerQueue, GoesOnWhenTheServerRunsOutOfMemory) {
 
 TEST_F(ServerQueue, SaysThatAnEntryIsGoneAlsoWhenNobodyIsLeft) {
   holder.unlock();
-  EXPECT_EQ(raw.command({"EVAL", std::string(protocol::stand_script.text), "3", "job", queue,
-                         waiters, "nobody", "60000", "3000", "redlatch:nobody", "0"})
+  EXPECT_EQ(raw.command({"EVAL", std::string(protocol::stand_script.text), "2", "job", queue,
+                         "nobody", "60000", "redlatch:nobody", "3000", "0"})
                 .integer,
             static_cast<std::int64_t>(protocol::Standing::gone));
   EXPECT_FALSE(raw.exists("job"));
 }
 
+class Entry : public ServerQueueTest {
+ protected:
+  std::int64_t say(const protocol::Script& script, std::vector<std::string> arguments) {
+    std::vector<std::string> words{"EVAL", std::string(script.text), "2", "job", queue};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return raw.command(words).integer;
+  }
+  std::int64_t stand(const std::string& expiry) {
+    return say(protocol::stand_script, {"me and my label", "60000", "redlatch:me", "3000", expiry});
+  }
+};
+
+TEST_F(Entry, IsFoundByTheWayThatItLookedLast) {
+  const std::int64_t expiry = stand("new") / 8;
+  EXPECT_EQ(entry(0).expiry, expiry);
+  EXPECT_EQ(entry(0).value, "me and my label");
+  EXPECT_EQ(stand(std::to_string(expiry)) % 8, 3);
+  EXPECT_EQ(queued(), 1);
+}
+
+TEST_F(Entry, IsFoundWhenTheLastAnswerWasLost) {
+  raw.command({"RPUSH", queue, "1 60000 redlatch:other other and my label"});
+  const std::int64_t before = stand("new") / 8;
+  EXPECT_EQ(stand("1") % 8, 2);
+  EXPECT_EQ(queued(), 2);
+  EXPECT_GE(entry(1).expiry, before);
+}
+
+TEST_F(Entry, IsTakenOutWhateverIsKnownOfIt) {
+  for (const bool is_known : {true, false}) {
+    const std::string expiry = std::to_string(stand("new") / 8);
+    EXPECT_EQ(say(protocol::leave_script,
+                  {"me and my label", "60000", "redlatch:me", is_known ? expiry : "0"}),
+              1);
+    EXPECT_EQ(queued(), 0);
+  }
+  EXPECT_EQ(say(protocol::leave_script, {"me and my label", "60000", "redlatch:me", "0"}), 0);
+}
+
 TEST_F(ServerQueue, IsNotStoppedByAnEntryOfAnotherKind) {
-  raw.command({"RPUSH", queue, "odd"});
-  raw.command({"HSET", waiters, "odd", "no such thing"});
+  raw.command({"RPUSH", queue, "no such thing"});
   Contender contender(another());
   ASSERT_TRUE(is_queued(2));
   EXPECT_EQ(holder.unlock(), Unlock::released);

@@ -46,14 +46,16 @@ std::vector<std::string> standing(const Fake& executor) {
   return all;
 }
 
+std::string left(const std::string& token) { return "LEAVE job " + token + " 10000 redlatch:me 0"; }
+
 TEST(Queueing, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_TRUE(executor->pauses.empty());
-  EXPECT_EQ(executor->calls[1].commands,
-            (std::vector<std::string>{"STAND job " + lock.token() + " 10000 3000 redlatch:me 1"}));
+  EXPECT_EQ(executor->calls[1].commands, (std::vector<std::string>{"STAND job " + lock.token() +
+                                                                   " 10000 redlatch:me 3000 new"}));
   EXPECT_NE(token_in(executor->said()[0]), lock.token());
 }
 
@@ -112,7 +114,7 @@ TEST(Queueing, TakesAFreshTokenWhenALateGrantIsLost) {
   lock.lock();
   const std::string old = token_in(standing(executor)[0]);
   EXPECT_NE(old, lock.token());
-  EXPECT_EQ(executor->posted.front().command, "LEAVE job " + old);
+  EXPECT_EQ(executor->posted.front().command, left(old));
 }
 
 TEST(Queueing, TakesAFreshTokenWhenTheEntryIsGone) {
@@ -126,7 +128,7 @@ TEST(Queueing, TakesAFreshTokenWhenTheEntryIsGone) {
   ASSERT_EQ(said.size(), 3U);
   EXPECT_EQ(token_in(said[0]), token_in(said[1]));
   EXPECT_NE(token_in(said[1]), token_in(said[2]));
-  EXPECT_EQ(executor->posted.front().command, "LEAVE job " + token_in(said[0]));
+  EXPECT_EQ(executor->posted.front().command, left(token_in(said[0])));
 }
 
 TEST(Queueing, JoinsAgainAtOnceWhenItsEntryIsGone) {
@@ -149,7 +151,7 @@ TEST(Queueing, TakesAFreshTokenWhenItIsInDoubtWhetherItJoined) {
   const auto said = standing(executor);
   ASSERT_EQ(said.size(), 2U);
   EXPECT_NE(token_in(said[0]), token_in(said[1]));
-  EXPECT_EQ(executor->calls[1].undo->command, "LEAVE job " + token_in(said[0]));
+  EXPECT_EQ(executor->calls[1].undo->command, left(token_in(said[0])));
 }
 
 TEST(Queueing, LeavesWhenAScriptFailsHalfWay) {
@@ -158,7 +160,7 @@ TEST(Queueing, LeavesWhenAScriptFailsHalfWay) {
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
-  EXPECT_EQ(executor->posted.front().command, "LEAVE job " + token_in(standing(executor)[0]));
+  EXPECT_EQ(executor->posted.front().command, left(token_in(standing(executor)[0])));
 }
 
 TEST(Queueing, KeepsItsTokenWhenTheServerDoesNotAnswerForAWhile) {
@@ -192,7 +194,17 @@ TEST(Queueing, SaysAgainThatItWaitsAtEachThirdOfTheTtl) {
   lock.lock();
   EXPECT_EQ(executor->pauses, (std::vector<TimePoint::duration>(3, 200ms)));
   EXPECT_EQ(executor->calls[2].commands,
-            (std::vector<std::string>{"STAND job " + lock.token() + " 600 600 redlatch:me 0"}));
+            (std::vector<std::string>{"STAND job " + lock.token() + " 600 redlatch:me 600 0"}));
+}
+
+TEST(Queueing, SaysHowItsEntryLooksByWhatItWasToldLast) {
+  const Fake executor = fake_with_queue();
+  executor->will(says(integer(8 * 1'700'000'000'000 + 2)));
+  executor->will(says(integer(8 * 1'700'000'001'000 + 2)));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock_for(1s));
+  EXPECT_TRUE(standing(executor).back().ends_with(" redlatch:me 3000 1700000000000"));
+  EXPECT_TRUE(executor->posted.front().command.ends_with(" redlatch:me 1700000001000"));
 }
 
 TEST(Queueing, SaysAgainThatItWaitsEverySecondAtLeast) {
@@ -212,7 +224,7 @@ TEST(Queueing, HasTheKeyWatchedAsTheFirst) {
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(executor->calls[2].commands,
-            (std::vector<std::string>{"STAND job " + lock.token() + " 10000 3000 redlatch:me 0",
+            (std::vector<std::string>{"STAND job " + lock.token() + " 10000 redlatch:me 3000 0",
                                       "CLIENT TRACKING ON REDIRECT 5 OPTIN", "CLIENT CACHING YES",
                                       "PTTL job"}));
   EXPECT_EQ(executor->pauses[0], 2ms);
@@ -250,7 +262,7 @@ TEST(Queueing, LeavesWhenItsTimeIsOver) {
   EXPECT_FALSE(lock.try_lock_for(300ms));
   EXPECT_EQ(executor->calls.back().at, executor->calls.front().at + 300ms);
   ASSERT_EQ(executor->posted.size(), 1U);
-  EXPECT_EQ(executor->posted[0].command, "LEAVE job " + token_in(standing(executor)[0]));
+  EXPECT_EQ(executor->posted[0].command, left(token_in(standing(executor)[0])));
   EXPECT_EQ(executor->posted[0].ttl, 10s);
 }
 
@@ -276,7 +288,7 @@ TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(lock.token(), "other");
-  EXPECT_EQ(executor->posted.front().command, "LEAVE job " + token_in(standing(executor)[0]));
+  EXPECT_EQ(executor->posted.front().command, left(token_in(standing(executor)[0])));
 }
 
 TEST(Queueing, GivesWayToAttemptsWhereTheServerRefusesIt) {

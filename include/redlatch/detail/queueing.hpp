@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include <redlatch/detail/backoff.hpp>
@@ -35,9 +36,9 @@ class Queueing {
   /// `Error` when the server does not answer, or the lock cannot be had.
   Outcome speak(QueuePlace& place, const Address& address) {
     due_ = executor().now();
+    channel_ = address.channel;
     if (place.is_granted()) return claim(place.withdraw(Ending::settled));
-    const Standing standing =
-        place.entry() == nullptr ? join(place, address) : stay(place, address);
+    const Standing standing = place.entry() == nullptr ? join(place) : stay(place, address);
     if (!standing) return Outcome::refused;
     switch (*standing) {
       case protocol::Standing::granted:
@@ -70,18 +71,20 @@ class Queueing {
 
   Executor& executor() const noexcept { return holding_.executor(); }
   const std::string& key() const noexcept { return holding_.protocol().key(); }
+  protocol::Waiter waiter(const Tenure& entry) const noexcept {
+    return {.value = entry.value(), .ttl = options_.ttl, .channel = channel_};
+  }
   Undo undo(const Tenure& entry) const noexcept {
-    return {holding_.protocol().leave(entry.value()), options_.ttl};
+    return {holding_.protocol().leave(waiter(entry), entry.queued_until()), options_.ttl};
   }
 
   /// With a token of its own, which is never used for another entry.
-  Standing join(QueuePlace& place, const Address& address) {
+  Standing join(QueuePlace& place) {
     place.enter(holding_.new_tenure(options_));
     place.forget_changes();
     const Undo undo = this->undo(*place.entry());
     try {
-      const protocol::Command command =
-          holding_.protocol().stand(place.entry()->value(), options_.ttl, address.channel, true);
+      const protocol::Command command = holding_.protocol().join(waiter(*place.entry()));
       const Answers answers = holding_.ask({&command, 1}, &undo);
       if (const auto standing = standing_in(answers, place)) {
         due_ += *standing == protocol::Standing::first ? unwatched : refresh_period();
@@ -102,7 +105,7 @@ class Queueing {
     place.forget_changes();
     const bool watches = is_first_ && address.subscriber != 0;
     const std::array commands{
-        holding_.protocol().stand(place.entry()->value(), options_.ttl, address.channel, false),
+        holding_.protocol().stay(waiter(*place.entry()), place.entry()->queued_until()),
         protocol::track(address.subscriber), protocol::track_next(), holding_.protocol().life()};
     const Answers answers = holding_.ask(std::span(commands).first(watches ? commands.size() : 1));
     const Standing standing = standing_in(answers, place);
@@ -133,6 +136,7 @@ class Queueing {
     is_first_ = standing == protocol::Standing::first;
     if (standing != protocol::Standing::gone) {
       place.entry()->confirm(answers.sent(), options_.ttl);
+      place.entry()->queue_until(protocol::expiry(*reply));
     }
     return standing;
   }
@@ -187,6 +191,7 @@ class Queueing {
   Holding<Protocol>& holding_;
   const LockOptions& options_;
   Backoff backoff_{};
+  std::string_view channel_{};
   TimePoint due_{};
   bool is_first_ = false;
 };

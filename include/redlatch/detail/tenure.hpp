@@ -48,6 +48,7 @@ class Tenure {
     lease_ = std::move(lease);
     valid_until_ = TimePoint{};
     key_ = key;
+    queued_until_ = 0;
   }
   /// There is no lease afterwards.
   Lease end() noexcept {
@@ -81,6 +82,10 @@ class Tenure {
   void lose() noexcept {
     change([&] { lease_.lose(); });
   }
+
+  /// Until when an entry in the queue counts that is yet to be granted, by the server's clock.
+  void queue_until(std::int64_t expiry) noexcept { queued_until_ = expiry; }
+  std::int64_t queued_until() const noexcept { return queued_until_; }
 
   /// What renews the lease.
   void renew_by(const protocol::Command& extension, const Upkeep& upkeep) {
@@ -132,6 +137,7 @@ class Tenure {
   TimePoint confirmed_{};
 
   std::string key_{};
+  std::int64_t queued_until_ = 0;
   protocol::OwnedCommand extension_{};
   Upkeep upkeep_{};
   std::stop_source lost_{std::nostopstate};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,14 +41,16 @@ class Exclusive {
     return Command(extend_script, key_, value, ttl);
   }
 
-  /// Asks for a place in the queue, or says that the one it has still counts; `standing` reads the
-  /// answer.
-  Command stand(std::string_view value, std::chrono::milliseconds ttl, std::string_view channel,
-                bool adds) const {
-    return protocol::stand(key_, value, ttl, channel, adds);
+  /// Asks for a place in the queue; `standing` reads the answer.
+  Command join(const Waiter& waiter) const { return protocol::join(key_, waiter); }
+  /// Says that the one it has still counts; answered as `join`.
+  Command stay(const Waiter& waiter, std::int64_t expiry) const {
+    return protocol::stay(key_, waiter, expiry);
   }
   /// Gives the place up, and the lock if it was granted meanwhile.
-  Command leave(std::string_view value) const { return protocol::leave(key_, value); }
+  Command leave(const Waiter& waiter, std::int64_t expiry) const {
+    return protocol::leave(key_, waiter, expiry);
+  }
   /// Makes a lock that was granted as good as one that was acquired; answered as `acquire`.
   Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
     if (!fencing_) return extend(value, ttl);

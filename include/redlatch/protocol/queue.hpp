@@ -16,39 +16,36 @@
 /// tests/model has a model of it. All times are the server's.
 namespace redlatch::protocol {
 
-// KEYS[1] the lock, KEYS[2] the queue, a list of values, KEYS[3] a hash from a value to when the
-// entry expires, the ttl and the channel of whoever waits.
+// KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
+// of whoever waits, and the value, with spaces in between.
 //
-// `serve` grants the key to the first who can still be told, or to `me`, who need not be, and gives
-// it up when there is none. The key is set before anybody is told that it is. A refusal on the way
-// must not leave half a release behind: it ends with a lock that is free. The value that has the
-// key now, or a refusal, or nothing.
+// `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
+// be, and gives it up when there is none. The key is set before anybody is told that it is. A
+// refusal on the way must not leave half a release behind: it ends with a lock that is free. The
+// value that has the key now, or a refusal, or nothing.
 inline constexpr std::string_view serve_lua = R"(local function milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function serve(me)
+local function serve(key, queue, me)
   while true do
-    local value = redis.pcall('LPOP', KEYS[2])
-    local waiter = type(value) == 'string' and redis.pcall('HGET', KEYS[3], value)
-    if type(waiter) == 'string' then
-      redis.pcall('HDEL', KEYS[3], value)
-      local expiry, ttl, channel = string.match(waiter, '^(%d+) (%d+) (.+)$')
-      if expiry and tonumber(expiry) > milliseconds() then
-        local done = redis.pcall('SET', KEYS[1], value, 'PX', ttl)
+    local entry = redis.pcall('LPOP', queue)
+    local refusal = type(entry) ~= 'string'
+    if not refusal then
+      local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
+      if value and tonumber(expiry) > milliseconds() then
+        local done = redis.pcall('SET', key, value, 'PX', ttl)
         if not done.err then
           if value == me then return value end
-          done = redis.pcall('PUBLISH', channel, value .. '\n' .. KEYS[1])
+          done = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
           if type(done) == 'number' and done > 0 then return value end
         end
-        if type(done) == 'table' then value = done end
+        if type(done) == 'table' then entry, refusal = done, true end
       end
-    elseif waiter then
-      value = waiter
     end
-    if type(value) ~= 'string' then
-      redis.call('DEL', KEYS[1])
-      return value
+    if refusal then
+      redis.call('DEL', key)
+      return entry
     end
   end
 end
@@ -59,13 +56,13 @@ end
 // answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
-serve()
+serve(KEYS[1], KEYS[2])
 return holder and 1 or 0)";
 inline constexpr Script release_script{.text = joined<serve_lua, release_lua>,
-                                       .sha1 = "afcc27a38c55fc42bf8035f12c1bcbe427c239cb",
+                                       .sha1 = "1a7949ab6af38d0e13aa5bac1190fdfc2f8136b0",
                                        .keys = 1,
                                        .effect = Script::Effect::remove,
-                                       .side_keys = {"queue", "waiters"}};
+                                       .side_keys = {"queue"}};
 
 /// What the server says to an entry.
 enum class Standing : std::int64_t {
@@ -76,53 +73,69 @@ enum class Standing : std::int64_t {
   first = 3     // as the first
 };
 
-// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] how long the entry counts, ARGV[4] the channel,
-// ARGV[5] 1: adds the entry, which is a new one; 0: only says again that it counts. The keys of a
-// queue that is in use live on, which is seen to now and then; one that all have abandoned lives
-// for an hour.
+// The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it
+// looked last.
+inline constexpr std::string_view find_lua = R"(local function find(looked)
+  local index = redis.call('LPOS', KEYS[2], looked)
+  if index then return looked, index end
+  local tail = ' ' .. ARGV[1]
+  for i, entry in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+    if string.sub(entry, -#tail) == tail then return entry, i - 1 end
+  end
+end
+)";
+
+// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] how long the entry counts,
+// ARGV[5] `new`: adds it; otherwise until when it counts, as was told: says again that it does.
+// Eight times that, and what it is told. The key of a queue that is in use lives on, which is seen
+// to now and then; one that all have abandoned lives for an hour.
 inline constexpr std::string_view stand_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 4
 end
-local stands = ARGV[5] == '0' and redis.call('LPOS', KEYS[2], ARGV[1])
+local rest = ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]
+local expiry = milliseconds() + ARGV[4]
+local entry = expiry .. rest
 local length = 0
-if stands or ARGV[5] == '1' then
-  local now = milliseconds()
-  if not stands then length = redis.call('RPUSH', KEYS[2], ARGV[1]) end
-  local lives_on = length < 2 or now % 64 == 0
-  if lives_on then redis.call('PEXPIRE', KEYS[2], '3600000') end
-  local expiry = string.format('%.0f', now + ARGV[3])
-  redis.call('HSET', KEYS[3], ARGV[1], expiry .. ' ' .. ARGV[2] .. ' ' .. ARGV[4])
-  if lives_on then redis.call('PEXPIRE', KEYS[3], '3600000') end
+local index
+if ARGV[5] == 'new' then
+  length = redis.call('RPUSH', KEYS[2], entry)
+  index = length - 1
+else
+  index = select(2, find(ARGV[5] .. rest))
+  if index then redis.call('LSET', KEYS[2], index, entry) end
 end
+if index and (length < 2 or expiry % 64 == 0) then redis.call('PEXPIRE', KEYS[2], '3600000') end
 if not holder then
-  local served = serve(ARGV[1])
+  local served = serve(KEYS[1], KEYS[2], ARGV[1])
   if served == ARGV[1] then return 1 end
   if type(served) == 'table' then return served end
   if not served and length > 0 then return redis.error_reply('ERR nobody is served') end
+  index = index and redis.call('LINDEX', KEYS[2], 0) == entry and 0 or index
 end
-if not stands and ARGV[5] == '0' then return 0 end
-if holder and length > 0 then return length == 1 and 3 or 2 end
-return redis.call('LINDEX', KEYS[2], 0) == ARGV[1] and 3 or 2)";
-inline constexpr Script stand_script{.text = joined<serve_lua, stand_lua>,
-                                     .sha1 = "8527fb316128afb72fa07f8c38c82c69bff1ff5e",
+if not index then return 0 end
+return expiry * 8 + (index == 0 and 3 or 2))";
+inline constexpr Script stand_script{.text = joined<serve_lua, find_lua, stand_lua>,
+                                     .sha1 = "538d045f9fc3bac6e2ce707ced9f583bfb4d41d4",
                                      .keys = 1,
                                      .effect = Script::Effect::other,
-                                     .side_keys = {"queue", "waiters"}};
+                                     .side_keys = {"queue"}};
 
-// ARGV[1] the value. 1: it was in the queue or had the key; 0: neither.
+// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] until when the entry counts, as
+// was told; without these there is none. 1: it was in the queue or had the key; 0: neither.
 inline constexpr std::string_view leave_lua =
-    R"(redis.pcall('HDEL', KEYS[3], ARGV[1])
-local stood = redis.call('LREM', KEYS[2], 1, ARGV[1])
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return stood end
-serve()
-return 1)";
-inline constexpr Script leave_script{.text = joined<serve_lua, leave_lua>,
-                                     .sha1 = "2d50b76d2b1e0879beb9817fcfc19ce806eb01bc",
+    R"(if redis.call('GET', KEYS[1]) == ARGV[1] then
+  serve(KEYS[1], KEYS[2])
+  return 1
+end
+local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
+return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
+inline constexpr Script leave_script{.text = joined<serve_lua, find_lua, leave_lua>,
+                                     .sha1 = "2793ab53a36f43ba18da727ea7841ad33646a117",
                                      .keys = 1,
                                      .effect = Script::Effect::other,
-                                     .side_keys = {"queue", "waiters"}};
+                                     .side_keys = {"queue"}};
 
 /// So often an entry says that it counts, whatever it is told meanwhile.
 constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl) noexcept {
@@ -133,18 +146,36 @@ constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) no
   return std::min(ttl, 3 * refresh_period(ttl));
 }
 
-inline Command stand(std::string_view key, std::string_view value, std::chrono::milliseconds ttl,
-                     std::string_view channel, bool adds) {
-  return Command(stand_script, key, value, ttl, entry_life(ttl), channel,
-                 std::int64_t{adds ? 1 : 0});
+/// Who waits for a lock of `value`, and where that one is told.
+struct Waiter {
+  std::string_view value;
+  std::chrono::milliseconds ttl;
+  std::string_view channel;
+};
+
+/// Adds an entry, a new one.
+inline Command join(std::string_view key, const Waiter& waiter) {
+  return Command(stand_script, key, waiter.value, waiter.ttl, waiter.channel,
+                 entry_life(waiter.ttl), "new");
 }
-inline Command leave(std::string_view key, std::string_view value) {
+/// Says again that the entry counts, which was known to until `expiry`, by the server's clock.
+inline Command stay(std::string_view key, const Waiter& waiter, std::int64_t expiry) {
+  return Command(stand_script, key, waiter.value, waiter.ttl, waiter.channel,
+                 entry_life(waiter.ttl), expiry);
+}
+inline Command leave(std::string_view key, const Waiter& waiter, std::int64_t expiry) {
+  return Command(leave_script, key, waiter.value, waiter.ttl, waiter.channel, expiry);
+}
+/// Gives back what was granted, so that there is no entry any more.
+inline Command give_back(std::string_view key, std::string_view value) {
   return Command(leave_script, key, value);
 }
-/// The answer to `stand`, which is no error.
+/// The answer to `join` and `stay`, which is no error.
 inline Standing standing(const Reply& reply) noexcept {
-  return static_cast<Standing>(reply.integer);
+  return static_cast<Standing>(reply.integer % 8);
 }
+/// With that, until when the entry counts. 0: it is none any more.
+inline std::int64_t expiry(const Reply& reply) noexcept { return reply.integer / 8; }
 
 /// "It is yours", as the one who waits is told.
 struct Grant {
