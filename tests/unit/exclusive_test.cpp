@@ -96,7 +96,7 @@ TEST(Exclusive, AssumesALockWhereTheKindIsNotTold) {
 
 TEST(Scripts, NameTheKeysThatTheyUse) {
   EXPECT_EQ(extend_script.all_keys(), 1U);
-  EXPECT_EQ(release_script.all_keys(), 3U);
+  EXPECT_EQ(release_script.all_keys(), 2U);
   EXPECT_EQ(acquire_fenced_script.all_keys(), 2U);
   EXPECT_EQ(release_script.effect, Script::Effect::remove);
   EXPECT_EQ(extend_script.effect, Script::Effect::expire);
