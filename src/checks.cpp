@@ -34,10 +34,15 @@ void check_ttl(std::chrono::milliseconds ttl) {
           "a ttl of " + text(ttl) + " cannot work; use 10 ms to 100 years");
 }
 
-void check(const LockOptions& options, bool scripting) {
+void check(const LockOptions& options, bool scripting, bool needs_scripts) {
   check_ttl(options.ttl);
   check_label(options.label);
   check_durability(options.durability);
+  if (needs_scripts && !scripting) {
+    throw Error(Errc::unsupported,
+                "this kind of a lock needs scripts; set ClientOptions::scripting to true, or use a "
+                "Lock");
+  }
   if (options.fencing && !scripting) {
     throw Error(Errc::unsupported,
                 "fencing needs scripts; set ClientOptions::scripting to true, or fencing to false");

@@ -48,8 +48,9 @@ class ClientCore final : public Executor,
                 std::error_code error) noexcept override {
     background_.happened(kind, key, since, error);
   }
-  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted) override {
-    return room_.enter(key, wanted);
+  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
+                                      InLine where) override {
+    return room_.enter(key, wanted, where);
   }
   bool is_waited_for(std::string_view key) const noexcept override {
     return room_.is_waited_for(key);

@@ -22,12 +22,13 @@ constexpr std::chrono::milliseconds failed{100};
 
 Address Listening::address(TimePoint latest, Guard& guard) {
   const TimePoint start = BootClock::now();
-  if (!settings_.options.scripting || start < not_before_) return {};
+  if (!settings_.options.scripting) return {.is_refused = true};
+  if (start < not_before_) return {.is_refused = is_refused_};
   if (mailbox_.is_open()) return mailbox_.address();
   if (busy_ || start >= latest) return {};
   busy_ = true;
   Mailbox::Subscription subscription;
-  bool is_refused = false;
+  is_refused_ = false;
   {
     const Unlocked unlocked(guard);
     try {
@@ -35,7 +36,7 @@ Address Listening::address(TimePoint latest, Guard& guard) {
       subscription =
           mailbox_.subscribe(std::min(latest, start + settings_.options.connect_timeout));
     } catch (const IoError& error) {
-      is_refused = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
+      is_refused_ = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
@@ -46,9 +47,10 @@ Address Listening::address(TimePoint latest, Guard& guard) {
   if (!subscription.session) {
     told_.clear();
     // Those who wait have better things to do than to try to connect.
-    not_before_ = is_refused ? end + refused
-                             : end + std::max<std::chrono::nanoseconds>(failed, 10 * (end - start));
-    return {};
+    not_before_ = is_refused_
+                      ? end + refused
+                      : end + std::max<std::chrono::nanoseconds>(failed, 10 * (end - start));
+    return {.is_refused = is_refused_};
   }
   open_since_ = heard_at_ = end;
   passed_over_ = false;
@@ -58,7 +60,10 @@ Address Listening::address(TimePoint latest, Guard& guard) {
   return mailbox_.address();
 }
 
-void Listening::refuse() noexcept { not_before_ = BootClock::now() + refused; }
+void Listening::refuse() noexcept {
+  is_refused_ = true;
+  not_before_ = BootClock::now() + refused;
+}
 
 void Listening::add(WaitingPlace& place, TenureOf entry) noexcept {
   place.entry_ = std::move(entry);

@@ -97,6 +97,7 @@ class Listening {
   TimePoint heard_at_{};
   TimePoint open_since_{};
   TimePoint not_before_{};
+  bool is_refused_ = false;  // until then, and not only out of reach
 };
 
 }  // namespace redlatch::detail

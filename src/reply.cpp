@@ -33,6 +33,7 @@ constexpr std::array classes{
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that the README lists"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
+    Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
     Class{"ERR unknown command", Errc::unsupported},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,

@@ -9,8 +9,14 @@ namespace redlatch::detail {
 
 using Guard = Listening::Guard;
 
-WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted)
-    : room_(room), wanted_(wanted) {
+WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted,
+                           InLine where)
+    : room_(room), wanted_(wanted), key_(key) {
+  if (where == InLine::alone) {
+    is_first_ = true;
+    ++room_.size_;
+    return;
+  }
   const Guard guard(room_.mutex_);
   auto found = room_.queues_.find(key);
   if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
@@ -40,9 +46,10 @@ void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
   if (turn_.wait_until(end)) ++posts_taken_;
 }
 
-bool WaitingPlace::listens() const noexcept { return !queue_->held_here; }
+bool WaitingPlace::listens() const noexcept { return queue_ == nullptr || !queue_->held_here; }
 
 void WaitingPlace::note_answers(bool come) noexcept {
+  if (queue_ == nullptr) return;
   const Guard guard(room_.mutex_);
   queue_->gets_answers = come;
 }
@@ -68,15 +75,20 @@ TenureOf WaitingPlace::withdraw(Ending how) noexcept {
   return room_.listening_.remove(*this, how);
 }
 
+/// Who is the first in the line then, if it was this one before.
+WaitingPlace* WaitingPlace::make_room(bool holds) noexcept {
+  if (queue_ == nullptr) return nullptr;
+  queue_->places.erase(self_);
+  if (holds) queue_->held_here = true;
+  return is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
+}
+
 QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
   Left left;
   Guard guard(room_.mutex_);
-  queue_->places.erase(self_);
   --room_.size_;
   const bool holds = held || has_lease_;
-  if (holds) queue_->held_here = true;
-  WaitingPlace* const next =
-      is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
+  WaitingPlace* const next = make_room(holds);
   if (entry_) {
     const bool is_inherited =
         next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
@@ -87,7 +99,7 @@ QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
     }
   }
   if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
-  if (queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
+  if (queue_ != nullptr && queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
   if (next != nullptr && !holds) room_.wake(*next, guard);
   if (guard.owns_lock()) guard.unlock();
   while (posts_taken_ < posts_) {

@@ -5,6 +5,7 @@
 #include <stop_token>
 #include <string_view>
 
+#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/queue_place.hpp>
 #include <redlatch/options.hpp>
 
@@ -18,7 +19,7 @@ struct WaitingQueue;
 /// One place in a queue of a waiting room. The room's mutex guards what others change.
 class WaitingPlace final : public QueuePlace {
  public:
-  WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted);
+  WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted, InLine where);
   WaitingPlace(const WaitingPlace&) = delete;
   WaitingPlace& operator=(const WaitingPlace&) = delete;
   ~WaitingPlace() override = default;
@@ -43,14 +44,15 @@ class WaitingPlace final : public QueuePlace {
 
   /// Whether it would listen now: nobody is told of a lock that a neighbour has.
   bool listens() const noexcept;
+  WaitingPlace* make_room(bool holds) noexcept;
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;
 
   WaitingRoom& room_;
   const LockOptions& wanted_;
-  WaitingQueue* queue_ = nullptr;
-  std::string_view key_{};
+  std::string_view key_;
+  WaitingQueue* queue_ = nullptr;  // none: by itself
   std::list<WaitingPlace*>::iterator self_{};
   std::atomic<bool> is_first_ = false;
   std::atomic<bool> has_lease_ = false;

@@ -17,8 +17,9 @@ constexpr std::chrono::milliseconds lately{100};
 
 }  // namespace
 
-std::unique_ptr<QueuePlace> WaitingRoom::enter(std::string_view key, const LockOptions& wanted) {
-  return std::make_unique<WaitingPlace>(*this, key, wanted);
+std::unique_ptr<QueuePlace> WaitingRoom::enter(std::string_view key, const LockOptions& wanted,
+                                               InLine where) {
+  return std::make_unique<WaitingPlace>(*this, key, wanted, where);
 }
 
 WaitingQueue* WaitingRoom::find(std::string_view key) noexcept {

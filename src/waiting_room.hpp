@@ -44,7 +44,7 @@ class WaitingRoom final : public Watched {
   WaitingRoom& operator=(const WaitingRoom&) = delete;
   ~WaitingRoom() override = default;
 
-  std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted);
+  std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted, InLine where);
   /// Whether somebody waits for the key and gets answers.
   bool is_waited_for(std::string_view key) const noexcept;
   /// Whether somebody had to wait for it at the server so lately that it is hardly free.

@@ -52,13 +52,13 @@ class BasicLock {
  public:
   /// For the classes made of this template, and for tests. Holds nothing yet. Throws
   /// `Errc::invalid_argument` when the key is empty or an option cannot work, and
-  /// `Errc::unsupported` for fencing where scripts may not be sent.
+  /// `Errc::unsupported` for what needs scripts where none may be sent.
   BasicLock(std::shared_ptr<detail::Executor> executor, Protocol protocol, LockOptions options)
       : holding_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
     if (key().empty()) {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
-    detail::check(options_, holding_.executor().scripting());
+    detail::check(options_, holding_.executor().scripting(), Protocol::needs_scripts);
   }
 
   /// Releases what is held and does not wait for the answer: a lock that turns out to be lost, or
@@ -197,7 +197,30 @@ class BasicLock {
     return owns_lock() ? holding_.fencing_token() : 0;
   }
 
+ protected:
+  /// Gives the lease up for one of another kind, with the same options but for fencing, in one
+  /// step. Throws `Error` when the server refuses or does not say; then this lock is held as
+  /// before, unless it is in doubt. Throws `std::errc::operation_not_permitted` when it is not
+  /// held.
+  template <class Other>
+  BasicLock<Other> turn_into(Other protocol) {
+    if (!owns_lock()) {
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this object does not hold the lock");
+    }
+    LockOptions options = options_;
+    options.fencing = false;
+    BasicLock<Other> other(holding_.shared_executor(), std::move(protocol), std::move(options));
+    holding_.turn_into(other.holding_, other.options_);
+    return other;
+  }
+
+  const detail::Holding<Protocol>& holding() const noexcept { return holding_; }
+
  private:
+  template <class>
+  friend class BasicLock;
+
   detail::Executor& executor() const noexcept { return holding_.executor(); }
 
   bool acquire(std::optional<detail::TimePoint> deadline, const std::stop_token& stop) {
@@ -216,8 +239,9 @@ class BasicLock {
     // object whose last attempt failed does not ask at once: threads that try each other's locks by
     // turns, as in std::lock, would stay in step otherwise.
     const bool waits = !over(deadline);
-    const bool others_wait = waits && executor().is_waited_for(key());
-    const bool asks = !others_wait && !(waits && (failed_ || executor().is_contended(key())));
+    const bool others_wait = waits && Protocol::is_passed_on && executor().is_waited_for(key());
+    const bool asks = !waits || !(Protocol::joins_at_once || others_wait || failed_ ||
+                                  executor().is_contended(key()));
     bool held = asks && holding_.attempt(options_, detail::Look::no).held;
     if (!held) {
       if (asks) executor().happened(EventKind::contended, key(), begun, {});

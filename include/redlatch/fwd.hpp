@@ -5,12 +5,18 @@ namespace redlatch {
 
 class Client;
 class Error;
+class FairLock;
 class Lock;
+class Permit;
+class ReadLock;
+class RecursiveLock;
+class WriteLock;
 enum class Errc;
 enum class EventKind;
 enum class Unlock;
 struct ClientOptions;
 struct Event;
 struct LockOptions;
+struct Owner;
 
 }  // namespace redlatch

@@ -1,13 +1,8 @@
 #pragma once
 
-#include <chrono>
-#include <mutex>
 #include <string>
-#include <utility>
 
-#include <redlatch/basic_lock.hpp>
-#include <redlatch/client.hpp>
-#include <redlatch/options.hpp>
+#include <redlatch/possession.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
 namespace redlatch {
@@ -26,34 +21,11 @@ namespace redlatch {
 /// Those who wait queue up, inside the process and at the server beside the key, and are told when
 /// it is their turn. While that queue is not empty, waiters of other libraries may starve.
 ///
-/// One object is for one thread at a time; any thread may unlock it. Everything but the
-/// constructors is documented in basic_lock.hpp.
-class Lock : public BasicLock<protocol::Exclusive> {
+/// One object is for one thread at a time; any thread may unlock it. The constructors are
+/// documented in possession.hpp, and everything else in basic_lock.hpp.
+class Lock : public Possession<protocol::Exclusive, std::string> {
  public:
-  /// Waits until the lock is held, as `lock()`.
-  Lock(Client& client, std::string key, LockOptions options = {})
-      : Lock(client, std::move(key), std::defer_lock, std::move(options)) {
-    lock();
-  }
-
-  /// One attempt: ask `owns_lock()` how it went.
-  Lock(Client& client, std::string key, std::try_to_lock_t, LockOptions options = {})
-      : Lock(client, std::move(key), std::defer_lock, std::move(options)) {
-    static_cast<void>(try_lock());
-  }
-
-  /// Holds nothing yet and asks nobody.
-  Lock(Client& client, std::string key, std::defer_lock_t, LockOptions options = {})
-      : BasicLock{client.executor(), protocol::Exclusive(std::move(key), options.fencing),
-                  std::move(options)} {}
-
-  /// Waits for at most `wait`: ask `owns_lock()` how it went.
-  template <class Rep, class Period>
-  Lock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
-       LockOptions options = {})
-      : Lock(client, std::move(key), std::defer_lock, std::move(options)) {
-    static_cast<void>(try_lock_for(wait));
-  }
+  using Possession::Possession;
 };
 
 }  // namespace redlatch

@@ -8,7 +8,11 @@
 #include <redlatch/client.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
+#include <redlatch/fair_lock.hpp>
 #include <redlatch/lock.hpp>
 #include <redlatch/options.hpp>
+#include <redlatch/permit.hpp>
+#include <redlatch/read_write_lock.hpp>
+#include <redlatch/recursive_lock.hpp>
 #include <redlatch/token.hpp>
 #include <redlatch/version.hpp>

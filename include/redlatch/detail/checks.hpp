@@ -8,8 +8,9 @@
 namespace redlatch::detail {
 
 /// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for
-/// fencing where no scripts may be sent. The message names the option.
-REDLATCH_API void check(const LockOptions& options, bool scripting);
+/// fencing, and for kinds of locks that need scripts, where none may be sent. The message names the
+/// option.
+REDLATCH_API void check(const LockOptions& options, bool scripting, bool needs_scripts);
 
 /// The same for a ttl alone.
 REDLATCH_API void check_ttl(std::chrono::milliseconds ttl);

@@ -91,6 +91,10 @@ enum class Connecting {
   never
 };
 
+/// Where those of one client who wait for a key stand: behind each other, or each by itself, so
+/// that they are in the server's queue one by one.
+enum class InLine { with_others, alone };
+
 /// Says commands to servers, keeps the time and waits. The lock template knows nothing else of the
 /// world, so tests hand it one without sockets. All members may be called by any thread.
 class Executor {
@@ -136,8 +140,10 @@ class Executor {
   /// Counts what has happened to a lock, and tells the program.
   virtual void happened(EventKind kind, std::string_view key, TimePoint since,
                         std::error_code error) noexcept = 0;
-  /// A place behind those who wait for the key in this process already.
-  virtual std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted) = 0;
+  /// A place behind those who wait for the key in this process already, or by itself. `key` and
+  /// `wanted` have to live longer.
+  virtual std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
+                                              InLine where) = 0;
   /// Whether there are some, and the server answers them.
   virtual bool is_waited_for(std::string_view key) const noexcept = 0;
   /// Whether it is hardly free, so that to queue up for it costs less than to ask first.

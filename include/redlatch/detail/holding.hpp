@@ -32,6 +32,7 @@ enum class Look { no, at_life, at_life_and_kind };
 
 struct Attempt {
   bool held = false;
+  bool deadlocks = false;                     // it would wait for its own thread
   std::optional<TimePoint::duration> life{};  // of the holder's lease, where it is known
 };
 
@@ -60,6 +61,7 @@ class Holding {
   ~Holding() = default;
 
   Executor& executor() const noexcept { return *executor_; }
+  const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
   const Protocol& protocol() const noexcept { return protocol_; }
 
   /// Whether there is something to release, valid or not.
@@ -72,8 +74,9 @@ class Holding {
     const TimePoint end = exists() ? tenure_->valid_until() : TimePoint{};
     return std::max(end - now, TimePoint::duration::zero());
   }
-  /// These two are for leases that exist.
+  /// These three are for leases that exist.
   const std::string& token() const noexcept { return tenure_->token(); }
+  const std::string& value() const noexcept { return tenure_->value(); }
   std::uint64_t fencing_token() const noexcept { return tenure_->fencing_token(); }
   std::stop_token lost_token() const {
     return exists() ? executor_->lost_token(*tenure_) : std::stop_token();
@@ -104,13 +107,15 @@ class Holding {
           Errc::wrong_type, protocol_.key(), executor_->server(0),
           "the key holds a " + kind->text + ", which is not a lock; use another key or delete it");
     }
-    return {.life = protocol::life_in(answers.reply(1))};
+    return {.deadlocks = protocol::is_deadlock(*answers.reply(0)),
+            .life = protocol::life_in(answers.reply(1))};
   }
 
   /// A tenure for a lease that is yet to be given.
   TenureOf new_tenure(const LockOptions& options) const {
     TenureOf tenure(*executor_);
-    tenure->begin(Lease(make_token(), executor_->process(), options.label), protocol_.key());
+    tenure->begin(Lease(make_token(), executor_->process(), options.label, protocol_.mark()),
+                  protocol_.key());
     tenure->renew_by(protocol_.extend(tenure->value(), options.ttl), upkeep(options));
     return tenure;
   }
@@ -177,7 +182,7 @@ class Holding {
 
   /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
   void verify() {
-    const protocol::Command question = protocol_.holder();
+    const protocol::Command question = protocol_.holder(tenure_->value());
     const Answers answers = ask({&question, 1});
     const auto read = [&](const protocol::Reply& reply) {
       if (reply.is_error()) return protocol::ours(reply);
@@ -194,6 +199,50 @@ class Holding {
       case protocol::Verdict::refused:
         throw answers.error(protocol_.key());
     }
+  }
+
+  /// Gives the lease up and gets one for another lock in the same step. Throws `Error` when that
+  /// was not answered with yes; the lease is kept unless it may be gone.
+  template <class Other>
+  void turn_into(Holding<Other>& other, const LockOptions& options) {
+    TenureOf next = other.new_tenure(options);
+    const Undo undo{other.protocol().release(next->value()), options.ttl};
+    const protocol::Command change =
+        protocol_.turn_into(tenure_->value(), next->value(), options.ttl);
+    executor_->suspend(*tenure_);
+    bool is_gone = true;
+    const Finally keep([&] {
+      if (!tenure_) return;
+      executor_->take_back(*tenure_);
+      if (is_gone) tenure_->lose();
+      executor_->keep(*tenure_);
+    });
+    const Answers answers = ask({&change, 1}, &undo);
+    const protocol::Verdict verdict = answers.verdict(protocol::ours);
+    if (verdict == protocol::Verdict::refused) {
+      is_gone = answers.in_doubt();
+      if (answers.may_have_acted()) executor_->post(protocol_.key(), undo);
+      throw answers.error(protocol_.key());
+    }
+    if (verdict == protocol::Verdict::no) {
+      throw protocol::about(Errc::protocol_error, protocol_.key(), executor_->server(0),
+                            "the lock was lost before it could be turned into another");
+    }
+    next->confirm(answers.sent(), options.ttl);
+    executor_->take_back_for_good(*tenure_);
+    static_cast<void>(end());
+    other.take(std::move(next), options, undo);
+  }
+
+  /// How many holds its owner has, or the one who would be. Throws `Error` when no server says.
+  std::int64_t count() const {
+    const std::string mark = exists() ? value() : protocol_.mark();
+    const protocol::Command question = protocol_.count(mark);
+    const Answers answers = ask({&question, 1});
+    if (answers.verdict(protocol::answered) != protocol::Verdict::yes) {
+      throw answers.error(protocol_.key());
+    }
+    return answers.reply(0)->integer;
   }
 
   /// Takes a lease over that another lock of this process has passed on.
@@ -253,7 +302,9 @@ class Holding {
 
  private:
   bool hand_over(const LockOptions& options, TimePoint since) noexcept {
-    if (!executor_->hand_over(protocol_.key(), tenure_, options)) return false;
+    if (!Protocol::is_passed_on || !executor_->hand_over(protocol_.key(), tenure_, options)) {
+      return false;
+    }
     executor_->happened(EventKind::released, protocol_.key(), since, {});
     return true;
   }

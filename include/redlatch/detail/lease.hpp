@@ -25,14 +25,19 @@ class Lease {
   Lease() = default;
 
   /// A lease that the server is yet to confirm.
-  Lease(std::string token, std::uint64_t process, std::string_view label = {})
+  Lease(std::string token, std::uint64_t process, std::string_view label = {},
+        std::string_view mark = {})
       : token_(std::move(token)), process_(process) {
-    if (!label.empty()) value_.append(token_).append(" ").append(label);
+    if (label.empty() && mark.empty()) return;
+    if (!mark.empty()) value_.append(mark).append(" ");
+    value_ += token_;
+    if (!label.empty()) value_.append(" ").append(label);
   }
 
   const std::string& token() const& noexcept { return token_; }
   std::string&& token() && noexcept { return std::move(token_); }
-  /// What the server knows the lease by: the token, with the label behind it where there is one.
+  /// What the server knows the lease by: the token, with the label behind it, and in front of it
+  /// what kind of a lock it is, where there are several.
   const std::string& value() const noexcept { return value_.empty() ? token_ : value_; }
 
   void fence(std::uint64_t number) noexcept { fencing_token_ = number; }

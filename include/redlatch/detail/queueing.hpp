@@ -31,9 +31,10 @@ class Queueing {
   /// When there is something to say, should there be no news until then.
   TimePoint due() const noexcept { return due_; }
 
-  enum class Outcome { held, waits, refused };
-  /// Says what is due. `refused`: the server has no queue for us, and the place no entry. Throws
-  /// `Error` when the server does not answer, or the lock cannot be had.
+  enum class Outcome { held, waits, refused, deadlocks };
+  /// Says what is due. `refused`: the server has no queue for us, and the place no entry, nor has
+  /// it one when waiting would be for its own thread. Throws `Error` when the server does not
+  /// answer, or the lock cannot be had.
   Outcome speak(QueuePlace& place, const Address& address) {
     due_ = executor().now();
     channel_ = address.channel;
@@ -49,6 +50,9 @@ class Queueing {
         leave(place.withdraw(Ending::gone));
         due_ = executor().now();  // to join again
         return Outcome::waits;
+      case protocol::Standing::deadlock:
+        static_cast<void>(place.withdraw(Ending::settled));
+        return Outcome::deadlocks;
       default:
         return Outcome::waits;
     }
@@ -143,7 +147,10 @@ class Queueing {
 
   /// Throws what another way of asking would be told as well.
   static void refuse(QueuePlace& place, const Error& error) {
-    if (is_ridden_out(error) || error.code() == Errc::wrong_type) throw error;
+    if (is_ridden_out(error) || error.code() == Errc::wrong_type ||
+        error.code() == Errc::invalid_argument) {
+      throw error;
+    }
     place.refuse_queue();
   }
 

@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include <redlatch/detail/backoff.hpp>
@@ -14,6 +16,7 @@
 #include <redlatch/detail/wait.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
+#include <redlatch/protocol/reply.hpp>
 
 namespace redlatch::detail {
 
@@ -46,9 +49,10 @@ class Waiting {
   bool until_held() {
     bool held = false;
     // What was passed on may have come too late.
-    while (!held && !over(executor().now()) && !stop_.stop_requested()) {
+    while (!held && !deadlocks_ && !over(executor().now()) && !stop_.stop_requested()) {
       const std::unique_ptr<QueuePlace> place =
-          executor().line_up(holding_.protocol().key(), options_);
+          executor().line_up(holding_.protocol().key(), options_,
+                             Protocol::is_passed_on ? InLine::with_others : InLine::alone);
       try {
         held = wait_at(*place);
       } catch (...) {
@@ -73,9 +77,9 @@ class Waiting {
       if (place.has_lease() || stop_.stop_requested()) return false;
       const bool last = over(now);
       if (last || (asks && place.is_first() && is_due(place, now))) {
-        if (is_held(place, error)) return true;
+        if (is_held(place, error, last)) return true;
         now = executor().now();
-        if (last || over(now)) break;
+        if (last || deadlocks_ || over(now)) break;
       }
       asks = true;
       tell_contention();
@@ -88,11 +92,11 @@ class Waiting {
   }
 
   /// Asks once. What is ridden out is left in `error`.
-  bool is_held(QueuePlace& place, std::optional<Error>& error) {
+  bool is_held(QueuePlace& place, std::optional<Error>& error, bool last) {
     error.reset();
     bool held = false;
     try {
-      held = ask(place);
+      held = ask(place, last);
       answered_ = true;
     } catch (const Error& failure) {
       if (!answered_ || !is_ridden_out(failure)) throw;
@@ -118,22 +122,45 @@ class Waiting {
     return place.entry() == nullptr || place.has_news() || now >= due_;
   }
 
-  bool ask(QueuePlace& place) {
+  bool ask(QueuePlace& place, bool last) {
     using Outcome = typename Queueing<Protocol>::Outcome;
     if (place.is_first()) {
       const Address address = this->address(place);
       if (address.channel.empty()) {
         queueing_.leave(place);
+        if (Protocol::joins_at_once && answered_ && !last) return await_queue(address);
       } else if (const auto outcome = queueing_.speak(place, address);
                  outcome != Outcome::refused) {
         due_ = queueing_.due();
+        note_deadlock(outcome == Outcome::deadlocks);
         return outcome == Outcome::held;
       }
     }
     const Attempt attempt = holding_.attempt(options_, look_);
     look_ = Look::at_life;
     due_ = executor().now() + backoff_.next(attempt.life);
+    note_deadlock(attempt.deadlocks);
     return attempt.held;
+  }
+
+  /// To ask without a place in the queue would not be fair.
+  bool await_queue(const Address& address) {
+    const std::string& key = holding_.protocol().key();
+    if (address.is_refused) {
+      throw protocol::about(Errc::not_permitted, key, executor().server(0),
+                            "the server does not let its user queue up, and a fair lock cannot be "
+                            "had without; give the user the rights that the README lists");
+    }
+    due_ = executor().now() + backoff_.next({});
+    return false;
+  }
+
+  /// Who waits for a limited time finds out that way.
+  void note_deadlock(bool deadlocks) {
+    deadlocks_ = deadlocks;
+    if (!deadlocks || deadline_) return;
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                            "redlatch: this thread holds the lock that it would wait for");
   }
 
   /// With what was passed on, if anything was.
@@ -157,6 +184,7 @@ class Waiting {
   bool told_;
   bool answered_;
   const bool pauses_;
+  bool deadlocks_ = false;  // the wait would be for the thread that waits
   Queueing<Protocol> queueing_{holding_, options_};
   Backoff backoff_{};
   Look look_ = Look::at_life_and_kind;

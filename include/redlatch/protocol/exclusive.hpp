@@ -27,10 +27,17 @@ return 0)",
 /// Source: redis.io/docs/latest/develop/use/patterns/distributed-locks, "single instance".
 class Exclusive {
  public:
+  /// Those of one client who wait queue up inside the process and pass a lease on to each other.
+  static constexpr bool is_passed_on = true;
+  /// Who may wait asks for a place in the queue before anything else.
+  static constexpr bool joins_at_once = false;
+  static constexpr bool needs_scripts = false;
+
   explicit Exclusive(std::string key, bool fencing = false)
       : key_(std::move(key)), fencing_(fencing) {}
 
   const std::string& key() const noexcept { return key_; }
+  bool fencing() const noexcept { return fencing_; }
 
   Command acquire(std::string_view value, std::chrono::milliseconds ttl) const {
     if (!fencing_) return Command(Expect::ok_or_nil, "SET", key_, value, "NX", "PX", ttl);
@@ -42,14 +49,14 @@ class Exclusive {
   }
 
   /// Asks for a place in the queue; `standing` reads the answer.
-  Command join(const Waiter& waiter) const { return protocol::join(key_, waiter); }
+  Command join(const Waiter& waiter) const { return protocol::join(stand_script, key_, waiter); }
   /// Says that the one it has still counts; answered as `join`.
   Command stay(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::stay(key_, waiter, expiry);
+    return protocol::stay(stand_script, key_, waiter, expiry);
   }
   /// Gives the place up, and the lock if it was granted meanwhile.
   Command leave(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::leave(key_, waiter, expiry);
+    return protocol::leave(leave_script, key_, waiter, expiry);
   }
   /// Makes a lock that was granted as good as one that was acquired; answered as `acquire`.
   Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
@@ -57,8 +64,13 @@ class Exclusive {
     return Command(claim_fenced_script, key_, value, ttl, counter_life(ttl));
   }
 
-  /// Asks who holds the key; `holds` reads the answer.
-  Command holder() const { return Command(Expect::text_or_nil, "GET", key_); }
+  /// What the values of these locks begin with, before their token.
+  static std::string_view mark() noexcept { return {}; }
+
+  /// Asks whether the value holds the key; `holds` reads the answer.
+  Command holder(std::string_view /*value*/) const {
+    return Command(Expect::text_or_nil, "GET", key_);
+  }
   static bool holds(const Reply& holder, std::string_view value) noexcept {
     return holder.kind == Reply::Kind::string && holder.text == value;
   }

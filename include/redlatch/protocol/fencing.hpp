@@ -10,26 +10,27 @@
 /// counter is no smaller than the clock, so that one which was lost does not start again.
 namespace redlatch::protocol {
 
-// KEYS[2] the counter, ARGV[3] the counter's own ttl in milliseconds.
-inline constexpr std::string_view draw_lua = R"(local function draw()
-  local last = tonumber(redis.call('GET', KEYS[2]) or 0)
+// From a counter, which gets a ttl of its own in milliseconds.
+inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
+  local last = tonumber(redis.call('GET', counter) or 0)
   if not last then return redis.error_reply('WRONGTYPE the fencing counter is not a number') end
   local time = redis.call('TIME')
   local token = math.max(last + 1, time[1] * 1000000 + time[2])
-  redis.call('SET', KEYS[2], string.format('%.0f', token), 'PX', ARGV[3])
+  redis.call('SET', counter, string.format('%.0f', token), 'PX', life)
   return token
 end
 )";
 
-// KEYS[1] the lock, ARGV[1] the value, ARGV[2] the ttl. The fencing token: acquired; 0: somebody
+// KEYS[1] the lock, KEYS[2] the counter, ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the counter's
+// own. The fencing token: acquired; 0: somebody
 // else's. The token is drawn first, so that no lock is ever without one.
 inline constexpr std::string_view acquire_fenced_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local token = draw()
+local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
-                                              .sha1 = "3903b19ea70b93e76d38b47f20f640fb5e614d62",
+                                              .sha1 = "76c469a79471924bed7e86eb69b677b654b96878",
                                               .keys = 1,
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
@@ -37,11 +38,11 @@ inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_f
 // The same for a lock that the server has granted: 0: not ours any more.
 inline constexpr std::string_view claim_fenced_lua =
     R"(if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local token = draw()
+local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
-                                            .sha1 = "a63907565272a4b24ebdc144f1bebbff85df69e7",
+                                            .sha1 = "53e3774888cfafa1b35600ad77ef970bdfb346fe",
                                             .keys = 1,
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};

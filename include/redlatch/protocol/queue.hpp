@@ -16,6 +16,12 @@
 /// tests/model has a model of it. All times are the server's.
 namespace redlatch::protocol {
 
+inline constexpr std::string_view milliseconds_lua = R"(local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+)";
+
 // KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
 // of whoever waits, and the value, with spaces in between.
 //
@@ -23,11 +29,7 @@ namespace redlatch::protocol {
 // be, and gives it up when there is none. The key is set before anybody is told that it is. A
 // refusal on the way must not leave half a release behind: it ends with a lock that is free. The
 // value that has the key now, or a refusal, or nothing.
-inline constexpr std::string_view serve_lua = R"(local function milliseconds()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-local function serve(key, queue, me)
+inline constexpr std::string_view serve_lua = R"(local function serve(key, queue, me)
   while true do
     local entry = redis.pcall('LPOP', queue)
     local refusal = type(entry) ~= 'string'
@@ -58,7 +60,7 @@ inline constexpr std::string_view release_lua = R"(local holder = redis.call('GE
 if holder and holder ~= ARGV[1] then return 0 end
 serve(KEYS[1], KEYS[2])
 return holder and 1 or 0)";
-inline constexpr Script release_script{.text = joined<serve_lua, release_lua>,
+inline constexpr Script release_script{.text = joined<milliseconds_lua, serve_lua, release_lua>,
                                        .sha1 = "1a7949ab6af38d0e13aa5bac1190fdfc2f8136b0",
                                        .keys = 1,
                                        .effect = Script::Effect::remove,
@@ -70,7 +72,8 @@ enum class Standing : std::int64_t {
   granted = 1,  // just now
   told = 4,     // before; the message is on its way
   queued = 2,   // behind others
-  first = 3     // as the first
+  first = 3,    // as the first
+  deadlock = 5  // it is not in the queue: it would wait for its own thread
 };
 
 // The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it
@@ -85,28 +88,36 @@ inline constexpr std::string_view find_lua = R"(local function find(looked)
 end
 )";
 
-// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] how long the entry counts,
-// ARGV[5] `new`: adds it; otherwise until when it counts, as was told: says again that it does.
-// Eight times that, and what it is told. The key of a queue that is in use lives on, which is seen
-// to now and then; one that all have abandoned lives for an hour.
+// Adds the entry of ARGV[1], ARGV[2] the ttl and ARGV[3] the channel, which counts for ARGV[4]
+// milliseconds, if ARGV[5] is `new`. Otherwise that is until when it counts, as was told, and it
+// counts for longer. The new end, the entry, its index, or none when it is gone, and the length
+// of the queue when it was added. The key of a queue that is in use lives on, which is seen to now
+// and then; one that all have abandoned lives for an hour.
+inline constexpr std::string_view enqueue_lua = R"(local function enqueue()
+  local rest = ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]
+  local expiry = milliseconds() + ARGV[4]
+  local entry = expiry .. rest
+  local length = 0
+  local index
+  if ARGV[5] == 'new' then
+    length = redis.call('RPUSH', KEYS[2], entry)
+    index = length - 1
+  else
+    index = select(2, find(ARGV[5] .. rest))
+    if index then redis.call('LSET', KEYS[2], index, entry) end
+  end
+  if index and (length < 2 or expiry % 64 == 0) then redis.call('PEXPIRE', KEYS[2], '3600000') end
+  return expiry, entry, index, length
+end
+)";
+
+// Arguments as of `enqueue`. Eight times until when the entry counts, and what it is told.
 inline constexpr std::string_view stand_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 4
 end
-local rest = ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]
-local expiry = milliseconds() + ARGV[4]
-local entry = expiry .. rest
-local length = 0
-local index
-if ARGV[5] == 'new' then
-  length = redis.call('RPUSH', KEYS[2], entry)
-  index = length - 1
-else
-  index = select(2, find(ARGV[5] .. rest))
-  if index then redis.call('LSET', KEYS[2], index, entry) end
-end
-if index and (length < 2 or expiry % 64 == 0) then redis.call('PEXPIRE', KEYS[2], '3600000') end
+local expiry, entry, index, length = enqueue()
 if not holder then
   local served = serve(KEYS[1], KEYS[2], ARGV[1])
   if served == ARGV[1] then return 1 end
@@ -116,11 +127,12 @@ if not holder then
 end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
-inline constexpr Script stand_script{.text = joined<serve_lua, find_lua, stand_lua>,
-                                     .sha1 = "538d045f9fc3bac6e2ce707ced9f583bfb4d41d4",
-                                     .keys = 1,
-                                     .effect = Script::Effect::other,
-                                     .side_keys = {"queue"}};
+inline constexpr Script stand_script{
+    .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
+    .sha1 = "053cac81c14e0ea21471e7e0cd223299c362caaf",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
 
 // ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] until when the entry counts, as
 // was told; without these there is none. 1: it was in the queue or had the key; 0: neither.
@@ -131,11 +143,12 @@ inline constexpr std::string_view leave_lua =
 end
 local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
-inline constexpr Script leave_script{.text = joined<serve_lua, find_lua, leave_lua>,
-                                     .sha1 = "2793ab53a36f43ba18da727ea7841ad33646a117",
-                                     .keys = 1,
-                                     .effect = Script::Effect::other,
-                                     .side_keys = {"queue"}};
+inline constexpr Script leave_script{
+    .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
+    .sha1 = "2793ab53a36f43ba18da727ea7841ad33646a117",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
 
 /// So often an entry says that it counts, whatever it is told meanwhile.
 constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl) noexcept {
@@ -154,17 +167,19 @@ struct Waiter {
 };
 
 /// Adds an entry, a new one.
-inline Command join(std::string_view key, const Waiter& waiter) {
-  return Command(stand_script, key, waiter.value, waiter.ttl, waiter.channel,
-                 entry_life(waiter.ttl), "new");
+inline Command join(const Script& stand, std::string_view key, const Waiter& waiter) {
+  return Command(stand, key, waiter.value, waiter.ttl, waiter.channel, entry_life(waiter.ttl),
+                 "new");
 }
 /// Says again that the entry counts, which was known to until `expiry`, by the server's clock.
-inline Command stay(std::string_view key, const Waiter& waiter, std::int64_t expiry) {
-  return Command(stand_script, key, waiter.value, waiter.ttl, waiter.channel,
-                 entry_life(waiter.ttl), expiry);
+inline Command stay(const Script& stand, std::string_view key, const Waiter& waiter,
+                    std::int64_t expiry) {
+  return Command(stand, key, waiter.value, waiter.ttl, waiter.channel, entry_life(waiter.ttl),
+                 expiry);
 }
-inline Command leave(std::string_view key, const Waiter& waiter, std::int64_t expiry) {
-  return Command(leave_script, key, waiter.value, waiter.ttl, waiter.channel, expiry);
+inline Command leave(const Script& leave, std::string_view key, const Waiter& waiter,
+                     std::int64_t expiry) {
+  return Command(leave, key, waiter.value, waiter.ttl, waiter.channel, expiry);
 }
 /// Gives back what was granted, so that there is no entry any more.
 inline Command give_back(std::string_view key, std::string_view value) {

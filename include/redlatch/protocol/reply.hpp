@@ -31,10 +31,15 @@ struct Reply {
 enum class Verdict { yes, no, refused };
 
 inline Verdict verdict(const Reply& reply) noexcept {
-  if (reply.is_ok() || (reply.kind == Reply::Kind::integer && reply.integer != 0)) {
+  if (reply.is_ok() || (reply.kind == Reply::Kind::integer && reply.integer > 0)) {
     return Verdict::yes;
   }
   return reply.is_error() ? Verdict::refused : Verdict::no;
+}
+
+/// No, and there would never be a yes: who asks waits for its own thread.
+inline bool is_deadlock(const Reply& reply) noexcept {
+  return reply.kind == Reply::Kind::integer && reply.integer < 0;
 }
 
 /// Whether it is an answer at all.

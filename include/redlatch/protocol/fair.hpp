@@ -1,0 +1,47 @@
+#pragma once
+
+#include <chrono>
+#include <string_view>
+
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/fencing.hpp>
+#include <redlatch/protocol/queue.hpp>
+
+namespace redlatch::protocol {
+
+// KEYS[1] the lock, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value, ARGV[2] the
+// ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: acquired; 0: somebody has
+// it, or gets it because of having come before.
+inline constexpr std::string_view acquire_fair_lua =
+    R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  local served = serve(KEYS[1], KEYS[2])
+  if served then return type(served) == 'table' and served or 0 end
+end
+local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return token)";
+inline constexpr Script acquire_fair_script{
+    .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
+    .sha1 = "f452f99f39f7fd3b2ac076b5874762a848f3114e",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue", "fence"}};
+
+/// The same lock, for those who never overtake anybody in its queue.
+class Fair : public Exclusive {
+ public:
+  static constexpr bool is_passed_on = false;
+  static constexpr bool joins_at_once = true;
+  static constexpr bool needs_scripts = true;
+
+  using Exclusive::Exclusive;
+
+  Command acquire(std::string_view value, std::chrono::milliseconds ttl) const {
+    if (!fencing()) return Command(acquire_fair_script, key(), value, ttl);
+    return Command(acquire_fair_script, key(), value, ttl, counter_life(ttl));
+  }
+};
+
+}  // namespace redlatch::protocol

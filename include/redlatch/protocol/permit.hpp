@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+namespace redlatch::protocol {
+
+/// One of at most so many.
+class Permit : public Shared {
+ public:
+  Permit(std::string key, std::int64_t limit, bool fencing)
+      : Shared(std::move(key)), mark_(std::to_string(limit)) {
+    if (limit < 1 || limit > 1'000'000) {
+      throw Error(Errc::invalid_argument,
+                  "a limit of " + mark_ + " cannot work; use 1 to 1,000,000");
+    }
+    refuse_fencing(fencing, "a permit");
+  }
+
+  const std::string& mark() const noexcept { return mark_; }
+
+ private:
+  std::string mark_;
+};
+
+}  // namespace redlatch::protocol

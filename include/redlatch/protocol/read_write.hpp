@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <redlatch/detail/thread_name.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+namespace redlatch::protocol {
+
+// KEYS[1] the holders, KEYS[2] the queue, ARGV[1] the value of the writer, ARGV[2] that of the
+// reader, ARGV[3] the ttl. 1: the reader holds it in place of the writer; 0: that one did not.
+inline constexpr std::string_view downgrade_lua =
+    R"(if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+hold(ARGV[2], ARGV[3])
+pcall(admit_waiting)
+return 1)";
+inline constexpr Script downgrade_script{
+    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
+    .sha1 = "32d8d30089f85c01fd38d281de130f5089ff694f",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
+
+/// Names the thread that asks, so that it does not wait for itself.
+class ReadSide : public Shared {
+ public:
+  ReadSide(std::string key, bool fencing) : Shared(std::move(key)) {
+    refuse_fencing(fencing, "a read lock");
+  }
+
+  static std::string mark() { return "r" + detail::thread_name(); }
+};
+
+class WriteSide : public Shared {
+ public:
+  using Shared::Shared;
+
+  static std::string mark() { return "w" + detail::thread_name(); }
+  Command turn_into(std::string_view writer, std::string_view reader,
+                    std::chrono::milliseconds ttl) const {
+    return Command(downgrade_script, key(), writer, reader, ttl);
+  }
+};
+
+}  // namespace redlatch::protocol

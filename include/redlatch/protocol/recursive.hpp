@@ -1,0 +1,57 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <redlatch/detail/thread_name.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+namespace redlatch {
+
+/// Who may hold a `RecursiveLock` several times: all that name the same owner, in any thread,
+/// process or host.
+struct Owner {
+  /// From 1 to 256 bytes without spaces and control characters, else `Errc::invalid_argument`.
+  std::string name;
+};
+
+namespace protocol {
+
+// KEYS[1] the holders, ARGV[1] a value or its mark. How many holds its owner has.
+inline constexpr std::string_view count_lua =
+    R"(local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
+inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lua, count_lua>,
+                                     .sha1 = "d27e083d287d8144e09c86245e30484915011c87",
+                                     .keys = 1,
+                                     .effect = Script::Effect::other};
+
+/// One of the holds of one owner: the thread that asks, or who is named.
+class Recursive : public Shared {
+ public:
+  using Shared::Shared;
+  Recursive(std::string key, const Owner& owner, bool fencing)
+      : Shared(std::move(key), fencing), owner_("=o:" + owner.name) {
+    const bool is_good = std::none_of(owner.name.begin(), owner.name.end(), [](char c) {
+      return static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+    });
+    if (!is_good || owner.name.empty() || owner.name.size() > 256) {
+      throw Error(Errc::invalid_argument,
+                  "the name of an owner has to be of 1 to 256 bytes without spaces and control "
+                  "characters");
+    }
+  }
+
+  std::string mark() const { return owner_.empty() ? "=t:" + detail::thread_name() : owner_; }
+  Command count(std::string_view value) const { return Command(count_script, key(), value); }
+
+ private:
+  std::string owner_{};  // empty: the thread
+};
+
+}  // namespace protocol
+}  // namespace redlatch

@@ -1,0 +1,256 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/fencing.hpp>
+#include <redlatch/protocol/queue.hpp>
+
+/// Locks with several holders: a sorted set of their values, each with an expiry of its own as its
+/// score. A value begins with a mark that says which kind of a lock it is: a number is one of so
+/// many permits, `r` and `w` with a thread behind it are a reader and a writer, and `=` with a name
+/// behind it is a hold of that owner. All times are the server's.
+namespace redlatch::protocol {
+
+// KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
+//
+// `admits` says whether a value may be one of the holders now, or answers with an error. Holds of
+// one owner end together, so that each is as long as the longest.
+inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local function mark(value) return string.match(value, '^%S+') end
+local function admits(value)
+  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+  if not held then return true end
+  local ours, theirs = mark(value), mark(held)
+  local limit, other = tonumber(ours), tonumber(theirs)
+  if limit and other then
+    if limit ~= other then
+      return redis.error_reply('LIMIT there are holders with a limit of ' .. theirs)
+    end
+    return redis.call('ZCARD', KEYS[1]) < limit
+  end
+  local kinds = {r = 'rw', w = 'rw'}
+  local function kind(name) return tonumber(name) or kinds[name:sub(1, 1)] or name:sub(1, 1) end
+  if kind(ours) ~= kind(theirs) then
+    return redis.error_reply('WRONGTYPE the key is a lock of another kind')
+  end
+  if kind(ours) == 'rw' then return ours:sub(1, 1) == 'r' and theirs:sub(1, 1) == 'r' end
+  return ours == theirs
+end
+local function hold(value, ttl)
+  local left = redis.call('PTTL', KEYS[1])
+  if string.sub(value, 1, 1) == '=' then
+    ttl = math.max(left, ttl)
+    for _, other in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+      redis.call('ZADD', KEYS[1], now + ttl, other)
+    end
+  end
+  redis.call('ZADD', KEYS[1], now + ttl, value)
+  if left < tonumber(ttl) then redis.call('PEXPIRE', KEYS[1], ttl) end
+end
+)";
+
+// `admit_waiting` takes those in who are first and may, as long as they can be told; `me` need not
+// be. Whether `me` was one of them.
+inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
+  local is_in = false
+  while true do
+    local entry = redis.call('LINDEX', KEYS[2], 0)
+    if not entry then return is_in end
+    local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
+    local counts = value and tonumber(expiry) > now
+    if counts and admits(value) ~= true then return is_in end
+    redis.call('LPOP', KEYS[2])
+    if counts then
+      hold(value, ttl)
+      if value == me then
+        is_in = true
+      else
+        local told = redis.pcall('PUBLISH', channel, value .. '\n' .. KEYS[1])
+        if type(told) ~= 'number' or told == 0 then redis.call('ZREM', KEYS[1], value) end
+      end
+    end
+  end
+end
+local function holds_already(value)
+  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+  return string.sub(value, 1, 1) == '=' and held and mark(held) == mark(value)
+end
+local function waits_for_itself(value)
+  local thread = string.match(value, '^w(%S+)')
+  if thread then
+    for _, held in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+      if mark(held) == 'r' .. thread then return true end
+    end
+  end
+end
+)";
+
+// ARGV[2] the ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: one of the
+// holders; 0: not; -1: it would wait for its own thread. Nobody overtakes those who wait, but an
+// owner who holds the lock already.
+inline constexpr std::string_view acquire_shared_lua = R"(admit_waiting()
+local may = admits(ARGV[1])
+if type(may) == 'table' then return may end
+if not may then return waits_for_itself(ARGV[1]) and -1 or 0 end
+if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
+local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
+return token)";
+inline constexpr Script acquire_shared_script{
+    .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
+    .sha1 = "d2eb4ed6a7ec707b7636fe29e1e937422a235204",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue", "fence"}};
+
+// ARGV[2] the ttl, ARGV[3] with fencing the counter's own: draws a token then. 1, or the fencing
+// token: extended; 0: not one of the holders.
+inline constexpr std::string_view extend_shared_lua =
+    R"(if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
+return token)";
+inline constexpr Script extend_shared_script{
+    .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
+    .sha1 = "c305a9bd539231a18c674bfd9ebe1bddf9a0e0db",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue", "fence"}};
+
+// 1: released; 0: it was none of the holders. A refusal to tell somebody must not undo it.
+inline constexpr std::string_view release_shared_lua =
+    R"(local released = redis.call('ZREM', KEYS[1], ARGV[1])
+pcall(admit_waiting)
+return released)";
+inline constexpr Script release_shared_script{
+    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
+    .sha1 = "6a433c7ca1b22ed41a62e8ad0b9d33225dec6bdf",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
+
+// As of `stand_script`.
+inline constexpr std::string_view stand_shared_lua =
+    R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  hold(ARGV[1], ARGV[2])
+  return 4
+end
+if ARGV[5] == 'new' then
+  local may = admits(ARGV[1])
+  if type(may) == 'table' then return may end
+  if may and holds_already(ARGV[1]) then
+    hold(ARGV[1], ARGV[2])
+    return 1
+  end
+  if not may and waits_for_itself(ARGV[1]) then return 5 end
+end
+local expiry, entry, index = enqueue()
+if admit_waiting(ARGV[1]) then return 1 end
+if not index then return 0 end
+return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
+inline constexpr Script stand_shared_script{
+    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
+                   stand_shared_lua>,
+    .sha1 = "dc9be540d6ee41bbd53010482e41f58e3192b453",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
+
+// As of `leave_script`. Who leaves may have kept others waiting.
+inline constexpr std::string_view leave_shared_lua =
+    R"(local left = redis.call('ZREM', KEYS[1], ARGV[1])
+if left == 0 and ARGV[2] then
+  local entry = find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
+  left = entry and redis.call('LREM', KEYS[2], 1, entry) or 0
+end
+pcall(admit_waiting)
+return left)";
+inline constexpr Script leave_shared_script{
+    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
+    .sha1 = "7b26c2be25fd7fccdf26177e9b17df3540a88b8b",
+    .keys = 1,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"}};
+
+// How long it takes until the first of the holders expires; -1: there are none.
+inline constexpr std::string_view life_shared_lua =
+    R"(local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return first[2] and tonumber(first[2]) - milliseconds() or -1)";
+inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
+                                           .sha1 = "3a577a0cbe88011adc65162433c275e6420cda86",
+                                           .keys = 1,
+                                           .effect = Script::Effect::other};
+
+/// One of several holders of one key. What kind of a lock it is says the mark.
+class Shared {
+ public:
+  static constexpr bool is_passed_on = false;
+  static constexpr bool joins_at_once = false;
+  static constexpr bool needs_scripts = true;
+
+  explicit Shared(std::string key, bool fencing = false)
+      : key_(std::move(key)), fencing_(fencing) {}
+
+  const std::string& key() const noexcept { return key_; }
+
+  Command acquire(std::string_view value, std::chrono::milliseconds ttl) const {
+    if (!fencing_) return Command(acquire_shared_script, key_, value, ttl);
+    return Command(acquire_shared_script, key_, value, ttl, counter_life(ttl));
+  }
+  Command release(std::string_view value) const {
+    return Command(release_shared_script, key_, value);
+  }
+  Command extend(std::string_view value, std::chrono::milliseconds ttl) const {
+    return Command(extend_shared_script, key_, value, ttl);
+  }
+
+  Command join(const Waiter& waiter) const {
+    return protocol::join(stand_shared_script, key_, waiter);
+  }
+  Command stay(const Waiter& waiter, std::int64_t expiry) const {
+    return protocol::stay(stand_shared_script, key_, waiter, expiry);
+  }
+  Command leave(const Waiter& waiter, std::int64_t expiry) const {
+    return protocol::leave(leave_shared_script, key_, waiter, expiry);
+  }
+  Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
+    if (!fencing_) return extend(value, ttl);
+    return Command(extend_shared_script, key_, value, ttl, counter_life(ttl));
+  }
+
+  /// A holder whose time is over may still be there, but does not ask.
+  Command holder(std::string_view value) const {
+    return Command(Expect::text_or_nil, "ZSCORE", key_, value);
+  }
+  static bool holds(const Reply& holder, std::string_view /*value*/) noexcept {
+    return holder.kind == Reply::Kind::string;
+  }
+
+  Command life() const { return Command(life_shared_script, key_); }
+
+  Command kind() const { return Command(Expect::status, "TYPE", key_); }
+  static bool is_lock(const Reply& kind) noexcept {
+    return kind.kind != Reply::Kind::status || kind.text == "zset" || kind.text == "none";
+  }
+
+ protected:
+  static void refuse_fencing(bool fencing, const std::string& what) {
+    if (!fencing) return;
+    throw Error(
+        Errc::unsupported,
+        what + " has no fencing token, as its holders have no single order; leave fencing out");
+  }
+
+ private:
+  std::string key_;
+  bool fencing_;
+};
+
+}  // namespace redlatch::protocol

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include <redlatch/possession.hpp>
+#include <redlatch/protocol/read_write.hpp>
+
+namespace redlatch {
+
+/// One of any number of readers of a key that no writer holds, as `std::shared_lock` is of a
+/// `std::shared_mutex`.
+///
+///     redlatch::ReadLock lock(client, "catalogue", {.ttl = 30s});
+///
+/// Readers and writers queue up in the order of arrival: a writer that waits holds back the readers
+/// behind it, and is held back by those before it, so that neither side starves. Each reader has a
+/// lease of its own, which ends by itself when it dies, whatever the others do. A waiter who was
+/// killed may hold up those behind it for its ttl or 3 s, whichever is shorter.
+///
+/// There is no single order of the readers that could be numbered: `fencing` is
+/// `Errc::unsupported`. So is a client with `scripting` off. At the server the key is a sorted set
+/// of the holders, by when their leases end. A key that holds something else is `Errc::wrong_type`.
+///
+/// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
+class ReadLock : public Possession<protocol::ReadSide, std::string> {
+ public:
+  using Possession::Possession;
+
+ private:
+  friend class WriteLock;
+  explicit ReadLock(BasicLock&& lock) noexcept : Possession(std::move(lock)) {}
+};
+
+/// The only holder of a key that may have readers at other times: see `ReadLock`. With `fencing`,
+/// writers are numbered.
+///
+/// A thread that holds the read side, by an object of any client, would wait for itself: `lock()`
+/// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
+/// false at once. Threads are told apart by where they acquired the read side.
+class WriteLock : public Possession<protocol::WriteSide, std::string> {
+ public:
+  using Possession::Possession;
+
+  /// Makes a reader of the writer in one step, with the same options except for fencing: no other
+  /// writer gets in between, and readers who wait are let in. This object holds nothing afterwards.
+  /// Throws `Error` when the server refuses, and the lock stays held; when it does not answer
+  /// (`in_doubt()`), or the lock was lost, it is not. Throws `std::errc::operation_not_permitted`
+  /// when this object does not hold the lock.
+  [[nodiscard]] ReadLock downgrade() {
+    return ReadLock(turn_into(protocol::ReadSide(key(), false)));
+  }
+};
+
+}  // namespace redlatch

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include <redlatch/client.hpp>
+#include <redlatch/options.hpp>
+#include <redlatch/possession.hpp>
+#include <redlatch/protocol/recursive.hpp>
+
+namespace redlatch {
+
+/// A lock that its owner may hold several times at once, as `std::recursive_mutex`: by several
+/// objects, each of which holds once.
+///
+///     redlatch::RecursiveLock outer(client, "report");
+///     redlatch::RecursiveLock inner(client, "report");  // the same thread: is held at once
+///
+/// The owner is the thread that acquires, or who is named: `Owner{"worker-7"}`, in any thread,
+/// process and host. Others get the lock when the last hold was released, in the order of arrival;
+/// an owner who holds it already overtakes them. All holds of an owner end together: each lasts at
+/// the server for as long as the longest of them, and each that is renewed renews all.
+///
+/// A client with `scripting` off is `Errc::unsupported`. At the server the key is a sorted set of
+/// the holds, by when their leases end. A key that holds something else is `Errc::wrong_type`. A
+/// waiter who was killed may hold up those behind it for its ttl or 3 s, whichever is shorter.
+///
+/// The constructors are documented in possession.hpp, with `key` or `key, owner` for what it is a
+/// lock of, and everything else in basic_lock.hpp.
+class RecursiveLock : public Possession<protocol::Recursive, std::string> {
+ public:
+  using Possession::Possession;
+
+  RecursiveLock(Client& client, std::string key, Owner owner, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
+                      std::move(options)) {
+    lock();
+  }
+  RecursiveLock(Client& client, std::string key, Owner owner, std::try_to_lock_t,
+                LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
+                      std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  RecursiveLock(Client& client, std::string key, Owner owner, std::defer_lock_t,
+                LockOptions options = {})
+      : Possession(BasicLock{client.executor(),
+                             protocol::Recursive(std::move(key), owner, options.fencing),
+                             std::move(options)}) {}
+  template <class Rep, class Period>
+  RecursiveLock(Client& client, std::string key, Owner owner,
+                std::chrono::duration<Rep, Period> wait, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
+                      std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+
+  /// How many holds the owner has, those of other objects included. The owner is that of the hold
+  /// of this object, or who would be if it acquired now. Asks the server; throws `Error` when that
+  /// does not say.
+  std::int64_t hold_count() const { return holding().count(); }
+};
+
+}  // namespace redlatch

@@ -1,0 +1,31 @@
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+#include <redlatch/detail/thread_name.hpp>
+#include <redlatch/token.hpp>
+
+namespace redlatch::detail {
+namespace {
+
+/// Needs no destructor, so that it can be asked for until the very end of a thread.
+struct Named {
+  pid_t process = 0;
+  std::array<char, 36> token{};
+};
+thread_local constinit Named named;
+
+}  // namespace
+
+std::string thread_name() {
+  const pid_t process = ::getpid();
+  if (named.process != process) {
+    const std::string token = make_token();
+    token.copy(named.token.data(), named.token.size());
+    named.process = process;
+  }
+  return {named.token.data(), named.token.size()};
+}
+
+}  // namespace redlatch::detail
