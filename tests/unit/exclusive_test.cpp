@@ -56,8 +56,8 @@ TEST(Exclusive, ExtendsByTheCompareAndExpireScript) {
 }
 
 TEST(Exclusive, AsksWhoHoldsTheKey) {
-  EXPECT_EQ(words(exclusive.holder()), (Words{"GET", "job:42"}));
-  EXPECT_EQ(exclusive.holder().expect(), Expect::text_or_nil);
+  EXPECT_EQ(words(exclusive.holder("token")), (Words{"GET", "job:42"}));
+  EXPECT_EQ(exclusive.holder("token").expect(), Expect::text_or_nil);
 }
 
 TEST(Exclusive, AsksHowLongTheLeaseMayLast) {
@@ -104,7 +104,7 @@ TEST(Scripts, NameTheKeysThatTheyUse) {
 
 TEST(Scripts, DrawTheFencingTokenBeforeTheLockIsTaken) {
   const std::string lua(acquire_fenced_script.text);
-  EXPECT_LT(lua.find("redis.call('SET', KEYS[2]"), lua.find("redis.call('SET', KEYS[1]"));
+  EXPECT_LT(lua.find("redis.call('SET', counter"), lua.find("redis.call('SET', KEYS[1]"));
 }
 
 TEST(Scripts, SetTheKeyBeforeAnybodyIsToldThatItIsTheirs) {

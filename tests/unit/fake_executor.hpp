@@ -193,8 +193,8 @@ class FakeExecutor final : public detail::Executor {
                 std::error_code error) noexcept override {
     events.push_back({kind, now_ - since, error});
   }
-  std::unique_ptr<detail::QueuePlace> line_up(std::string_view,
-                                              const LockOptions& wanted) override {
+  std::unique_ptr<detail::QueuePlace> line_up(std::string_view, const LockOptions& wanted,
+                                              detail::InLine) override {
     places.push_back(wanted);
     return std::make_unique<Place>(*this);
   }
