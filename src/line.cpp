@@ -17,6 +17,7 @@ constexpr std::chrono::microseconds just_used{10};
 
 void Line::connected_by(std::unique_ptr<Session> session) noexcept {
   pipeline_.session = std::move(session);
+  if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
 }
 

@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 #include <optional>
+#include <stop_token>
 
 #include "caller.hpp"
 #include "io_error.hpp"
@@ -20,7 +21,7 @@ constexpr std::chrono::milliseconds failed{100};
 
 }  // namespace
 
-Address Listening::address(TimePoint latest, Guard& guard) {
+Address Listening::address(TimePoint latest, const std::stop_token& stop, Guard& guard) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
   if (start < not_before_) return {.is_refused = is_refused_};
@@ -33,8 +34,9 @@ Address Listening::address(TimePoint latest, Guard& guard) {
     const Unlocked unlocked(guard);
     try {
       wake_up_.open();
-      subscription =
-          mailbox_.subscribe(std::min(latest, start + settings_.options.connect_timeout));
+      const std::stop_callback stopping(stop, [this] { wake_up_.signal(); });
+      subscription = mailbox_.subscribe(std::min(latest, start + settings_.options.connect_timeout),
+                                        wake_up_.fd());
     } catch (const IoError& error) {
       is_refused_ = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
     } catch (const std::exception&) {
@@ -44,6 +46,10 @@ Address Listening::address(TimePoint latest, Guard& guard) {
   }
   busy_ = false;
   const TimePoint end = BootClock::now();
+  if (stop.stop_requested()) {
+    wake_up_.clear();
+    if (!subscription.session) return {};  // which says nothing about the server
+  }
   if (!subscription.session) {
     told_.clear();
     // Those who wait have better things to do than to try to connect.

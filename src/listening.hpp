@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -43,7 +44,7 @@ class Listening {
       : settings_(settings), mailbox_(settings), help_(std::move(help)) {}
 
   /// Connects if need be, unless somebody else is just doing that or it has failed lately.
-  Address address(TimePoint latest, Guard& guard);
+  Address address(TimePoint latest, const std::stop_token& stop, Guard& guard);
   /// The server's queues are no use to us for a while.
   void refuse() noexcept;
 

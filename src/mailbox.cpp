@@ -35,10 +35,10 @@ void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
 
 }  // namespace
 
-Mailbox::Subscription Mailbox::subscribe(TimePoint end) {
+Mailbox::Subscription Mailbox::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
   Subscription subscription{
-      std::make_unique<Session>(settings_.endpoint, settings_.options, end, never_cancelled)};
+      std::make_unique<Session>(settings_.endpoint, settings_.options, end, cancel)};
   // Messages come from the last of these on.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
@@ -48,6 +48,7 @@ Mailbox::Subscription Mailbox::subscribe(TimePoint end) {
   if (replies[2].is_error()) {
     throw IoError(protocol::classify(replies[2].text), protocol::explain(replies[2].text));
   }
+  subscription.session->settle_down();
   if (!replies[1].is_error()) subscription.number = replies[0].integer;
   return subscription;
 }

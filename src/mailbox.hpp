@@ -35,9 +35,9 @@ class Mailbox {
 
   explicit Mailbox(const Settings& settings) : settings_(settings) {}
 
-  /// Connects until `end`. Throws `IoError`, with `not_permitted` when the server does not let its
-  /// user.
-  Subscription subscribe(TimePoint end);
+  /// Connects until `end` or until `cancel` gets readable. Throws `IoError`, with `not_permitted`
+  /// when the server does not let its user.
+  Subscription subscribe(TimePoint end, int cancel);
   void open(Subscription subscription) noexcept { subscription_ = std::move(subscription); }
   bool is_open() const noexcept { return subscription_.session != nullptr; }
   void close() noexcept { subscription_ = {}; }

@@ -57,7 +57,6 @@ Session::Session(const Endpoint& endpoint, const ClientOptions& options, TimePoi
       abilities_{.scripts = options.scripting} {
   try {
     greet(endpoint, options, deadline);
-    connection_.settle_down();
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) throw;
     throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");

@@ -25,8 +25,12 @@ class Session {
   using Position = Connection::Position;
 
   /// Connects and logs in: AUTH, SELECT, CLIENT SETNAME and the scripts in one batch. A refusal of
-  /// the last two is not an error. Gives up when `cancel` gets readable; -1: never.
+  /// the last two is not an error. Gives up when `cancel` gets readable, until it is told to
+  /// settle down; -1: never.
   Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline, int cancel);
+
+  /// Nobody cancels any more.
+  void settle_down() noexcept { connection_.settle_down(); }
 
   /// How a command is said here; `watch` can only be said in a conversation.
   protocol::Form form_of(const protocol::Command& command) const noexcept {

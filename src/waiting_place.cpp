@@ -54,9 +54,9 @@ void WaitingPlace::note_answers(bool come) noexcept {
   queue_->gets_answers = come;
 }
 
-Address WaitingPlace::address(TimePoint latest) {
+Address WaitingPlace::address(TimePoint latest, const std::stop_token& stop) {
   Guard guard(room_.mutex_);
-  return room_.listening_.address(latest, guard);
+  return room_.listening_.address(latest, stop, guard);
 }
 
 void WaitingPlace::refuse_queue() noexcept {

@@ -28,7 +28,7 @@ class WaitingPlace final : public QueuePlace {
   bool has_lease() const noexcept override { return has_lease_; }
   void wait(TimePoint end, const std::stop_token& stop) override;
   void note_answers(bool come) noexcept override;
-  Address address(TimePoint latest) override;
+  Address address(TimePoint latest, const std::stop_token& stop) override;
   void refuse_queue() noexcept override;
   void enter(TenureOf entry) noexcept override;
   Tenure* entry() const noexcept override { return entry_.get(); }

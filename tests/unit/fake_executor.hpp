@@ -269,7 +269,7 @@ class FakeExecutor final : public detail::Executor {
     }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
-    detail::Address address(TimePoint) override { return executor_.address; }
+    detail::Address address(TimePoint, const std::stop_token&) override { return executor_.address; }
     void refuse_queue() noexcept override { executor_.address = {}; }
     void enter(detail::TenureOf entry) noexcept override { executor_.entry = std::move(entry); }
     detail::Tenure* entry() const noexcept override { return executor_.entry.get(); }

@@ -41,8 +41,9 @@ class QueuePlace {
   /// Whether the server answers the first. Those who come while it does not ask it themselves.
   virtual void note_answers(bool come) noexcept = 0;
 
-  /// Where the server shall send its messages. May connect, until `latest`.
-  virtual Address address(TimePoint latest) = 0;
+  /// Where the server shall send its messages. May connect, until `latest` or until a stop is
+  /// requested.
+  virtual Address address(TimePoint latest, const std::stop_token& stop) = 0;
   /// The server cannot do that, or does not let its user: nobody queues up there for a while.
   virtual void refuse_queue() noexcept = 0;
   /// Before the entry is said, so that no message about it is missed. The place has none yet.

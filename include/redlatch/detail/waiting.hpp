@@ -114,7 +114,7 @@ class Waiting {
 
   bool has_queue(QueuePlace& place) const { return !address(place).channel.empty(); }
   Address address(QueuePlace& place) const {
-    return place.address(deadline_.value_or(TimePoint::max()));
+    return place.address(deadline_.value_or(TimePoint::max()), stop_);
   }
 
   /// Without an entry there is something to ask whenever the wait has come back.
