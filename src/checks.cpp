@@ -7,31 +7,32 @@
 namespace redlatch::detail {
 namespace {
 
-void require(bool good, const std::string& what) {
-  if (!good) throw Error(Errc::invalid_argument, what);
-}
+[[noreturn]] void refuse(const std::string& what) { throw Error(Errc::invalid_argument, what); }
 
 std::string text(std::chrono::milliseconds time) { return std::to_string(time.count()) + " ms"; }
 
 void check_label(const std::string& label) {
-  require(std::none_of(label.begin(), label.end(),
-                       [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }),
-          "the label has a control character; leave it out");
-  require(label.size() <= 1024, "the label is longer than 1,024 bytes; use a shorter one");
+  if (std::any_of(label.begin(), label.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; })) {
+    refuse("the label has a control character; leave it out");
+  }
+  if (label.size() > 1024) refuse("the label is longer than 1,024 bytes; use a shorter one");
 }
 
 void check_durability(const Durability& durability) {
-  require(durability.replicas >= 0, "durability.replicas is negative; use 0 for none");
-  require(durability.timeout >= std::chrono::milliseconds::zero() &&
-              durability.timeout <= std::chrono::hours(24),
-          "durability.timeout must be from 0 to 24 h");
+  if (durability.replicas < 0) refuse("durability.replicas is negative; use 0 for none");
+  if (durability.timeout < std::chrono::milliseconds::zero() ||
+      durability.timeout > std::chrono::hours(24)) {
+    refuse("durability.timeout must be from 0 to 24 h");
+  }
 }
 
 }  // namespace
 
 void check_ttl(std::chrono::milliseconds ttl) {
-  require(ttl >= std::chrono::milliseconds(10) && ttl <= std::chrono::years(100),
-          "a ttl of " + text(ttl) + " cannot work; use 10 ms to 100 years");
+  if (ttl < std::chrono::milliseconds(10) || ttl > std::chrono::years(100)) {
+    refuse("a ttl of " + text(ttl) + " cannot work; use 10 ms to 100 years");
+  }
 }
 
 void check(const LockOptions& options, bool scripting, bool needs_scripts) {
@@ -47,9 +48,10 @@ void check(const LockOptions& options, bool scripting, bool needs_scripts) {
     throw Error(Errc::unsupported,
                 "fencing needs scripts; set ClientOptions::scripting to true, or fencing to false");
   }
-  require(options.max_hold >= std::chrono::milliseconds::zero() &&
-              options.max_hold <= std::chrono::years(100),
-          "a max_hold of " + text(options.max_hold) + " cannot work; use 0 (none) to 100 years");
+  if (options.max_hold < std::chrono::milliseconds::zero() ||
+      options.max_hold > std::chrono::years(100)) {
+    refuse("a max_hold of " + text(options.max_hold) + " cannot work; use 0 (none) to 100 years");
+  }
 }
 
 }  // namespace redlatch::detail

@@ -1,7 +1,7 @@
 #include "connection.hpp"
 
 #include <array>
-#include <charconv>
+#include <string>
 #include <utility>
 
 #include <redlatch/protocol/side_key.hpp>
@@ -12,11 +12,16 @@ namespace redlatch::detail {
 
 // RESP: redis.io/docs/latest/develop/reference/protocol-spec
 void Connection::append_header(char kind, std::size_t number) {
-  std::array<char, 24> digits{};
-  out_ += kind;
-  out_.append(digits.data(),
-              std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
-  out_ += "\r\n";
+  const auto digit = [](std::size_t value) { return static_cast<char>('0' + value); };
+  if (number < 10) {
+    out_.append({kind, digit(number), '\r', '\n'});
+  } else if (number < 100) {  // nearly always
+    out_.append({kind, digit(number / 10), digit(number % 10), '\r', '\n'});
+  } else {
+    out_ += kind;
+    out_ += std::to_string(number);
+    out_ += "\r\n";
+  }
 }
 
 void Connection::append_bulk(std::string_view text) {

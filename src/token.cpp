@@ -52,12 +52,12 @@ std::string make_token() {
   constexpr const char* digits = "0123456789abcdef";
   std::string text;
   if (!thread_ends) text = std::exchange(spare.text, {});
-  text.clear();
-  text.reserve(36);
+  text.resize(36);
+  auto next = text.begin();
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += digits[bytes[i] >> 4];
-    text += digits[bytes[i] & 0x0F];
+    if (i == 4 || i == 6 || i == 8 || i == 10) *next++ = '-';
+    *next++ = digits[bytes[i] >> 4];
+    *next++ = digits[bytes[i] & 0x0F];
   }
   return text;
 }

@@ -87,10 +87,7 @@ class Holding {
   Attempt attempt(const LockOptions& options, Look look) {
     TenureOf tenure = new_tenure(options);
     const Undo undo{protocol_.release(tenure->value()), options.ttl};
-    const std::array commands{protocol_.acquire(tenure->value(), options.ttl), protocol_.life(),
-                              protocol_.kind()};
-    const Answers answers =
-        ask(std::span(commands).first(1 + static_cast<std::size_t>(look)), &undo);
+    const Answers answers = ask_for(*tenure, options, look, undo);
     const protocol::Verdict verdict = answers.verdict(protocol::verdict);
     if (verdict == protocol::Verdict::yes) {
       tenure->confirm(answers.sent(), options.ttl);
@@ -301,6 +298,14 @@ class Holding {
   }
 
  private:
+  Answers ask_for(const Tenure& tenure, const LockOptions& options, Look look,
+                  const Undo& undo) const {
+    const protocol::Command acquire = protocol_.acquire(tenure.value(), options.ttl);
+    if (look == Look::no) return ask({&acquire, 1}, &undo);
+    const std::array commands{acquire, protocol_.life(), protocol_.kind()};
+    return ask(std::span(commands).first(1 + static_cast<std::size_t>(look)), &undo);
+  }
+
   bool hand_over(const LockOptions& options, TimePoint since) noexcept {
     if (!Protocol::is_passed_on || !executor_->hand_over(protocol_.key(), tenure_, options)) {
       return false;

@@ -28,10 +28,11 @@ end
 // `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
 // be, and gives it up when there is none. The key is set before anybody is told that it is. A
 // refusal on the way must not leave half a release behind: it ends with a lock that is free. The
-// value that has the key now, or a refusal, or nothing.
-inline constexpr std::string_view serve_lua = R"(local function serve(key, queue, me)
+// value that has the key now, or a refusal, or nothing. `entry` is the first if it was taken out
+// already.
+inline constexpr std::string_view serve_lua = R"(local function serve(key, queue, me, entry)
   while true do
-    local entry = redis.pcall('LPOP', queue)
+    entry = entry or redis.pcall('LPOP', queue)
     local refusal = type(entry) ~= 'string'
     if not refusal then
       local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
@@ -49,22 +50,27 @@ inline constexpr std::string_view serve_lua = R"(local function serve(key, queue
       redis.call('DEL', key)
       return entry
     end
+    entry = nil
   end
 end
 )";
 
-// ARGV[1] the value. 1: released; 0: it was not ours. An absent key is written to as well, which
-// changes nothing, so that a server which has become a read-only replica says so instead of
-// answering 0 for what it does not know.
+// ARGV[1] the value. 1: released; 0: it was not ours. Mostly nobody waits, and there is no more to
+// it. An absent key is written to as well, which changes nothing, so that a server which has become
+// a read-only replica says so instead of answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
-serve(KEYS[1], KEYS[2])
+local first = redis.pcall('LPOP', KEYS[2])
+if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
+)";
+inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS[1], KEYS[2], nil, first)
 return holder and 1 or 0)";
-inline constexpr Script release_script{.text = joined<milliseconds_lua, serve_lua, release_lua>,
-                                       .sha1 = "1a7949ab6af38d0e13aa5bac1190fdfc2f8136b0",
-                                       .keys = 1,
-                                       .effect = Script::Effect::remove,
-                                       .side_keys = {"queue"}};
+inline constexpr Script release_script{
+    .text = joined<release_lua, milliseconds_lua, serve_lua, release_to_first_lua>,
+    .sha1 = "f920fdda9542f27ffd7146f8d134dbd79b4e1223",
+    .keys = 1,
+    .effect = Script::Effect::remove,
+    .side_keys = {"queue"}};
 
 /// What the server says to an entry.
 enum class Standing : std::int64_t {
@@ -129,7 +135,7 @@ if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
 inline constexpr Script stand_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
-    .sha1 = "053cac81c14e0ea21471e7e0cd223299c362caaf",
+    .sha1 = "827a88ef3b47f5799eb2afb542b1bb9c2a1499e2",
     .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
@@ -145,7 +151,7 @@ local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
 inline constexpr Script leave_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
-    .sha1 = "2793ab53a36f43ba18da727ea7841ad33646a117",
+    .sha1 = "739537ca6ad1bb1152d32e6cf036bb08505d1c98",
     .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
