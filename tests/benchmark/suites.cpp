@@ -59,6 +59,7 @@ std::vector<Match> uncontended(const std::string& name) {
 
 Suite suite(const std::string& name) {
   if (name == "contention") return contention();
+  if (name == "family") return family();
   return {
       .matches = uncontended(name),
       .full = {11, {100ms, 500ms}},

@@ -26,13 +26,13 @@ struct Suite {
   Figures figures;
 };
 
-/// One of these, or "all" of them but core, which is a part of engine, and contention, which takes
-/// long:
+/// One of these, or "all" of the first four but core, which is a part of engine:
 ///
 /// - core: one thread waiting for both answers, beside bare hiredis
 /// - engine: 1, 4, 16 and 64 threads, TCP and Unix socket, unpinned and pinned
 /// - ladder: how a lock is released, with scripts and without
 /// - busy_poll: `ClientOptions::busy_poll`, in a library that has it
+/// - family: a cycle of each class beside one of Lock, and readers of one key
 /// - contention: one key and 2, 8 and 32 contenders, in processes, threads and both
 ///
 /// Without matches for any other name.
@@ -41,7 +41,8 @@ Suite suite(const std::string& name);
 /// The matches of busy_poll.
 std::vector<Match> busy_poll();
 
-/// The one of contention.
+/// The ones of family and contention.
+Suite family();
 Suite contention();
 
 }  // namespace redlatch::benchmark

@@ -10,7 +10,8 @@ namespace {
 
 void print_rates(const Results& results, const Table& rows) {
   std::printf("  threads %-18s %-24s %-20s %8s %8s %6s  %s\n", "", "cycles/s (least - most)",
-              "x bare hiredis", "CPU us", "allocs", "conns", "commands at the server");
+              ("x " + results.figures().baseline).c_str(), "CPU us", "allocs", "conns",
+              "commands at the server");
   for (const Row* row : rows) {
     std::printf("  %7d %-18s %-24s %-20s %8s %8s %6s  %s\n", row->scenario.threads,
                 row->contestant.c_str(),
@@ -23,7 +24,7 @@ void print_rates(const Results& results, const Table& rows) {
 
 void print_latencies(const Results& results, const Table& rows) {
   std::printf("\n  threads %-18s %16s %16s %16s   %s\n", "us, p50 and p99 of:", "acquire",
-              "release", "cycle", "p99 of cycle x bare hiredis");
+              "release", "cycle", ("p99 of cycle x " + results.figures().baseline).c_str());
   for (const Row* row : rows) {
     std::printf("  %7d %-18s %16s %16s %16s   %s\n", row->scenario.threads, row->contestant.c_str(),
                 p50_p99(*row, "acquire").c_str(), p50_p99(*row, "release").c_str(),
@@ -31,9 +32,20 @@ void print_latencies(const Results& results, const Table& rows) {
   }
 }
 
+void print_writers(const Table& rows) {
+  for (const Row* row : rows) {
+    if (!row->spread("writer_longest_wait_ms")) continue;
+    std::printf("\n  %d readers: the writer waited for at most %s ms, and wrote %s times\n",
+                row->scenario.threads,
+                with_spread(row->spread("writer_longest_wait_ms"), "%.1f (%.1f - %.1f)").c_str(),
+                with_spread(row->spread("writer_acquisitions"), "%.0f (%.0f - %.0f)").c_str());
+  }
+}
+
 void print_uncontended(const Results& results, const Table& rows) {
   print_rates(results, rows);
   print_latencies(results, rows);
+  print_writers(rows);
 }
 
 bool is_contended(const Row& row) { return row.scenario.suite == "contention"; }

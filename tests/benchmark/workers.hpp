@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <redlatch/redlatch.hpp>
 
@@ -46,6 +48,23 @@ class Guard final : public Worker {
   std::shared_ptr<Client> client_;
   std::string key_;
   std::optional<Lock> lock_{};
+};
+
+/// The same with any of its classes.
+template <class Kind>
+class Scoped final : public Worker {
+ public:
+  explicit Scoped(std::function<Kind()> take) : take_(std::move(take)) {}
+
+  void acquire() override { lock_.emplace(take_()); }
+  void release() override {
+    if (!lock_->owns_lock()) throw std::runtime_error("lost the lock");
+    lock_.reset();
+  }
+
+ private:
+  std::function<Kind()> take_;
+  std::optional<Kind> lock_{};
 };
 
 /// redlatch's `lock()` and `unlock()`, whose answer is waited for.
