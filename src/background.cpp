@@ -68,6 +68,17 @@ void Background::add(std::string_view key, const Undo& undo) noexcept {
   }
 }
 
+void Background::connect(Channel& channel) noexcept {
+  const Guard guard(mutex_);
+  if (std::find(to_connect_.begin(), to_connect_.end(), &channel) != to_connect_.end()) return;
+  try {
+    to_connect_.push_back(&channel);
+  } catch (const std::bad_alloc&) {
+    return;  // the next call tries again
+  }
+  wake();
+}
+
 void Background::say(std::string_view key, const Undo& undo) noexcept {
   try {
     converse(release_of(key, undo), Connecting::never, TimePoint::max());
@@ -228,6 +239,7 @@ void Background::after_fork_in_child() noexcept {
   runs_ = false;
   wants_thread_ = false;
   expecting_ = false;
+  to_connect_.clear();
   look_at_ = TimePoint::max();
   wake_up_.close();
   interrupt_.close();

@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -56,12 +57,20 @@ class Background final : public Aftermath {
   /// Waits for what is open, for at most `command_timeout`. May be called from `on_event`.
   ~Background() override;
 
+  /// Says renewals that are due to several servers, after which `picked_up` is called, and reads
+  /// the answers.
+  using Renew = std::function<void(std::span<Tenure* const> due)>;
+
   /// Before anything else. Channels are only used until the destructor returns.
   void serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched);
+  /// The same for what has no channels of its own.
+  void serve(Renew renew) { renew_ = std::move(renew); }
   /// Tries again to start the thread, when that was not possible before. Costs nothing else.
   void ensure_started() noexcept {
     if (wants_thread_) retry_start();
   }
+  /// Has a channel connect, without waiting for that.
+  void connect(Channel& channel) noexcept;
   /// A release that could not be said yet.
   void add(std::string_view key, const Undo& undo) noexcept;
   /// Says a release now and waits for the answer, if there is a connection.
@@ -119,6 +128,7 @@ class Background final : public Aftermath {
   void repeat_due(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
   void renew_due(Guard& guard);
+  void connect_wanted(Guard& guard);
   void note(const Release& release, Fate fate) noexcept;
   void note(EventKind kind, std::string_view key, TimePoint since, std::error_code error) noexcept;
   void enqueue(EventKind kind, std::string_view key, TimePoint since,
@@ -131,12 +141,14 @@ class Background final : public Aftermath {
   std::vector<Channel*> channels_{};
   ChannelOf channel_of_{};
   Watched* watched_ = nullptr;
+  Renew renew_{};
 
   Renewer renewer_{};
   std::vector<Channel*> renewing_{};  // only used by the thread
 
   std::mutex mutex_{};
   Exchanges open_{};
+  std::vector<Channel*> to_connect_{};
   RetiredConnections retired_{};
   std::shared_ptr<std::list<Event>> events_ = std::make_shared<std::list<Event>>();
   bool telling_ = false;                  // somebody calls `on_event`, for all events

@@ -52,6 +52,7 @@ bool Background::work(Guard& guard) {
                    [this](const Release& one, Fate fate) { note(one, fate); });
   if (!stopping_) interrupt_.clear();
   if (!stopping_) renew_due(guard);
+  if (!stopping_) connect_wanted(guard);
   repeat_due(guard);
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return false;
@@ -80,6 +81,11 @@ void Background::renew_due(Guard& guard) {
     for (Channel* channel : channels_) channel->take_in();
   }
   const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
+  if (renew_) {
+    renew_(due);
+    guard.lock();
+    return;
+  }
   for (Tenure* tenure : due) {
     Channel& channel = channel_of_(tenure->key());
     if (!channel.renew(*tenure)) {
@@ -101,6 +107,17 @@ void Background::renew_due(Guard& guard) {
   if (!any) return;
   look_pause_ = look_soon;
   look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+}
+
+void Background::connect_wanted(Guard& guard) {
+  while (!to_connect_.empty()) {
+    Channel* const channel = to_connect_.back();
+    const int cancel = interrupt_.fd();
+    guard.unlock();
+    channel->repeat({}, TimePoint::max(), cancel);
+    guard.lock();
+    std::erase(to_connect_, channel);
+  }
 }
 
 void Background::repeat_due(Guard& guard) {
@@ -194,7 +211,8 @@ void Background::rest(Guard& guard) {
   retired_.watch(watched);
   const bool stopping = stopping_;
   guard.unlock();
-  const Watched::Source source = stopping ? Watched::Source{} : watched_->source();
+  const bool watches = !stopping && watched_ != nullptr;
+  const Watched::Source source = watches ? watched_->source() : Watched::Source{};
   const bool others_watch = BootClock::now() < source.from;
   if (others_watch) end = std::min(end, source.from);
   watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});

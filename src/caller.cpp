@@ -37,6 +37,7 @@ void WakeList::wake(std::unique_lock<std::mutex>& guard) noexcept {
   while (next != nullptr) {
     // Once posted to, it may be gone.
     Caller* const caller = std::exchange(next, next->next_to_wake);
+    if (caller->bell != nullptr) caller->bell->ring();
     caller->turn.post();
   }
 }

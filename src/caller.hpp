@@ -9,11 +9,33 @@
 
 #include "io_error.hpp"
 #include "turn.hpp"
+#include "wake_up.hpp"
 
 namespace redlatch::detail {
 
 struct Exchange;
 using Exchanges = std::list<Exchange>;
+
+/// Wakes a thread that waits for several things at once.
+class Bell {
+ public:
+  Bell() { wake_up_.open(); }
+  /// What is looked at behind this, before the thread sleeps, is not missed.
+  void listen() noexcept { listens_ = true; }
+  void stop_listening() noexcept {
+    listens_ = false;
+    if (rung_.exchange(false)) wake_up_.clear();
+  }
+  void ring() noexcept {
+    if (listens_ && !rung_.exchange(true)) wake_up_.signal();
+  }
+  int fd() const noexcept { return wake_up_.fd(); }
+
+ private:
+  WakeUp wake_up_{};
+  std::atomic<bool> listens_ = false;
+  std::atomic<bool> rung_ = false;
+};
 
 /// Somebody who waits for the answer to a request. Lives on that thread's stack.
 struct Caller {
@@ -31,13 +53,17 @@ struct Caller {
   int posts = 0;
   int posts_taken = 0;
   Caller* next_to_wake = nullptr;
-  bool mended = false;  // a leader is saying the request again, so that it cannot be taken away
+  bool mended = false;   // a leader is saying the request again, so that it cannot be taken away
+  Bell* bell = nullptr;  // its thread is elsewhere, so that it cannot lead
 
   std::optional<IoError> failure{};  // else the replies are in the response
   bool in_doubt = false;             // the server may have acted all the same,
   bool broken = false;               // and the connection is lost
   bool out_of_memory = false;        // which is worth an exception of its own
 
+  void take_posts() noexcept {
+    for (; posts_taken < posts; ++posts_taken) turn.wait();
+  }
   bool leads() const noexcept { return state == State::leads; }
   bool done() const noexcept { return state == State::done; }
 };

@@ -26,11 +26,38 @@ void Channel::execute(const Request& request, Response& response, Connecting con
     }
   }
   if (guard.owns_lock()) guard.unlock();
-  while (caller.posts_taken < caller.posts) {
+  conclude(caller);
+}
+
+void Channel::begin(Caller& caller) {
+  Guard guard(mutex_);
+  line_.queue(caller);
+  if (std::exchange(led_, true)) return;
+  try {
+    line_.refresh(Line::Look::seldom);
+  } catch (const IoError& error) {
+    line_.break_off(&error);
+  } catch (const std::bad_alloc&) {
+    line_.break_off(nullptr);
+  }
+  pass_on(Refused::opened, guard);
+}
+
+void Channel::leave(Caller& caller) noexcept {
+  Guard guard(mutex_);
+  while (caller.mended && !caller.done()) {
+    guard.unlock();
     caller.turn.wait();
     ++caller.posts_taken;
+    guard.lock();
   }
+  if (!caller.done()) line_.give_up(caller, Errc::timed_out, "no answer in time");
+  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard);
+}
 
+void Channel::conclude(Caller& caller) {
+  caller.take_posts();
+  const Request& request = caller.request;
   if (caller.broken && caller.in_doubt && request.undo != nullptr) {
     Exchanges one = release_of(request.key, *request.undo);
     one.front().release.broke(Errc::unreachable, BootClock::now());
@@ -38,8 +65,8 @@ void Channel::execute(const Request& request, Response& response, Connecting con
   }
   if (caller.out_of_memory) throw std::bad_alloc();
   if (caller.failure) {
-    response.failure = protocol::about(caller.failure->code(), request.key, settings_.server,
-                                       caller.failure->what(), caller.in_doubt);
+    caller.response.failure = protocol::about(caller.failure->code(), request.key, settings_.server,
+                                              caller.failure->what(), caller.in_doubt);
   }
 }
 
@@ -266,7 +293,7 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   std::optional<IoError> failure;
   try {
     const Unlocked unlocked(guard);
-    session = std::make_unique<Session>(settings_.endpoint, settings_.options, end, cancel);
+    session = std::make_unique<Session>(settings_, end, cancel);
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {

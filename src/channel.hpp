@@ -30,6 +30,22 @@ class Channel {
   /// wait for an answer, had nobody to connect.
   void execute(const Request& request, Response& response, Connecting connecting, TimePoint end);
 
+  /// Says a request, or queues it where somebody else leads or there is no connection, and waits
+  /// for nothing: the caller has a bell, or comes back by `finish` soon. `look` takes in what has
+  /// come, and `leave` ends it.
+  void begin(Caller& caller);
+  void look() noexcept { static_cast<void>(take_in()); }
+  /// The caller has waited for long enough. What it asked for is not taken back.
+  void leave(Caller& caller) noexcept;
+  /// Puts what has become of a caller that is done into its response. Throws `std::bad_alloc` when
+  /// memory had run out.
+  void conclude(Caller& caller);
+  /// For polls; -1: there is no connection.
+  int fd() const noexcept {
+    const Guard guard(mutex_);
+    return line_.fd();
+  }
+
   enum class Posted { yes, no_connection, no_memory, needs_conversation };
   /// Sends a release at once, or puts it into the next batch, and waits for nothing.
   Posted post(std::string_view key, const Undo& undo) noexcept;

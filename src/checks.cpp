@@ -35,16 +35,22 @@ void check_ttl(std::chrono::milliseconds ttl) {
   }
 }
 
-void check(const LockOptions& options, bool scripting, bool needs_scripts) {
+void check(const LockOptions& options, const Demands& demands) {
   check_ttl(options.ttl);
   check_label(options.label);
   check_durability(options.durability);
-  if (needs_scripts && !scripting) {
+  if (demands.scripts && !demands.scripting) {
     throw Error(Errc::unsupported,
                 "this kind of a lock needs scripts; set ClientOptions::scripting to true, or use a "
                 "Lock");
   }
-  if (options.fencing && !scripting) {
+  if (demands.several_servers &&
+      options.durability != Durability{.timeout = options.durability.timeout}) {
+    throw Error(Errc::unsupported,
+                "durability is not for a lock on several servers; let each of them write to its "
+                "disk before it answers");
+  }
+  if (options.fencing && !demands.scripting) {
     throw Error(Errc::unsupported,
                 "fencing needs scripts; set ClientOptions::scripting to true, or fencing to false");
   }

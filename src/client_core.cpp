@@ -19,7 +19,8 @@ void require(bool good, const std::string& what) {
   if (!good) throw Error(Errc::invalid_argument, what);
 }
 
-Settings checked(std::string_view url, ClientOptions options) {
+Settings checked(std::string_view url, ClientOptions options,
+                 std::chrono::milliseconds min_uptime) {
   const auto fits = [](std::chrono::milliseconds time) {
     return time > std::chrono::milliseconds::zero() && time <= std::chrono::hours(24);
   };
@@ -33,13 +34,14 @@ Settings checked(std::string_view url, ClientOptions options) {
           "client_name has a space, a control character or one outside ASCII, which Redis refuses");
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
-  return {std::move(endpoint), std::move(options), std::move(server)};
+  return {std::move(endpoint), std::move(options), std::move(server), min_uptime};
 }
 
 }  // namespace
 
-ClientCore::ClientCore(std::string_view url, ClientOptions options)
-    : settings_(checked(url, std::move(options))),
+ClientCore::ClientCore(std::string_view url, ClientOptions options,
+                       std::chrono::milliseconds min_uptime)
+    : settings_(checked(url, std::move(options), min_uptime)),
       room_(settings_,
             [this](Tenure& tenure, const Upkeep& upkeep) {
               return background_.hand_over(tenure, upkeep);

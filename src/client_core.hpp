@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -11,17 +12,20 @@
 #include "background.hpp"
 #include "channel.hpp"
 #include "fork_aware.hpp"
+#include "keeper.hpp"
 #include "settings.hpp"
 #include "waiting_room.hpp"
 
 namespace redlatch::detail {
 
 /// What a `Client` and its locks share: the channels to one server, and the thread behind them.
-class ClientCore final : public Executor,
+class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {
  public:
-  ClientCore(std::string_view url, ClientOptions options);
+  /// Servers that have not run for `min_uptime` are refused.
+  ClientCore(std::string_view url, ClientOptions options,
+             std::chrono::milliseconds min_uptime = std::chrono::milliseconds::zero());
   ~ClientCore() override = default;
 
   std::size_t servers() const noexcept override { return 1; }
@@ -30,24 +34,6 @@ class ClientCore final : public Executor,
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                Connecting connecting) override;
   void post(std::string_view key, const Undo& undo) noexcept override;
-  Tenure& open_tenure() override {
-    background_.require_thread();
-    return background_.renewer().open();
-  }
-  void close_tenure(Tenure& tenure) noexcept override { background_.renewer().close(tenure); }
-  void keep(Tenure& tenure) noexcept override { background_.keep(tenure); }
-  void suspend(Tenure& tenure) noexcept override { background_.renewer().suspend(tenure); }
-  void take_back(Tenure& tenure) noexcept override { background_.renewer().take_back(tenure); }
-  bool take_back_for_good(Tenure& tenure) noexcept override {
-    return background_.renewer().take_back_for_good(tenure);
-  }
-  std::stop_token lost_token(Tenure& tenure) override {
-    return background_.renewer().lost_token(tenure);
-  }
-  void happened(EventKind kind, std::string_view key, TimePoint since,
-                std::error_code error) noexcept override {
-    background_.happened(kind, key, since, error);
-  }
   std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
                                       InLine where) override {
     return room_.enter(key, wanted, where);
@@ -68,11 +54,15 @@ class ClientCore final : public Executor,
     metrics.waiting = room_.size();
     return metrics;
   }
-  TimePoint now() const noexcept override { return BootClock::now(); }
   std::uint64_t process() const noexcept override { return process_; }
 
- private:
+  /// Everything about the key goes through it. `apart`: what keeps a connection waiting.
   Channel& channel_of(std::string_view key, bool apart = false) noexcept;
+  /// Connects it without waiting for that.
+  void connect(Channel& channel) noexcept { background_.connect(channel); }
+
+ private:
+  Background& background() noexcept override { return background_; }
 
   void before_fork() override;
   void after_fork_in_parent() override;

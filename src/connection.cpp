@@ -89,7 +89,7 @@ bool Connection::take_in() {
   std::array<char, 4096> room;
   const std::size_t count = socket_.receive_now(room);
   if (count > 0) reader_.feed({room.data(), count});
-  return count > 0;
+  return count == room.size();
 }
 
 std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {

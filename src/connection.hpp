@@ -40,7 +40,7 @@ class Connection {
 
   /// Waits for bytes. Then `next` has more to give, perhaps.
   void wait(TimePoint deadline);
-  /// Takes in what is there without waiting. False when there was nothing.
+  /// Takes in what is there without waiting. False when that was all.
   bool take_in();
   /// The next reply, if all of it has come. It must be of the kind that the command expects.
   std::optional<protocol::Reply> next(protocol::Expect expect);

@@ -12,6 +12,7 @@ namespace {
 // a system call: one with answers to come, and one on which all has been said.
 constexpr std::chrono::microseconds fresh{100};
 constexpr std::chrono::microseconds just_used{10};
+constexpr std::chrono::milliseconds lately{5};
 
 }  // namespace
 
@@ -25,12 +26,13 @@ void Line::note_end(std::error_code why) const noexcept {
   aftermath_.happened(EventKind::disconnected, {}, connected_at_, why);
 }
 
-void Line::refresh() {
+void Line::refresh(Look look) {
   if (!connected()) return;
   const TimePoint now = BootClock::now();
   if (all_answered()) {
     const Session& session = *pipeline_.session;
-    if (!session.in_step() || (now - used_ >= just_used && !session.quiet())) {
+    const auto unseen = look == Look::seldom ? TimePoint::duration(lately) : just_used;
+    if (!session.in_step() || (now - used_ >= unseen && !session.quiet())) {
       note_end(session.in_step() ? std::error_code() : make_error_code(Errc::protocol_error));
       pipeline_.session.reset();
     }
@@ -194,7 +196,7 @@ Caller* Line::next_leader() const noexcept {
   for (const Exchanges* list : {&mend_, &pipeline_.unanswered, &queue_}) {
     if (list == &pipeline_.unanswered && !awaited()) continue;
     for (const Exchange& one : *list) {
-      if (one.caller != nullptr) return one.caller;
+      if (one.caller != nullptr && one.caller->bell == nullptr) return one.caller;
     }
   }
   return nullptr;
@@ -219,7 +221,7 @@ void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
   const bool said = one->place != Exchange::Place::queue;
   caller.in_doubt = said && one->change_ends != Connection::nowhere;
   try {
-    if (caller.in_doubt && caller.request.undo != nullptr) {
+    if (caller.in_doubt && caller.request.undo != nullptr && caller.bell == nullptr) {
       queue(caller.request.key, *caller.request.undo);
     }
     caller.failure.emplace(code, why);
@@ -270,6 +272,7 @@ void Line::nudge_queued() noexcept {
   for (const Exchange& one : queue_) {
     if (one.caller == nullptr || one.caller->leads()) continue;
     ++one.caller->posts;
+    if (one.caller->bell != nullptr) one.caller->bell->ring();
     one.caller->turn.post();
   }
 }

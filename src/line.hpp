@@ -31,10 +31,13 @@ class Line {
       : settings_(settings), aftermath_(aftermath) {}
 
   bool connected() const noexcept { return pipeline_.session != nullptr; }
+  int fd() const noexcept { return connected() ? pipeline_.session->fd() : -1; }
   void connected_by(std::unique_ptr<Session> session) noexcept;
   /// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
   /// has said what nobody asked for.
-  void refresh();
+  /// Somebody who asks several servers can do without a look at one that was used lately.
+  enum class Look { usual, seldom };
+  void refresh(Look look = Look::usual);
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
@@ -74,11 +77,12 @@ class Line {
   /// The first in the queue, if it needs a conversation.
   Caller* converses() const noexcept;
   bool converses(const protocol::Command& command) const noexcept;
-  /// Who could lead next, or null.
+  /// Who could lead next, or null. Not those who are elsewhere.
   Caller* next_leader() const noexcept;
 
   /// The caller does not wait any longer. The connection goes on; what the caller asked for is
-  /// taken back behind the command itself, where nothing can overtake it.
+  /// taken back behind the command itself, where nothing can overtake it, unless it has a bell: who
+  /// asks several servers knows better whether that is wanted.
   void give_up(Caller& caller, Errc code, const char* why) noexcept;
   /// A queued caller, or all of them. Null: memory has run out.
   void fail_queued(Caller& caller, const IoError* why) noexcept;

@@ -37,8 +37,7 @@ void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
 
 Mailbox::Subscription Mailbox::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
-  Subscription subscription{
-      std::make_unique<Session>(settings_.endpoint, settings_.options, end, cancel)};
+  Subscription subscription{std::make_unique<Session>(settings_, end, cancel)};
   // Messages come from the last of these on.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -47,16 +50,35 @@ void check_database(const Reply& reply) {
                 protocol::explain(reply.text) + "; check the database number in the URL");
 }
 
+/// In whole seconds, as INFO has it.
+void check_uptime(const Reply& info, std::chrono::milliseconds least) {
+  if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
+  constexpr std::string_view name = "uptime_in_seconds:";
+  const std::size_t place = info.text.find(name);
+  const std::string seconds =
+      place == std::string::npos ? "0" : info.text.substr(place + name.size(), 18);
+  if (std::chrono::seconds(std::atoll(seconds.c_str())) >= least) return;
+  throw IoError(
+      Errc::not_writable,
+      "it has been running for less than min_uptime, so that it may have forgotten locks");
+}
+
 }  // namespace
 
-Session::Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline,
-                 int cancel)
-    : connection_(
-          endpoint, deadline,
-          {.usual = options.command_timeout, .busy_poll = options.busy_poll, .cancel = cancel}),
-      abilities_{.scripts = options.scripting} {
+Session::Session(const Settings& settings, TimePoint deadline, int cancel)
+    : connection_(settings.endpoint, deadline,
+                  {.usual = settings.options.command_timeout,
+                   .busy_poll = settings.options.busy_poll,
+                   .cancel = cancel}),
+      abilities_{.scripts = settings.options.scripting} {
   try {
-    greet(endpoint, options, deadline);
+    greet(settings.endpoint, settings.options, deadline);
+    if (settings.min_uptime > settings.min_uptime.zero()) {
+      const Command question(Expect::anything, "INFO", "server");
+      connection_.append(question);
+      connection_.flush(deadline);
+      check_uptime(answer(question, deadline), settings.min_uptime);
+    }
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) throw;
     throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");

@@ -11,7 +11,7 @@
 #include <redlatch/protocol/reply.hpp>
 
 #include "connection.hpp"
-#include "url.hpp"
+#include "settings.hpp"
 
 namespace redlatch::detail {
 
@@ -27,7 +27,7 @@ class Session {
   /// Connects and logs in: AUTH, SELECT, CLIENT SETNAME and the scripts in one batch. A refusal of
   /// the last two is not an error. Gives up when `cancel` gets readable, until it is told to
   /// settle down; -1: never.
-  Session(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline, int cancel);
+  Session(const Settings& settings, TimePoint deadline, int cancel);
 
   /// Nobody cancels any more.
   void settle_down() noexcept { connection_.settle_down(); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include <redlatch/options.hpp>
@@ -12,7 +13,8 @@ namespace redlatch::detail {
 struct Settings {
   Endpoint endpoint;
   ClientOptions options;
-  std::string server;  // the endpoint's name, for messages
+  std::string server;                       // the endpoint's name, for messages
+  std::chrono::milliseconds min_uptime{0};  // servers that have not run for so long are refused
 };
 
 }  // namespace redlatch::detail

@@ -58,7 +58,9 @@ class BasicLock {
     if (key().empty()) {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
-    detail::check(options_, holding_.executor().scripting(), Protocol::needs_scripts);
+    detail::check(options_, {.scripts = Protocol::needs_scripts,
+                             .scripting = this->executor().scripting(),
+                             .several_servers = this->executor().servers() > 1});
   }
 
   /// Releases what is held and does not wait for the answer: a lock that turns out to be lost, or

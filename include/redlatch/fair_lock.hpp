@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <redlatch/client.hpp>
 #include <redlatch/possession.hpp>
 #include <redlatch/protocol/fair.hpp>
 
@@ -27,7 +28,7 @@ namespace redlatch {
 /// nothing else would be fair. The README lists the rights.
 ///
 /// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
-class FairLock : public Possession<protocol::Fair, std::string> {
+class FairLock : public Possession<protocol::Fair, Client, std::string> {
  public:
   using Possession::Possession;
 };

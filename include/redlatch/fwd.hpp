@@ -8,8 +8,10 @@ class Error;
 class FairLock;
 class Lock;
 class Permit;
+class Quorum;
 class ReadLock;
 class RecursiveLock;
+class Redlock;
 class WriteLock;
 enum class Errc;
 enum class EventKind;
@@ -18,5 +20,6 @@ struct ClientOptions;
 struct Event;
 struct LockOptions;
 struct Owner;
+struct QuorumOptions;
 
 }  // namespace redlatch

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <redlatch/client.hpp>
 #include <redlatch/possession.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
@@ -23,7 +24,7 @@ namespace redlatch {
 ///
 /// One object is for one thread at a time; any thread may unlock it. The constructors are
 /// documented in possession.hpp, and everything else in basic_lock.hpp.
-class Lock : public Possession<protocol::Exclusive, std::string> {
+class Lock : public Possession<protocol::Exclusive, Client, std::string> {
  public:
   using Possession::Possession;
 };

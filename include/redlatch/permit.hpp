@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include <redlatch/client.hpp>
 #include <redlatch/possession.hpp>
 #include <redlatch/protocol/permit.hpp>
 
@@ -29,7 +30,7 @@ namespace redlatch {
 ///
 /// The constructors are documented in possession.hpp, with `key, limit` for what it is a lock of,
 /// and everything else in basic_lock.hpp.
-class Permit : public Possession<protocol::Permit, std::string, std::int64_t> {
+class Permit : public Possession<protocol::Permit, Client, std::string, std::int64_t> {
  public:
   using Possession::Possession;
 };

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/client.hpp>
 #include <redlatch/possession.hpp>
 #include <redlatch/protocol/read_write.hpp>
 
@@ -23,7 +24,7 @@ namespace redlatch {
 /// of the holders, by when their leases end. A key that holds something else is `Errc::wrong_type`.
 ///
 /// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
-class ReadLock : public Possession<protocol::ReadSide, std::string> {
+class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
  public:
   using Possession::Possession;
 
@@ -38,7 +39,7 @@ class ReadLock : public Possession<protocol::ReadSide, std::string> {
 /// A thread that holds the read side, by an object of any client, would wait for itself: `lock()`
 /// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
 /// false at once. Threads are told apart by where they acquired the read side.
-class WriteLock : public Possession<protocol::WriteSide, std::string> {
+class WriteLock : public Possession<protocol::WriteSide, Client, std::string> {
  public:
   using Possession::Possession;
 

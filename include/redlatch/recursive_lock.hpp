@@ -30,7 +30,7 @@ namespace redlatch {
 ///
 /// The constructors are documented in possession.hpp, with `key` or `key, owner` for what it is a
 /// lock of, and everything else in basic_lock.hpp.
-class RecursiveLock : public Possession<protocol::Recursive, std::string> {
+class RecursiveLock : public Possession<protocol::Recursive, Client, std::string> {
  public:
   using Possession::Possession;
 

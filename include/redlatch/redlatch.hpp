@@ -12,7 +12,9 @@
 #include <redlatch/lock.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/permit.hpp>
+#include <redlatch/quorum.hpp>
 #include <redlatch/read_write_lock.hpp>
 #include <redlatch/recursive_lock.hpp>
+#include <redlatch/redlock.hpp>
 #include <redlatch/token.hpp>
 #include <redlatch/version.hpp>

@@ -120,10 +120,12 @@ Suite family() {
                           .relative = {"cycles_per_second", "cycle_p99_us"},
                           .baseline = "Lock"}};
   for (const int threads : {1, 16}) {
-    suite.matches.push_back({{.suite = "family", .threads = threads}, members});
+    const Scenario scenario{.suite = "family", .threads = threads};
+    suite.matches.push_back({scenario, members});
   }
   for (const int threads : {1, 8, 32}) {
-    suite.matches.push_back({{.suite = "readers of one key", .threads = threads}, readers});
+    const Scenario scenario{.suite = "readers of one key", .threads = threads};
+    suite.matches.push_back({scenario, readers});
   }
   return suite;
 }

@@ -59,6 +59,7 @@ std::vector<Match> uncontended(const std::string& name) {
 
 Suite suite(const std::string& name) {
   if (name == "contention") return contention();
+  if (name == "redlock") return redlock();
   if (name == "family") return family();
   return {
       .matches = uncontended(name),

@@ -33,6 +33,7 @@ struct Suite {
 /// - ladder: how a lock is released, with scripts and without
 /// - busy_poll: `ClientOptions::busy_poll`, in a library that has it
 /// - family: a cycle of each class beside one of Lock, and readers of one key
+/// - redlock: a lock on five servers beside one on one of them, and beside asking one by one
 /// - contention: one key and 2, 8 and 32 contenders, in processes, threads and both
 ///
 /// Without matches for any other name.
@@ -41,7 +42,8 @@ Suite suite(const std::string& name);
 /// The matches of busy_poll.
 std::vector<Match> busy_poll();
 
-/// The ones of family and contention.
+/// The ones of redlock, family and contention.
+Suite redlock();
 Suite family();
 Suite contention();
 

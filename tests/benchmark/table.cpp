@@ -23,12 +23,15 @@ void print_rates(const Results& results, const Table& rows) {
 }
 
 void print_latencies(const Results& results, const Table& rows) {
-  std::printf("\n  threads %-18s %16s %16s %16s   %s\n", "us, p50 and p99 of:", "acquire",
-              "release", "cycle", ("p99 of cycle x " + results.figures().baseline).c_str());
+  std::printf("\n  threads %-18s %16s %16s %16s   %-20s %s\n", "us, p50 and p99 of:", "acquire",
+              "release", "cycle", "p99 of cycle, and",
+              ("p50 of acquire x " + results.figures().baseline).c_str());
   for (const Row* row : rows) {
-    std::printf("  %7d %-18s %16s %16s %16s   %s\n", row->scenario.threads, row->contestant.c_str(),
-                p50_p99(*row, "acquire").c_str(), p50_p99(*row, "release").c_str(),
-                p50_p99(*row, "cycle").c_str(), ratio(results, *row, "cycle_p99_us").c_str());
+    std::printf("  %7d %-18s %16s %16s %16s   %-20s %s\n", row->scenario.threads,
+                row->contestant.c_str(), p50_p99(*row, "acquire").c_str(),
+                p50_p99(*row, "release").c_str(), p50_p99(*row, "cycle").c_str(),
+                ratio(results, *row, "cycle_p99_us").c_str(),
+                ratio(results, *row, "acquire_p50_us").c_str());
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory_resource>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,31 +24,48 @@ class Answers {
         script_(request.commands.front().script() != nullptr),
         responses_(executor.servers(), &memory_) {
     const std::pmr::vector<Request> requests(responses_.size(), request, &memory_);
-    executor_.execute(requests, responses_, all_in, connecting);
+    executor_.execute(requests, responses_, settled, connecting);
   }
 
   /// `read` turns the first reply of a server into its verdict. `refused` when neither side has
   /// enough.
   template <class Read>
   protocol::Verdict verdict(Read read) const {
-    const auto count = [&](protocol::Verdict wanted) {
-      return static_cast<std::size_t>(
-          std::count_if(responses_.begin(), responses_.end(), [&](const Response& response) {
-            return !response.failure && !response.replies.empty() &&
-                   read(response.replies.front()) == wanted;
-          }));
-    };
-    const std::size_t quorum = responses_.size() / 2 + 1;
-    if (count(protocol::Verdict::yes) >= quorum) return protocol::Verdict::yes;
-    return count(protocol::Verdict::no) > responses_.size() - quorum ? protocol::Verdict::no
-                                                                     : protocol::Verdict::refused;
+    return verdict(responses_, read);
+  }
+  template <class Read>
+  static protocol::Verdict verdict(std::span<const Response> responses, Read read) {
+    const std::size_t quorum = responses.size() / 2 + 1;
+    if (count(responses, read, protocol::Verdict::yes) >= quorum) return protocol::Verdict::yes;
+    return count(responses, read, protocol::Verdict::no) > responses.size() - quorum
+               ? protocol::Verdict::no
+               : protocol::Verdict::refused;
   }
 
-  /// Whether some server has acted, or says that it may have. What is in doubt because a connection
-  /// failed is not counted: the executor takes care of that.
+  /// Whether no answer that is still to come can make a difference.
+  static bool settled(std::span<const Response> responses) {
+    const std::size_t quorum = responses.size() / 2 + 1;
+    const std::size_t yes = count(responses, protocol::ours, protocol::Verdict::yes);
+    const std::size_t no = count(responses, protocol::ours, protocol::Verdict::no);
+    const auto open =
+        static_cast<std::size_t>(std::count_if(responses.begin(), responses.end(), is_open));
+    if (yes >= quorum || no > responses.size() - quorum) return true;
+    return yes + open < quorum && no + open <= responses.size() - quorum;
+  }
+
+  /// Whether all servers have answered.
+  bool complete() const noexcept {
+    return std::all_of(responses_.begin(), responses_.end(), [](const Response& response) {
+      return !response.failure && !response.replies.empty();
+    });
+  }
+
+  /// Whether some server has acted, or may have, and nobody takes care of that. With one server,
+  /// what is in doubt because a connection failed is the executor's business.
   bool may_have_acted() const noexcept {
     return std::any_of(responses_.begin(), responses_.end(), [&](const Response& response) {
-      if (response.failure || response.replies.empty()) return false;
+      if (is_open(response)) return true;
+      if (response.failure) return responses_.size() > 1 && response.failure->in_doubt();
       const protocol::Reply& reply = response.replies.front();
       return protocol::verdict(reply) == protocol::Verdict::yes || in_doubt(reply);
     });
@@ -56,8 +74,9 @@ class Answers {
   /// Whether what was asked may have been done although it was not answered so.
   bool in_doubt() const noexcept {
     return std::any_of(responses_.begin(), responses_.end(), [&](const Response& response) {
+      if (is_open(response)) return true;
       if (response.failure) return response.failure->in_doubt();
-      return !response.replies.empty() && in_doubt(response.replies.front());
+      return in_doubt(response.replies.front());
     });
   }
 
@@ -81,14 +100,16 @@ class Answers {
 
   /// Why the verdict is `refused`.
   Error error(std::string_view key) const {
+    if (responses_.size() == 1) return error_of(0, key);
+    std::string why = std::to_string(responses_.size() / 2 + 1) + " of " +
+                      std::to_string(responses_.size()) + " servers have to agree";
     for (std::size_t i = 0; i < responses_.size(); ++i) {
       const Response& response = responses_[i];
-      if (response.failure) return *response.failure;
-      if (response.replies.empty() || !response.replies.front().is_error()) continue;
-      const protocol::Reply& reply = response.replies.front();
-      return protocol::to_error(reply, key, executor_.server(i), in_doubt(reply));
+      const bool said_no =
+          !response.failure && !response.replies.empty() && !response.replies.front().is_error();
+      if (!said_no && !is_open(response)) why.append("; ").append(error_of(i, {}).what());
     }
-    return Error(Errc::no_quorum, "too few servers agreed");
+    return protocol::about(Errc::no_quorum, key, "all", why, in_doubt());
   }
 
  private:
@@ -96,10 +117,24 @@ class Answers {
     return script_ && reply.is_error() && protocol::leaves_script_in_doubt(reply.text);
   }
 
-  static bool all_in(std::span<const Response> responses) noexcept {
-    return std::all_of(responses.begin(), responses.end(), [](const Response& response) {
-      return response.failure || !response.replies.empty();
-    });
+  template <class Read>
+  static std::size_t count(std::span<const Response> responses, Read read,
+                           protocol::Verdict wanted) {
+    return static_cast<std::size_t>(
+        std::count_if(responses.begin(), responses.end(), [&](const Response& response) {
+          return !response.failure && !response.replies.empty() &&
+                 read(response.replies.front()) == wanted;
+        }));
+  }
+  static bool is_open(const Response& response) noexcept {
+    return !response.failure && response.replies.empty();
+  }
+
+  Error error_of(std::size_t server, std::string_view key) const {
+    const Response& response = responses_[server];
+    if (response.failure) return *response.failure;
+    const protocol::Reply& reply = response.replies.front();
+    return protocol::to_error(reply, key, executor_.server(server), in_doubt(reply));
   }
 
   Executor& executor_;

@@ -7,10 +7,17 @@
 
 namespace redlatch::detail {
 
+/// What a kind of a lock needs, and what it gets.
+struct Demands {
+  bool scripts = false;
+  bool scripting = true;  // scripts may be sent
+  bool several_servers = false;
+};
+
 /// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for
 /// fencing, and for kinds of locks that need scripts, where none may be sent. The message names the
 /// option.
-REDLATCH_API void check(const LockOptions& options, bool scripting, bool needs_scripts);
+REDLATCH_API void check(const LockOptions& options, const Demands& demands);
 
 /// The same for a ttl alone.
 REDLATCH_API void check_ttl(std::chrono::milliseconds ttl);

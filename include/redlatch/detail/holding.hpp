@@ -264,15 +264,17 @@ class Holding {
     const Undo release{protocol_.release(lease.value()), lease.longest_ttl()};
     protocol::Verdict verdict = protocol::Verdict::refused;
     std::error_code error;
+    bool open = true;
     try {
       const Answers answers = ask({&release.command, 1}, nullptr, Connecting::counted);
       verdict = answers.verdict(protocol::ours);
+      open = verdict == protocol::Verdict::refused || !answers.complete();
       if (verdict == protocol::Verdict::refused) error = answers.error(protocol_.key()).code();
     } catch (const std::exception&) {
       // Out of memory: the release is as open as after a time-out.
       error = make_error_code(std::errc::not_enough_memory);
     }
-    if (verdict == protocol::Verdict::refused) executor_->post(protocol_.key(), release);
+    if (open) executor_->post(protocol_.key(), release);
     executor_->call_first(protocol_.key());
     EventKind ending = EventKind::lost;
     if (was_valid && verdict == protocol::Verdict::yes) ending = EventKind::released;

@@ -99,7 +99,8 @@ class Waiting {
       held = ask(place, last);
       answered_ = true;
     } catch (const Error& failure) {
-      if (!answered_ || !is_ridden_out(failure)) throw;
+      const bool no_quorum = executor().servers() > 1 && failure.code() == Errc::no_quorum;
+      if (!answered_ || !(no_quorum || is_ridden_out(failure))) throw;
       error = failure;
       due_ = executor().now() + backoff_.next({});
     }
@@ -112,7 +113,9 @@ class Waiting {
     executor().happened(EventKind::contended, holding_.protocol().key(), begun_, {});
   }
 
-  bool has_queue(QueuePlace& place) const { return !address(place).channel.empty(); }
+  bool has_queue(QueuePlace& place) const {
+    return Protocol::has_queue && !address(place).channel.empty();
+  }
   Address address(QueuePlace& place) const {
     return place.address(deadline_.value_or(TimePoint::max()), stop_);
   }
@@ -124,7 +127,7 @@ class Waiting {
 
   bool ask(QueuePlace& place, bool last) {
     using Outcome = typename Queueing<Protocol>::Outcome;
-    if (place.is_first()) {
+    if (Protocol::has_queue && place.is_first()) {
       const Address address = this->address(place);
       if (address.channel.empty()) {
         queueing_.leave(place);

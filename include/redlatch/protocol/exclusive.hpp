@@ -32,6 +32,8 @@ class Exclusive {
   /// Who may wait asks for a place in the queue before anything else.
   static constexpr bool joins_at_once = false;
   static constexpr bool needs_scripts = false;
+  /// There is a queue at the server.
+  static constexpr bool has_queue = true;
 
   explicit Exclusive(std::string key, bool fencing = false)
       : key_(std::move(key)), fencing_(fencing) {}

@@ -1,0 +1,118 @@
+#include "quorum_core.hpp"
+
+#include <algorithm>
+#include <list>
+#include <set>
+#include <utility>
+
+#include <redlatch/detail/answers.hpp>
+#include <redlatch/error.hpp>
+
+#include "renewal.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+void require(bool good, const std::string& what) {
+  if (!good) throw Error(Errc::invalid_argument, what);
+}
+
+void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
+  require(!urls.empty(), "a quorum has no servers; name an odd number of them, three or five");
+  std::set<std::string> names;
+  for (const std::string& url : urls) {
+    const std::string name = parse_url(url).name();
+    require(names.insert(name).second,
+            "the server " + name + " is named twice; each has one voice in a quorum");
+  }
+  require(options.server_timeout > std::chrono::milliseconds::zero() &&
+              options.server_timeout <= std::chrono::hours(24),
+          "server_timeout must be from 1 ms to 24 h");
+  require(options.min_uptime >= std::chrono::milliseconds::zero(),
+          "min_uptime must not be negative; use 0 for any");
+}
+
+/// One extension under way.
+struct Extension {
+  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bells& bells) {
+    renewal.begin(tenure);
+    command = renewal.command.view();
+    requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
+    responses.resize(nodes.size());
+    round.emplace(nodes, requests, responses, Connecting::never, bells);
+  }
+
+  Renewal renewal{};
+  std::optional<protocol::Command> command{};
+  std::vector<Request> requests{};
+  std::vector<Response> responses{};
+  std::optional<Round> round{};
+};
+
+protocol::Reply as_reply(protocol::Verdict verdict) {
+  return {.kind = protocol::Reply::Kind::integer,
+          .integer = verdict == protocol::Verdict::yes ? 1 : 0};
+}
+
+}  // namespace
+
+QuorumCore::QuorumCore(std::vector<std::string> urls, QuorumOptions options)
+    : settings_{.endpoint = {}, .options = options.client, .server = {}},
+      server_timeout_(options.server_timeout),
+      background_(settings_) {
+  check(urls, options);
+  // What happens to connections is told together with what happens to locks.
+  options.client.on_event = [this](const Event& event) {
+    background_.happened(event.kind, event.key, BootClock::now() - event.elapsed, event.error);
+  };
+  for (const std::string& url : urls) {
+    nodes_.push_back(std::make_unique<Node>(
+        std::make_shared<ClientCore>(url, options.client, options.min_uptime)));
+  }
+  background_.serve([this](std::span<Tenure* const> due) { renew(due); });
+}
+
+void QuorumCore::execute(std::span<const Request> requests, std::span<Response> responses,
+                         Enough enough, Connecting connecting) {
+  TimePoint end = BootClock::now() + server_timeout_;
+  Round round(nodes_, requests, responses, connecting, bells_);
+  if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
+    end += settings_.options.connect_timeout;
+  }
+  round.wait(enough, end);
+  if (BootClock::now() >= end) round.end();
+  background_.ensure_started();
+}
+
+/// No server tells what becomes of its part.
+void QuorumCore::post(std::string_view key, const Undo& undo) noexcept {
+  for (const auto& node : nodes_) node->core().post(key, {undo.command, undo.ttl});
+  if (undo.of == Undo::Of::lease) happened(EventKind::released, key, undo.since, {});
+  if (undo.of == Undo::Of::ended_lease) happened(EventKind::lost, key, undo.since, {});
+}
+
+Metrics QuorumCore::metrics() const {
+  Metrics metrics = background_.metrics();
+  metrics.waiting = nodes_.front()->core().metrics().waiting;
+  return metrics;
+}
+
+/// All that are due are sent before anybody can take a lease back, so that no renewal follows a
+/// release.
+void QuorumCore::renew(std::span<Tenure* const> due) {
+  std::list<Extension> extensions;
+  const TimePoint sent = BootClock::now();
+  for (Tenure* tenure : due) extensions.emplace_back(nodes_, *tenure, bells_);
+  background_.renewer().picked_up();
+  for (Extension& extension : extensions) {
+    extension.round->wait(Answers::settled, sent + server_timeout_);
+    const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
+    if (verdict == protocol::Verdict::refused) {
+      background_.renewal_failed(extension.renewal, sent, make_error_code(Errc::no_quorum));
+    } else {
+      background_.renewed(extension.renewal, as_reply(verdict), sent);
+    }
+  }
+}
+
+}  // namespace redlatch::detail

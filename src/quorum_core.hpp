@@ -1,0 +1,67 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/quorum.hpp>
+
+#include "background.hpp"
+#include "fork_aware.hpp"
+#include "keeper.hpp"
+#include "round.hpp"
+#include "settings.hpp"
+
+namespace redlatch::detail {
+
+/// What a `Quorum` and its locks share: the clients of the servers, and a thread of its own for
+/// renewals, which need a majority, and for what is told.
+class QuorumCore final : public Keeper, private ForkAware {
+ public:
+  QuorumCore(std::vector<std::string> urls, QuorumOptions options);
+  ~QuorumCore() override = default;
+
+  std::size_t servers() const noexcept override { return nodes_.size(); }
+  std::string server(std::size_t index) const override { return nodes_[index]->core().server(0); }
+  bool scripting() const noexcept override { return settings_.options.scripting; }
+  void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
+               Connecting connecting) override;
+  void post(std::string_view key, const Undo& undo) noexcept override;
+
+  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
+                                      InLine where) override {
+    return nodes_.front()->core().line_up(key, wanted, where);
+  }
+  bool is_waited_for(std::string_view) const noexcept override { return false; }
+  bool is_contended(std::string_view) const noexcept override { return false; }
+  bool hand_over(std::string_view, TenureOf&, const LockOptions&) noexcept override {
+    return false;
+  }
+  void call_first(std::string_view) noexcept override {}
+  Metrics metrics() const override;
+  std::uint64_t process() const noexcept override { return nodes_.front()->core().process(); }
+
+ private:
+  Background& background() noexcept override { return background_; }
+  void renew(std::span<Tenure* const> due);
+
+  void before_fork() override { background_.before_fork(); }
+  void after_fork_in_parent() override { background_.after_fork_in_parent(); }
+  void after_fork_in_child() noexcept override {
+    background_.after_fork_in_child();
+    bells_.clear();
+  }
+
+  const Settings settings_;
+  const std::chrono::milliseconds server_timeout_;
+  Bells bells_{};
+  std::vector<std::unique_ptr<Node>> nodes_{};
+  Background background_;
+  ForkRegistration registration_{*this};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,123 @@
+#include "round.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/protocol/reply.hpp>
+
+#include "poll.hpp"
+
+namespace redlatch::detail {
+
+std::unique_ptr<Bell> Bells::take() {
+  {
+    const std::lock_guard guard(mutex_);
+    if (!spare_.empty()) {
+      std::unique_ptr<Bell> bell = std::move(spare_.back());
+      spare_.pop_back();
+      return bell;
+    }
+  }
+  try {
+    return std::make_unique<Bell>();
+  } catch (const std::system_error& error) {
+    throw Error(Errc::unreachable, error.what());
+  }
+}
+
+void Bells::put_back(std::unique_ptr<Bell> bell) noexcept {
+  const std::lock_guard guard(mutex_);
+  try {
+    spare_.push_back(std::move(bell));
+  } catch (const std::bad_alloc&) {
+    // Then it is made anew the next time.
+  }
+}
+
+Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
+             std::span<Response> responses, Connecting connecting, Bells& bells)
+    : Round(responses, bells) {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    begin(parts_.emplace_back(*nodes[i], requests[i], responses[i]), connecting);
+  }
+}
+
+void Round::begin(Part& part, Connecting connecting) {
+  part.concluded = true;
+  part.caller.bell = bell_.get();
+  part.connects = part.channel.fd() < 0;
+  if (part.connects &&
+      (connecting == Connecting::never || !part.node.may_connect(BootClock::now()))) {
+    part.caller.response.failure =
+        protocol::about(Errc::unreachable, part.caller.request.key, part.node.core().server(0),
+                        "it could not be reached a moment ago");
+    return;
+  }
+  part.channel.begin(part.caller);
+  part.concluded = false;
+  if (part.connects) part.node.core().connect(part.channel);
+}
+
+Round::~Round() {
+  for (Part& part : parts_) {
+    if (part.concluded) continue;
+    part.channel.leave(part.caller);
+    part.caller.take_posts();
+  }
+  bells_.put_back(std::move(bell_));
+}
+
+std::size_t Round::connected() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(parts_.begin(), parts_.end(), [](const Part& part) { return !part.connects; }));
+}
+
+void Round::wait(Executor::Enough enough, TimePoint end) {
+  while (!is_over(enough) && BootClock::now() < end) sleep(end);
+}
+
+bool Round::is_over(Executor::Enough enough) {
+  bool all = true;
+  for (Part& part : parts_) {
+    if (!part.concluded && part.caller.done()) conclude(part);
+    all = all && part.concluded;
+  }
+  return all || enough(responses_);
+}
+
+void Round::conclude(Part& part) {
+  part.concluded = true;
+  if (part.connects && part.caller.failure) part.node.note_failure(BootClock::now());
+  part.channel.conclude(part.caller);
+}
+
+void Round::end() {
+  for (Part& part : parts_) {
+    if (part.concluded) continue;
+    part.channel.leave(part.caller);
+    conclude(part);
+  }
+}
+
+void Round::sleep(TimePoint end) {
+  std::vector<pollfd> watched{{.fd = bell_->fd(), .events = POLLIN, .revents = 0}};
+  std::vector<Channel*> channels;
+  bell_->listen();
+  bool is_done = false;
+  for (Part& part : parts_) {
+    if (part.concluded) continue;
+    is_done = is_done || part.caller.done();
+    watched.push_back({.fd = part.channel.fd(), .events = POLLIN, .revents = 0});
+    channels.push_back(&part.channel);
+  }
+  if (!is_done) poll_until(watched, end);
+  bell_->stop_listening();
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (watched[i + 1].revents != 0) channels[i]->look();
+  }
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include <redlatch/detail/executor.hpp>
+
+#include "caller.hpp"
+#include "channel.hpp"
+#include "client_core.hpp"
+
+namespace redlatch::detail {
+
+/// One of several servers. Whether it could be reached lately may be asked by any thread.
+class Node {
+ public:
+  explicit Node(std::shared_ptr<ClientCore> core) : core_(std::move(core)) {}
+
+  ClientCore& core() const noexcept { return *core_; }
+  /// After a failure to connect there is no other attempt for a while.
+  bool may_connect(TimePoint now) const noexcept { return now >= not_before_.load(); }
+  void note_failure(TimePoint now) noexcept { not_before_ = now + pause; }
+
+ private:
+  static constexpr std::chrono::milliseconds pause{100};
+
+  std::shared_ptr<ClientCore> core_;
+  std::atomic<TimePoint> not_before_{};
+};
+
+/// Bells that are used again and again, since each is a descriptor.
+class Bells {
+ public:
+  std::unique_ptr<Bell> take();
+  void put_back(std::unique_ptr<Bell> bell) noexcept;
+  /// In a forked child.
+  void clear() noexcept { spare_.clear(); }
+
+ private:
+  std::mutex mutex_{};
+  std::vector<std::unique_ptr<Bell>> spare_{};
+};
+
+/// One question that several servers are asked at once. Whoever asks reads the answers by itself,
+/// unless others who use the same connection do, and goes as soon as it knows enough. What comes
+/// later is thrown away by whoever uses the connection next.
+class Round {
+ public:
+  /// Sends the requests, one for each node, where there are connections, and has the others
+  /// connect, if it may.
+  Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
+        std::span<Response> responses, Connecting connecting, Bells& bells);
+  Round(const Round&) = delete;
+  Round& operator=(const Round&) = delete;
+  /// Nobody waits for what has not been answered. Nothing of that is taken back.
+  ~Round();
+
+  /// To how many it was sent, or can be at once.
+  std::size_t connected() const noexcept;
+  /// Until `enough` says so, all have answered or failed, or the time is over.
+  void wait(Executor::Enough enough, TimePoint end);
+  /// Puts what is known into the responses. Nothing more is waited for.
+  void end();
+
+ private:
+  struct Part {
+    Part(Node& one, const Request& request, Response& response)
+        : node(one),
+          channel(one.core().channel_of(request.key)),
+          caller{.request = request, .response = response} {}
+
+    Node& node;
+    Channel& channel;
+    Caller caller;
+    bool connects = false;   // there was no connection
+    bool concluded = false;  // the response is complete
+  };
+
+  Round(std::span<Response> responses, Bells& bells)
+      : responses_(responses), bells_(bells), bell_(bells.take()) {}
+
+  void begin(Part& part, Connecting connecting);
+  bool is_over(Executor::Enough enough);
+  static void conclude(Part& part);
+  void sleep(TimePoint end);
+
+  std::span<Response> responses_;
+  Bells& bells_;
+  std::unique_ptr<Bell> bell_;
+  std::list<Part> parts_{};
+};
+
+}  // namespace redlatch::detail
