@@ -25,7 +25,7 @@ class Connection {
   using Position = std::uint64_t;
   static constexpr Position nowhere = static_cast<Position>(-1);
 
-  Connection(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting)
+  Connection(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting)
       : socket_(endpoint, deadline, waiting) {}
 
   /// Puts a command behind those that `flush` will send.

@@ -15,7 +15,7 @@ namespace redlatch::detail {
 constexpr int never_cancelled = -1;
 
 /// How a socket waits.
-struct Waiting {
+struct SocketWaiting {
   /// About how long `receive` will be asked to.
   std::chrono::milliseconds usual{};
   /// For how long it looks again and again before it sleeps.
@@ -30,7 +30,7 @@ class Socket {
  public:
   /// Tries each address of the host until one answers. Looking the name up is not bound by
   /// `deadline`. `waiting.cancel` is only looked at until `settle_down`.
-  Socket(const Endpoint& endpoint, TimePoint deadline, const Waiting& waiting);
+  Socket(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting);
   Socket() = default;
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
