@@ -12,12 +12,14 @@
 
 namespace redlatch::test {
 
-/// Somebody who waits for "job" with a client of their own, as another process would, and holds it
+/// Somebody who waits for a lock with a client of their own, as another process would, and holds it
 /// until they are told to go on.
-class Contender {
+template <class Kind>
+class ContenderFor {
  public:
-  explicit Contender(Client client, LockOptions options = long_lease)
-      : client_(std::move(client)), lock(client_, "job", std::defer_lock, std::move(options)) {
+  /// `make` gives the lock, which is not held.
+  template <class Make>
+  ContenderFor(Client client, Make make) : client_(std::move(client)), lock(make(client_)) {
     thread_ = std::jthread([this](const std::stop_token& stop) {
       held = lock.lock(stop);
       ended = !held;
@@ -39,24 +41,33 @@ class Contender {
     goes_on = true;
     thread_.join();
   }
-  ~Contender() {
+  ~ContenderFor() {
     goes_on = true;
     thread_.request_stop();
   }
-  Contender(const Contender&) = delete;
-  Contender& operator=(const Contender&) = delete;
+  ContenderFor(const ContenderFor&) = delete;
+  ContenderFor& operator=(const ContenderFor&) = delete;
 
  private:
   Client client_;
 
  public:
-  Lock lock;
+  Kind lock;
   std::atomic<bool> held = false;
   std::atomic<bool> ended = false;
   std::atomic<bool> goes_on = false;
 
  private:
   std::jthread thread_{};
+};
+
+/// The same for a `Lock` on "job".
+class Contender : public ContenderFor<Lock> {
+ public:
+  explicit Contender(Client client, LockOptions options = long_lease)
+      : ContenderFor(std::move(client), [&](Client& own) {
+          return Lock(own, "job", std::defer_lock, std::move(options));
+        }) {}
 };
 
 /// A server where "job" is held, and a look at its queue.

@@ -1,6 +1,7 @@
 // The connection for messages to those who wait.
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <stop_token>
 #include <string>
@@ -22,8 +23,9 @@ class Messages : public ServerQueueTest {
 TEST_F(Messages, ThatDoNotArriveShowThatTheConnectionIsHalfOpen) {
   Client deaf(proxy.url(), {.connect_timeout = 20s, .command_timeout = 1s});
   Lock lock(deaf, "job", std::defer_lock, long_lease);
+  const auto end = std::chrono::steady_clock::now() + 30s;
   for (int round = 0; deaf.metrics().disconnected == 0; ++round) {
-    ASSERT_LT(round, 20);
+    ASSERT_LT(std::chrono::steady_clock::now(), end);
     std::jthread waiter([&] { lock.lock(); });
     ASSERT_TRUE(is_queued(1));
     if (round == 0) proxy.hold();

@@ -1,0 +1,395 @@
+// Redlock: a majority of independent servers.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <redlatch/protocol/majority.hpp>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+namespace {
+
+template <std::size_t count>
+class QuorumOf : public testing::Test {
+ protected:
+  QuorumOf() {
+    for (std::size_t i = 0; i < count; ++i) {
+      servers.push_back(std::make_unique<RedisServer>());
+      urls.push_back(servers.back()->url());
+      raw.push_back(std::make_unique<RawClient>(servers.back()->socket()));
+    }
+  }
+
+  /// Where those who hang do not matter, those who are only slow do not either.
+  static QuorumOptions calm() { return {.client = patient(), .server_timeout = 10s}; }
+
+  int held_on() {
+    int held = 0;
+    for (const auto& one : raw) held += one->exists("job") ? 1 : 0;
+    return held;
+  }
+  bool is_free() {
+    return eventually([&] { return held_on() == 0; });
+  }
+
+  std::vector<std::unique_ptr<RedisServer>> servers{};
+  std::vector<std::string> urls{};
+  std::vector<std::unique_ptr<RawClient>> raw{};
+};
+
+class ThreeServers : public QuorumOf<3> {};
+class FiveServers : public QuorumOf<5> {};
+class TwoServers : public QuorumOf<2> {};
+
+TEST_F(ThreeServers, GrantALockTogether) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", long_lease);
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_GE(held_on(), 2);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_TRUE(lock.extend(1h));
+  EXPECT_GT(lock.remaining(), 50min);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(ThreeServers, ExcludeOthers) {
+  Quorum nodes(urls, calm());
+  Quorum others(urls, calm());
+  Redlock lock(nodes, "job", long_lease);
+  Redlock second(others, "job", std::try_to_lock, long_lease);
+  EXPECT_FALSE(second);
+  EXPECT_FALSE(second.try_lock_for(50ms));
+  lock.unlock();
+  EXPECT_TRUE(second.try_lock_for(10s));
+}
+
+TEST_F(ThreeServers, AreGivenBackAtTheEndOfTheScope) {
+  Quorum nodes(urls, calm());
+  { const Redlock lock(nodes, "job", long_lease); }
+  EXPECT_TRUE(is_free());
+  EXPECT_EQ(nodes.metrics().released, 1U);
+}
+
+TEST_F(ThreeServers, ServeWhoWaits) {
+  Quorum nodes(urls, calm());
+  Quorum others(urls, calm());
+  Redlock lock(nodes, "job", long_lease);
+  Redlock waiting(others, "job", std::defer_lock, long_lease);
+  std::jthread waiter([&] { waiting.lock(); });
+  ASSERT_TRUE(eventually([&] { return others.metrics().waiting == 1; }));
+  lock.unlock();
+  waiter.join();
+  EXPECT_TRUE(waiting.owns_lock());
+}
+
+TEST_F(ThreeServers, LetAWaitBeCancelled) {
+  Quorum nodes(urls, calm());
+  const Redlock lock(nodes, "job", long_lease);
+  std::jthread waiter([&](const std::stop_token& stop) {
+    Redlock waiting(nodes, "job", std::defer_lock, long_lease);
+    EXPECT_FALSE(waiting.lock(stop));
+  });
+  ASSERT_TRUE(eventually([&] { return nodes.metrics().waiting == 1; }));
+  waiter.request_stop();
+  waiter.join();
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(ThreeServers, RenewALockTogether) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", {.ttl = 600ms});
+  EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 4; }));
+  EXPECT_TRUE(lock.verify());
+}
+
+TEST_F(ThreeServers, DoNotChangeTheResultWhenOneIsDead) {
+  servers[1]->kill();
+  Quorum nodes(urls, calm());
+  for (int i = 0; i < 20; ++i) {
+    Redlock lock(nodes, "job", long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+}
+
+TEST_F(ThreeServers, DoNotChangeTheResultWhenOneDies) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", {.ttl = 600ms});
+  servers[0]->kill();
+  const auto before = nodes.metrics().renewed;
+  EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= before + 4; }));
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  servers[0]->start();
+  EXPECT_TRUE(Redlock(nodes, "job", 10s, long_lease));
+}
+
+TEST_F(ThreeServers, DoNotWaitForOneThatHangs) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s});
+  { const Redlock connects(nodes, "job", long_lease); }
+  ASSERT_TRUE(is_free());
+  servers[2]->pause();
+  const auto time = duration_of([&] {
+    for (int i = 0; i < 50; ++i) {
+      Redlock lock(nodes, "job", long_lease);
+      EXPECT_EQ(lock.unlock(), Unlock::released);
+    }
+  });
+  EXPECT_LT(time, 9s) << "not a time-out among them";
+  servers[2]->resume();
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(ThreeServers, DoNotWaitToConnectToOneThatHangs) {
+  servers[2]->pause();
+  Quorum nodes(urls, calm());
+  const auto time = duration_of([&] { const Redlock lock(nodes, "job", long_lease); });
+  EXPECT_LT(time, 9s);
+  servers[2]->resume();
+  EXPECT_TRUE(is_free());
+}
+
+/// It answers when all is over.
+TEST_F(ThreeServers, GiveBackWhatALateServerGrants) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 300ms});
+  { const Redlock connects(nodes, "job", long_lease); }
+  ASSERT_TRUE(is_free());
+  servers[1]->pause();
+  servers[2]->pause();
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_TRUE(error.in_doubt());
+  servers[1]->resume();
+  servers[2]->resume();
+  EXPECT_TRUE(eventually([&] { return raw[1]->calls("set") > 0 && raw[2]->calls("set") > 0; }));
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(ThreeServers, DoNotChangeTheResultWhenOneHasAnotherPassword) {
+  raw[0]->command({"CONFIG", "SET", "requirepass", "secret"});
+  Quorum nodes(urls, calm());
+  for (int i = 0; i < 20; ++i) {
+    Redlock lock(nodes, "job", long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+}
+
+TEST_F(ThreeServers, SayWhyThereIsNoMajority) {
+  servers[0]->kill();
+  raw[1]->command({"CONFIG", "SET", "requirepass", "hidden"});
+  std::vector<std::string> known = urls;
+  known[1].insert(std::string("redis://").size(), ":guessed@");
+  Quorum nodes(known, calm());
+  const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
+  const std::string text = error.what();
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_NE(text.find("2 of 3 servers"), std::string::npos) << text;
+  EXPECT_NE(text.find(urls[0]), std::string::npos) << text;
+  EXPECT_NE(text.find("password"), std::string::npos) << text;
+  EXPECT_EQ(text.find("guessed"), std::string::npos) << text;
+  EXPECT_FALSE(raw[2]->exists("job")) << "nothing is left";
+}
+
+TEST_F(ThreeServers, TellALossWhenAMajorityIsGone) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 50ms});
+  Redlock lock(nodes, "job", {.ttl = 1s});
+  const std::stop_token lost = lock.lost_token();
+  servers[0]->kill();
+  servers[1]->kill();
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_GT(nodes.metrics().renewal_failed, 0U);
+}
+
+TEST_F(ThreeServers, TellALossWhenAMajorityHasForgottenIt) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", {.ttl = 600ms});
+  const std::stop_token lost = lock.lost_token();
+  raw[0]->command({"DEL", "job"});
+  EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 2; }));
+  EXPECT_TRUE(lock.owns_lock()) << "one is not enough";
+  for (const auto& one : raw) one->command({"DEL", "job"});
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
+TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 200ms});
+  for (const auto& one : raw) one->command({"SET", "job", "stranger"});
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  std::jthread waiter([&] { lock.lock(); });
+  ASSERT_TRUE(eventually([&] { return nodes.metrics().contended == 1; }));
+  for (const auto& server : servers) server->kill();
+  for (const auto& server : servers) server->start();
+  waiter.join();
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(ThreeServers, AreRefusedWhenTheyHaveJustStarted) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s, .min_uptime = 1h});
+  const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
+  EXPECT_EQ(error.code(), Errc::no_quorum);
+  EXPECT_NE(std::string(error.what()).find("min_uptime"), std::string::npos) << error.what();
+}
+
+TEST_F(ThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s, .min_uptime = 1s});
+  EXPECT_TRUE(eventually([&] {
+    Redlock lock(nodes, "job", std::defer_lock, long_lease);
+    return error_of([&] { lock.lock(); }) == std::error_code();
+  }));
+}
+
+TEST_F(ThreeServers, ShareAQuorumBetweenThreads) {
+  Quorum nodes(urls, calm());
+  std::atomic<int> inside = 0;
+  std::atomic<bool> overlapped = false;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 20; ++round) {
+        Redlock lock(nodes, "job", long_lease);
+        if (++inside != 1) overlapped = true;
+        --inside;
+        lock.unlock();
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_FALSE(overlapped);
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(ThreeServers, LeaveDifferentKeysAlone) {
+  Quorum nodes(urls, calm());
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 50; ++round) {
+        Redlock lock(nodes, "key" + std::to_string(i), std::try_to_lock, long_lease);
+        EXPECT_TRUE(lock);
+        EXPECT_EQ(lock.unlock(), Unlock::released);
+      }
+    });
+  }
+}
+
+TEST_F(ThreeServers, TellTheProgramOfAllOfThem) {
+  std::atomic<int> connected = 0;
+  std::atomic<int> acquired = 0;
+  QuorumOptions options = calm();
+  options.client.on_event = [&](const Event& event) {
+    if (event.kind == EventKind::connected) ++connected;
+    if (event.kind == EventKind::acquired) ++acquired;
+  };
+  Quorum nodes(urls, options);
+  const Redlock lock(nodes, "job", long_lease);
+  EXPECT_TRUE(eventually([&] { return connected == 3 && acquired == 1; }));
+}
+
+TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoWork) {
+  for (unsigned working = 0; working < 32; ++working) {
+    int count = 0;
+    for (std::size_t i = 0; i < 5; ++i) {
+      const bool works = ((working >> i) & 1U) != 0;
+      count += works ? 1 : 0;
+      raw[i]->command({"CONFIG", "SET", "min-replicas-to-write", works ? "0" : "1"});
+    }
+    Quorum nodes(urls, calm());
+    Redlock lock(nodes, "job", std::defer_lock, long_lease);
+    if (count >= 3) {
+      EXPECT_TRUE(lock.try_lock()) << working;
+      EXPECT_EQ(lock.unlock(), Unlock::released) << working;
+    } else {
+      EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), Errc::no_quorum) << working;
+    }
+    EXPECT_TRUE(is_free()) << working;
+  }
+}
+
+TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoAreFree) {
+  Quorum nodes(urls, calm());
+  for (unsigned taken = 0; taken < 32; ++taken) {
+    int free = 0;
+    for (std::size_t i = 0; i < 5; ++i) {
+      const bool is_taken = ((taken >> i) & 1U) != 0;
+      free += is_taken ? 0 : 1;
+      if (is_taken) raw[i]->command({"SET", "job", "stranger"});
+    }
+    {
+      Redlock lock(nodes, "job", std::try_to_lock, long_lease);
+      EXPECT_EQ(lock.owns_lock(), free >= 3) << taken;
+    }
+    EXPECT_TRUE(eventually([&] { return held_on() == 5 - free; })) << taken;
+    for (const auto& one : raw) one->command({"DEL", "job"});
+  }
+}
+
+/// Each has one server, and lets it go again.
+TEST_F(TwoServers, EndASplit) {
+  std::atomic<int> acquired = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      Quorum nodes(urls, calm());
+      for (int round = 0; round < 10; ++round) {
+        Redlock lock(nodes, "job", long_lease);
+        ++acquired;
+        lock.unlock();
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(acquired, 20);
+}
+
+TEST_F(TwoServers, AreBothNeeded) {
+  raw[0]->command({"SET", "job", "stranger"});
+  Quorum nodes(urls, calm());
+  EXPECT_FALSE(Redlock(nodes, "job", std::try_to_lock, long_lease));
+  EXPECT_FALSE(raw[1]->exists("job"));
+}
+
+TEST(QuorumOfNone, IsRefused) {
+  EXPECT_EQ(error_of([] { Quorum(std::vector<std::string>{}); }), Errc::invalid_argument);
+}
+
+TEST(QuorumWithADouble, IsRefusedByName) {
+  const Error error = thrown_by([] {
+    Quorum{"redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://:secret@127.0.0.1:7001"};
+  });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("127.0.0.1:7001"), std::string::npos);
+  EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos);
+}
+
+TEST(QuorumWithABadOption, IsRefused) {
+  EXPECT_EQ(error_of([] { Quorum({"redis://127.0.0.1:7001"}, {.server_timeout = 0ms}); }),
+            Errc::invalid_argument);
+  EXPECT_EQ(error_of([] { Quorum({"redis://127.0.0.1:7001"}, {.min_uptime = -1s}); }),
+            Errc::invalid_argument);
+}
+
+TEST(RedlockOptions, ThatNeedOneServerAreRefused) {
+  Quorum nodes{"redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://127.0.0.1:7003"};
+  EXPECT_EQ(error_of([&] { Redlock(nodes, "job", {.fencing = true}); }), Errc::unsupported);
+  EXPECT_EQ(error_of([&] { Redlock(nodes, "job", {.durability = {.replicas = 1}}); }),
+            Errc::unsupported);
+  EXPECT_EQ(error_of([&] { Redlock(nodes, "", std::defer_lock); }), Errc::invalid_argument);
+}
+
+TEST_F(ThreeServers, UseScriptsByTheHashThatTheyHave) {
+  EXPECT_EQ(raw[0]->command({"SCRIPT", "LOAD", std::string(protocol::verify_script.text)}).text,
+            protocol::verify_script.sha1);
+}
+
+}  // namespace
+}  // namespace redlatch::test
