@@ -34,14 +34,16 @@ std::error_code error_of(const Release& release, Fate fate) noexcept {
 
 }  // namespace
 
-Background::~Background() {
-  {
-    const Guard guard(mutex_);
-    stopping_ = true;
-    stop_at_ = BootClock::now() + settings_.options.command_timeout;
-  }
+void Background::stop() noexcept {
+  const Guard guard(mutex_);
+  if (std::exchange(stopping_, true)) return;
+  stop_at_ = BootClock::now() + settings_.options.command_timeout;
   interrupt_.signal();
   wake_up_.signal();
+}
+
+Background::~Background() {
+  stop();
   if (thread_.get_id() == std::this_thread::get_id()) {
     *gone_ = true;
     thread_.detach();

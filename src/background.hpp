@@ -54,8 +54,11 @@ class Background final : public Aftermath {
         on_event_(std::make_shared<const OnEvent>(settings.options.on_event)) {}
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
-  /// Waits for what is open, for at most `command_timeout`. May be called from `on_event`.
+  /// Waits for what is open, for at most `command_timeout`, counted from `stop`. May be called from
+  /// `on_event`.
   ~Background() override;
+  /// The end has come; it is not waited for.
+  void stop() noexcept;
 
   /// Says renewals that are due to several servers, after which `picked_up` is called, and reads
   /// the answers.

@@ -58,6 +58,8 @@ class ClientCore final : public Keeper,
 
   /// Everything about the key goes through it. `apart`: what keeps a connection waiting.
   Channel& channel_of(std::string_view key, bool apart = false) noexcept;
+  /// Nobody uses it any more; its end does not wait for as long then.
+  void stop() noexcept { background_.stop(); }
   /// Connects it without waiting for that.
   void connect(Channel& channel) noexcept { background_.connect(channel); }
 

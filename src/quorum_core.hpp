@@ -23,7 +23,10 @@ namespace redlatch::detail {
 class QuorumCore final : public Keeper, private ForkAware {
  public:
   QuorumCore(std::vector<std::string> urls, QuorumOptions options);
-  ~QuorumCore() override = default;
+  /// All of the servers have the same time for what they owe.
+  ~QuorumCore() override {
+    for (const auto& node : nodes_) node->core().stop();
+  }
 
   std::size_t servers() const noexcept override { return nodes_.size(); }
   std::string server(std::size_t index) const override { return nodes_[index]->core().server(0); }

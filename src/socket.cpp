@@ -70,7 +70,8 @@ bool is_connected_to_itself(int fd) {
 }  // namespace
 
 /// By way of another constructor, so that the destructor runs, and closes, whatever fails here.
-Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting) : Socket() {
+Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting)
+    : Socket() {
   own_wait_ = waiting.usual / 2;
   busy_poll_ = waiting.busy_poll;
   cancel_ = waiting.cancel;

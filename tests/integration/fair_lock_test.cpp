@@ -25,7 +25,11 @@ class FairLocks : public FamilyTest {
 /// What the server does with "job", in its own order, as MONITOR has it.
 class Order {
  public:
-  explicit Order(const std::string& socket) : monitor_(socket) { monitor_.command({"MONITOR"}); }
+  /// Knows the script, so that nobody has to say it twice.
+  explicit Order(const std::string& socket) : monitor_(socket) {
+    monitor_.command({"SCRIPT", "LOAD", std::string(protocol::stand_script.text)});
+    monitor_.command({"MONITOR"});
+  }
 
   void read_until(std::size_t grants) {
     while (granted_.size() < grants) read(monitor_.next().text);
@@ -146,6 +150,7 @@ TEST_F(FairLocks, AreNotPassedOnInsideTheProcess) {
   ASSERT_TRUE(is_queued(2));
   lock.unlock();
   EXPECT_TRUE(first->has_it());
+  first->ends();
 }
 
 TEST_F(FairLocks, AreNumbered) {

@@ -21,9 +21,10 @@ class Family : public FamilyTest {
  protected:
   using Kind = typename Member::Kind;
 
-  std::unique_ptr<ContenderFor<Kind>> contender(const LockOptions& options = long_lease) {
+  std::unique_ptr<ContenderFor<Kind>> contender(const LockOptions& options = long_lease,
+                                                const ClientOptions& patience = patient()) {
     return std::make_unique<ContenderFor<Kind>>(
-        another(), [&](Client& own) { return Member::make(own, options); });
+        Client(server.url(), patience), [&](Client& own) { return Member::make(own, options); });
   }
 
   Client other = another();
@@ -162,9 +163,9 @@ TYPED_TEST(Family, GoesOnAfterAFlushAndARestart) {
   EXPECT_TRUE(lock.extend());
   this->raw.command({"SCRIPT", "FLUSH"});
   EXPECT_EQ(lock.unlock(), Unlock::released);
-  auto waiter = this->contender();
+  auto waiter = this->contender(long_lease, less_patient());
   ASSERT_TRUE(waiter->has_it());
-  auto second = this->contender();
+  auto second = this->contender(long_lease, less_patient());
   ASSERT_TRUE(this->is_queued(1));
   this->server.kill();
   this->server.start();

@@ -19,6 +19,9 @@ using namespace std::chrono_literals;
 /// For tests that are not about time: no machine is so busy that these are over.
 inline ClientOptions patient() { return {.connect_timeout = 20s, .command_timeout = 20s}; }
 
+/// The same where a server that is away must not keep the test waiting at its end.
+inline ClientOptions less_patient() { return {.connect_timeout = 20s, .command_timeout = 2s}; }
+
 /// A lease that no test waits for.
 inline constexpr LockOptions long_lease{.ttl = 60s};
 

@@ -161,7 +161,8 @@ TEST_F(Permits, NeedTheseRights) {
       if (right != without) words.push_back(right);
     }
     EXPECT_EQ(raw.command(words).text, "OK");
-    return Client("redis://worker:secret@127.0.0.1:" + std::to_string(server.port()), patient());
+    return Client("redis://worker:secret@127.0.0.1:" + std::to_string(server.port()),
+                  less_patient());
   };
   {
     Client worker = user("");

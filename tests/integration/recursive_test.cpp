@@ -118,7 +118,8 @@ TEST_F(RecursiveLocks, NeedAnOwnerWithAGoodName) {
 }
 
 TEST_F(RecursiveLocks, CannotCountWithoutAServer) {
-  RecursiveLock lock(client, "job", long_lease);
+  Client hasty(server.url(), less_patient());
+  RecursiveLock lock(hasty, "job", long_lease);
   server.kill();
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.hold_count()); }), Errc::unreachable);
 }

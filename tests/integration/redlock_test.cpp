@@ -28,7 +28,7 @@ class QuorumOf : public testing::Test {
   }
 
   /// Where those who hang do not matter, those who are only slow do not either.
-  static QuorumOptions calm() { return {.client = patient(), .server_timeout = 10s}; }
+  static QuorumOptions calm() { return {.client = less_patient(), .server_timeout = 10s}; }
 
   int held_on() {
     int held = 0;
@@ -132,7 +132,7 @@ TEST_F(ThreeServers, DoNotChangeTheResultWhenOneDies) {
 }
 
 TEST_F(ThreeServers, DoNotWaitForOneThatHangs) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s});
   { const Redlock connects(nodes, "job", long_lease); }
   ASSERT_TRUE(is_free());
   servers[2]->pause();
@@ -158,7 +158,7 @@ TEST_F(ThreeServers, DoNotWaitToConnectToOneThatHangs) {
 
 /// It answers when all is over.
 TEST_F(ThreeServers, GiveBackWhatALateServerGrants) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 300ms});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 300ms});
   { const Redlock connects(nodes, "job", long_lease); }
   ASSERT_TRUE(is_free());
   servers[1]->pause();
@@ -199,7 +199,7 @@ TEST_F(ThreeServers, SayWhyThereIsNoMajority) {
 }
 
 TEST_F(ThreeServers, TellALossWhenAMajorityIsGone) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 50ms});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 50ms});
   Redlock lock(nodes, "job", {.ttl = 1s});
   const std::stop_token lost = lock.lost_token();
   servers[0]->kill();
@@ -222,7 +222,7 @@ TEST_F(ThreeServers, TellALossWhenAMajorityHasForgottenIt) {
 }
 
 TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 200ms});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 200ms});
   for (const auto& one : raw) one->command({"SET", "job", "stranger"});
   Redlock lock(nodes, "job", std::defer_lock, long_lease);
   std::jthread waiter([&] { lock.lock(); });
@@ -234,14 +234,14 @@ TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
 }
 
 TEST_F(ThreeServers, AreRefusedWhenTheyHaveJustStarted) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s, .min_uptime = 1h});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s, .min_uptime = 1h});
   const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
   EXPECT_EQ(error.code(), Errc::no_quorum);
   EXPECT_NE(std::string(error.what()).find("min_uptime"), std::string::npos) << error.what();
 }
 
 TEST_F(ThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s, .min_uptime = 1s});
+  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s, .min_uptime = 1s});
   EXPECT_TRUE(eventually([&] {
     Redlock lock(nodes, "job", std::defer_lock, long_lease);
     return error_of([&] { lock.lock(); }) == std::error_code();

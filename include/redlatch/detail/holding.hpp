@@ -217,7 +217,7 @@ class Holding {
     const Answers answers = ask({&change, 1}, &undo);
     const protocol::Verdict verdict = answers.verdict(protocol::ours);
     if (verdict == protocol::Verdict::refused) {
-      is_gone = answers.in_doubt();
+      is_gone = answers.in_doubt() && !is_there_after(answers);
       if (answers.may_have_acted()) executor_->post(protocol_.key(), undo);
       throw answers.error(protocol_.key());
     }
@@ -300,6 +300,14 @@ class Holding {
   }
 
  private:
+  /// Whether the server has answered with an error, and has the lease still.
+  bool is_there_after(const Answers& answers) const {
+    if (answers.reply(0) == nullptr) return false;
+    const protocol::Command question = protocol_.holder(tenure_->value());
+    const Answers held = ask({&question, 1});
+    return held.reply(0) != nullptr && Protocol::holds(*held.reply(0), tenure_->value());
+  }
+
   Answers ask_for(const Tenure& tenure, const LockOptions& options, Look look,
                   const Undo& undo) const {
     const protocol::Command acquire = protocol_.acquire(tenure.value(), options.ttl);
