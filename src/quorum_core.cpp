@@ -74,12 +74,13 @@ QuorumCore::QuorumCore(std::vector<std::string> urls, QuorumOptions options)
 
 void QuorumCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough enough, Connecting connecting) {
-  TimePoint end = BootClock::now() + server_timeout_;
+  const TimePoint begun = BootClock::now();
+  TimePoint end = begun + server_timeout_;
   Round round(nodes_, requests, responses, connecting, bells_);
   if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
     end += settings_.options.connect_timeout;
   }
-  round.wait(enough, end);
+  round.wait(enough, end, begun + server_timeout_);
   if (BootClock::now() >= end) round.end();
   background_.ensure_started();
 }
@@ -105,7 +106,7 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
   for (Tenure* tenure : due) extensions.emplace_back(nodes_, *tenure, bells_);
   background_.renewer().picked_up();
   for (Extension& extension : extensions) {
-    extension.round->wait(Answers::settled, sent + server_timeout_);
+    extension.round->wait(Answers::settled, sent + server_timeout_, {});
     const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
     if (verdict == protocol::Verdict::refused) {
       background_.renewal_failed(extension.renewal, sent, make_error_code(Errc::no_quorum));

@@ -75,17 +75,23 @@ std::size_t Round::connected() const noexcept {
       std::count_if(parts_.begin(), parts_.end(), [](const Part& part) { return !part.connects; }));
 }
 
-void Round::wait(Executor::Enough enough, TimePoint end) {
-  while (!is_over(enough) && BootClock::now() < end) sleep(end);
+void Round::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
+  while (!is_over(enough, end_for_new) && BootClock::now() < end) {
+    sleep(enough(responses_) ? end_for_new : end);
+  }
+  for (const Part& part : parts_) part.node.note_waited();
 }
 
-bool Round::is_over(Executor::Enough enough) {
+bool Round::is_over(Executor::Enough enough, TimePoint end_for_new) {
   bool all = true;
+  bool awaits_new = false;
   for (Part& part : parts_) {
     if (!part.concluded && part.caller.done()) conclude(part);
     all = all && part.concluded;
+    awaits_new = awaits_new || (!part.concluded && part.connects && part.node.is_new());
   }
-  return all || enough(responses_);
+  if (all) return true;
+  return enough(responses_) && !(awaits_new && BootClock::now() < end_for_new);
 }
 
 void Round::conclude(Part& part) {

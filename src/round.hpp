@@ -23,6 +23,10 @@ class Node {
   explicit Node(std::shared_ptr<ClientCore> core) : core_(std::move(core)) {}
 
   ClientCore& core() const noexcept { return *core_; }
+  /// Nobody has waited for it to connect yet: whoever comes first does, so that what is acquired at
+  /// once is acquired on all servers.
+  bool is_new() const noexcept { return is_new_; }
+  void note_waited() noexcept { is_new_ = false; }
   /// After a failure to connect there is no other attempt for a while.
   bool may_connect(TimePoint now) const noexcept { return now >= not_before_.load(); }
   void note_failure(TimePoint now) noexcept { not_before_ = now + pause; }
@@ -32,6 +36,7 @@ class Node {
 
   std::shared_ptr<ClientCore> core_;
   std::atomic<TimePoint> not_before_{};
+  std::atomic<bool> is_new_ = true;
 };
 
 /// Bells that are used again and again, since each is a descriptor.
@@ -63,8 +68,9 @@ class Round {
 
   /// To how many it was sent, or can be at once.
   std::size_t connected() const noexcept;
-  /// Until `enough` says so, all have answered or failed, or the time is over.
-  void wait(Executor::Enough enough, TimePoint end);
+  /// Until `enough` says so, all have answered or failed, or the time is over. New ones are waited
+  /// for until `end_for_new` all the same.
+  void wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new);
   /// Puts what is known into the responses. Nothing more is waited for.
   void end();
 
@@ -86,7 +92,7 @@ class Round {
       : responses_(responses), bells_(bells), bell_(bells.take()) {}
 
   void begin(Part& part, Connecting connecting);
-  bool is_over(Executor::Enough enough);
+  bool is_over(Executor::Enough enough, TimePoint end_for_new);
   static void conclude(Part& part);
   void sleep(TimePoint end);
 
