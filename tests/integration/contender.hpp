@@ -13,11 +13,14 @@
 namespace redlatch::test {
 
 /// Somebody who waits for "job" with a client of their own, as another process would, and holds it
-/// until they are told to go on.
-class Contender {
+/// until they are told to go on. `What` is what it takes to make one, besides the key.
+template <class L>
+class ContenderOf {
  public:
-  explicit Contender(Client client, LockOptions options = long_lease)
-      : client_(std::move(client)), lock(client_, "job", std::defer_lock, std::move(options)) {
+  template <class... What>
+  explicit ContenderOf(Client client, LockOptions options = long_lease, What... what)
+      : client_(std::move(client)),
+        lock(client_, "job", std::move(what)..., std::defer_lock, std::move(options)) {
     thread_ = std::jthread([this](const std::stop_token& stop) {
       held = lock.lock(stop);
       ended = !held;
@@ -39,18 +42,18 @@ class Contender {
     goes_on = true;
     thread_.join();
   }
-  ~Contender() {
+  ~ContenderOf() {
     goes_on = true;
     thread_.request_stop();
   }
-  Contender(const Contender&) = delete;
-  Contender& operator=(const Contender&) = delete;
+  ContenderOf(const ContenderOf&) = delete;
+  ContenderOf& operator=(const ContenderOf&) = delete;
 
  private:
   Client client_;
 
  public:
-  Lock lock;
+  L lock;
   std::atomic<bool> held = false;
   std::atomic<bool> ended = false;
   std::atomic<bool> goes_on = false;
@@ -59,8 +62,10 @@ class Contender {
   std::jthread thread_{};
 };
 
-/// A server where "job" is held, and a look at its queue.
-class ServerQueueTest : public ServerTest {
+using Contender = ContenderOf<Lock>;
+
+/// A look at the queue for "job".
+class QueueTest : public ServerTest {
  protected:
   Client another() const { return Client(server.url(), patient()); }
 
@@ -87,6 +92,11 @@ class ServerQueueTest : public ServerTest {
   }
 
   const std::string queue = "job:queue:{job}";
+};
+
+/// The same where "job" is held.
+class ServerQueueTest : public QueueTest {
+ protected:
   Lock holder{client, "job", long_lease};
 };
 
