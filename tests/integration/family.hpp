@@ -45,10 +45,10 @@ struct Pair {
   using Holder = H;
   using Waiter = W;
 };
-using Pairs = testing::Types<Pair<FairLock, FairLock>, Pair<Lock, FairLock>,
-                             Pair<WriteLock, WriteLock>, Pair<WriteLock, ReadLock>,
-                             Pair<ReadLock, WriteLock>, Pair<RecursiveLock, RecursiveLock>,
-                             Pair<Permit, Permit>>;
+using Pairs =
+    testing::Types<Pair<FairLock, FairLock>, Pair<Lock, FairLock>, Pair<WriteLock, WriteLock>,
+                   Pair<WriteLock, ReadLock>, Pair<ReadLock, WriteLock>,
+                   Pair<RecursiveLock, RecursiveLock>, Pair<Permit, Permit>>;
 
 /// "job" as a pair of classes sees it. Nobody holds it at first.
 template <class Classes>

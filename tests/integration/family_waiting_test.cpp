@@ -21,7 +21,9 @@ class FamilyWaiting : public FamilyTest<Classes> {
 TYPED_TEST_SUITE(FamilyWaiting, Pairs, );
 
 TYPED_TEST(FamilyWaiting, IsTurnedAwayFromWhatIsHeld) {
-  const auto attempt = [&] { return deferred<typename TestFixture::Waiter>(this->client).try_lock(); };
+  const auto attempt = [&] {
+    return deferred<typename TestFixture::Waiter>(this->client).try_lock();
+  };
   EXPECT_FALSE(elsewhere(attempt));
   EXPECT_EQ(this->holder.unlock(), Unlock::released);
   EXPECT_TRUE(elsewhere(attempt));
@@ -69,8 +71,8 @@ TYPED_TEST(FamilyWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
 TYPED_TEST(FamilyWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
   this->holder.unlock();
   auto dead = elsewhere([&] {
-    auto lock = deferred<typename TestFixture::Holder>(this->client,
-                                                       {.ttl = 400ms, .auto_renew = false});
+    auto lock =
+        deferred<typename TestFixture::Holder>(this->client, {.ttl = 400ms, .auto_renew = false});
     lock.lock();
     return lock;
   });
@@ -102,8 +104,8 @@ TYPED_TEST(FamilyWaiting, ThatIsCancelledHoldsUpNobody) {
 
 TYPED_TEST(FamilyWaiting, LeavesNothingBehindWhenItsTimeIsOver) {
   Client other = this->another();
-  EXPECT_FALSE(elsewhere(
-      [&] { return deferred<typename TestFixture::Waiter>(other).try_lock_for(50ms); }));
+  EXPECT_FALSE(
+      elsewhere([&] { return deferred<typename TestFixture::Waiter>(other).try_lock_for(50ms); }));
   EXPECT_TRUE(this->is_queued(0));
   EXPECT_TRUE(this->is_at_the_server(this->holder.token()));
 }

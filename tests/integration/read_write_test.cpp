@@ -1,0 +1,384 @@
+// Many readers or one writer.
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "child.hpp"
+#include "family.hpp"
+#include "shared_memory.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class ReadWrite : public QueueTest {
+ protected:
+  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
+  /// By another thread, as whoever reads may not try to write.
+  bool may_be_read() {
+    return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
+  }
+  bool may_be_written() {
+    return elsewhere([&] { return WriteLock(client, "job", std::try_to_lock).owns_lock(); });
+  }
+
+  ReadLock reader{client, "job", std::defer_lock, long_lease};
+  WriteLock writer{client, "job", std::defer_lock, long_lease};
+};
+
+TEST_F(ReadWrite, HasManyReadersAtOnce) {
+  std::vector<Client> clients;
+  std::vector<ReadLock> readers;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(another());
+    readers.emplace_back(clients.back(), "job", std::try_to_lock, long_lease);
+    EXPECT_TRUE(readers.back().owns_lock());
+  }
+  EXPECT_EQ(holders(), 10);
+  EXPECT_FALSE(may_be_written());
+  readers.clear();
+  clients.clear();
+  EXPECT_TRUE(eventually([&] { return may_be_written(); }));
+}
+
+TEST_F(ReadWrite, HasOneWriterAndNoReadersThen) {
+  writer.lock();
+  EXPECT_FALSE(may_be_written());
+  EXPECT_FALSE(may_be_read());
+  writer.unlock();
+  EXPECT_TRUE(may_be_read());
+}
+
+TEST_F(ReadWrite, HoldsNewReadersBackWhileAWriterWaits) {
+  reader.lock();
+  EXPECT_TRUE(may_be_read());
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_FALSE(may_be_read());
+  Rival<ReadLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  reader.unlock();
+  ASSERT_TRUE(waiting.has_it());
+  EXPECT_FALSE(behind.held);
+  EXPECT_EQ(holders(), 1);
+  waiting.ends();
+  EXPECT_TRUE(behind.has_it());
+}
+
+TEST_F(ReadWrite, LetsAWriterInBehindTheLastReaderOnly) {
+  std::optional<ReadLock> second(std::in_place, client, "job", long_lease);
+  reader.lock();
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  reader.unlock();
+  EXPECT_EQ(queued(), 1);
+  EXPECT_FALSE(waiting.held);
+  second.reset();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(ReadWrite, LetsAllReadersInThatWaitAtTheHeadOfTheQueue) {
+  writer.lock();
+  Rival<ReadLock> first(another());
+  ASSERT_TRUE(is_queued(1));
+  Rival<ReadLock> second(another());
+  ASSERT_TRUE(is_queued(2));
+  Rival<WriteLock> next(another());
+  ASSERT_TRUE(is_queued(3));
+  Rival<ReadLock> last(another());
+  ASSERT_TRUE(is_queued(4));
+  writer.unlock();
+  EXPECT_TRUE(first.has_it() && second.has_it());
+  EXPECT_EQ(queued(), 2);
+  first.ends();
+  second.ends();
+  EXPECT_TRUE(next.has_it());
+  EXPECT_FALSE(last.held);
+  next.ends();
+  EXPECT_TRUE(last.has_it());
+}
+
+TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemIsCancelled) {
+  reader.lock();
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  Rival<ReadLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  waiting.cancel();
+  EXPECT_TRUE(behind.has_it());
+  EXPECT_EQ(holders(), 2);
+}
+
+TEST_F(ReadWrite, LetsReadersInWhenTheTimeOfTheWriterBeforeThemIsOver) {
+  reader.lock();
+  std::atomic<bool> got_it = false;
+  std::jthread waiting([&, own = another()]() mutable {
+    got_it = WriteLock(own, "job", 500ms, long_lease).owns_lock();
+  });
+  Rival<ReadLock> behind(another());
+  EXPECT_TRUE(behind.has_it());
+  waiting.join();
+  EXPECT_FALSE(got_it);
+  EXPECT_EQ(holders(), 2);
+}
+
+TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
+  const SharedMemory<std::atomic<bool>> is_held;
+  Child waiting([&] {
+    Client own(server.url(), patient());
+    eventually([&] { return is_held->load(); }, 60s);
+    const WriteLock lock(own, "job", long_lease);
+  });
+  reader.lock();
+  *is_held = true;
+  ASSERT_TRUE(is_queued(1));
+  Rival<ReadLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  waiting.kill();
+  EXPECT_TRUE(behind.has_it()) << "within 3 s";
+}
+
+TEST_F(ReadWrite, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
+  ReadLock dead(client, "job", {.ttl = 500ms, .auto_renew = false});
+  const std::string value = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
+  ReadLock alive(client, "job", {.ttl = 300ms});
+  EXPECT_TRUE(eventually([&] { return !dead.owns_lock(); }));
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_TRUE(eventually([&] { return raw.command({"ZSCORE", "job", value}).nil; }));
+  EXPECT_FALSE(waiting.held);
+  EXPECT_TRUE(alive.verify());
+  EXPECT_EQ(alive.unlock(), Unlock::released);
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(ReadWrite, LetsAWriterInWhenTheLastReaderHasDied) {
+  ReadLock dead(client, "job", {.ttl = 300ms, .auto_renew = false});
+  Rival<WriteLock> waiting(another());
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(ReadWrite, StarvesNeitherSide) {
+  constexpr int enough = 30;
+  std::array<std::atomic<int>, 6> turns{};
+  std::atomic<int> readers = 0;
+  std::atomic<int> writers = 0;
+  std::atomic<bool> over = false;
+  std::atomic<bool> overlap = false;
+  const auto reads = [&](std::atomic<int>& done) {
+    Client own = another();
+    for (; !over; ++done) {
+      const ReadLock lock(own, "job", long_lease);
+      ++readers;
+      if (writers > 0) overlap = true;
+      std::this_thread::sleep_for(1ms);  // so that some reader is always in, were there no queue
+      --readers;
+    }
+  };
+  const auto writes = [&](std::atomic<int>& done) {
+    Client own = another();
+    for (; !over; ++done) {
+      const WriteLock lock(own, "job", long_lease);
+      if (++writers > 1 || readers > 0) overlap = true;
+      --writers;
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    threads.emplace_back([&, i] { i < 4 ? reads(turns.at(i)) : writes(turns.at(i)); });
+  }
+  EXPECT_TRUE(eventually(
+      [&] {
+        return std::all_of(turns.begin(), turns.end(), [](const auto& n) { return n >= enough; });
+      },
+      60s));
+  over = true;
+  threads.clear();
+  EXPECT_FALSE(overlap);
+  EXPECT_TRUE(is_empty());
+}
+
+class Deadlock : public ReadWrite {
+ protected:
+  static constexpr std::errc expected = std::errc::resource_deadlock_would_occur;
+};
+
+TEST_F(Deadlock, IsToldToAWriterWhoseThreadReads) {
+  reader.lock();
+  EXPECT_EQ(error_of([&] { writer.lock(); }), expected);
+  EXPECT_EQ(error_of([&] { static_cast<void>(writer.lock(std::stop_token())); }), expected);
+  EXPECT_FALSE(writer.try_lock());
+  EXPECT_TRUE(is_queued(0));
+  EXPECT_TRUE(reader.verify());
+}
+
+TEST_F(Deadlock, EndsABoundedWaitAtOnce) {
+  reader.lock();
+  const auto time = duration_of([&] { EXPECT_FALSE(writer.try_lock_for(10min)); });
+  EXPECT_LT(time, 5min);
+  EXPECT_TRUE(is_queued(0));
+}
+
+TEST_F(Deadlock, IsSeenWhenTheReaderIsOfAnotherClient) {
+  reader.lock();
+  Client other = another();
+  EXPECT_EQ(error_of([&] { const WriteLock lock(other, "job"); }), expected);
+}
+
+TEST_F(Deadlock, IsSeenAmongManyReadersAndBehindAWriterThatWaits) {
+  Client other = another();
+  std::vector<ReadLock> others;
+  for (int i = 0; i < 3; ++i) {
+    others.push_back(elsewhere([&] { return ReadLock(other, "job", long_lease); }));
+  }
+  reader.lock();
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_EQ(error_of([&] { writer.lock(); }), expected);
+  EXPECT_EQ(queued(), 1);
+}
+
+TEST_F(Deadlock, IsNoneForAnotherThread) {
+  reader.lock();
+  EXPECT_FALSE(elsewhere([&] { return writer.try_lock_for(20ms); }));
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  reader.unlock();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(Deadlock, IsNoneOnceAnotherThreadHasUnlocked) {
+  reader.lock();
+  elsewhere([&] { return reader.unlock(); });
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
+}
+
+TEST_F(Deadlock, IsNoneOnceTheReadersLeaseIsOver) {
+  ReadLock brief(client, "job", {.ttl = 50ms, .auto_renew = false});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
+}
+
+/// The server of a test has not heard of the script that releases.
+TEST_F(Deadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
+  { const ReadLock gone(client, "job"); }
+  writer.lock();
+  EXPECT_EQ(writer.unlock(), Unlock::released);
+  for (int i = 0; i < 10; ++i) {
+    raw.command({"SCRIPT", "FLUSH"});
+    { const ReadLock gone(client, "job"); }
+    EXPECT_TRUE(writer.try_lock_for(20s));
+    EXPECT_EQ(writer.unlock(), Unlock::released);
+  }
+}
+
+class Downgrade : public ReadWrite {};
+
+TEST_F(Downgrade, MakesAReaderOfTheWriter) {
+  writer.lock();
+  const std::string before = writer.token();
+  ReadLock read = writer.downgrade();
+  EXPECT_TRUE(read.verify());
+  EXPECT_NE(read.token(), before);
+  EXPECT_EQ(read.key(), "job");
+  EXPECT_FALSE(writer.owns_lock());
+  EXPECT_EQ(writer.unlock(), Unlock::lost);
+  EXPECT_TRUE(may_be_read());
+  EXPECT_FALSE(may_be_written());
+  EXPECT_EQ(holders(), 1);
+  EXPECT_EQ(read.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Downgrade, LetsReadersInWhoWaitAndNoWriter) {
+  writer.lock();
+  Rival<ReadLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  Rival<WriteLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  ReadLock read = writer.downgrade();
+  EXPECT_TRUE(waiting.has_it());
+  EXPECT_EQ(holders(), 2);
+  EXPECT_EQ(queued(), 1);
+  EXPECT_FALSE(behind.held);
+  waiting.ends();
+  read.unlock();
+  EXPECT_TRUE(behind.has_it());
+}
+
+TEST_F(Downgrade, LetsNoWriterInBefore) {
+  writer.lock();
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  ReadLock read = writer.downgrade();
+  EXPECT_EQ(queued(), 1);
+  EXPECT_TRUE(read.verify());
+  read.unlock();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(Downgrade, IsRenewedOn) {
+  WriteLock brief(client, "job", {.ttl = 300ms, .fencing = true, .label = "me"});
+  ReadLock read = brief.downgrade();
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
+  EXPECT_TRUE(read.verify());
+  EXPECT_TRUE(raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text.ends_with(" me"));
+  EXPECT_EQ(client.metrics().held, 1U);
+  EXPECT_EQ(error_of([&] { static_cast<void>(read.fencing_token()); }), Errc::invalid_argument);
+}
+
+TEST_F(Downgrade, IsForWhoHoldsTheLock) {
+  EXPECT_EQ(error_of([&] { static_cast<void>(writer.downgrade()); }),
+            std::errc::operation_not_permitted);
+}
+
+TEST_F(Downgrade, OfALostLockThrowsAndLeavesNothingHeld) {
+  writer.lock();
+  const std::stop_token lost = writer.lost_token();
+  raw.command({"DEL", "job"});
+  thrown_by([&] { static_cast<void>(writer.downgrade()); });
+  EXPECT_FALSE(writer.owns_lock());
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Downgrade, ThatIsRefusedKeepsTheLock) {
+  writer.lock();
+  for (int i = 0; i < 2; ++i) {
+    raw.command({"REPLICAOF", "127.0.0.1", "1"});
+    const Error error = thrown_by([&] { static_cast<void>(writer.downgrade()); });
+    EXPECT_EQ(error.code(), Errc::not_writable);
+    EXPECT_EQ(writer.owns_lock(), !error.in_doubt());
+    raw.command({"REPLICAOF", "NO", "ONE"});
+    if (!writer.owns_lock()) writer.lock();
+  }
+}
+
+TEST_F(Downgrade, InDoubtLeavesNothingHeld) {
+  ClientOptions hasty = patient();
+  hasty.command_timeout = 100ms;
+  Client other(server.url(), hasty);
+  WriteLock lock(other, "job", {.ttl = 30s});
+  server.pause();
+  const Error error = thrown_by([&] { static_cast<void>(lock.downgrade()); });
+  EXPECT_TRUE(error.in_doubt());
+  EXPECT_FALSE(lock.owns_lock());
+  server.resume();
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, 20s));
+}
+
+TEST_F(Downgrade, CountsAsReadingForTheThread) {
+  writer.lock();
+  const ReadLock read = writer.downgrade();
+  EXPECT_EQ(error_of([&] { writer.lock(); }), std::errc::resource_deadlock_would_occur);
+}
+
+}  // namespace
+}  // namespace redlatch::test
