@@ -163,7 +163,6 @@ TEST_F(ReadWrite, LetsAWriterInWhenTheLastReaderHasDied) {
 }
 
 TEST_F(ReadWrite, StarvesNeitherSide) {
-  constexpr int enough = 30;
   std::array<std::atomic<int>, 6> turns{};
   std::atomic<int> readers = 0;
   std::atomic<int> writers = 0;
@@ -191,11 +190,9 @@ TEST_F(ReadWrite, StarvesNeitherSide) {
   for (std::size_t i = 0; i < turns.size(); ++i) {
     threads.emplace_back([&, i] { i < 4 ? reads(turns.at(i)) : writes(turns.at(i)); });
   }
-  EXPECT_TRUE(eventually(
-      [&] {
-        return std::all_of(turns.begin(), turns.end(), [](const auto& n) { return n >= enough; });
-      },
-      60s));
+  const auto has_had_enough = [](const std::atomic<int>& done) { return done >= 30; };
+  EXPECT_TRUE(
+      eventually([&] { return std::all_of(turns.begin(), turns.end(), has_had_enough); }, 60s));
   over = true;
   threads.clear();
   EXPECT_FALSE(overlap);
