@@ -359,7 +359,7 @@ TEST_F(Downgrade, ThatIsRefusedKeepsTheLock) {
 
 TEST_F(Downgrade, InDoubtLeavesNothingHeld) {
   ClientOptions hasty = patient();
-  hasty.command_timeout = 100ms;
+  hasty.command_timeout = 500ms;
   Client other(server.url(), hasty);
   WriteLock lock(other, "job", {.ttl = 30s});
   server.pause();
