@@ -132,7 +132,8 @@ TEST(Scripts, HaveAHashOfTheirOwn) {
 TEST(Scripts, UseNoKeyThatTheyDoNotName) {
   for (const auto& [name, script] : test::all_scripts) {
     for (std::size_t i = 1; i <= 4; ++i) {
-      const bool is_used = script->text.find("KEYS[" + std::to_string(i) + "]") != std::string_view::npos;
+      const bool is_used =
+          script->text.find("KEYS[" + std::to_string(i) + "]") != std::string_view::npos;
       EXPECT_TRUE(!is_used || i <= script->all_keys()) << name << " uses key " << i;
     }
   }
