@@ -158,6 +158,14 @@ TEST_F(Permits, HaveAnotherLimitAsSoonAsNobodyHoldsOne) {
   }
 }
 
+TEST_F(Permits, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
+  { const Permit held = one(); }
+  EXPECT_TRUE(ReadLock(client, "job", std::try_to_lock));
+  raw.command({"SCRIPT", "FLUSH"});
+  { const Permit held = one(); }
+  EXPECT_TRUE(Lock(client, "job", 1s));
+}
+
 TEST_F(Permits, OfManyAreAllThere) {
   std::vector<Permit> all;
   for (int i = 0; i < 200; ++i) all.emplace_back(client, "job", 200, std::try_to_lock, long_lease);
