@@ -7,6 +7,17 @@
 
 namespace redlatch::detail {
 
+namespace {
+
+/// Whether somebody has what was asked for, or something else is there.
+bool is_turned_away(const protocol::Reply& reply) noexcept {
+  if (!reply.is_error()) return protocol::verdict(reply) == protocol::Verdict::no;
+  const Errc code = protocol::classify(reply.text);
+  return code == Errc::invalid_argument || code == Errc::wrong_type;
+}
+
+}  // namespace
+
 void Exchange::begin(TimePoint now) noexcept {
   said = now;
   replies.clear();
@@ -29,8 +40,7 @@ bool Exchange::was_refused() const noexcept {
 bool Exchange::depends_on(const Exchanges& refused) const noexcept {
   if (caller == nullptr) return false;
   if (blocks > std::chrono::milliseconds::zero() && was_refused()) return true;
-  return caller->request.undo != nullptr &&
-         protocol::verdict(replies.front()) == protocol::Verdict::no &&
+  return caller->request.undo != nullptr && is_turned_away(replies.front()) &&
          std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {
            return one.is_release && one.release.key() == caller->request.key;
          });

@@ -19,6 +19,9 @@ namespace redlatch {
 /// lease of its own, which ends by itself when it dies, whatever the others do. A waiter who was
 /// killed may hold up those behind it for its ttl or 3 s, whichever is shorter.
 ///
+/// A thread that reads must not wait to read once more by another object: a writer that has queued
+/// up in between waits for the one, and the other for it. A bounded wait gets it out of that.
+///
 /// There is no single order of the readers that could be numbered: `fencing` is
 /// `Errc::unsupported`. So is a client with `scripting` off. At the server the key is a sorted set
 /// of the holders, by when their leases end. A key that holds something else is `Errc::wrong_type`.

@@ -12,14 +12,15 @@
 
 namespace redlatch::test {
 
-/// Somebody who waits for a lock with a client of their own, as another process would, and holds it
-/// until they are told to go on.
-template <class Kind>
-class ContenderFor {
+/// Somebody who waits for "job" with a client of their own, as another process would, and holds it
+/// until they are told to go on. `What` is what it takes to make one, besides the key.
+template <class L>
+class ContenderOf {
  public:
-  /// `make` gives the lock, which is not held.
-  template <class Make>
-  ContenderFor(Client client, Make make) : client_(std::move(client)), lock(make(client_)) {
+  template <class... What>
+  explicit ContenderOf(Client client, LockOptions options = long_lease, What... what)
+      : client_(std::move(client)),
+        lock(client_, "job", std::move(what)..., std::defer_lock, std::move(options)) {
     thread_ = std::jthread([this](const std::stop_token& stop) {
       held = lock.lock(stop);
       ended = !held;
@@ -41,18 +42,18 @@ class ContenderFor {
     goes_on = true;
     thread_.join();
   }
-  ~ContenderFor() {
+  ~ContenderOf() {
     goes_on = true;
     thread_.request_stop();
   }
-  ContenderFor(const ContenderFor&) = delete;
-  ContenderFor& operator=(const ContenderFor&) = delete;
+  ContenderOf(const ContenderOf&) = delete;
+  ContenderOf& operator=(const ContenderOf&) = delete;
 
  private:
   Client client_;
 
  public:
-  Kind lock;
+  L lock;
   std::atomic<bool> held = false;
   std::atomic<bool> ended = false;
   std::atomic<bool> goes_on = false;
@@ -61,17 +62,10 @@ class ContenderFor {
   std::jthread thread_{};
 };
 
-/// The same for a `Lock` on "job".
-class Contender : public ContenderFor<Lock> {
- public:
-  explicit Contender(Client client, LockOptions options = long_lease)
-      : ContenderFor(std::move(client), [&](Client& own) {
-          return Lock(own, "job", std::defer_lock, std::move(options));
-        }) {}
-};
+using Contender = ContenderOf<Lock>;
 
-/// A server where "job" is held, and a look at its queue.
-class ServerQueueTest : public ServerTest {
+/// A look at the queue for "job".
+class QueueTest : public ServerTest {
  protected:
   Client another() const { return Client(server.url(), patient()); }
 
@@ -98,6 +92,11 @@ class ServerQueueTest : public ServerTest {
   }
 
   const std::string queue = "job:queue:{job}";
+};
+
+/// The same where "job" is held.
+class ServerQueueTest : public QueueTest {
+ protected:
   Lock holder{client, "job", long_lease};
 };
 

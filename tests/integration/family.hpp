@@ -1,55 +1,81 @@
 #pragma once
 
+#include <atomic>
+#include <cstddef>
+#include <future>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "contender.hpp"
 
 namespace redlatch::test {
 
-// How tests that are about all classes make one of each, so that it excludes the others of its
-// kind.
+/// A lock of "job" that is not held yet. Of permits there is one.
+template <class L>
+L deferred(Client& client, LockOptions options = long_lease) {
+  return L(client, "job", std::defer_lock, std::move(options));
+}
+template <>
+inline Permit deferred<Permit>(Client& client, LockOptions options) {
+  return Permit(client, "job", 1, std::defer_lock, std::move(options));
+}
 
-struct Fair {
-  using Kind = FairLock;
-  static Kind make(Client& client, LockOptions options = long_lease) {
-    return Kind(client, "job", std::defer_lock, std::move(options));
-  }
-  static constexpr const char* worker = "fair";
-  static constexpr const char* type = "string";
+template <class L>
+class Rival : public ContenderOf<L> {
+ public:
+  using ContenderOf<L>::ContenderOf;
 };
-struct Write {
-  using Kind = WriteLock;
-  static Kind make(Client& client, LockOptions options = long_lease) {
-    return Kind(client, "job", std::defer_lock, std::move(options));
-  }
-  static constexpr const char* worker = "write";
-  static constexpr const char* type = "zset";
-};
-/// Each time of another owner.
-struct Recursive {
-  using Kind = RecursiveLock;
-  static Kind make(Client& client, LockOptions options = long_lease) {
-    return Kind(client, "job", Owner{make_token()}, std::defer_lock, std::move(options));
-  }
-  static constexpr const char* worker = "recursive";
-  static constexpr const char* type = "zset";
-};
-struct One {
-  using Kind = Permit;
-  static Kind make(Client& client, LockOptions options = long_lease) {
-    return Kind(client, "job", 1, std::defer_lock, std::move(options));
-  }
-  static constexpr const char* worker = "permit";
-  static constexpr const char* type = "zset";
+template <>
+class Rival<Permit> : public ContenderOf<Permit> {
+ public:
+  explicit Rival(Client client, LockOptions options = long_lease)
+      : ContenderOf(std::move(client), std::move(options), 1) {}
 };
 
-/// A server where nobody holds "job" yet.
-class FamilyTest : public ServerQueueTest {
+/// What the action returns in a thread of its own: some locks know their thread.
+template <class Action>
+auto elsewhere(Action action) {
+  return std::async(std::launch::async, std::move(action)).get();
+}
+
+/// Two classes of which the one keeps the other waiting.
+template <class H, class W>
+struct Pair {
+  using Holder = H;
+  using Waiter = W;
+};
+using Pairs =
+    testing::Types<Pair<FairLock, FairLock>, Pair<Lock, FairLock>, Pair<WriteLock, WriteLock>,
+                   Pair<WriteLock, ReadLock>, Pair<ReadLock, WriteLock>,
+                   Pair<RecursiveLock, RecursiveLock>, Pair<Permit, Permit>>;
+
+/// "job" as a pair of classes sees it. Nobody holds it at first.
+template <class Classes>
+class FamilyTest : public QueueTest {
  protected:
-  FamilyTest() { holder.unlock(); }
+  using Holder = typename Classes::Holder;
+  using Waiter = typename Classes::Waiter;
 
-  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
+  /// The values at the server.
+  std::vector<std::string> holders() {
+    const std::string kind = raw.command({"TYPE", "job"}).text;
+    if (kind == "string") return {raw.get("job")};
+    std::vector<std::string> all;
+    if (kind != "zset") return all;
+    for (const RawReply& one : raw.command({"ZRANGE", "job", "0", "-1"}).elements) {
+      all.push_back(one.text);
+    }
+    return all;
+  }
+  bool is_at_the_server(const std::string& token) {
+    for (const std::string& value : holders()) {
+      if (value.find(token) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  Holder holder = deferred<Holder>(client);
 };
 
 }  // namespace redlatch::test

@@ -1,189 +1,197 @@
-// Permit: at most so many at once.
+// A Permit is one of at most so many.
 
 #include <algorithm>
 #include <atomic>
+#include <list>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "child.hpp"
 #include "family.hpp"
+#include "shared_memory.hpp"
 
 namespace redlatch::test {
 namespace {
 
-class Permits : public FamilyTest {
- protected:
-  std::unique_ptr<ContenderFor<Permit>> contender() {
-    return std::make_unique<ContenderFor<Permit>>(
-        another(), [](Client& own) { return Permit(own, "job", 2, std::defer_lock, long_lease); });
-  }
+constexpr int limit = 3;
 
-  Client other = another();
-};
-
-TEST_F(Permits, AreAsManyAsTheLimit) {
-  Permit first(client, "job", 3, long_lease);
-  Permit second(other, "job", 3, std::try_to_lock, long_lease);
-  Permit third(client, "job", 3, 1s, long_lease);
-  EXPECT_TRUE(first && second && third);
-  EXPECT_FALSE(Permit(other, "job", 3, std::try_to_lock, long_lease));
-  second.unlock();
-  EXPECT_TRUE(Permit(other, "job", 3, std::try_to_lock, long_lease));
-}
-
-TEST_F(Permits, AreNeverMore) {
+/// How many are in at the same time.
+struct Room {
   std::atomic<int> inside = 0;
   std::atomic<int> most = 0;
+  std::atomic<int> visits = 0;
+
+  void visit(Client& client) {
+    const Permit permit(client, "job", limit, long_lease);
+    const int now = ++inside;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+    }
+    ++visits;
+    std::this_thread::yield();
+    --inside;
+  }
+};
+
+class Permits : public QueueTest {
+ protected:
+  using Contender = ContenderOf<Permit>;
+
+  std::int64_t taken() { return raw.command({"ZCARD", "job"}).integer; }
+  Permit one() { return Permit(client, "job", limit, std::try_to_lock, long_lease); }
+};
+
+TEST_F(Permits, AreNeverMoreThanTheLimitBetweenProcesses) {
+  const SharedMemory<Room> room;
+  std::list<Child> processes;
+  for (int i = 0; i < 6; ++i) {
+    processes.emplace_back([&] {
+      Client own(server.url(), patient());
+      for (int j = 0; j < 50; ++j) room->visit(own);
+    });
+  }
+  for (Child& process : processes) EXPECT_EQ(process.wait(), 0);
+  EXPECT_EQ(room->visits, 300);
+  EXPECT_LE(room->most, limit);
+  EXPECT_GE(room->most, 1);
+}
+
+TEST_F(Permits, AreNeverMoreThanTheLimitBetweenThreads) {
+  Room room;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
-      Client own = another();
-      for (int round = 0; round < 50; ++round) {
-        const Permit permit(own, "job", 3, long_lease);
-        const int now = ++inside;
-        for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {
-        }
-        std::this_thread::yield();
-        --inside;
-      }
+      for (int j = 0; j < 30; ++j) room.visit(client);
     });
   }
   threads.clear();
-  EXPECT_LE(most, 3);
-  EXPECT_GE(most, 2) << "they are there at the same time";
+  EXPECT_EQ(room.visits, 240);
+  EXPECT_LE(room.most, limit);
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Permits, ComeBackWhenAHolderIsDead) {
-  Permit dead(client, "job", 2, {.ttl = 400ms, .auto_renew = false});
-  Permit alive(other, "job", 2, {.ttl = 300ms});
-  const auto waiter = contender();
-  EXPECT_TRUE(waiter->has_it());
-  EXPECT_TRUE(alive.owns_lock());
-  EXPECT_EQ(dead.unlock(), Unlock::lost);
+TEST_F(Permits, AreRefusedWhenAllAreTaken) {
+  Permit first = one();
+  const Permit second = one();
+  const Permit third = one();
+  EXPECT_TRUE(first && second && third);
+  EXPECT_FALSE(one());
+  EXPECT_EQ(taken(), 3);
+  EXPECT_EQ(first.unlock(), Unlock::released);
+  EXPECT_TRUE(one());
 }
 
-TEST_F(Permits, AreGivenToAsManyAsThereAreRoomFor) {
-  std::vector<Permit> all;
-  for (int i = 0; i < 2; ++i) all.emplace_back(client, "job", 2, long_lease);
-  const auto first = contender();
+TEST_F(Permits, AreGrantedInTheOrderOfArrivalOneForEachThatIsGivenBack) {
+  std::vector<Permit> held;
+  for (int i = 0; i < limit; ++i) held.push_back(one());
+  std::vector<std::unique_ptr<Contender>> contenders;
+  for (int i = 0; i < 4; ++i) {
+    contenders.push_back(std::make_unique<Contender>(another(), long_lease, limit));
+    ASSERT_TRUE(is_queued(i + 1));
+  }
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    held[i].unlock();
+    ASSERT_TRUE(contenders[i]->has_it());
+    EXPECT_EQ(taken(), limit);
+    EXPECT_FALSE(contenders[i + 1]->held);
+  }
+}
+
+TEST_F(Permits, AreNotOvertaken) {
+  Permit first = one();
+  const Permit second = one();
+  const Permit third = one();
+  Contender waiting(another(), long_lease, limit);
   ASSERT_TRUE(is_queued(1));
-  const auto second = contender();
-  ASSERT_TRUE(is_queued(2));
-  const auto third = contender();
-  ASSERT_TRUE(is_queued(3));
-  all.clear();
-  EXPECT_TRUE(first->has_it());
-  EXPECT_TRUE(second->has_it());
-  EXPECT_FALSE(third->held);
-}
-
-TEST_F(Permits, RefuseAnotherLimitThanThatOfTheHolders) {
-  Permit permit(client, "job", 2, long_lease);
-  Permit more(other, "job", 3, std::defer_lock, long_lease);
-  for (const auto& attempt : {+[](Permit& one) { static_cast<void>(one.try_lock()); },
-                              +[](Permit& one) { static_cast<void>(one.try_lock_for(1h)); },
-                              +[](Permit& one) { one.lock(); }}) {
-    const Error error = thrown_by([&] { attempt(more); });
-    EXPECT_EQ(error.code(), Errc::invalid_argument);
-    EXPECT_NE(std::string(error.what()).find("limit of 2"), std::string::npos) << error.what();
-  }
-  EXPECT_EQ(queued(), 0);
-  permit.unlock();
-  EXPECT_TRUE(more.try_lock()) << "nobody holds one, so that it can be changed";
-}
-
-TEST_F(Permits, GoOnToQueueUpAfterALimitWasRefused) {
-  Permit first(client, "job", 2, long_lease);
-  Permit second(client, "job", 2, long_lease);
-  EXPECT_EQ(error_of([&] { Permit(other, "job", 3, long_lease); }), Errc::invalid_argument);
-  ContenderFor<Permit> waiter(std::move(other), [](Client& own) {
-    return Permit(own, "job", 2, std::defer_lock, long_lease);
-  });
-  EXPECT_TRUE(is_queued(1));
   first.unlock();
-  EXPECT_TRUE(waiter.has_it());
+  EXPECT_FALSE(one());
+  EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(Permits, NeedALimitThatCanWork) {
-  for (const std::int64_t limit : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1'000'001}}) {
-    const Error error = thrown_by([&] { Permit(client, "job", limit, std::defer_lock); });
+TEST_F(Permits, OfADeadHolderComeBackAtTheEndOfItsLeaseWhileOthersAreHeld) {
+  const SharedMemory<std::atomic<bool>> held;
+  Child dead([&] {
+    Client own(server.url(), patient());
+    const Permit permit(own, "job", limit, {.ttl = 1s});
+    *held = true;
+    eventually([] { return false; }, 60s);
+  });
+  ASSERT_TRUE(eventually([&] { return held->load(); }));
+  const Permit second = one();
+  const Permit third = one();
+  dead.kill();
+  EXPECT_EQ(taken(), 3);
+  Contender waiting(another(), long_lease, limit);
+  ASSERT_TRUE(waiting.has_it());
+  EXPECT_TRUE(second.owns_lock() && third.owns_lock());
+  EXPECT_EQ(taken(), 3);
+}
+
+TEST_F(Permits, OfAnotherLimitAreRefusedWhileSomebodyHoldsOne) {
+  const Permit held = one();
+  Permit other(client, "job", 5, std::defer_lock);
+  for (const Error& error :
+       {thrown_by([&] { static_cast<void>(other.try_lock()); }), thrown_by([&] { other.lock(); }),
+        thrown_by([&] { static_cast<void>(other.try_lock_for(1s)); })}) {
     EXPECT_EQ(error.code(), Errc::invalid_argument);
-    EXPECT_NE(std::string(error.what()).find(std::to_string(limit)), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("a limit of 3"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(taken(), 1);
+  EXPECT_TRUE(is_queued(0));
+  EXPECT_TRUE(held.owns_lock());
+}
+
+TEST_F(Permits, OfAnotherLimitAreRefusedAlsoWhenAllAreTaken) {
+  const Permit all(client, "job", 1);
+  EXPECT_EQ(error_of([&] { const Permit other(client, "job", 2, 1s); }), Errc::invalid_argument);
+}
+
+TEST_F(Permits, HaveAnotherLimitAsSoonAsNobodyHoldsOne) {
+  { const Permit held = one(); }
+  const Permit first(client, "job", 5, std::try_to_lock);
+  EXPECT_TRUE(first) << "although the release before was for a server that did not know its script";
+  for (int i = 0; i < 3; ++i) {
+    raw.command({"SCRIPT", "FLUSH"});
+    { const Permit held(client, "other", 2 + i); }
+    EXPECT_TRUE(Permit(client, "other", 7, 1s));
   }
 }
 
-TEST_F(Permits, HaveNoNumbers) {
-  EXPECT_EQ(error_of([&] { Permit(client, "job", 2, {.fencing = true}); }), Errc::unsupported);
+TEST_F(Permits, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
+  { const Permit held = one(); }
+  EXPECT_TRUE(ReadLock(client, "job", std::try_to_lock));
+  raw.command({"SCRIPT", "FLUSH"});
+  { const Permit held = one(); }
+  EXPECT_TRUE(Lock(client, "job", 1s));
 }
 
-TEST_F(Permits, AreNotForAKeyOfAnotherClass) {
-  {
-    const ReadLock reading(client, "job", long_lease);
-    EXPECT_EQ(error_of([&] { Permit(other, "job", 2, long_lease); }), Errc::wrong_type);
-    EXPECT_EQ(error_of([&] { Recursive::make(other).lock(); }), Errc::wrong_type);
-    EXPECT_EQ(error_of([&] { Lock(other, "job", long_lease); }), Errc::wrong_type);
-  }
+TEST_F(Permits, OfManyAreAllThere) {
+  std::vector<Permit> all;
+  for (int i = 0; i < 200; ++i) all.emplace_back(client, "job", 200, std::try_to_lock, long_lease);
+  EXPECT_TRUE(std::all_of(all.begin(), all.end(), [](const Permit& one) { return bool(one); }));
+  EXPECT_FALSE(Permit(client, "job", 200, std::try_to_lock));
+}
+
+TEST_F(Permits, AreNoOtherKindOfALock) {
+  const Permit permit = one();
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const FairLock lock(client, "job"); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const ReadLock lock(client, "job"); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const WriteLock lock(client, "job", 1s); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const RecursiveLock lock(client, "job", std::try_to_lock); }),
+            Errc::wrong_type);
+  EXPECT_EQ(taken(), 1);
+}
+
+TEST_F(Permits, AreNotHadOfOtherKindsOfLocks) {
   const Lock lock(client, "job", long_lease);
-  EXPECT_EQ(error_of([&] { Permit(other, "job", 2, long_lease); }), Errc::wrong_type);
-}
-
-/// What the README lists.
-TEST_F(Permits, NeedTheseRights) {
-  const std::vector<std::string> rights{"~job*",
-                                        "&redlatch:*",
-                                        "+eval",
-                                        "+evalsha",
-                                        "+time",
-                                        "+zadd",
-                                        "+zrem",
-                                        "+zrange",
-                                        "+zcard",
-                                        "+zscore",
-                                        "+zremrangebyscore",
-                                        "+pttl",
-                                        "+pexpire",
-                                        "+lindex",
-                                        "+llen",
-                                        "+lpop",
-                                        "+rpush",
-                                        "+lpos",
-                                        "+lset",
-                                        "+lrange",
-                                        "+lrem",
-                                        "+publish",
-                                        "+subscribe",
-                                        "+script|load"};
-  const auto user = [&](const std::string& without) {
-    std::vector<std::string> words{"ACL", "SETUSER", "worker", "reset", "on", ">secret"};
-    for (const std::string& right : rights) {
-      if (right != without) words.push_back(right);
-    }
-    EXPECT_EQ(raw.command(words).text, "OK");
-    return Client("redis://worker:secret@127.0.0.1:" + std::to_string(server.port()),
-                  less_patient());
-  };
-  {
-    Client worker = user("");
-    Permit first(worker, "job", 2, long_lease);
-    Permit second(worker, "job", 2, long_lease);
-    EXPECT_TRUE(first.verify());
-    EXPECT_TRUE(first.extend());
-    ContenderFor<Permit> waiter(std::move(worker), [](Client& own) {
-      return Permit(own, "job", 2, std::defer_lock, long_lease);
-    });
-    ASSERT_TRUE(is_queued(1));
-    EXPECT_EQ(first.unlock(), Unlock::released);
-    EXPECT_TRUE(waiter.has_it());
-  }
-  ASSERT_TRUE(is_empty());
-  for (const char* right : {"+zadd", "+zrange", "+zremrangebyscore", "+time", "+pexpire"}) {
-    Client worker = user(right);
-    EXPECT_EQ(error_of([&] { Permit(worker, "job", 2, std::try_to_lock, long_lease); }),
-              Errc::not_permitted)
-        << right;
-  }
+  EXPECT_EQ(error_of([&] { one(); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const Permit permit(client, "job", limit); }), Errc::wrong_type);
+  const ReadLock reader(client, "reading", long_lease);
+  EXPECT_EQ(error_of([&] { const Permit permit(client, "reading", limit); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const RecursiveLock recursive(client, "reading"); }), Errc::wrong_type);
+  EXPECT_TRUE(lock.owns_lock() && reader.owns_lock());
 }
 
 }  // namespace

@@ -1,273 +1,277 @@
-// ReadLock and WriteLock: many readers or one writer, in the order of arrival.
+// Many readers or one writer.
 
+#include <algorithm>
+#include <array>
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include <redlatch/protocol/read_write.hpp>
-
+#include "child.hpp"
 #include "family.hpp"
+#include "shared_memory.hpp"
 
 namespace redlatch::test {
 namespace {
 
-class ReadWrite : public FamilyTest {
+class ReadWrite : public QueueTest {
  protected:
-  ReadLock read(Client& whose, LockOptions options = long_lease) {
-    return ReadLock(whose, "job", std::defer_lock, std::move(options));
+  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
+  /// By another thread, as whoever reads may not try to write.
+  bool may_be_read() {
+    return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
   }
-  std::unique_ptr<ContenderFor<ReadLock>> reader(const LockOptions& options = long_lease) {
-    return std::make_unique<ContenderFor<ReadLock>>(
-        another(), [&](Client& own) { return read(own, options); });
-  }
-  std::unique_ptr<ContenderFor<WriteLock>> writer() {
-    return std::make_unique<ContenderFor<WriteLock>>(another(),
-                                                     [](Client& own) { return Write::make(own); });
-  }
-  /// In a thread of its own, since this one must not wait for itself.
-  template <class Action>
-  static void elsewhere(Action action) {
-    std::jthread(action).join();
+  bool may_be_written() {
+    return elsewhere([&] { return WriteLock(client, "job", std::try_to_lock).owns_lock(); });
   }
 
-  Client other = another();
+  ReadLock reader{client, "job", std::defer_lock, long_lease};
+  WriteLock writer{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(ReadWrite, HasManyReaders) {
+TEST_F(ReadWrite, HasManyReadersAtOnce) {
+  std::vector<Client> clients;
   std::vector<ReadLock> readers;
-  for (int i = 0; i < 20; ++i) readers.emplace_back(i % 2 == 0 ? client : other, "job", long_lease);
-  for (const ReadLock& reader : readers) EXPECT_TRUE(reader.owns_lock());
-  EXPECT_EQ(holders(), 20);
-  elsewhere([&] { EXPECT_FALSE(WriteLock(other, "job", std::try_to_lock, long_lease)); });
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(another());
+    readers.emplace_back(clients.back(), "job", std::try_to_lock, long_lease);
+    EXPECT_TRUE(readers.back().owns_lock());
+  }
+  EXPECT_EQ(holders(), 10);
+  EXPECT_FALSE(may_be_written());
+  readers.clear();
+  clients.clear();
+  EXPECT_TRUE(eventually([&] { return may_be_written(); }));
 }
 
-TEST_F(ReadWrite, HasNoReaderBesideAWriter) {
-  WriteLock lock(client, "job", long_lease);
-  elsewhere([&] {
-    EXPECT_FALSE(ReadLock(other, "job", std::try_to_lock, long_lease));
-    EXPECT_FALSE(WriteLock(other, "job", std::try_to_lock, long_lease));
-  });
+TEST_F(ReadWrite, HasOneWriterAndNoReadersThen) {
+  writer.lock();
+  EXPECT_FALSE(may_be_written());
+  EXPECT_FALSE(may_be_read());
+  writer.unlock();
+  EXPECT_TRUE(may_be_read());
 }
 
-TEST_F(ReadWrite, LetsAWriterThatWaitsHoldBackNewReaders) {
-  ReadLock first(client, "job", long_lease);
-  const auto writing = writer();
+TEST_F(ReadWrite, HoldsNewReadersBackWhileAWriterWaits) {
+  reader.lock();
+  EXPECT_TRUE(may_be_read());
+  Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
-  EXPECT_FALSE(ReadLock(other, "job", std::try_to_lock, long_lease));
-  const auto late = reader();
+  EXPECT_FALSE(may_be_read());
+  Rival<ReadLock> behind(another());
   ASSERT_TRUE(is_queued(2));
-  first.unlock();
-  ASSERT_TRUE(writing->has_it());
-  EXPECT_FALSE(late->held);
-  writing->ends();
-  EXPECT_TRUE(late->has_it());
+  reader.unlock();
+  ASSERT_TRUE(waiting.has_it());
+  EXPECT_FALSE(behind.held);
+  EXPECT_EQ(holders(), 1);
+  waiting.ends();
+  EXPECT_TRUE(behind.has_it());
 }
 
-TEST_F(ReadWrite, LetsAllReadersInWhoAreFirst) {
-  WriteLock lock(client, "job", long_lease);
-  const auto first = reader();
+TEST_F(ReadWrite, LetsAWriterInBehindTheLastReaderOnly) {
+  std::optional<ReadLock> second(std::in_place, client, "job", long_lease);
+  reader.lock();
+  Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
-  const auto second = reader();
+  reader.unlock();
+  EXPECT_EQ(queued(), 1);
+  EXPECT_FALSE(waiting.held);
+  second.reset();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(ReadWrite, LetsAllReadersInThatWaitAtTheHeadOfTheQueue) {
+  writer.lock();
+  Rival<ReadLock> first(another());
+  ASSERT_TRUE(is_queued(1));
+  Rival<ReadLock> second(another());
   ASSERT_TRUE(is_queued(2));
-  const auto writing = writer();
+  Rival<WriteLock> next(another());
   ASSERT_TRUE(is_queued(3));
-  const auto last = reader();
+  Rival<ReadLock> last(another());
   ASSERT_TRUE(is_queued(4));
-  lock.unlock();
-  EXPECT_TRUE(first->has_it());
-  EXPECT_TRUE(second->has_it());
-  EXPECT_FALSE(writing->held);
-  EXPECT_FALSE(last->held);
-  first->ends();
-  EXPECT_FALSE(writing->held);
-  second->ends();
-  EXPECT_TRUE(writing->has_it());
+  writer.unlock();
+  EXPECT_TRUE(first.has_it() && second.has_it());
+  EXPECT_EQ(queued(), 2);
+  first.ends();
+  second.ends();
+  EXPECT_TRUE(next.has_it());
+  EXPECT_FALSE(last.held);
+  next.ends();
+  EXPECT_TRUE(last.has_it());
 }
 
-TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemGivesUp) {
-  ReadLock first(client, "job", long_lease);
-  const auto writing = writer();
+TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemIsCancelled) {
+  reader.lock();
+  Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
-  const auto second = reader();
+  Rival<ReadLock> behind(another());
   ASSERT_TRUE(is_queued(2));
-  writing->cancel();
-  EXPECT_TRUE(writing->is_cancelled());
-  EXPECT_TRUE(second->has_it());
+  waiting.cancel();
+  EXPECT_TRUE(behind.has_it());
+  EXPECT_EQ(holders(), 2);
 }
 
 TEST_F(ReadWrite, LetsReadersInWhenTheTimeOfTheWriterBeforeThemIsOver) {
-  ReadLock first(client, "job", long_lease);
-  std::jthread thread([&] { EXPECT_FALSE(WriteLock(other, "job", 200ms, long_lease)); });
-  ASSERT_TRUE(is_queued(1));
-  const auto second = reader();
-  EXPECT_TRUE(second->has_it());
+  reader.lock();
+  std::atomic<bool> got_it = false;
+  std::jthread waiting([&, own = another()]() mutable {
+    got_it = WriteLock(own, "job", 500ms, long_lease).owns_lock();
+  });
+  Rival<ReadLock> behind(another());
+  EXPECT_TRUE(behind.has_it());
+  waiting.join();
+  EXPECT_FALSE(got_it);
+  EXPECT_EQ(holders(), 2);
 }
 
-/// The key as a whole lives on, renewed by the others.
-TEST_F(ReadWrite, LetsADeadReaderOnlyLiveAsLongAsItsOwnLease) {
-  ReadLock dead(client, "job", {.ttl = 400ms, .auto_renew = false});
-  std::optional<ReadLock> alive(std::in_place, other, "job", LockOptions{.ttl = 300ms});
-  ASSERT_TRUE(eventually([&] { return other.metrics().renewed >= 4; }));
-  alive.reset();
-  const auto writing = writer();
-  EXPECT_TRUE(writing->has_it());
-  EXPECT_EQ(dead.unlock(), Unlock::lost);
+TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
+  const SharedMemory<std::atomic<bool>> is_held;
+  Child waiting([&] {
+    Client own(server.url(), patient());
+    eventually([&] { return is_held->load(); }, 60s);
+    const WriteLock lock(own, "job", long_lease);
+  });
+  reader.lock();
+  *is_held = true;
+  ASSERT_TRUE(is_queued(1));
+  Rival<ReadLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  waiting.kill();
+  EXPECT_TRUE(behind.has_it()) << "within 3 s";
+}
+
+TEST_F(ReadWrite, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
+  ReadLock dead(client, "job", {.ttl = 500ms, .auto_renew = false});
+  const std::string value = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
+  ReadLock alive(client, "job", {.ttl = 300ms});
+  EXPECT_TRUE(eventually([&] { return !dead.owns_lock(); }));
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_TRUE(eventually([&] { return raw.command({"ZSCORE", "job", value}).nil; }));
+  EXPECT_FALSE(waiting.held);
+  EXPECT_TRUE(alive.verify());
+  EXPECT_EQ(alive.unlock(), Unlock::released);
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(ReadWrite, LetsAWriterInWhenTheLastReaderHasDied) {
+  ReadLock dead(client, "job", {.ttl = 300ms, .auto_renew = false});
+  Rival<WriteLock> waiting(another());
+  EXPECT_TRUE(waiting.has_it());
 }
 
 TEST_F(ReadWrite, StarvesNeitherSide) {
-  std::atomic<int> reads = 0;
-  std::atomic<int> writes = 0;
-  std::atomic<bool> over = false;
-  std::vector<std::jthread> threads;
-  for (int i = 0; i < 6; ++i) {
-    threads.emplace_back([&, i] {
-      Client own = another();
-      while (!over) {
-        if (i < 4) {
-          const ReadLock lock(own, "job", long_lease);
-          ++reads;
-        } else {
-          const WriteLock lock(own, "job", long_lease);
-          ++writes;
-        }
-      }
-    });
-  }
-  EXPECT_TRUE(eventually([&] { return reads > 200 && writes > 200; }, 60s));
-  over = true;
-}
-
-TEST_F(ReadWrite, NeverHasAWriterBesideAnybody) {
+  std::array<std::atomic<int>, 6> turns{};
   std::atomic<int> readers = 0;
   std::atomic<int> writers = 0;
-  std::atomic<bool> overlapped = false;
+  std::atomic<bool> over = false;
+  std::atomic<bool> overlap = false;
+  const auto reads = [&](std::atomic<int>& done) {
+    Client own = another();
+    for (; !over; ++done) {
+      const ReadLock lock(own, "job", long_lease);
+      ++readers;
+      if (writers > 0) overlap = true;
+      std::this_thread::sleep_for(1ms);  // so that some reader is always in, were there no queue
+      --readers;
+    }
+  };
+  const auto writes = [&](std::atomic<int>& done) {
+    Client own = another();
+    for (; !over; ++done) {
+      const WriteLock lock(own, "job", long_lease);
+      if (++writers > 1 || readers > 0) overlap = true;
+      --writers;
+    }
+  };
   std::vector<std::jthread> threads;
-  for (int i = 0; i < 6; ++i) {
-    threads.emplace_back([&, i] {
-      Client own = another();
-      for (int round = 0; round < 60; ++round) {
-        if (i < 4) {
-          const ReadLock lock(own, "job", long_lease);
-          ++readers;
-          if (writers != 0) overlapped = true;
-          --readers;
-        } else {
-          const WriteLock lock(own, "job", long_lease);
-          if (++writers != 1 || readers != 0) overlapped = true;
-          --writers;
-        }
-      }
-    });
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    threads.emplace_back([&, i] { i < 4 ? reads(turns.at(i)) : writes(turns.at(i)); });
   }
+  const auto has_had_enough = [](const std::atomic<int>& done) { return done >= 30; };
+  EXPECT_TRUE(
+      eventually([&] { return std::all_of(turns.begin(), turns.end(), has_had_enough); }, 60s));
+  over = true;
   threads.clear();
-  EXPECT_FALSE(overlapped);
+  EXPECT_FALSE(overlap);
+  EXPECT_TRUE(is_empty());
 }
 
-TEST_F(ReadWrite, RefusesToWaitForItsOwnThread) {
-  ReadLock reading(client, "job", long_lease);
-  WriteLock writing(other, "job", std::defer_lock, long_lease);
-  EXPECT_FALSE(writing.try_lock());
-  EXPECT_FALSE(writing.try_lock_for(1h));
-  EXPECT_EQ(error_of([&] { writing.lock(); }), std::errc::resource_deadlock_would_occur);
-  EXPECT_EQ(queued(), 0);
-  reading.unlock();
-  EXPECT_TRUE(writing.try_lock());
+class Deadlock : public ReadWrite {
+ protected:
+  static constexpr std::errc expected = std::errc::resource_deadlock_would_occur;
+};
+
+TEST_F(Deadlock, IsToldToAWriterWhoseThreadReads) {
+  reader.lock();
+  EXPECT_EQ(error_of([&] { writer.lock(); }), expected);
+  EXPECT_EQ(error_of([&] { static_cast<void>(writer.lock(std::stop_token())); }), expected);
+  EXPECT_FALSE(writer.try_lock());
+  EXPECT_TRUE(is_queued(0));
+  EXPECT_TRUE(reader.verify());
 }
 
-TEST_F(ReadWrite, WaitsForAReaderThatAnotherThreadHasReleased) {
-  ReadLock reading(client, "job", long_lease);
-  ReadLock second(client, "job", std::defer_lock, long_lease);
-  elsewhere([&] {
-    reading.unlock();
-    second.lock();
-  });
-  std::jthread later([&] {
-    ASSERT_TRUE(is_queued(1));
-    second.unlock();
-  });
-  WriteLock writing(other, "job", std::defer_lock, long_lease);
-  writing.lock();
-  EXPECT_TRUE(writing.owns_lock());
+TEST_F(Deadlock, EndsABoundedWaitAtOnce) {
+  reader.lock();
+  const auto time = duration_of([&] { EXPECT_FALSE(writer.try_lock_for(10min)); });
+  EXPECT_LT(time, 5min);
+  EXPECT_TRUE(is_queued(0));
 }
 
-TEST_F(ReadWrite, DowngradesWithoutLettingAWriterIn) {
-  WriteLock writing(client, "job", {.ttl = 60s, .fencing = true});
-  const auto next = writer();
+TEST_F(Deadlock, IsSeenWhenTheReaderIsOfAnotherClient) {
+  reader.lock();
+  Client other = another();
+  EXPECT_EQ(error_of([&] { const WriteLock lock(other, "job"); }), expected);
+}
+
+TEST_F(Deadlock, IsSeenAmongManyReadersAndBehindAWriterThatWaits) {
+  Client other = another();
+  std::vector<ReadLock> others;
+  for (int i = 0; i < 3; ++i) {
+    others.push_back(elsewhere([&] { return ReadLock(other, "job", long_lease); }));
+  }
+  reader.lock();
+  Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
-  ReadLock reading = writing.downgrade();
-  EXPECT_FALSE(writing.owns_lock());
-  EXPECT_EQ(writing.unlock(), Unlock::lost);
-  EXPECT_TRUE(reading.owns_lock());
-  EXPECT_TRUE(reading.verify());
-  EXPECT_FALSE(next->held);
-  EXPECT_EQ(reading.unlock(), Unlock::released);
-  EXPECT_TRUE(next->has_it());
+  EXPECT_EQ(error_of([&] { writer.lock(); }), expected);
+  EXPECT_EQ(queued(), 1);
 }
 
-TEST_F(ReadWrite, LetsReadersInWhenAWriterIsDowngraded) {
-  WriteLock writing(client, "job", long_lease);
-  const auto next = reader();
+TEST_F(Deadlock, IsNoneForAnotherThread) {
+  reader.lock();
+  EXPECT_FALSE(elsewhere([&] { return writer.try_lock_for(20ms); }));
+  Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
-  const ReadLock reading = writing.downgrade();
-  EXPECT_TRUE(next->has_it());
-  EXPECT_TRUE(reading.owns_lock());
+  reader.unlock();
+  EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(ReadWrite, RenewsWhatWasDowngraded) {
-  WriteLock writing(client, "job", {.ttl = 300ms});
-  ReadLock reading = writing.downgrade();
-  const auto before = client.metrics().renewed;
-  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= before + 4; }));
-  EXPECT_TRUE(reading.verify());
-  EXPECT_EQ(client.metrics().held, 1U);
+TEST_F(Deadlock, IsNoneOnceAnotherThreadHasUnlocked) {
+  reader.lock();
+  elsewhere([&] { return reader.unlock(); });
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
 }
 
-TEST_F(ReadWrite, KeepsAWriterThatCannotBeDowngraded) {
-  WriteLock writing(client, "job", long_lease);
-  raw.command({"REPLICAOF", "127.0.0.1", "1"});
-  EXPECT_EQ(error_of([&] { static_cast<void>(writing.downgrade()); }), Errc::not_writable);
-  raw.command({"REPLICAOF", "NO", "ONE"});
-  EXPECT_TRUE(writing.owns_lock());
-  EXPECT_EQ(writing.unlock(), Unlock::released);
+TEST_F(Deadlock, IsNoneOnceTheReadersLeaseIsOver) {
+  ReadLock brief(client, "job", {.ttl = 50ms, .auto_renew = false});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
 }
 
-TEST_F(ReadWrite, SaysThatALostWriterCannotBeDowngraded) {
-  WriteLock writing(client, "job", long_lease);
-  raw.command({"DEL", "job"});
-  EXPECT_ANY_THROW(static_cast<void>(writing.downgrade()));
-  EXPECT_FALSE(writing.owns_lock());
-  EXPECT_FALSE(raw.exists("job"));
-  EXPECT_EQ(error_of([&] { static_cast<void>(writing.downgrade()); }),
-            std::errc::operation_not_permitted);
-}
-
-TEST_F(ReadWrite, NumbersWriters) {
-  const LockOptions fenced{.ttl = 60s, .fencing = true};
-  WriteLock lock(client, "job", fenced);
-  const std::uint64_t first = lock.fencing_token();
-  EXPECT_GT(first, 0U);
-  ContenderFor<WriteLock> next(another(), [&](Client& own) { return Write::make(own, fenced); });
-  ASSERT_TRUE(is_queued(1));
-  lock.unlock();
-  ASSERT_TRUE(next.has_it());
-  EXPECT_GT(next.lock.fencing_token(), first);
-}
-
-TEST_F(ReadWrite, NumbersNoReaders) {
-  EXPECT_EQ(error_of([&] { ReadLock(client, "job", {.fencing = true}); }), Errc::unsupported);
-}
-
-TEST_F(ReadWrite, UsesScriptsByTheHashThatTheServerHas) {
-  for (const protocol::Script* script :
-       {&protocol::acquire_shared_script, &protocol::extend_shared_script,
-        &protocol::release_shared_script, &protocol::stand_shared_script,
-        &protocol::leave_shared_script, &protocol::life_shared_script,
-        &protocol::downgrade_script}) {
-    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(script->text)}).text, script->sha1);
+/// The server of a test has not heard of the script that releases.
+TEST_F(Deadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
+  { const ReadLock gone(client, "job"); }
+  writer.lock();
+  EXPECT_EQ(writer.unlock(), Unlock::released);
+  for (int i = 0; i < 10; ++i) {
+    raw.command({"SCRIPT", "FLUSH"});
+    { const ReadLock gone(client, "job"); }
+    EXPECT_TRUE(writer.try_lock_for(20s));
+    EXPECT_EQ(writer.unlock(), Unlock::released);
   }
 }
 

@@ -1,132 +1,208 @@
-// RecursiveLock: an owner holds it as often as it likes.
+// A RecursiveLock is held by its owner as often as it likes.
 
-#include <memory>
-#include <optional>
+#include <atomic>
+#include <set>
 #include <string>
 #include <thread>
-#include <utility>
+#include <vector>
 
-#include <redlatch/protocol/recursive.hpp>
-
+#include "child.hpp"
 #include "family.hpp"
+#include "shared_memory.hpp"
 
 namespace redlatch::test {
 namespace {
 
-class RecursiveLocks : public FamilyTest {
+class Recursion : public QueueTest {
  protected:
-  template <class Action>
-  static void elsewhere(Action action) {
-    std::jthread(action).join();
+  std::int64_t holds() { return raw.command({"ZCARD", "job"}).integer; }
+  std::set<std::string> ends() {
+    std::set<std::string> all;
+    const RawReply reply = raw.command({"ZRANGE", "job", "0", "-1", "WITHSCORES"});
+    for (std::size_t i = 1; i < reply.elements.size(); i += 2) all.insert(reply.elements[i].text);
+    return all;
   }
-  std::unique_ptr<ContenderFor<RecursiveLock>> another_owner() {
-    return std::make_unique<ContenderFor<RecursiveLock>>(
-        another(), [](Client& own) { return Recursive::make(own); });
+  bool is_free_for_another() {
+    return elsewhere([&] { return RecursiveLock(client, "job", std::try_to_lock).owns_lock(); });
   }
 
-  Client other = another();
+  RecursiveLock outer{client, "job", std::defer_lock, long_lease};
+  RecursiveLock inner{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(RecursiveLocks, AreHeldByAThreadAsOftenAsItLikes) {
-  RecursiveLock outer(client, "job", long_lease);
-  RecursiveLock inner(other, "job", std::try_to_lock, long_lease);
-  RecursiveLock third(client, "job", std::defer_lock, long_lease);
-  third.lock();
-  EXPECT_TRUE(outer && inner && third);
-  EXPECT_EQ(outer.hold_count(), 3);
-  elsewhere([&] {
-    RecursiveLock stranger(client, "job", std::try_to_lock, long_lease);
-    EXPECT_FALSE(stranger);
-    EXPECT_EQ(stranger.hold_count(), 0);
-  });
+TEST_F(Recursion, HoldsTwiceInOneThreadAndNotInAnother) {
+  outer.lock();
+  inner.lock();
+  EXPECT_TRUE(outer.owns_lock() && inner.owns_lock());
+  EXPECT_NE(outer.token(), inner.token());
+  EXPECT_EQ(holds(), 2);
+  EXPECT_FALSE(is_free_for_another());
 }
 
-TEST_F(RecursiveLocks, HoldOnceEach) {
-  RecursiveLock lock(client, "job", long_lease);
-  EXPECT_EQ(error_of([&] { lock.lock(); }), std::errc::resource_deadlock_would_occur);
-}
-
-TEST_F(RecursiveLocks, AreFreeAfterAsManyUnlocksAsLocks) {
-  RecursiveLock outer(client, "job", long_lease);
-  RecursiveLock inner(client, "job", long_lease);
-  const auto waiter = another_owner();
-  ASSERT_TRUE(is_queued(1));
-  EXPECT_EQ(outer.unlock(), Unlock::released);
-  EXPECT_EQ(inner.hold_count(), 1);
-  EXPECT_FALSE(Recursive::make(other).try_lock());
-  EXPECT_FALSE(waiter->held);
-  EXPECT_EQ(inner.unlock(), Unlock::released);
-  EXPECT_TRUE(waiter->has_it());
-}
-
-TEST_F(RecursiveLocks, AreHeldByAnOwnerInAnyThreadAndProcess) {
-  RecursiveLock mine(client, "job", Owner{"me"}, long_lease);
-  elsewhere([&] {
-    RecursiveLock also_mine(other, "job", Owner{"me"}, std::try_to_lock, long_lease);
-    EXPECT_TRUE(also_mine);
-    EXPECT_EQ(also_mine.hold_count(), 2);
-  });
-  EXPECT_FALSE(RecursiveLock(other, "job", Owner{"you"}, std::try_to_lock, long_lease));
-  EXPECT_FALSE(RecursiveLock(other, "job", Owner{"you"}, 20ms, long_lease));
-  EXPECT_FALSE(RecursiveLock(other, "job", std::try_to_lock, long_lease))
-      << "the thread is another";
-}
-
-TEST_F(RecursiveLocks, LetTheirOwnerOvertakeThoseWhoWait) {
-  RecursiveLock outer(client, "job", Owner{"me"}, long_lease);
-  const auto waiter = another_owner();
-  ASSERT_TRUE(is_queued(1));
-  RecursiveLock inner(other, "job", Owner{"me"}, std::try_to_lock, long_lease);
-  RecursiveLock waited_for(other, "job", Owner{"me"}, long_lease);
-  EXPECT_TRUE(inner && waited_for);
-  EXPECT_FALSE(waiter->held);
-}
-
-TEST_F(RecursiveLocks, EndTogether) {
-  RecursiveLock longer(client, "job", Owner{"me"}, {.ttl = 1min, .auto_renew = false});
-  RecursiveLock shorter(client, "job", Owner{"me"}, {.ttl = 20ms, .auto_renew = false});
-  const RawReply all = raw.command({"ZRANGE", "job", "0", "-1", "WITHSCORES"});
-  ASSERT_EQ(all.elements.size(), 4U);
-  EXPECT_EQ(all.elements[1].text, all.elements[3].text);
-  raw.command({"PEXPIRE", "job", "1"});
-  EXPECT_TRUE(eventually([&] { return Recursive::make(other).try_lock(); }));
-}
-
-TEST_F(RecursiveLocks, AreAllKeptUpByOneThatIsRenewed) {
-  RecursiveLock renewed(client, "job", Owner{"me"}, {.ttl = 300ms});
-  RecursiveLock left_alone(client, "job", Owner{"me"}, {.ttl = 300ms, .auto_renew = false});
-  ASSERT_TRUE(eventually([&] { return client.metrics().renewed >= 6; }));
-  EXPECT_EQ(renewed.hold_count(), 2);
-  EXPECT_EQ(holders(), 2);
-}
-
-TEST_F(RecursiveLocks, AreNumbered) {
-  const LockOptions fenced{.ttl = 60s, .fencing = true};
-  RecursiveLock outer(client, "job", fenced);
-  RecursiveLock inner(client, "job", fenced);
-  EXPECT_GT(inner.fencing_token(), outer.fencing_token());
-}
-
-TEST_F(RecursiveLocks, NeedAnOwnerWithAGoodName) {
-  for (const std::string& name :
-       {std::string(), std::string("a b"), std::string("a\n"), std::string(257, 'x')}) {
-    const Error error =
-        thrown_by([&] { RecursiveLock(client, "job", Owner{name}, std::defer_lock); });
-    EXPECT_EQ(error.code(), Errc::invalid_argument);
-    EXPECT_NE(std::string(error.what()).find("owner"), std::string::npos);
+TEST_F(Recursion, IsFreeAfterAsManyUnlocksAsLocksInAnyOrder) {
+  for (RecursiveLock* first : {&outer, &inner}) {
+    RecursiveLock& last = first == &outer ? inner : outer;
+    outer.lock();
+    inner.lock();
+    EXPECT_EQ(first->unlock(), Unlock::released);
+    EXPECT_TRUE(last.verify());
+    EXPECT_FALSE(is_free_for_another());
+    EXPECT_EQ(last.unlock(), Unlock::released);
+    EXPECT_TRUE(is_free_for_another());
   }
 }
 
-TEST_F(RecursiveLocks, CannotCountWithoutAServer) {
-  Client hasty(server.url(), less_patient());
-  RecursiveLock lock(hasty, "job", long_lease);
+TEST_F(Recursion, CountsTheHoldsOfTheOwner) {
+  EXPECT_EQ(outer.hold_count(), 0);
+  outer.lock();
+  EXPECT_EQ(outer.hold_count(), 1);
+  inner.lock();
+  EXPECT_EQ(outer.hold_count(), 2);
+  EXPECT_EQ(inner.hold_count(), 2);
+  EXPECT_EQ(RecursiveLock(client, "job", std::defer_lock).hold_count(), 2);
+  EXPECT_EQ(elsewhere([&] { return outer.hold_count(); }), 2) << "of who holds it";
+  EXPECT_EQ(elsewhere([&] { return RecursiveLock(client, "job", std::defer_lock).hold_count(); }),
+            0);
+  EXPECT_EQ(RecursiveLock(client, "job", Owner{"x"}, std::defer_lock).hold_count(), 0);
+  inner.unlock();
+  outer.unlock();
+  EXPECT_EQ(outer.hold_count(), 0);
+}
+
+TEST_F(Recursion, CountsWhateverTheClient) {
+  Client other = another();
+  outer.lock();
+  const RecursiveLock second(other, "job", std::try_to_lock);
+  EXPECT_TRUE(second);
+  EXPECT_EQ(outer.hold_count(), 2);
+}
+
+TEST_F(Recursion, ThrowsWhenTheServerDoesNotSayHowMany) {
+  ClientOptions hasty = patient();
+  hasty.connect_timeout = 200ms;
+  Client other(server.url(), hasty);
+  const RecursiveLock lock(other, "job", std::defer_lock);
   server.kill();
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.hold_count()); }), Errc::unreachable);
 }
 
-TEST_F(RecursiveLocks, UseScriptsByTheHashThatTheServerHas) {
-  EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(protocol::count_script.text)}).text,
-            protocol::count_script.sha1);
+TEST_F(Recursion, ThrowsForTheCountOfAKeyThatIsNoLock) {
+  raw.command({"SET", "job", "something"});
+  EXPECT_EQ(error_of([&] { static_cast<void>(outer.hold_count()); }), Errc::wrong_type);
+}
+
+TEST_F(Recursion, IsHeldOnceByOneObject) {
+  outer.lock();
+  EXPECT_EQ(error_of([&] { outer.lock(); }), std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(outer.hold_count(), 1);
+}
+
+TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyThread) {
+  const RecursiveLock mine(client, "job", Owner{"worker-7"}, long_lease);
+  const RecursiveLock theirs =
+      elsewhere([&] { return RecursiveLock(client, "job", Owner{"worker-7"}, 5s, long_lease); });
+  EXPECT_TRUE(theirs);
+  EXPECT_EQ(theirs.hold_count(), 2);
+  EXPECT_FALSE(RecursiveLock(client, "job", Owner{"worker-8"}, std::try_to_lock));
+  EXPECT_FALSE(RecursiveLock(client, "job", std::try_to_lock)) << "the thread is another owner";
+}
+
+TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
+  const SharedMemory<std::atomic<int>> step;
+  Child other([&] {
+    Client own(server.url(), patient());
+    eventually([&] { return *step == 1; }, 60s);
+    if (RecursiveLock(own, "job", Owner{"stranger"}, std::try_to_lock)) return;
+    const RecursiveLock lock(own, "job", Owner{"x"}, long_lease);
+    *step = lock.hold_count() == 2 ? 2 : -1;
+    eventually([&] { return *step == 3; }, 60s);
+  });
+  RecursiveLock lock(client, "job", Owner{"x"}, long_lease);
+  *step = 1;
+  ASSERT_TRUE(eventually([&] { return *step == 2; }));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(is_free_for_another());
+  *step = 3;
+  EXPECT_EQ(other.wait(), 0);
+  EXPECT_TRUE(eventually([&] { return is_free_for_another(); }));
+}
+
+TEST_F(Recursion, EndsForAllHoldsAtOnce) {
+  RecursiveLock longer(client, "job", {.ttl = 600ms, .auto_renew = false});
+  RecursiveLock shorter(client, "job", {.ttl = 100ms, .auto_renew = false});
+  EXPECT_EQ(holds(), 2);
+  EXPECT_EQ(ends().size(), 1U) << "one end for both";
+  EXPECT_TRUE(eventually([&] { return !shorter.owns_lock(); }));
+  EXPECT_EQ(holds(), 2);
+  Rival<RecursiveLock> waiting(another());
+  EXPECT_TRUE(waiting.has_it());
+  EXPECT_FALSE(longer.owns_lock());
+  EXPECT_EQ(holds(), 1);
+}
+
+TEST_F(Recursion, IsRenewedForAllHoldsByEach) {
+  RecursiveLock silent(client, "job", {.ttl = 300ms, .auto_renew = false});
+  RecursiveLock renewed(client, "job", {.ttl = 300ms});
+  EXPECT_TRUE(eventually([&] { return !silent.owns_lock(); }));
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 6; }));
+  EXPECT_EQ(holds(), 2);
+  EXPECT_EQ(ends().size(), 1U);
+  EXPECT_EQ(renewed.unlock(), Unlock::released);
+  EXPECT_EQ(holds(), 1) << "and it ends by itself";
+  EXPECT_TRUE(eventually([&] { return is_free_for_another(); }));
+}
+
+TEST_F(Recursion, OvertakesThoseWhoWait) {
+  outer.lock();
+  Rival<RecursiveLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_TRUE(inner.try_lock());
+  RecursiveLock third(client, "job", std::defer_lock, long_lease);
+  third.lock();
+  EXPECT_EQ(queued(), 1);
+  EXPECT_FALSE(waiting.held);
+  third.unlock();
+  inner.unlock();
+  outer.unlock();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+/// Two threads of one owner with a stranger in between: the second thread may be who the first one
+/// waits for, with the lock in hand.
+TEST_F(Recursion, LetsTheOwnersOtherThreadsInAlsoWhenTheyWaitBehindAStranger) {
+  outer.lock();
+  ContenderOf<RecursiveLock> first(another(), long_lease, Owner{"x"});
+  ASSERT_TRUE(is_queued(1));
+  Rival<RecursiveLock> stranger(another());
+  ASSERT_TRUE(is_queued(2));
+  ContenderOf<RecursiveLock> second(another(), long_lease, Owner{"x"});
+  ASSERT_TRUE(is_queued(3));
+  outer.unlock();
+  EXPECT_TRUE(first.has_it());
+  EXPECT_TRUE(second.has_it());
+  EXPECT_EQ(first.lock.hold_count(), 2);
+  EXPECT_EQ(queued(), 1);
+  first.ends();
+  EXPECT_FALSE(stranger.held);
+  second.ends();
+  EXPECT_TRUE(stranger.has_it());
+}
+
+TEST_F(Recursion, LetsAllOfAnOwnerInThatWaitAtTheHeadOfTheQueue) {
+  outer.lock();
+  ContenderOf<RecursiveLock> first(another(), long_lease, Owner{"x"});
+  ContenderOf<RecursiveLock> second(another(), long_lease, Owner{"x"});
+  ASSERT_TRUE(is_queued(2));
+  outer.unlock();
+  EXPECT_TRUE(first.has_it() && second.has_it());
+  EXPECT_EQ(holds(), 2);
+}
+
+TEST_F(Recursion, NumbersEachHold) {
+  const LockOptions fenced{.ttl = 60s, .fencing = true};
+  const RecursiveLock first(client, "job", fenced);
+  const RecursiveLock second(client, "job", fenced);
+  EXPECT_GT(second.fencing_token(), first.fencing_token());
 }
 
 }  // namespace

@@ -9,8 +9,6 @@
 #include <thread>
 #include <vector>
 
-#include <redlatch/protocol/majority.hpp>
-
 #include "fixture.hpp"
 
 namespace redlatch::test {
@@ -386,11 +384,6 @@ TEST(RedlockOptions, ThatNeedOneServerAreRefused) {
   EXPECT_EQ(error_of([&] { Redlock(nodes, "job", {.durability = {.replicas = 1}}); }),
             Errc::unsupported);
   EXPECT_EQ(error_of([&] { Redlock(nodes, "", std::defer_lock); }), Errc::invalid_argument);
-}
-
-TEST_F(ThreeServers, UseScriptsByTheHashThatTheyHave) {
-  EXPECT_EQ(raw[0]->command({"SCRIPT", "LOAD", std::string(protocol::verify_script.text)}).text,
-            protocol::verify_script.sha1);
 }
 
 }  // namespace

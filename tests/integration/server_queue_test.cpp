@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include <redlatch/protocol/fencing.hpp>
 #include <redlatch/protocol/queue.hpp>
 
 #include "contender.hpp"
 #include "process.hpp"
+#include "scripts.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -342,9 +342,9 @@ TEST_F(ServerQueue, IsNotStoppedByAnEntryOfAnotherKind) {
 }
 
 TEST_F(ServerQueue, FindsScriptsByTheHashThatTheServerHas) {
-  for (const protocol::Script* script :
-       {&protocol::stand_script, &protocol::leave_script, &protocol::claim_fenced_script}) {
-    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(script->text)}).text, script->sha1);
+  for (const NamedScript& one : all_scripts) {
+    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(one.script->text)}).text, one.script->sha1)
+        << one.name;
   }
 }
 

@@ -2,12 +2,16 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "replies.hpp"
+#include "scripts.hpp"
 
 namespace redlatch::protocol {
 namespace {
@@ -113,10 +117,33 @@ TEST(Scripts, SetTheKeyBeforeAnybodyIsToldThatItIsTheirs) {
 }
 
 TEST(Scripts, HaveAHashOfFortyLowerCaseDigits) {
-  for (const Script* script : {&release_script, &extend_script, &acquire_fenced_script,
-                               &claim_fenced_script, &stand_script, &leave_script}) {
-    EXPECT_EQ(script->sha1.size(), 40U);
-    EXPECT_EQ(script->sha1.find_first_not_of("0123456789abcdef"), std::string_view::npos);
+  for (const auto& [name, script] : test::all_scripts) {
+    EXPECT_EQ(script->sha1.size(), 40U) << name;
+    EXPECT_EQ(script->sha1.find_first_not_of("0123456789abcdef"), std::string_view::npos) << name;
+  }
+}
+
+TEST(Scripts, HaveAHashOfTheirOwn) {
+  std::set<std::string_view> hashes;
+  for (const auto& one : test::all_scripts) hashes.insert(one.script->sha1);
+  EXPECT_EQ(hashes.size(), test::all_scripts.size());
+}
+
+TEST(Scripts, UseNoKeyThatTheyDoNotName) {
+  for (const auto& [name, script] : test::all_scripts) {
+    for (std::size_t i = 1; i <= 4; ++i) {
+      const bool is_used =
+          script->text.find("KEYS[" + std::to_string(i) + "]") != std::string_view::npos;
+      EXPECT_TRUE(!is_used || i <= script->all_keys()) << name << " uses key " << i;
+    }
+  }
+}
+
+TEST(Scripts, OfTheFamilyHaveNoOtherForm) {
+  for (const Script* script : {&acquire_fair_script, &acquire_shared_script, &release_shared_script,
+                               &extend_shared_script, &stand_shared_script, &leave_shared_script,
+                               &life_shared_script, &downgrade_script, &count_script}) {
+    EXPECT_EQ(script->effect, Script::Effect::other);
   }
 }
 

@@ -11,9 +11,7 @@
 #include <list>
 #include <memory>
 #include <new>
-#include <optional>
 #include <span>
-#include <sstream>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -28,93 +26,12 @@
 #include <redlatch/detail/tenure_of.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
-#include "replies.hpp"
+#include "fake_answers.hpp"
+#include "records.hpp"
 
 namespace redlatch::test {
 
 using namespace std::chrono_literals;
-using detail::Connecting;
-using detail::TimePoint;
-
-/// What one server does with one batch.
-struct Answer {
-  std::vector<protocol::Reply> replies{};
-  std::optional<Error> failure{};
-  std::optional<TimePoint::duration> sent_after{0};  // nothing: no byte went out
-  bool out_of_memory = false;
-  TimePoint::duration delay{0};
-
-  Answer after(TimePoint::duration time) && {
-    delay = time;
-    return std::move(*this);
-  }
-};
-
-template <class... Replies>
-Answer says(Replies... replies) {
-  return {.replies = {std::move(replies)...}};
-}
-/// Nobody is there: nothing was sent.
-inline Answer away() {
-  return {.failure = Error(Errc::unreachable, "refused", "redis://fake:1/0"), .sent_after{}};
-}
-/// Sent, and then no answer.
-inline Answer in_doubt(Errc code = Errc::timed_out) {
-  return {.failure = Error(code, "no answer", "redis://fake:1/0", true)};
-}
-inline Answer silent() { return {}; }
-inline Answer out_of_memory() { return {.out_of_memory = true}; }
-
-/// A command as one line; scripts by what they are for.
-inline std::string line(const protocol::Command& command) {
-  std::string out;
-  if (command.script() == &protocol::release_script) out = "RELEASE";
-  if (command.script() == &protocol::extend_script) out = "EXTEND";
-  if (command.script() == &protocol::acquire_fenced_script) out = "ACQUIRE_FENCED";
-  if (command.script() == &protocol::claim_fenced_script) out = "CLAIM_FENCED";
-  if (command.script() == &protocol::stand_script) out = "STAND";
-  if (command.script() == &protocol::leave_script) out = "LEAVE";
-  for (const protocol::Argument& argument : command.arguments()) {
-    if (!out.empty()) out += ' ';
-    out += argument.text();
-  }
-  return out;
-}
-
-inline std::string word(const std::string& text, int index) {
-  std::istringstream words(text);
-  std::string found;
-  for (int i = 0; i <= index; ++i) words >> found;
-  return found;
-}
-/// The token in a SET, RELEASE or EXTEND.
-inline std::string token_in(const std::string& command) { return word(command, 2); }
-
-struct Posted {
-  std::string key{};
-  std::string command{};
-  std::chrono::milliseconds ttl{};
-  detail::Undo::Of of{};
-  std::size_t said_before = 0;  // calls
-};
-
-struct Happened {
-  EventKind kind{};
-  TimePoint::duration elapsed{};
-  std::error_code error{};
-
-  bool operator==(const Happened&) const = default;
-};
-
-struct Call {
-  std::size_t server = 0;
-  std::string key{};
-  std::vector<std::string> commands{};
-  std::optional<Posted> undo{};
-  Connecting connecting{};
-  TimePoint at{};
-  std::chrono::milliseconds blocks{0};
-};
 
 /// Servers that say what they were told to say, on a clock that only moves when it is told to, or
 /// when somebody pauses or waits for an answer. Remembers everything.
@@ -269,7 +186,9 @@ class FakeExecutor final : public detail::Executor {
     }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
-    detail::Address address(TimePoint, const std::stop_token&) override { return executor_.address; }
+    detail::Address address(TimePoint, const std::stop_token&) override {
+      return executor_.address;
+    }
     void refuse_queue() noexcept override { executor_.address = {}; }
     void enter(detail::TenureOf entry) noexcept override { executor_.entry = std::move(entry); }
     detail::Tenure* entry() const noexcept override { return executor_.entry.get(); }

@@ -62,6 +62,29 @@ static_assert(
 static_assert(!std::is_constructible_v<Lock, const Client&, std::string>);
 static_assert(!std::is_constructible_v<Lock, Client&, std::string, int>);
 
+/// What all classes have in common, with what each is a lock of.
+template <class L, class... What>
+constexpr bool is_of_the_family =
+    TimedLockable<L>&& PlainQuestions<L>&& std::is_nothrow_move_constructible_v<L>&&
+        std::is_nothrow_move_assignable_v<L>&& std::is_nothrow_destructible_v<L> &&
+    !std::is_copy_constructible_v<L> && !std::is_copy_assignable_v<L> &&
+    std::is_constructible_v<L, Client&, const char*, What...> &&
+    std::is_constructible_v<L, Client&, const char*, What..., LockOptions> &&
+    std::is_constructible_v<L, Client&, const char*, What..., std::try_to_lock_t> &&
+    std::is_constructible_v<L, Client&, const char*, What..., std::try_to_lock_t, LockOptions> &&
+    std::is_constructible_v<L, Client&, const char*, What..., std::defer_lock_t, LockOptions> &&
+    std::is_constructible_v<L, Client&, const char*, What..., std::chrono::seconds> &&
+    std::is_constructible_v<L, Client&, const char*, What..., std::chrono::duration<float>,
+                            LockOptions> &&
+    !std::is_constructible_v<L, const Client&, const char*, What...>;
+static_assert(is_of_the_family<Lock> && is_of_the_family<FairLock>);
+static_assert(is_of_the_family<ReadLock> && is_of_the_family<WriteLock>);
+static_assert(is_of_the_family<RecursiveLock> && is_of_the_family<RecursiveLock, Owner>);
+static_assert(is_of_the_family<Permit, int>);
+static_assert(!std::is_constructible_v<Permit, Client&, const char*>);
+static_assert(!std::is_constructible_v<FairLock, Lock> && !std::is_constructible_v<Lock, FairLock>);
+static_assert(!std::is_constructible_v<ReadLock, WriteLock>);
+
 static_assert(!std::is_copy_constructible_v<Client> && !std::is_copy_assignable_v<Client>);
 static_assert(std::is_nothrow_move_constructible_v<Client>);
 static_assert(std::is_nothrow_move_assignable_v<Client>);

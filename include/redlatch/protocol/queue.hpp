@@ -74,12 +74,12 @@ inline constexpr Script release_script{
 
 /// What the server says to an entry.
 enum class Standing : std::int64_t {
-  gone = 0,     // it is not in the queue any more
-  granted = 1,  // just now
-  told = 4,     // before; the message is on its way
-  queued = 2,   // behind others
-  first = 3,    // as the first
-  deadlock = 5  // it is not in the queue: it would wait for its own thread
+  gone = 0,      // it is not in the queue any more
+  granted = 1,   // just now
+  told = 4,      // before; the message is on its way
+  queued = 2,    // behind others
+  first = 3,     // as the first
+  deadlock = -1  // it is not in the queue: it would wait for its own thread
 };
 
 // The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it

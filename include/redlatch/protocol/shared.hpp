@@ -145,20 +145,21 @@ end
 if ARGV[5] == 'new' then
   local may = admits(ARGV[1])
   if type(may) == 'table' then return may end
-  if may and holds_already(ARGV[1]) then
-    hold(ARGV[1], ARGV[2])
-    return 1
-  end
-  if not may and waits_for_itself(ARGV[1]) then return 5 end
+  if not may and waits_for_itself(ARGV[1]) then return -1 end
 end
 local expiry, entry, index = enqueue()
+if index and holds_already(ARGV[1]) then
+  redis.call('LREM', KEYS[2], 1, entry)
+  hold(ARGV[1], ARGV[2])
+  return 1
+end
 if admit_waiting(ARGV[1]) then return 1 end
 if not index then return 0 end
 return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
                    stand_shared_lua>,
-    .sha1 = "dc9be540d6ee41bbd53010482e41f58e3192b453",
+    .sha1 = "8ea3a80fc961ef2d55f2d411e66b3731fb11a32a",
     .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};

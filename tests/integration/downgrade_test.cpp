@@ -1,0 +1,125 @@
+// A writer becomes a reader without letting another writer in.
+
+#include <string>
+
+#include "family.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class Downgrade : public QueueTest {
+ protected:
+  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
+  /// By another thread, as whoever reads may not try to write.
+  bool may_be_read() {
+    return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
+  }
+  bool may_be_written() {
+    return elsewhere([&] { return WriteLock(client, "job", std::try_to_lock).owns_lock(); });
+  }
+
+  WriteLock writer{client, "job", std::defer_lock, long_lease};
+};
+
+TEST_F(Downgrade, MakesAReaderOfTheWriter) {
+  writer.lock();
+  const std::string before = writer.token();
+  ReadLock read = writer.downgrade();
+  EXPECT_TRUE(read.verify());
+  EXPECT_NE(read.token(), before);
+  EXPECT_EQ(read.key(), "job");
+  EXPECT_FALSE(writer.owns_lock());
+  EXPECT_EQ(writer.unlock(), Unlock::lost);
+  EXPECT_TRUE(may_be_read());
+  EXPECT_FALSE(may_be_written());
+  EXPECT_EQ(holders(), 1);
+  EXPECT_EQ(read.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Downgrade, LetsReadersInWhoWaitAndNoWriter) {
+  writer.lock();
+  Rival<ReadLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  Rival<WriteLock> behind(another());
+  ASSERT_TRUE(is_queued(2));
+  ReadLock read = writer.downgrade();
+  EXPECT_TRUE(waiting.has_it());
+  EXPECT_EQ(holders(), 2);
+  EXPECT_EQ(queued(), 1);
+  EXPECT_FALSE(behind.held);
+  waiting.ends();
+  read.unlock();
+  EXPECT_TRUE(behind.has_it());
+}
+
+TEST_F(Downgrade, LetsNoWriterInBefore) {
+  writer.lock();
+  Rival<WriteLock> waiting(another());
+  ASSERT_TRUE(is_queued(1));
+  ReadLock read = writer.downgrade();
+  EXPECT_EQ(queued(), 1);
+  EXPECT_TRUE(read.verify());
+  read.unlock();
+  EXPECT_TRUE(waiting.has_it());
+}
+
+TEST_F(Downgrade, IsRenewedOn) {
+  WriteLock brief(client, "job", {.ttl = 300ms, .fencing = true, .label = "me"});
+  ReadLock read = brief.downgrade();
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
+  EXPECT_TRUE(read.verify());
+  EXPECT_TRUE(raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text.ends_with(" me"));
+  EXPECT_EQ(client.metrics().held, 1U);
+  EXPECT_EQ(error_of([&] { static_cast<void>(read.fencing_token()); }), Errc::invalid_argument);
+}
+
+TEST_F(Downgrade, IsForWhoHoldsTheLock) {
+  EXPECT_EQ(error_of([&] { static_cast<void>(writer.downgrade()); }),
+            std::errc::operation_not_permitted);
+}
+
+TEST_F(Downgrade, OfALostLockThrowsAndLeavesNothingHeld) {
+  writer.lock();
+  const std::stop_token lost = writer.lost_token();
+  raw.command({"DEL", "job"});
+  thrown_by([&] { static_cast<void>(writer.downgrade()); });
+  EXPECT_FALSE(writer.owns_lock());
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Downgrade, ThatIsRefusedKeepsTheLock) {
+  writer.lock();
+  for (int i = 0; i < 2; ++i) {
+    raw.command({"REPLICAOF", "127.0.0.1", "1"});
+    const Error error = thrown_by([&] { static_cast<void>(writer.downgrade()); });
+    EXPECT_EQ(error.code(), Errc::not_writable);
+    EXPECT_EQ(writer.owns_lock(), !error.in_doubt());
+    raw.command({"REPLICAOF", "NO", "ONE"});
+    if (!writer.owns_lock()) writer.lock();
+  }
+}
+
+TEST_F(Downgrade, InDoubtLeavesNothingHeld) {
+  ClientOptions hasty = patient();
+  hasty.command_timeout = 500ms;
+  Client other(server.url(), hasty);
+  WriteLock lock(other, "job", {.ttl = 30s});
+  server.pause();
+  const Error error = thrown_by([&] { static_cast<void>(lock.downgrade()); });
+  EXPECT_TRUE(error.in_doubt());
+  EXPECT_FALSE(lock.owns_lock());
+  server.resume();
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, 20s));
+}
+
+TEST_F(Downgrade, CountsAsReadingForTheThread) {
+  writer.lock();
+  const ReadLock read = writer.downgrade();
+  EXPECT_EQ(error_of([&] { writer.lock(); }), std::errc::resource_deadlock_would_occur);
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,240 @@
+// What every class of the family has of waiting: a place in the queue, and nothing left of it.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "child.hpp"
+#include "family.hpp"
+#include "shared_memory.hpp"
+
+namespace redlatch::test {
+namespace {
+
+template <class Classes>
+class FamilyWaiting : public FamilyTest<Classes> {
+ protected:
+  using Rival = test::Rival<typename Classes::Waiter>;
+
+  void SetUp() override { this->holder.lock(); }
+};
+TYPED_TEST_SUITE(FamilyWaiting, Pairs, );
+
+TYPED_TEST(FamilyWaiting, IsTurnedAwayFromWhatIsHeld) {
+  const auto attempt = [&] {
+    return deferred<typename TestFixture::Waiter>(this->client).try_lock();
+  };
+  EXPECT_FALSE(elsewhere(attempt));
+  EXPECT_EQ(this->holder.unlock(), Unlock::released);
+  EXPECT_TRUE(elsewhere(attempt));
+}
+
+TYPED_TEST(FamilyWaiting, EndsByTheReleaseThatGrantsIt) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  EXPECT_FALSE(rival.held);
+  EXPECT_EQ(this->holder.unlock(), Unlock::released);
+  ASSERT_TRUE(rival.has_it());
+  EXPECT_TRUE(this->is_at_the_server(rival.lock.token()));
+  rival.ends();
+  EXPECT_TRUE(this->is_empty());
+}
+
+TYPED_TEST(FamilyWaiting, EndsWhenAGuardGoesOutOfScope) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  { const typename TestFixture::Holder gone(std::move(this->holder)); }
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, GivesTheWholeTtl) {
+  typename TestFixture::Rival rival(this->another(), {.ttl = 20s, .label = "me"});
+  ASSERT_TRUE(this->is_queued(1));
+  this->holder.unlock();
+  ASSERT_TRUE(rival.has_it());
+  EXPECT_GT(rival.lock.remaining(), 10s);
+  EXPECT_LE(rival.lock.remaining(), 20s);
+  EXPECT_TRUE(this->is_at_the_server(rival.lock.token() + " me"));
+}
+
+TYPED_TEST(FamilyWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] { deferred<typename TestFixture::Waiter>(this->client).lock(); });
+  }
+  ASSERT_TRUE(eventually([&] { return this->client.metrics().waiting == 6; }));
+  this->holder.unlock();
+  threads.clear();
+  EXPECT_TRUE(this->is_empty());
+}
+
+TYPED_TEST(FamilyWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
+  this->holder.unlock();
+  auto dead = elsewhere([&] {
+    auto lock =
+        deferred<typename TestFixture::Holder>(this->client, {.ttl = 400ms, .auto_renew = false});
+    lock.lock();
+    return lock;
+  });
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(rival.has_it());
+  EXPECT_FALSE(dead.owns_lock());
+  EXPECT_EQ(dead.unlock(), Unlock::lost);
+  EXPECT_TRUE(rival.lock.verify());
+}
+
+TYPED_TEST(FamilyWaiting, EndsWhenAStrangerDeletesTheKey) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  this->raw.command({"DEL", "job"});
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, ThatIsCancelledHoldsUpNobody) {
+  typename TestFixture::Rival first(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  typename TestFixture::Rival second(this->another());
+  ASSERT_TRUE(this->is_queued(2));
+  first.cancel();
+  EXPECT_TRUE(first.is_cancelled());
+  EXPECT_TRUE(this->is_queued(1));
+  this->holder.unlock();
+  EXPECT_TRUE(second.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, LeavesNothingBehindWhenItsTimeIsOver) {
+  Client other = this->another();
+  EXPECT_FALSE(
+      elsewhere([&] { return deferred<typename TestFixture::Waiter>(other).try_lock_for(50ms); }));
+  EXPECT_TRUE(this->is_queued(0));
+  EXPECT_TRUE(this->is_at_the_server(this->holder.token()));
+}
+
+TYPED_TEST(FamilyWaiting, IsCountedAsContention) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  EXPECT_TRUE(eventually([&] { return rival.client().metrics().contended == 1; }));
+  EXPECT_EQ(rival.client().metrics().waiting, 1U);
+  this->holder.unlock();
+  ASSERT_TRUE(rival.has_it());
+  EXPECT_EQ(rival.client().metrics().contended, 1U);
+  EXPECT_EQ(rival.client().metrics().acquired, 1U);
+  EXPECT_EQ(rival.client().metrics().held, 1U);
+}
+
+TYPED_TEST(FamilyWaiting, GoesOnWhenTheConnectionForMessagesIsLost) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  this->raw.command({"CLIENT", "KILL", "TYPE", "pubsub"});
+  this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  this->raw.command({"DEL", this->queue});
+  this->raw.command({"SCRIPT", "FLUSH"});
+  this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, GoesOnAfterARestartThatForgetsEverything) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  this->server.kill();
+  this->server.start();
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyWaiting, LeavesNoKeyForEver) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  for (const std::string& key : {std::string("job"), this->queue}) {
+    EXPECT_GT(this->raw.pttl(key), 0) << key;
+    EXPECT_LE(this->raw.pttl(key), 3'600'000) << key;
+  }
+}
+
+TYPED_TEST(FamilyWaiting, IsNotStoppedByAnEntryOfAnotherKind) {
+  this->raw.command({"RPUSH", this->queue, "no such thing"});
+  this->raw.command({"RPUSH", this->queue, "1 60000 redlatch:nobody expired"});
+  this->raw.command({"RPUSH", this->queue, "99999999999999 60000 redlatch:nobody 1 silent"});
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(eventually([&] { return this->queued() >= 2; }));
+  this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+}
+
+/// With a process that waits as soon as it may, with a lease of a second.
+template <class Classes>
+class FamilyProcess : public FamilyTest<Classes> {
+ protected:
+  using Rival = test::Rival<typename Classes::Waiter>;
+
+  struct State {
+    std::atomic<bool> may_wait = false;
+    std::atomic<bool> has_it = false;
+  };
+
+  void wait_for_it() {
+    Client own(this->server.url(), patient());
+    auto lock = deferred<typename Classes::Waiter>(own, {.ttl = 1s});
+    eventually([&] { return state->may_wait.load(); }, 60s);
+    lock.lock();
+    state->has_it = true;
+    eventually([] { return false; }, 60s);
+  }
+
+  void SetUp() override {
+    this->holder.lock();
+    state->may_wait = true;
+    ASSERT_TRUE(this->is_queued(1));
+  }
+
+  SharedMemory<State> state{};
+  Child process{[this] { wait_for_it(); }};
+};
+TYPED_TEST_SUITE(FamilyProcess, Pairs, );
+
+TYPED_TEST(FamilyProcess, ThatIsKilledWhileItWaitsIsPassedOver) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(2));
+  this->process.kill();
+  this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+}
+
+TYPED_TEST(FamilyProcess, ThatIsKilledWhileItHoldsKeepsOthersOutForItsTtlOnly) {
+  this->holder.unlock();
+  ASSERT_TRUE(eventually([&] { return this->state->has_it.load(); }));
+  this->process.kill();
+  EXPECT_EQ(this->holders().size(), 1U);
+  EXPECT_TRUE(this->holder.try_lock_for(30s));
+}
+
+TYPED_TEST(FamilyProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(2));
+  this->process.stop();
+  EXPECT_TRUE(eventually([&] {
+    return this->queued() == 1 || this->entry(0).expiry < this->raw.time_in_milliseconds();
+  }));
+  this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+  EXPECT_FALSE(this->state->has_it);
+  this->process.go_on();
+  rival.ends();
+  EXPECT_TRUE(eventually([&] { return this->state->has_it.load(); })) << "it queues up again";
+}
+
+TYPED_TEST(FamilyProcess, ThatIsStoppedWhenItIsGrantedTheLockHoldsItForItsTtlOnly) {
+  this->process.stop();
+  const std::string value = this->entry(0).value;
+  this->holder.unlock();
+  EXPECT_TRUE(this->is_at_the_server(value));
+  EXPECT_TRUE(this->holder.try_lock_for(30s));
+}
+
+}  // namespace
+}  // namespace redlatch::test

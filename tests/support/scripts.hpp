@@ -1,0 +1,42 @@
+#pragma once
+
+#include <array>
+
+#include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/fair.hpp>
+#include <redlatch/protocol/fencing.hpp>
+#include <redlatch/protocol/majority.hpp>
+#include <redlatch/protocol/permit.hpp>
+#include <redlatch/protocol/queue.hpp>
+#include <redlatch/protocol/read_write.hpp>
+#include <redlatch/protocol/recursive.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+namespace redlatch::test {
+
+struct NamedScript {
+  const char* name;
+  const protocol::Script* script;
+};
+
+/// All that a client may send.
+inline constexpr std::array all_scripts{
+    NamedScript{"RELEASE", &protocol::release_script},
+    NamedScript{"EXTEND", &protocol::extend_script},
+    NamedScript{"ACQUIRE_FENCED", &protocol::acquire_fenced_script},
+    NamedScript{"CLAIM_FENCED", &protocol::claim_fenced_script},
+    NamedScript{"STAND", &protocol::stand_script},
+    NamedScript{"LEAVE", &protocol::leave_script},
+    NamedScript{"ACQUIRE_FAIR", &protocol::acquire_fair_script},
+    NamedScript{"ACQUIRE_SHARED", &protocol::acquire_shared_script},
+    NamedScript{"EXTEND_SHARED", &protocol::extend_shared_script},
+    NamedScript{"RELEASE_SHARED", &protocol::release_shared_script},
+    NamedScript{"STAND_SHARED", &protocol::stand_shared_script},
+    NamedScript{"LEAVE_SHARED", &protocol::leave_shared_script},
+    NamedScript{"LIFE_SHARED", &protocol::life_shared_script},
+    NamedScript{"DOWNGRADE", &protocol::downgrade_script},
+    NamedScript{"COUNT", &protocol::count_script},
+    NamedScript{"VERIFY", &protocol::verify_script},
+};
+
+}  // namespace redlatch::test

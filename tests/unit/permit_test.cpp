@@ -1,0 +1,61 @@
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include <redlatch/protocol/permit.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+TEST(Permit, IsMarkedByItsLimit) {
+  EXPECT_EQ(protocol::Permit("job", 3, false).mark(), "3");
+  EXPECT_EQ(protocol::Permit("job", 1'000'000, false).mark(), "1000000");
+}
+
+TEST(Permit, RefusesALimitThatCannotWork) {
+  for (const std::int64_t limit :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1'000'001},
+        std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
+    const Error error = error_of([&] { return protocol::Permit("job", limit, false); });
+    EXPECT_EQ(error.code(), Errc::invalid_argument);
+    EXPECT_NE(std::string(error.what()).find("a limit of " + std::to_string(limit)),
+              std::string::npos);
+  }
+}
+
+TEST(Permit, HasNoNumber) {
+  EXPECT_EQ(error_of([] { return protocol::Permit("job", 3, true); }).code(), Errc::unsupported);
+}
+
+TEST(Permit, RefusesAnEmptyKey) {
+  const Fake executor = fake();
+  EXPECT_EQ(error_of([&] {
+              return BasicLock<protocol::Permit>(executor, protocol::Permit("", 3, false), {})
+                  .owns_lock();
+            }).code(),
+            Errc::invalid_argument);
+}
+
+TEST(Permit, OfAnotherLimitThanThatOfTheHoldersThrows) {
+  const Fake executor = fake(says(refusal("LIMIT there are holders with a limit of 5")));
+  BasicLock<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
+  const Error error = error_of([&] { return permit.try_lock(); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("a limit of 5"), std::string::npos);
+}
+
+TEST(Permit, OfAnotherLimitThrowsAlsoFromAWait) {
+  const Fake executor =
+      fake(says(integer(0)), says(refusal("LIMIT there are holders with a limit of 5")));
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  BasicLock<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
+  EXPECT_EQ(error_of([&] { return permit.try_lock_for(1s); }).code(), Errc::invalid_argument);
+  EXPECT_EQ(executor->waiting, 0);
+}
+
+}  // namespace
+}  // namespace redlatch::test

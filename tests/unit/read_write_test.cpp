@@ -1,0 +1,164 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <redlatch/protocol/read_write.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using Lines = std::vector<std::string>;
+using Reader = BasicLock<protocol::ReadSide>;
+
+/// As the class has it.
+class Writer : public BasicLock<protocol::WriteSide> {
+ public:
+  explicit Writer(const Fake& executor, LockOptions options = {})
+      : BasicLock(executor, protocol::WriteSide("job", options.fencing), std::move(options)) {}
+  Reader downgrade() { return turn_into(protocol::ReadSide(key(), false)); }
+};
+
+/// A writer that is held since now.
+Writer writer_on(const Fake& executor, const LockOptions& options = {}) {
+  executor->will(says(integer(1)));
+  Writer writer(executor, options);
+  EXPECT_TRUE(writer.try_lock());
+  return writer;
+}
+
+std::string name_of_this_thread() { return detail::thread_name(); }
+
+TEST(ReadWrite, NamesTheThreadThatAcquires) {
+  EXPECT_EQ(protocol::ReadSide::mark(), "r" + name_of_this_thread());
+  EXPECT_EQ(protocol::WriteSide::mark(), "w" + name_of_this_thread());
+  std::string other;
+  std::thread([&] { other = name_of_this_thread(); }).join();
+  EXPECT_NE(other, name_of_this_thread());
+}
+
+TEST(ReadWrite, HasNoNumberForReaders) {
+  EXPECT_EQ(error_of([] { return protocol::ReadSide("job", true); }).code(), Errc::unsupported);
+}
+
+TEST(ReadWrite, NumbersWriters) {
+  const Fake executor = fake(says(integer(5)), says(integer(1)));
+  Writer writer(executor, {.fencing = true});
+  ASSERT_TRUE(writer.try_lock());
+  EXPECT_EQ(writer.fencing_token(), 5U);
+}
+
+TEST(ReadWrite, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
+  const Fake executor = fake(says(integer(-1)), says(integer(-1)));
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  Writer writer(executor);
+  try {
+    writer.lock();
+    ADD_FAILURE() << "held";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), std::errc::resource_deadlock_would_occur);
+  }
+  EXPECT_TRUE(executor->posted.empty()) << "there is no entry to be left";
+  EXPECT_EQ(executor->waiting, 0);
+  EXPECT_TRUE(executor->pauses.empty());
+}
+
+TEST(ReadWrite, ThrowsForItsOwnThreadWhereThereIsNoQueue) {
+  const Fake executor = fake(says(integer(-1)), says(integer(-1), integer(900), status("zset")));
+  Writer writer(executor);
+  EXPECT_THROW(writer.lock(), std::system_error);
+}
+
+TEST(ReadWrite, SaysNoToAnAttemptThatWouldBeForItsOwnThread) {
+  const Fake executor = fake(says(integer(-1)));
+  EXPECT_FALSE(Writer(executor).try_lock());
+}
+
+TEST(ReadWrite, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
+  const Fake executor = fake(says(integer(-1)), says(integer(-1)));
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  Writer writer(executor);
+  const TimePoint start = executor->now();
+  EXPECT_FALSE(writer.try_lock_for(1h));
+  EXPECT_EQ(executor->now(), start);
+}
+
+TEST(Downgrade, IsOneStepFromTheOneValueToTheOther) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor, {.ttl = 20s, .label = "me"});
+  const std::string before = writer.token();
+  executor->will(says(integer(1)).after(30ms));
+  Reader reader = writer.downgrade();
+  EXPECT_EQ(executor->said().back(), "DOWNGRADE job w" + name_of_this_thread() + " " + before +
+                                         " me r" + name_of_this_thread() + " " + reader.token() +
+                                         " me 20000");
+  EXPECT_TRUE(reader.owns_lock());
+  EXPECT_FALSE(writer.owns_lock());
+  EXPECT_EQ(reader.remaining(), 20s - 202ms - 30ms) << "from before it was asked for";
+  executor->will(says(integer(1)));
+  EXPECT_EQ(reader.unlock(), Unlock::released);
+}
+
+TEST(Downgrade, KeepsTheWriterWhenItIsRefusedForCertain) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor);
+  executor->will(says(refusal("NOPERM this user has no permissions to run the 'evalsha' command")));
+  EXPECT_EQ(error_of([&] { return writer.downgrade(); }).code(), Errc::not_permitted);
+  EXPECT_TRUE(writer.owns_lock());
+  EXPECT_EQ(executor->kept_after.back(), executor->calls.size()) << "it is renewed on";
+  executor->will(says(integer(1)));
+  EXPECT_EQ(writer.unlock(), Unlock::released);
+}
+
+TEST(Downgrade, LosesTheWriterAndTakesTheReaderBackWhenItIsInDoubt) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor);
+  executor->will(in_doubt());
+  const Error error = error_of([&] { return writer.downgrade(); });
+  EXPECT_TRUE(error.in_doubt());
+  EXPECT_FALSE(writer.owns_lock());
+  ASSERT_TRUE(executor->calls.back().undo.has_value());
+  EXPECT_TRUE(executor->calls.back().undo->command.starts_with("RELEASE_SHARED job r"));
+  executor->will(says(integer(0)));
+  EXPECT_EQ(writer.unlock(), Unlock::lost);
+}
+
+TEST(Downgrade, LosesTheWriterWhenTheScriptFailedHalfWay) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor);
+  executor->will(says(refusal("OOM command not allowed script: x, on @user_script:9.")));
+  EXPECT_TRUE(error_of([&] { return writer.downgrade(); }).in_doubt());
+  EXPECT_FALSE(writer.owns_lock());
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_TRUE(executor->posted[0].command.starts_with("RELEASE_SHARED job r"));
+  executor->will(says(integer(0)));
+  writer.unlock();
+}
+
+TEST(Downgrade, OfALostWriterThrows) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor);
+  executor->will(says(integer(0)));
+  EXPECT_EQ(error_of([&] { return writer.downgrade(); }).code(), Errc::protocol_error);
+  EXPECT_FALSE(writer.owns_lock());
+  executor->will(says(integer(0)));
+  writer.unlock();
+}
+
+TEST(Downgrade, OfWhatIsNotHeldIsNotPermitted) {
+  Writer writer(fake());
+  try {
+    static_cast<void>(writer.downgrade());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), std::errc::operation_not_permitted);
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::test

@@ -1,0 +1,135 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <redlatch/protocol/permit.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using Lines = std::vector<std::string>;
+using Waiter = protocol::Waiter;
+
+const protocol::Shared shared("job");
+const protocol::Shared numbered("job", true);
+const Waiter waiter{.value = "value", .ttl = 9s, .channel = "redlatch:me"};
+
+TEST(Shared, SaysEverythingByScript) {
+  EXPECT_EQ(line(shared.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000");
+  EXPECT_EQ(line(shared.extend("value", 9s)), "EXTEND_SHARED job value 9000");
+  EXPECT_EQ(line(shared.claim("value", 9s)), "EXTEND_SHARED job value 9000");
+  EXPECT_EQ(line(shared.release("value")), "RELEASE_SHARED job value");
+  EXPECT_EQ(line(shared.join(waiter)), "STAND_SHARED job value 9000 redlatch:me 3000 new");
+  EXPECT_EQ(line(shared.stay(waiter, 77)), "STAND_SHARED job value 9000 redlatch:me 3000 77");
+  EXPECT_EQ(line(shared.leave(waiter, 77)), "LEAVE_SHARED job value 9000 redlatch:me 77");
+  EXPECT_EQ(line(shared.life()), "LIFE_SHARED job");
+}
+
+TEST(Shared, DrawsANumberWithFencing) {
+  EXPECT_EQ(line(numbered.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000 86400000");
+  EXPECT_EQ(line(numbered.claim("value", 9s)), "EXTEND_SHARED job value 9000 86400000");
+  EXPECT_EQ(line(numbered.extend("value", 9s)), "EXTEND_SHARED job value 9000");
+}
+
+TEST(Shared, AsksForItsOwnEntryAmongTheHolders) {
+  EXPECT_EQ(line(shared.holder("value")), "ZSCORE job value");
+  EXPECT_TRUE(protocol::Shared::holds(text("1700000000000"), "value"));
+  EXPECT_FALSE(protocol::Shared::holds(nil(), "value"));
+  EXPECT_FALSE(protocol::Shared::holds(refusal("ERR no"), "value"));
+}
+
+TEST(Shared, TakesASortedSetOrNothingForALock) {
+  EXPECT_TRUE(protocol::Shared::is_lock(status("zset")));
+  EXPECT_TRUE(protocol::Shared::is_lock(status("none")));
+  EXPECT_TRUE(protocol::Shared::is_lock(refusal("NOPERM no")));
+  for (const char* kind : {"string", "list", "set", "hash", "stream", ""}) {
+    EXPECT_FALSE(protocol::Shared::is_lock(status(kind))) << kind;
+  }
+}
+
+TEST(Shared, ReadsADeadlockAsANoForEver) {
+  EXPECT_EQ(protocol::verdict(integer(-1)), protocol::Verdict::no);
+  EXPECT_TRUE(protocol::is_deadlock(integer(-1)));
+  EXPECT_FALSE(protocol::is_deadlock(integer(0)));
+  EXPECT_EQ(protocol::standing(integer(-1)), protocol::Standing::deadlock);
+  EXPECT_EQ(protocol::expiry(integer(-1)), 0);
+}
+
+TEST(Shared, ReadsALimitOfOthersAsAnArgumentThatIsWrong) {
+  const std::string words = "LIMIT there are holders with a limit of 3";
+  EXPECT_EQ(protocol::classify(words), Errc::invalid_argument);
+  const Error error = protocol::to_error(refusal(words), "job", "redis://fake:1/0", false);
+  EXPECT_NE(std::string(error.what()).find(words), std::string::npos);
+  EXPECT_NE(std::string(error.what()).find("the same limit"), std::string::npos);
+}
+
+using TestPermit = BasicLock<protocol::Permit>;
+
+TestPermit permit_on(const Fake& executor, LockOptions options = {}) {
+  protocol::Permit protocol("job", 3, options.fencing);
+  return TestPermit(executor, std::move(protocol), std::move(options));
+}
+
+TEST(SharedLock, IsHeldByAValueWithItsMarkAndLabel) {
+  const Fake executor = fake(says(integer(1)), says(integer(1)));
+  TestPermit lock = permit_on(executor, {.label = "me"});
+  ASSERT_TRUE(lock.try_lock());
+  const std::string value = "3 " + lock.token() + " me";
+  EXPECT_EQ(lock.token().size(), 36U);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(executor->said(),
+            (Lines{"ACQUIRE_SHARED job " + value + " 10000", "RELEASE_SHARED job " + value}));
+}
+
+TEST(SharedLock, IsTriedOnceAndThenWaitedFor) {
+  const Fake executor = fake(says(integer(0)), says(integer(1)), says(integer(1)));
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  TestPermit lock = permit_on(executor);
+  lock.lock();
+  EXPECT_TRUE(executor->said()[0].starts_with("ACQUIRE_SHARED job 3 "));
+  EXPECT_EQ(executor->said()[1],
+            "STAND_SHARED job 3 " + lock.token() + " 10000 redlatch:me 3000 new");
+}
+
+TEST(SharedLock, IsWaitedForByEachThreadByItself) {
+  const Fake executor = fake(says(integer(1)), says(integer(1)));
+  executor->others_wait = true;
+  TestPermit lock = permit_on(executor);
+  lock.lock();
+  EXPECT_TRUE(executor->said()[0].starts_with("ACQUIRE_SHARED job "));
+}
+
+TEST(SharedLock, IsNotPassedOnInsideTheProcess) {
+  const Fake executor = fake(says(integer(1)), says(integer(1)));
+  executor->passes_on = true;
+  TestPermit lock = permit_on(executor);
+  lock.lock();
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(executor->said()[1].starts_with("RELEASE_SHARED job "));
+}
+
+TEST(SharedLock, AsksAgainWhereThereIsNoQueue) {
+  const Fake executor = fake(says(integer(0)), says(integer(0), integer(5), status("zset")),
+                             says(integer(1)), says(integer(1)));
+  TestPermit lock = permit_on(executor);
+  lock.lock();
+  EXPECT_EQ(executor->calls[1].commands.at(1), "LIFE_SHARED job");
+  EXPECT_EQ(executor->calls[1].commands.at(2), "TYPE job");
+}
+
+TEST(SharedLock, NeedsScripts) {
+  const Fake executor = fake();
+  executor->runs_scripts = false;
+  const Error error = error_of([&] { return permit_on(executor).owns_lock(); });
+  EXPECT_EQ(error.code(), Errc::unsupported);
+  EXPECT_NE(std::string(error.what()).find("ClientOptions::scripting"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace redlatch::test
