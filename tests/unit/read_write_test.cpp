@@ -132,12 +132,24 @@ TEST(Downgrade, LosesTheWriterWhenTheScriptFailedHalfWay) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(says(refusal("OOM command not allowed script: x, on @user_script:9.")));
+  executor->will(says(nil()));  // it is not there any more
   EXPECT_TRUE(error_of([&] { return writer.downgrade(); }).in_doubt());
   EXPECT_FALSE(writer.owns_lock());
   ASSERT_EQ(executor->posted.size(), 1U);
   EXPECT_TRUE(executor->posted[0].command.starts_with("RELEASE_SHARED job r"));
   executor->will(says(integer(0)));
   writer.unlock();
+}
+
+TEST(Downgrade, KeepsAWriterThatIsThereAfterAScriptThatFailed) {
+  const Fake executor = fake();
+  Writer writer = writer_on(executor);
+  executor->will(says(refusal("READONLY You can't write script: x, on @user_script:2.")));
+  executor->will(says(text("1700000000000")));
+  EXPECT_EQ(error_of([&] { return writer.downgrade(); }).code(), Errc::not_writable);
+  EXPECT_TRUE(writer.owns_lock());
+  executor->will(says(integer(1)));
+  EXPECT_EQ(writer.unlock(), Unlock::released);
 }
 
 TEST(Downgrade, OfALostWriterThrows) {
