@@ -51,7 +51,7 @@ void Round::begin(Part& part, Connecting connecting) {
   part.connects = part.channel.fd() < 0;
   if (part.connects &&
       (connecting == Connecting::never || !part.node.may_connect(BootClock::now()))) {
-    part.caller.response.failure =
+    part.response.failure =
         protocol::about(Errc::unreachable, part.caller.request.key, part.node.core().server(0),
                         "it could not be reached a moment ago");
     return;
@@ -98,6 +98,7 @@ void Round::conclude(Part& part) {
   part.concluded = true;
   if (part.connects && part.caller.failure) part.node.note_failure(BootClock::now());
   part.channel.conclude(part.caller);
+  part.response = std::move(part.answer);
 }
 
 void Round::end() {

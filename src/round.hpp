@@ -76,13 +76,16 @@ class Round {
 
  private:
   struct Part {
-    Part(Node& one, const Request& request, Response& response)
+    Part(Node& one, const Request& request, Response& whole)
         : node(one),
           channel(one.core().channel_of(request.key)),
-          caller{.request = request, .response = response} {}
+          response(whole),
+          caller{.request = request, .response = answer} {}
 
     Node& node;
     Channel& channel;
+    Response& response;
+    Response answer{};  // may be written to by any thread until the caller is done
     Caller caller;
     bool connects = false;   // there was no connection
     bool concluded = false;  // the response is complete
