@@ -21,6 +21,7 @@ std::unique_ptr<redisContext, void (*)(redisContext*)> redis(nullptr, redisFree)
 
 Reply say(const std::vector<std::string>& words) {
   std::vector<const char*> texts;
+  texts.reserve(words.size());
   for (const std::string& word : words) texts.push_back(word.c_str());
   Reply reply(static_cast<redisReply*>(redisCommandArgv(redis.get(), static_cast<int>(texts.size()),
                                                         texts.data(), nullptr)),
@@ -72,7 +73,8 @@ bool all_work() {
 }  // namespace
 
 int main() {
-  const std::string url = std::getenv("REDIS_URL") != nullptr ? std::getenv("REDIS_URL") : ":6379";
+  const char* given = std::getenv("REDIS_URL");
+  const std::string url = given != nullptr ? given : "redis://127.0.0.1:6379";
   redis.reset(redisConnect("127.0.0.1", std::stoi(url.substr(url.rfind(':') + 1))));
   if (redis == nullptr || redis->err != 0) return 1;
   const bool good = all_work();

@@ -9,7 +9,7 @@ namespace redlatch {
 Quorum::Quorum(std::initializer_list<std::string> urls, QuorumOptions options)
     : Quorum(std::vector<std::string>(urls), std::move(options)) {}
 
-Quorum::Quorum(std::vector<std::string> urls, QuorumOptions options)
-    : executor_(std::make_shared<detail::QuorumCore>(std::move(urls), std::move(options))) {}
+Quorum::Quorum(const std::vector<std::string>& urls, QuorumOptions options)
+    : executor_(std::make_shared<detail::QuorumCore>(urls, std::move(options))) {}
 
 }  // namespace redlatch

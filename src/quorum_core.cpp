@@ -56,7 +56,7 @@ protocol::Reply as_reply(protocol::Verdict verdict) {
 
 }  // namespace
 
-QuorumCore::QuorumCore(std::vector<std::string> urls, QuorumOptions options)
+QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
     : settings_{.endpoint = {}, .options = options.client, .server = {}},
       server_timeout_(options.server_timeout),
       background_(settings_) {

@@ -22,7 +22,9 @@ namespace redlatch::detail {
 /// renewals, which need a majority, and for what is told.
 class QuorumCore final : public Keeper, private ForkAware {
  public:
-  QuorumCore(std::vector<std::string> urls, QuorumOptions options);
+  QuorumCore(const std::vector<std::string>& urls, QuorumOptions options);
+  QuorumCore(const QuorumCore&) = delete;
+  QuorumCore& operator=(const QuorumCore&) = delete;
   /// All of the servers have the same time for what they owe.
   ~QuorumCore() override {
     for (const auto& node : nodes_) node->core().stop();

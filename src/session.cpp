@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
-#include <cstdlib>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,9 +56,12 @@ void check_uptime(const Reply& info, std::chrono::milliseconds least) {
   if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
   constexpr std::string_view name = "uptime_in_seconds:";
   const std::size_t place = info.text.find(name);
-  const std::string seconds =
-      place == std::string::npos ? "0" : info.text.substr(place + name.size(), 18);
-  if (std::chrono::seconds(std::atoll(seconds.c_str())) >= least) return;
+  std::int64_t seconds = 0;
+  if (place != std::string::npos) {
+    const char* const number = info.text.data() + place + name.size();
+    std::from_chars(number, info.text.data() + info.text.size(), seconds);
+  }
+  if (std::chrono::seconds(seconds) >= least) return;
   throw IoError(
       Errc::not_writable,
       "it has been running for less than min_uptime, so that it may have forgotten locks");
@@ -73,7 +77,7 @@ Session::Session(const Settings& settings, TimePoint deadline, int cancel)
       abilities_{.scripts = settings.options.scripting} {
   try {
     greet(settings.endpoint, settings.options, deadline);
-    if (settings.min_uptime > settings.min_uptime.zero()) {
+    if (settings.min_uptime > std::chrono::milliseconds::zero()) {
       const Command question(Expect::anything, "INFO", "server");
       connection_.append(question);
       connection_.flush(deadline);

@@ -16,6 +16,7 @@ template <class Protocol, class Servers, class... What>
 class Possession : public BasicLock<Protocol> {
  public:
   /// Waits until the lock is held, as `lock()`.
+  // NOLINTNEXTLINE(google-explicit-constructor): `what` is never nothing
   Possession(Servers& servers, What... what, LockOptions options = {})
       : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
     this->lock();

@@ -41,7 +41,7 @@ class REDLATCH_API Quorum {
   /// URLs as those of a `Client`. Throws what `Client`'s constructor does, and
   /// `Errc::invalid_argument` for no servers, or one that is named twice.
   Quorum(std::initializer_list<std::string> urls, QuorumOptions options = {});
-  explicit Quorum(std::vector<std::string> urls, QuorumOptions options = {});
+  explicit Quorum(const std::vector<std::string>& urls, QuorumOptions options = {});
 
   Quorum(const Quorum&) = delete;
   Quorum& operator=(const Quorum&) = delete;

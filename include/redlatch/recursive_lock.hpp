@@ -34,27 +34,24 @@ class RecursiveLock : public Possession<protocol::Recursive, Client, std::string
  public:
   using Possession::Possession;
 
-  RecursiveLock(Client& client, std::string key, Owner owner, LockOptions options = {})
-      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
-                      std::move(options)) {
+  RecursiveLock(Client& client, std::string key, const Owner& owner, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     lock();
   }
-  RecursiveLock(Client& client, std::string key, Owner owner, std::try_to_lock_t,
+  RecursiveLock(Client& client, std::string key, const Owner& owner, std::try_to_lock_t,
                 LockOptions options = {})
-      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
-                      std::move(options)) {
+      : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock());
   }
-  RecursiveLock(Client& client, std::string key, Owner owner, std::defer_lock_t,
+  RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
                 LockOptions options = {})
       : Possession(BasicLock{client.executor(),
                              protocol::Recursive(std::move(key), owner, options.fencing),
                              std::move(options)}) {}
   template <class Rep, class Period>
-  RecursiveLock(Client& client, std::string key, Owner owner,
+  RecursiveLock(Client& client, std::string key, const Owner& owner,
                 std::chrono::duration<Rep, Period> wait, LockOptions options = {})
-      : RecursiveLock(client, std::move(key), std::move(owner), std::defer_lock,
-                      std::move(options)) {
+      : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock_for(wait));
   }
 

@@ -47,6 +47,7 @@ class Holding {
 
   /// The other keeps its executor, so that it can still be asked, and holds nothing.
   Holding(Holding&& other) noexcept
+      // NOLINTNEXTLINE(performance-move-constructor-init): so it is meant
       : executor_(other.executor_),
         protocol_(std::move(other.protocol_)),
         tenure_(std::move(other.tenure_)) {}
