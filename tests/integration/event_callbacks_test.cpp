@@ -214,16 +214,20 @@ TEST(CallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
 TEST(CallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
   const RedisServer server;
   std::atomic<bool> enough = false;
+  std::atomic<bool> inside = false;
   std::optional<Client> client;
   ClientOptions options = patient();
   options.on_event = [&](const Event&) {
+    inside = true;
     if (!enough) const Lock lock(*client, "job", long_lease);
+    inside = false;
   };
   client.emplace(server.url(), options);
   Lock held(*client, "held", {.ttl = 300ms});
   EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 10; }));
   EXPECT_TRUE(held.owns_lock());
   enough = true;
+  EXPECT_TRUE(eventually([&] { return !inside; })) << "or it would be the last of its client";
 }
 
 /// The end of a client that begins while something else is told waits for answers all the same.
