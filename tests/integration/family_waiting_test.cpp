@@ -140,7 +140,7 @@ TYPED_TEST(FamilyWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
 }
 
 TYPED_TEST(FamilyWaiting, GoesOnAfterARestartThatForgetsEverything) {
-  typename TestFixture::Rival rival(this->another());
+  typename TestFixture::Rival rival(Client(this->server.url(), {.connect_timeout = 1s}));
   ASSERT_TRUE(this->is_queued(1));
   this->server.kill();
   this->server.start();
