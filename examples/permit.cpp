@@ -16,6 +16,7 @@ int main() {
   std::atomic<bool> too_many = false;
 
   std::vector<std::jthread> workers;
+  workers.reserve(8);
   for (int worker = 0; worker < 8; ++worker) {
     workers.emplace_back([&] {
       const redlatch::Permit permit(client, "render-farm", 3, {.ttl = 30s});
