@@ -178,8 +178,8 @@ TEST_F(Recursion, LetsTheOwnersOtherThreadsInAlsoWhenTheyWaitBehindAStranger) {
   ContenderOf<RecursiveLock> second(another(), long_lease, Owner{"x"});
   ASSERT_TRUE(is_queued(3));
   outer.unlock();
-  EXPECT_TRUE(first.has_it());
-  EXPECT_TRUE(second.has_it());
+  ASSERT_TRUE(first.has_it());
+  ASSERT_TRUE(second.has_it());
   EXPECT_EQ(first.lock.hold_count(), 2);
   EXPECT_EQ(queued(), 1);
   first.ends();

@@ -1,0 +1,72 @@
+// What the scripts make of an entry in the queue at the server.
+
+#include <string>
+#include <vector>
+
+#include <redlatch/protocol/queue.hpp>
+
+#include "contender.hpp"
+#include "scripts.hpp"
+
+namespace redlatch::test {
+namespace {
+
+class Entry : public ServerQueueTest {
+ protected:
+  std::int64_t say(const protocol::Script& script, std::vector<std::string> arguments) {
+    std::vector<std::string> words{"EVAL", std::string(script.text), "2", "job", queue};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return raw.command(words).integer;
+  }
+  std::int64_t stand(const std::string& expiry) {
+    return say(protocol::stand_script, {"me and my label", "60000", "redlatch:me", "3000", expiry});
+  }
+};
+
+TEST_F(Entry, IsFoundByTheWayThatItLookedLast) {
+  const std::int64_t expiry = stand("new") / 8;
+  EXPECT_EQ(entry(0).expiry, expiry);
+  EXPECT_EQ(entry(0).value, "me and my label");
+  EXPECT_EQ(stand(std::to_string(expiry)) % 8, 3);
+  EXPECT_EQ(queued(), 1);
+}
+
+TEST_F(Entry, IsFoundWhenTheLastAnswerWasLost) {
+  raw.command({"RPUSH", queue, "1 60000 redlatch:other other and my label"});
+  const std::int64_t before = stand("new") / 8;
+  EXPECT_EQ(stand("1") % 8, 2);
+  EXPECT_EQ(queued(), 2);
+  EXPECT_GE(entry(1).expiry, before);
+}
+
+TEST_F(Entry, IsTakenOutWhateverIsKnownOfIt) {
+  for (const bool is_known : {true, false}) {
+    const std::string expiry = std::to_string(stand("new") / 8);
+    EXPECT_EQ(say(protocol::leave_script,
+                  {"me and my label", "60000", "redlatch:me", is_known ? expiry : "0"}),
+              1);
+    EXPECT_EQ(queued(), 0);
+  }
+  EXPECT_EQ(say(protocol::leave_script, {"me and my label", "60000", "redlatch:me", "0"}), 0);
+}
+
+TEST_F(Entry, IsSaidToBeGoneAlsoWhenNobodyIsLeft) {
+  holder.unlock();
+  EXPECT_EQ(raw.command({"EVAL", std::string(protocol::stand_script.text), "2", "job", queue,
+                         "nobody", "60000", "redlatch:nobody", "3000", "0"})
+                .integer,
+            static_cast<std::int64_t>(protocol::Standing::gone));
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+class Scripts : public ServerTest {};
+
+TEST_F(Scripts, AreFoundByTheHashThatTheServerHas) {
+  for (const NamedScript& one : all_scripts) {
+    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(one.script->text)}).text, one.script->sha1)
+        << one.name;
+  }
+}
+
+}  // namespace
+}  // namespace redlatch::test
