@@ -60,8 +60,8 @@ class Background final : public Aftermath {
   /// The end has come; it is not waited for.
   void stop() noexcept;
 
-  /// Says renewals that are due to several servers, after which `picked_up` is called, and reads
-  /// the answers.
+  /// Says the renewals that are due, calls the renewer's `picked_up` then, and hands in what was
+  /// answered.
   using Renew = std::function<void(std::span<Tenure* const> due)>;
 
   /// Before anything else. Channels are only used until the destructor returns.

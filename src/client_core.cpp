@@ -6,8 +6,9 @@
 #include <string>
 #include <utility>
 
-#include <redlatch/error.hpp>
 #include <redlatch/protocol/queue.hpp>
+
+#include "require.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -15,17 +16,10 @@ namespace {
 /// So long it is tried to give back a lock that nobody waits for any more.
 constexpr std::chrono::minutes longest_grant{1};
 
-void require(bool good, const std::string& what) {
-  if (!good) throw Error(Errc::invalid_argument, what);
-}
-
 Settings checked(std::string_view url, ClientOptions options,
                  std::chrono::milliseconds min_uptime) {
-  const auto fits = [](std::chrono::milliseconds time) {
-    return time > std::chrono::milliseconds::zero() && time <= std::chrono::hours(24);
-  };
-  require(fits(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
-  require(fits(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
+  require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
+  require(is_time_out(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
   require(options.connections >= 1 && options.connections <= 1024,
           "connections must be from 1 to 1024");
   require(options.busy_poll >= std::chrono::microseconds::zero(), "busy_poll must not be negative");

@@ -9,13 +9,10 @@
 #include <redlatch/error.hpp>
 
 #include "renewal.hpp"
+#include "require.hpp"
 
 namespace redlatch::detail {
 namespace {
-
-void require(bool good, const std::string& what) {
-  if (!good) throw Error(Errc::invalid_argument, what);
-}
 
 void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   require(!urls.empty(), "a quorum has no servers; name an odd number of them, three or five");
@@ -25,9 +22,7 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
     require(names.insert(name).second,
             "the server " + name + " is named twice; each has one voice in a quorum");
   }
-  require(options.server_timeout > std::chrono::milliseconds::zero() &&
-              options.server_timeout <= std::chrono::hours(24),
-          "server_timeout must be from 1 ms to 24 h");
+  require(is_time_out(options.server_timeout), "server_timeout must be from 1 ms to 24 h");
   require(options.min_uptime >= std::chrono::milliseconds::zero(),
           "min_uptime must not be negative; use 0 for any");
 }
@@ -72,6 +67,14 @@ QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions optio
   background_.serve([this](std::span<Tenure* const> due) { renew(due); });
 }
 
+QuorumCore::~QuorumCore() {
+  {
+    const std::lock_guard guard(renewing_);
+    closed_ = true;
+  }
+  for (const auto& node : nodes_) node->core().stop();
+}
+
 void QuorumCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough enough, Connecting connecting) {
   const TimePoint begun = BootClock::now();
@@ -101,6 +104,8 @@ Metrics QuorumCore::metrics() const {
 /// All that are due are sent before anybody can take a lease back, so that no renewal follows a
 /// release.
 void QuorumCore::renew(std::span<Tenure* const> due) {
+  const std::lock_guard guard(renewing_);
+  if (closed_) return background_.renewer().picked_up();
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
   for (Tenure* tenure : due) extensions.emplace_back(nodes_, *tenure, bells_);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,9 +27,7 @@ class QuorumCore final : public Keeper, private ForkAware {
   QuorumCore(const QuorumCore&) = delete;
   QuorumCore& operator=(const QuorumCore&) = delete;
   /// All of the servers have the same time for what they owe.
-  ~QuorumCore() override {
-    for (const auto& node : nodes_) node->core().stop();
-  }
+  ~QuorumCore() override;
 
   std::size_t servers() const noexcept override { return nodes_.size(); }
   std::string server(std::size_t index) const override { return nodes_[index]->core().server(0); }
@@ -64,8 +63,10 @@ class QuorumCore final : public Keeper, private ForkAware {
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;
   Bells bells_{};
+  std::mutex renewing_{};
+  bool closed_ = false;    // nothing is renewed any more
+  Background background_;  // goes after the nodes, which have it tell what happens to them
   std::vector<std::unique_ptr<Node>> nodes_{};
-  Background background_;
   ForkRegistration registration_{*this};
 };
 

@@ -249,6 +249,27 @@ TEST_F(ThreeServers, LeaveDifferentKeysAlone) {
   }
 }
 
+/// What the servers' own threads have to say comes when the quorum itself is going already.
+TEST_F(ThreeServers, TellTheProgramToTheVeryEnd) {
+  for (int i = 0; i < 5; ++i) {
+    std::atomic<int> told = 0;
+    QuorumOptions options{.client = less_patient(), .server_timeout = 10s};
+    options.client.on_event = [&](const Event& event) {
+      if (event.kind == EventKind::disconnected) ++told;
+    };
+    {
+      Quorum nodes(urls, options);
+      Redlock lock(nodes, "job", long_lease);
+      EXPECT_EQ(lock.unlock(), Unlock::released);
+      for (const auto& server : servers) server->kill();
+      Redlock last(nodes, "job", std::defer_lock, long_lease);
+      EXPECT_EQ(error_of([&] { last.lock(); }), Errc::no_quorum);
+    }
+    EXPECT_EQ(told, 3);
+    for (const auto& server : servers) server->start();
+  }
+}
+
 TEST_F(ThreeServers, TellTheProgramOfAllOfThem) {
   std::atomic<int> connected = 0;
   std::atomic<int> acquired = 0;
