@@ -31,8 +31,7 @@ class Channel {
   void execute(const Request& request, Response& response, Connecting connecting, TimePoint end);
 
   /// Says a request, or queues it where somebody else leads or there is no connection, and waits
-  /// for nothing: the caller has a bell, or comes back by `finish` soon. `look` takes in what has
-  /// come, and `leave` ends it.
+  /// for nothing: the caller has a bell. `look` takes in what has come, and `leave` ends it.
   void begin(Caller& caller);
   void look() noexcept { static_cast<void>(take_in()); }
   /// The caller has waited for long enough. What it asked for is not taken back.

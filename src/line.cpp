@@ -29,19 +29,20 @@ void Line::note_end(std::error_code why) const noexcept {
 void Line::refresh(Look look) {
   if (!connected()) return;
   const TimePoint now = BootClock::now();
-  if (all_answered()) {
-    const Session& session = *pipeline_.session;
-    const auto unseen = look == Look::seldom ? TimePoint::duration(lately) : just_used;
-    if (!session.in_step() || (now - used_ >= unseen && !session.quiet())) {
-      note_end(session.in_step() ? std::error_code() : make_error_code(Errc::protocol_error));
-      pipeline_.session.reset();
-    }
-    return;
+  const auto idle = now - used_;
+  if (!all_answered()) {
+    if (is_stale()) return retire_if_stale();
+    if (idle < fresh) return;
+    used_ = now;
+    take_in();
+    if (!all_answered()) return;
   }
-  if (is_stale()) return retire_if_stale();
-  if (now - used_ < fresh) return;
-  used_ = now;
-  take_in();
+  const Session& session = *pipeline_.session;
+  const auto unseen = look == Look::seldom ? TimePoint::duration(lately) : just_used;
+  if (!session.in_step() || (idle >= unseen && !session.quiet())) {
+    note_end(session.in_step() ? std::error_code() : make_error_code(Errc::protocol_error));
+    pipeline_.session.reset();
+  }
 }
 
 /// A little early, so that who gave up just now leaves no connection for the next one to try.

@@ -32,6 +32,16 @@ TEST_F(Reconnecting, HappensUnnoticedAfterAConnectionWasKilled) {
   client.ping();
 }
 
+/// What the server said last lies unread in front of the end.
+TEST_F(Reconnecting, HappensUnnoticedBehindAnAnswerThatNobodyHasTaken) {
+  lock.unlock();
+  for (int i = 0; i < 20; ++i) {
+    { const Lock guard(client, "job", long_lease); }
+    ASSERT_TRUE(eventually([&] { return !raw.exists("job"); }));
+    kill_connections();
+  }
+}
+
 TEST_F(Reconnecting, HappensForTheDestructorInTheBackground) {
   kill_connections();
   { const Lock gone(std::move(lock)); }
