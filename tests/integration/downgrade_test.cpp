@@ -2,24 +2,12 @@
 
 #include <string>
 
-#include "family.hpp"
+#include "read_write.hpp"
 
 namespace redlatch::test {
 namespace {
 
-class Downgrade : public QueueTest {
- protected:
-  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
-  /// By another thread, as whoever reads may not try to write.
-  bool may_be_read() {
-    return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
-  }
-  bool may_be_written() {
-    return elsewhere([&] { return WriteLock(client, "job", std::try_to_lock).owns_lock(); });
-  }
-
-  WriteLock writer{client, "job", std::defer_lock, long_lease};
-};
+class Downgrade : public ReadWriteTest {};
 
 TEST_F(Downgrade, MakesAReaderOfTheWriter) {
   writer.lock();

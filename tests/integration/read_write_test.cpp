@@ -1,5 +1,7 @@
 // Many readers or one writer.
 
+#include "read_write.hpp"
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -9,26 +11,12 @@
 #include <vector>
 
 #include "child.hpp"
-#include "family.hpp"
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
 namespace {
 
-class ReadWrite : public QueueTest {
- protected:
-  std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
-  /// By another thread, as whoever reads may not try to write.
-  bool may_be_read() {
-    return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
-  }
-  bool may_be_written() {
-    return elsewhere([&] { return WriteLock(client, "job", std::try_to_lock).owns_lock(); });
-  }
-
-  ReadLock reader{client, "job", std::defer_lock, long_lease};
-  WriteLock writer{client, "job", std::defer_lock, long_lease};
-};
+class ReadWrite : public ReadWriteTest {};
 
 TEST_F(ReadWrite, HasManyReadersAtOnce) {
   std::vector<Client> clients;
