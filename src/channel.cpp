@@ -129,6 +129,7 @@ bool Channel::take_in() noexcept {
     if (line_.all_answered()) {
       line_.mend(BootClock::now() + settings_.options.command_timeout, guard);
     }
+    if (line_.has_queued()) line_.refresh();
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {

@@ -72,6 +72,7 @@ class Line {
   bool awaited() const noexcept { return waiting_ > 0; }
   bool all_answered() const noexcept { return pipeline_.unanswered.empty(); }
   bool to_mend() const noexcept { return !mend_.empty(); }
+  bool has_queued() const noexcept { return !queue_.empty(); }
   /// Whether somebody has to go on with it, even when nobody waits for an answer.
   bool owes() const noexcept { return !all_answered() || to_mend(); }
   /// The first in the queue, if it needs a conversation.
