@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/protocol/packed.hpp>
 #include <redlatch/protocol/side_key.hpp>
 
 #include "io_error.hpp"
@@ -41,17 +42,27 @@ void Connection::append_side_key(std::string_view key, std::string_view purpose)
 
 void Connection::append_call(const protocol::Command& command, ScriptCall call) {
   const protocol::Script& script = *command.script();
-  const auto arguments = command.arguments();
-  const std::size_t keys = script.all_keys();
-  append_header('*', 3 + keys + arguments.size() - script.keys);
+  auto arguments = command.arguments().subspan(1);
+  protocol::Unpacked more;
+  if (script.takes_more) {
+    more = protocol::Unpacked(arguments.back().text());
+    arguments = arguments.first(arguments.size() - 1);
+  }
+  const std::size_t keys = (1 + more.size()) * script.keys_of_each();
+  append_header('*', 3 + keys + arguments.size());
   append_bulk(call == ScriptCall::by_hash ? "EVALSHA" : "EVAL");
   append_bulk(call == ScriptCall::by_hash ? script.sha1 : script.text);
   append_bulk(protocol::Argument(static_cast<std::int64_t>(keys)).text());
-  for (const auto& key : arguments.first(script.keys)) append_bulk(key.text());
+  append_keys(command.argument(0), script);
+  while (!more.empty()) append_keys(more.next(), script);
+  for (const auto& argument : arguments) append_bulk(argument.text());
+}
+
+void Connection::append_keys(std::string_view lock, const protocol::Script& script) {
+  append_bulk(lock);
   for (const std::string_view purpose : script.side_keys) {
-    if (!purpose.empty()) append_side_key(command.argument(0), purpose);
+    if (!purpose.empty()) append_side_key(lock, purpose);
   }
-  for (const auto& argument : arguments.subspan(script.keys)) append_bulk(argument.text());
 }
 
 void Connection::append(const protocol::Command& command, ScriptCall call) {

@@ -69,6 +69,7 @@ class Connection {
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
   void append_side_key(std::string_view key, std::string_view purpose);
+  void append_keys(std::string_view lock, const protocol::Script& script);
   void append_call(const protocol::Command& command, ScriptCall call);
 
   Socket socket_;

@@ -33,6 +33,8 @@ constexpr std::array classes{
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that the README lists"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
+    Class{"CROSSSLOT", Errc::invalid_argument,
+          "give all keys that are locked together the same hash tag, as in {tag}:name"},
     Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
     Class{"ERR unknown command", Errc::unsupported},
@@ -60,21 +62,6 @@ std::string_view unwrapped(std::string_view text) {
   return inner == std::string_view::npos ? text : text.substr(inner);
 }
 
-/// Keys may hold any bytes; a message shows printable ones.
-std::string printable(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\') {
-      out += c;
-    } else {
-      constexpr const char* digits = "0123456789abcdef";
-      out += {'\\', 'x', digits[byte >> 4], digits[byte & 0x0F]};
-    }
-  }
-  return out;
-}
-
 bool begins_with_words(std::string_view text, std::string_view words) {
   return text.starts_with(words) &&
          (text.size() == words.size() || text[words.size()] == ' ' || text[words.size()] == ',');
@@ -92,6 +79,20 @@ Class classified(std::string_view error_reply) noexcept {
 }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\') {
+      out += c;
+    } else {
+      constexpr const char* digits = "0123456789abcdef";
+      out += {'\\', 'x', digits[byte >> 4], digits[byte & 0x0F]};
+    }
+  }
+  return out;
+}
 
 Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }
 

@@ -7,6 +7,7 @@ class Client;
 class Error;
 class FairLock;
 class Lock;
+class MultiLock;
 class Permit;
 class Quorum;
 class ReadLock;

@@ -10,6 +10,7 @@
 #include <redlatch/event.hpp>
 #include <redlatch/fair_lock.hpp>
 #include <redlatch/lock.hpp>
+#include <redlatch/multi_lock.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/permit.hpp>
 #include <redlatch/quorum.hpp>

@@ -21,6 +21,12 @@ inline Permit deferred<Permit>(Client& client, LockOptions options) {
   return Permit(client, "job", 1, std::defer_lock, std::move(options));
 }
 
+/// Of several keys there is another.
+template <>
+inline MultiLock deferred<MultiLock>(Client& client, LockOptions options) {
+  return MultiLock(client, {"job", "mail"}, std::defer_lock, std::move(options));
+}
+
 template <class L>
 class Rival : public ContenderOf<L> {
  public:

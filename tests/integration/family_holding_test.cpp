@@ -19,7 +19,7 @@ class FamilyHolding : public FamilyTest<Pair<L, L>> {
 
   L lock = deferred<L>(this->client, {.ttl = 300ms, .label = "a host"});
 };
-using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit>;
+using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
 TYPED_TEST_SUITE(FamilyHolding, Members, );
 
 TYPED_TEST(FamilyHolding, IsSeenAtTheServerWithItsLabel) {

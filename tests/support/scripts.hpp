@@ -5,12 +5,13 @@
 #include <redlatch/protocol/exclusive.hpp>
 #include <redlatch/protocol/fair.hpp>
 #include <redlatch/protocol/fencing.hpp>
-#include <redlatch/protocol/majority.hpp>
+#include <redlatch/protocol/multi.hpp>
 #include <redlatch/protocol/permit.hpp>
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/read_write.hpp>
 #include <redlatch/protocol/recursive.hpp>
 #include <redlatch/protocol/shared.hpp>
+#include <redlatch/protocol/verify.hpp>
 
 namespace redlatch::test {
 
@@ -36,6 +37,11 @@ inline constexpr std::array all_scripts{
     NamedScript{"LIFE_SHARED", &protocol::life_shared_script},
     NamedScript{"DOWNGRADE", &protocol::downgrade_script},
     NamedScript{"COUNT", &protocol::count_script},
+    NamedScript{"ACQUIRE_ALL", &protocol::acquire_all_script},
+    NamedScript{"ACQUIRE_ALL_FENCED", &protocol::acquire_all_fenced_script},
+    NamedScript{"EXTEND_ALL", &protocol::extend_all_script},
+    NamedScript{"RELEASE_ALL", &protocol::release_all_script},
+    NamedScript{"LIFE_ALL", &protocol::life_all_script},
     NamedScript{"VERIFY", &protocol::verify_script},
 };
 

@@ -99,9 +99,9 @@ TEST(Exclusive, AssumesALockWhereTheKindIsNotTold) {
 }
 
 TEST(Scripts, NameTheKeysThatTheyUse) {
-  EXPECT_EQ(extend_script.all_keys(), 1U);
-  EXPECT_EQ(release_script.all_keys(), 2U);
-  EXPECT_EQ(acquire_fenced_script.all_keys(), 2U);
+  EXPECT_EQ(extend_script.keys_of_each(), 1U);
+  EXPECT_EQ(release_script.keys_of_each(), 2U);
+  EXPECT_EQ(acquire_fenced_script.keys_of_each(), 2U);
   EXPECT_EQ(release_script.effect, Script::Effect::remove);
   EXPECT_EQ(extend_script.effect, Script::Effect::expire);
 }
@@ -134,7 +134,7 @@ TEST(Scripts, UseNoKeyThatTheyDoNotName) {
     for (std::size_t i = 1; i <= 4; ++i) {
       const bool is_used =
           script->text.find("KEYS[" + std::to_string(i) + "]") != std::string_view::npos;
-      EXPECT_TRUE(!is_used || i <= script->all_keys()) << name << " uses key " << i;
+      EXPECT_TRUE(!is_used || i <= script->keys_of_each()) << name << " uses key " << i;
     }
   }
 }

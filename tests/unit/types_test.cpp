@@ -64,23 +64,25 @@ static_assert(!std::is_constructible_v<Lock, Client&, std::string, int>);
 
 /// What all classes have in common, with what each is a lock of.
 template <class L, class... What>
-constexpr bool is_of_the_family =
+constexpr bool is_lock_of =
     TimedLockable<L>&& PlainQuestions<L>&& std::is_nothrow_move_constructible_v<L>&&
         std::is_nothrow_move_assignable_v<L>&& std::is_nothrow_destructible_v<L> &&
     !std::is_copy_constructible_v<L> && !std::is_copy_assignable_v<L> &&
-    std::is_constructible_v<L, Client&, const char*, What...> &&
-    std::is_constructible_v<L, Client&, const char*, What..., LockOptions> &&
-    std::is_constructible_v<L, Client&, const char*, What..., std::try_to_lock_t> &&
-    std::is_constructible_v<L, Client&, const char*, What..., std::try_to_lock_t, LockOptions> &&
-    std::is_constructible_v<L, Client&, const char*, What..., std::defer_lock_t, LockOptions> &&
-    std::is_constructible_v<L, Client&, const char*, What..., std::chrono::seconds> &&
-    std::is_constructible_v<L, Client&, const char*, What..., std::chrono::duration<float>,
-                            LockOptions> &&
-    !std::is_constructible_v<L, const Client&, const char*, What...>;
+    std::is_constructible_v<L, Client&, What...> &&
+    std::is_constructible_v<L, Client&, What..., LockOptions> &&
+    std::is_constructible_v<L, Client&, What..., std::try_to_lock_t> &&
+    std::is_constructible_v<L, Client&, What..., std::try_to_lock_t, LockOptions> &&
+    std::is_constructible_v<L, Client&, What..., std::defer_lock_t, LockOptions> &&
+    std::is_constructible_v<L, Client&, What..., std::chrono::seconds> &&
+    std::is_constructible_v<L, Client&, What..., std::chrono::duration<float>, LockOptions> &&
+    !std::is_constructible_v<L, const Client&, What...>;
+template <class L, class... What>
+constexpr bool is_of_the_family = is_lock_of<L, const char*, What...>;
 static_assert(is_of_the_family<Lock> && is_of_the_family<FairLock>);
 static_assert(is_of_the_family<ReadLock> && is_of_the_family<WriteLock>);
 static_assert(is_of_the_family<RecursiveLock> && is_of_the_family<RecursiveLock, Owner>);
 static_assert(is_of_the_family<Permit, int>);
+static_assert(is_lock_of<MultiLock, std::vector<std::string>>);
 static_assert(!std::is_constructible_v<Permit, Client&, const char*>);
 static_assert(!std::is_constructible_v<FairLock, Lock> && !std::is_constructible_v<Lock, FairLock>);
 static_assert(!std::is_constructible_v<ReadLock, WriteLock>);
@@ -99,6 +101,9 @@ static_assert(LockOptions{}.ttl == 10s);
   const Lock trying(client, "job:42", std::try_to_lock, {.ttl = 30s});
   const Lock bounded(client, "job:42", 5s, {.ttl = 30s});
   if (const Lock lock{client, "job:42", std::try_to_lock}) static_cast<void>(lock.token());
+  const MultiLock all(client, {"a", "b"});
+  const MultiLock of_one{client, {"a"}, 5s, {.ttl = 30s}};
+  if (MultiLock lock(client, {"a", "b", "c"}, std::try_to_lock, {.fencing = true}); lock) return;
 }
 
 TEST(ClientOptions, HaveTheDocumentedDefaults) {

@@ -18,7 +18,6 @@ inline constexpr Script extend_script{.text = R"(local holder = redis.call('GET'
 if holder == ARGV[1] or not holder then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0)",
                                       .sha1 = "cc2a0ead694e9df2bcdbbaec64648c0fd880e60a",
-                                      .keys = 1,
                                       .effect = Script::Effect::expire};
 
 /// One holder of one key: a string that holds the holder's value, which begins with its token, and

@@ -25,7 +25,6 @@ return token)";
 inline constexpr Script acquire_fair_script{
     .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
     .sha1 = "9746e05cd374e45157f7e94080242247440996ec",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 

@@ -31,7 +31,6 @@ if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2
 return token)";
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
                                               .sha1 = "76c469a79471924bed7e86eb69b677b654b96878",
-                                              .keys = 1,
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
@@ -43,7 +42,6 @@ if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
                                             .sha1 = "53e3774888cfafa1b35600ad77ef970bdfb346fe",
-                                            .keys = 1,
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 

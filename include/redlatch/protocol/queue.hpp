@@ -68,7 +68,6 @@ return holder and 1 or 0)";
 inline constexpr Script release_script{
     .text = joined<release_lua, milliseconds_lua, serve_lua, release_to_first_lua>,
     .sha1 = "f920fdda9542f27ffd7146f8d134dbd79b4e1223",
-    .keys = 1,
     .effect = Script::Effect::remove,
     .side_keys = {"queue"}};
 
@@ -136,7 +135,6 @@ return expiry * 8 + (index == 0 and 3 or 2))";
 inline constexpr Script stand_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
     .sha1 = "827a88ef3b47f5799eb2afb542b1bb9c2a1499e2",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -152,7 +150,6 @@ return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
 inline constexpr Script leave_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
     .sha1 = "739537ca6ad1bb1152d32e6cf036bb08505d1c98",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

@@ -21,7 +21,6 @@ return 1)";
 inline constexpr Script downgrade_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
     .sha1 = "32d8d30089f85c01fd38d281de130f5089ff694f",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

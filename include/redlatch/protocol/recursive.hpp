@@ -27,7 +27,6 @@ inline constexpr std::string_view count_lua =
 return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
 inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lua, count_lua>,
                                      .sha1 = "d27e083d287d8144e09c86245e30484915011c87",
-                                     .keys = 1,
                                      .effect = Script::Effect::other};
 
 /// One of the holds of one owner: the thread that asks, or who is named.

@@ -75,6 +75,9 @@ REDLATCH_API bool refuses_command(std::string_view error_reply) noexcept;
 /// An error reply without the arguments that servers repeat in it, which may be secrets.
 REDLATCH_API std::string_view without_arguments(std::string_view error_reply) noexcept;
 
+/// Keys may hold any bytes; this has printable ones.
+REDLATCH_API std::string printable(std::string_view text);
+
 /// An exception about one lock: `lock "job:42" on redis://10.0.0.5:6379: <explanation>`.
 REDLATCH_API Error about(Errc code, std::string_view key, const std::string& server,
                          std::string_view explanation, bool in_doubt = false);

@@ -7,7 +7,7 @@
 
 namespace redlatch::protocol {
 
-/// A Lua script.
+/// A Lua script. The first of its arguments is the lock, a key.
 struct Script {
   /// What it does to KEYS[1] while that holds ARGV[1], which names the way for servers that run no
   /// scripts; or something that only a script can do.
@@ -15,17 +15,18 @@ struct Script {
 
   std::string_view text;
   std::string_view sha1;
-  /// How many of its arguments are keys, the first of them the lock.
-  std::size_t keys;
   Effect effect;
-  /// The purposes of the keys behind those, which belong to the lock: see side_key.hpp. Empty ones
+  /// The purposes of the keys behind it, which belong to the lock: see side_key.hpp. Empty ones
   /// come last.
   std::array<std::string_view, 2> side_keys{};
+  /// The last argument is a list of further locks, whose keys follow in the same way: see
+  /// packed.hpp.
+  bool takes_more = false;
 
-  std::size_t all_keys() const noexcept {
-    return keys + static_cast<std::size_t>(
-                      std::count_if(side_keys.begin(), side_keys.end(),
-                                    [](std::string_view purpose) { return !purpose.empty(); }));
+  std::size_t keys_of_each() const noexcept {
+    return 1 + static_cast<std::size_t>(
+                   std::count_if(side_keys.begin(), side_keys.end(),
+                                 [](std::string_view purpose) { return !purpose.empty(); }));
   }
 };
 

@@ -106,7 +106,6 @@ return token)";
 inline constexpr Script acquire_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
     .sha1 = "d2eb4ed6a7ec707b7636fe29e1e937422a235204",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -120,7 +119,6 @@ return token)";
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
     .sha1 = "c305a9bd539231a18c674bfd9ebe1bddf9a0e0db",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -132,7 +130,6 @@ return released)";
 inline constexpr Script release_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
     .sha1 = "6a433c7ca1b22ed41a62e8ad0b9d33225dec6bdf",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -160,7 +157,6 @@ inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
                    stand_shared_lua>,
     .sha1 = "8ea3a80fc961ef2d55f2d411e66b3731fb11a32a",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -176,7 +172,6 @@ return left)";
 inline constexpr Script leave_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
     .sha1 = "7b26c2be25fd7fccdf26177e9b17df3540a88b8b",
-    .keys = 1,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -186,7 +181,6 @@ inline constexpr std::string_view life_shared_lua =
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
                                            .sha1 = "3a577a0cbe88011adc65162433c275e6420cda86",
-                                           .keys = 1,
                                            .effect = Script::Effect::other};
 
 /// One of several holders of one key. What kind of a lock it is says the mark.

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <redlatch/error.hpp>
+#include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/fencing.hpp>
+#include <redlatch/protocol/packed.hpp>
+#include <redlatch/protocol/queue.hpp>
+#include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/verify.hpp>
+
+/// The locks of several keys at once, all of which have the same value.
+namespace redlatch::protocol {
+
+// Whether all of the locks, every `step`th of KEYS, are free. A refusal names what is no lock.
+inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
+  for i = 1, #KEYS, step do
+    local kind = redis.call('TYPE', KEYS[i]).ok
+    if kind == 'string' then return false end
+    if kind ~= 'none' then
+      return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', and no lock')
+    end
+  end
+  return true
+end
+)";
+
+// KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: acquired; 0: somebody has one of them.
+inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(1)
+if free ~= true then return free or 0 end
+for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+return 1)";
+inline constexpr Script acquire_all_script{.text = joined<all_free_lua, acquire_all_lua>,
+                                           .sha1 = "f7e8d454da8983fd8b10641e0174364b56646d36",
+                                           .effect = Script::Effect::other,
+                                           .takes_more = true};
+
+// KEYS the locks, each with its counter behind it, ARGV[3] the counters' ttl. The fencing token,
+// which is larger than all that were drawn for any of them, or 0.
+inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(2)
+if free ~= true then return free or 0 end
+local token = 0
+for i = 2, #KEYS, 2 do
+  local drawn = draw(KEYS[i], ARGV[3])
+  if type(drawn) ~= 'number' then return drawn end
+  token = math.max(token, drawn)
+end
+for i = 1, #KEYS, 2 do
+  redis.call('SET', KEYS[i + 1], string.format('%.0f', token), 'PX', ARGV[3])
+  redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
+end
+return token)";
+inline constexpr Script acquire_all_fenced_script{
+    .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
+    .sha1 = "742e5d001552a92f6bc6aad65da42af357c0d9ec",
+    .effect = Script::Effect::other,
+    .side_keys = {"fence"},
+    .takes_more = true};
+
+// KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
+// more. Something is written in either case, for the same reason as by `release_script`.
+inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS) do
+  local holder = redis.pcall('GET', key)
+  if not holder then return redis.call('PEXPIRE', key, ARGV[2]) end
+  if holder ~= ARGV[1] then return 0 end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
+return 1)";
+inline constexpr Script extend_all_script{.text = extend_all_lua,
+                                          .sha1 = "6576f5b910e985168fa65381f05c0ba5d0f2f345",
+                                          .effect = Script::Effect::other,
+                                          .takes_more = true};
+
+// KEYS the locks, each with its queue behind it, ARGV[1] the value. 1: all of them were ours, and
+// are released; 0: those that were.
+inline constexpr std::string_view release_all_lua = R"(local all = 1
+for i = 1, #KEYS, 2 do
+  local holder = redis.pcall('GET', KEYS[i])
+  if holder ~= ARGV[1] then all = 0 end
+  if not holder or holder == ARGV[1] then serve(KEYS[i], KEYS[i + 1]) end
+end
+return all)";
+inline constexpr Script release_all_script{
+    .text = joined<milliseconds_lua, serve_lua, release_all_lua>,
+    .sha1 = "263bd6dcd0ddd9ef360d8345c23ccf459efad7ee",
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"},
+    .takes_more = true};
+
+// How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
+inline constexpr Script life_all_script{.text = R"(local longest = -1
+for _, key in ipairs(KEYS) do longest = math.max(longest, redis.call('PTTL', key)) end
+return longest)",
+                                        .sha1 = "860170e61572b17bae5665b026d7a761a17728c1",
+                                        .effect = Script::Effect::other,
+                                        .takes_more = true};
+
+/// The locks of all of several keys, in one step.
+class Multi : public Exclusive {
+ public:
+  static constexpr bool is_passed_on = false;
+  static constexpr bool needs_scripts = true;
+  static constexpr bool has_queue = false;
+
+  static constexpr std::size_t most_keys = 256;
+
+  Multi(const std::vector<std::string>& keys, bool fencing)
+      : Exclusive(first_of(keys), fencing), more_(packed(std::span(keys).subspan(1))) {}
+
+  Command acquire(std::string_view value, std::chrono::milliseconds ttl) const {
+    if (!fencing()) return Command(acquire_all_script, key(), value, ttl, more_);
+    return Command(acquire_all_fenced_script, key(), value, ttl, counter_life(ttl), more_);
+  }
+  Command release(std::string_view value) const {
+    return Command(release_all_script, key(), value, more_);
+  }
+  Command extend(std::string_view value, std::chrono::milliseconds ttl) const {
+    return Command(extend_all_script, key(), value, ttl, more_);
+  }
+  Command holder(std::string_view value) const {
+    return Command(verify_script, key(), value, more_);
+  }
+  static bool holds(const Reply& holder, std::string_view /*value*/) noexcept {
+    return verdict(holder) == Verdict::yes;
+  }
+  Command life() const { return Command(life_all_script, key(), more_); }
+
+ private:
+  static void require(bool good, const std::string& what) {
+    if (!good) throw Error(Errc::invalid_argument, what);
+  }
+  /// Of keys that can be locked together.
+  static std::string first_of(const std::vector<std::string>& keys) {
+    require(!keys.empty(), "there are no keys to lock; name at least one");
+    require(keys.size() <= most_keys, "there are " + std::to_string(keys.size()) +
+                                          " keys to lock at once; name at most " +
+                                          std::to_string(most_keys));
+    std::set<std::string_view> names;
+    for (const std::string& key : keys) {
+      require(!key.empty(), "one of the keys to lock is empty; give it a name");
+      require(names.insert(key).second,
+              "the key \"" + printable(key) + "\" is named twice; name each once");
+    }
+    return keys.front();
+  }
+
+  std::string more_;
+};
+
+}  // namespace redlatch::protocol

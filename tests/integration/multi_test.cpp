@@ -1,0 +1,253 @@
+// A MultiLock has all of its keys or none.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "child.hpp"
+#include "family.hpp"
+#include "shared_memory.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using Keys = std::vector<std::string>;
+
+class Several : public QueueTest {
+ protected:
+  bool has_any(const Keys& keys) {
+    for (const std::string& key : keys) {
+      if (raw.exists(key)) return true;
+    }
+    return false;
+  }
+  void set_counter(const std::string& key, const std::string& value) {
+    raw.command({"SET", key + ":fence:{" + key + "}", value});
+  }
+
+  const LockOptions brief{.ttl = 300ms};
+  MultiLock lock{client, {"job", "mail", "log"}, std::defer_lock, long_lease};
+};
+
+TEST_F(Several, AreTakenWithOneValueAndGivenBack) {
+  lock.lock();
+  for (const char* key : {"job", "mail", "log"}) {
+    EXPECT_EQ(raw.get(key), lock.token());
+    EXPECT_GT(raw.pttl(key), 50'000);
+  }
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(has_any({"job", "mail", "log"}));
+}
+
+TEST_F(Several, AreTakenAllOrNone) {
+  for (const char* key : {"job", "mail", "log"}) {
+    const Lock one(client, key, long_lease);
+    EXPECT_FALSE(lock.try_lock()) << key << " is held";
+    EXPECT_EQ(lock.token(), "");
+    for (const char* other : {"job", "mail", "log"}) {
+      EXPECT_EQ(raw.exists(other), std::string(other) == key);
+    }
+  }
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(Several, KeepTheLocksOfEachKeyOut) {
+  lock.lock();
+  for (const char* key : {"job", "mail", "log"}) {
+    EXPECT_FALSE(Lock(client, key, std::try_to_lock)) << key;
+    EXPECT_FALSE(FairLock(client, key, std::try_to_lock)) << key;
+  }
+}
+
+TEST_F(Several, AreExtendedAndVerifiedTogether) {
+  lock.lock();
+  EXPECT_TRUE(lock.extend(120s));
+  for (const char* key : {"job", "mail", "log"}) EXPECT_GT(raw.pttl(key), 100'000);
+  EXPECT_TRUE(lock.verify());
+  raw.command({"DEL", "log"});
+  EXPECT_FALSE(lock.verify());
+}
+
+/// The owner may be at work still, so that the rest is kept for now.
+TEST_F(Several, AreLostTogetherAndNotBroughtBack) {
+  MultiLock held(client, {"job", "mail"}, brief);
+  const std::stop_token lost = held.lost_token();
+  raw.command({"DEL", "mail"});
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
+  EXPECT_FALSE(held.owns_lock());
+  EXPECT_FALSE(raw.exists("mail"));
+  EXPECT_EQ(held.unlock(), Unlock::lost);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Several, AreNotExtendedWhenOneHasGoneToSomebodyElse) {
+  lock.lock();
+  raw.command({"SET", "log", "a stranger"});
+  EXPECT_FALSE(lock.extend(1h));
+  EXPECT_LE(raw.pttl("job"), 60'000);
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_FALSE(has_any({"job", "mail"}));
+  EXPECT_EQ(raw.get("log"), "a stranger");
+}
+
+TEST_F(Several, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
+  lock.lock();
+  Contender waiter(another());
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(waiter.has_it());
+  EXPECT_FALSE(has_any({"mail", "log"}));
+  waiter.ends();
+}
+
+TEST_F(Several, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
+  std::list<Contender> waiters;
+  {
+    const MultiLock held(client, {"mail", "job"}, long_lease);
+    waiters.emplace_back(another());
+    ASSERT_TRUE(is_queued(1));
+  }
+  EXPECT_TRUE(waiters.front().has_it());
+}
+
+TEST_F(Several, AreWaitedForUntilTheLastIsFree) {
+  Lock one(client, "mail", long_lease);
+  ContenderOf<Lock> other(another());
+  ASSERT_TRUE(other.has_it());
+  std::jthread waiter([&] { lock.lock(); });
+  ASSERT_TRUE(eventually([&] { return client.metrics().contended == 1; }));
+  one.unlock();
+  EXPECT_FALSE(raw.exists("mail"));
+  other.ends();
+  waiter.join();
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(Several, AreTakenOverFromAHolderWhoDied) {
+  raw.command({"SET", "mail", "a dead one", "PX", "300"});
+  EXPECT_TRUE(lock.try_lock_for(60s));
+}
+
+TEST_F(Several, AreNotWaitedForForLongerThanToldNorBehindAStop) {
+  const Lock one(client, "log", long_lease);
+  EXPECT_FALSE(lock.try_lock_for(30ms));
+  std::jthread waiter([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
+  ASSERT_TRUE(eventually([&] { return client.metrics().contended == 2; }));
+  waiter.request_stop();
+  waiter.join();
+  EXPECT_FALSE(has_any({"job", "mail"}));
+}
+
+/// Eight processes want them in each order, and lose no update.
+TEST_F(Several, InOppositeOrdersDoNotBlockEachOther) {
+  constexpr int rounds = 20;
+  const SharedMemory<std::atomic<int>> number;
+  std::list<Child> processes;
+  for (int i = 0; i < 8; ++i) {
+    processes.emplace_back([&, i] {
+      const std::array<Keys, 4> orders{{{"a", "b", "c"}, {"c", "b", "a"}, {"b", "d"}, {"d", "b"}}};
+      Client own(server.url(), patient());
+      for (int j = 0; j < rounds; ++j) {
+        const MultiLock held(own, orders.at(static_cast<std::size_t>(i) % 4), long_lease);
+        const int seen = *number;
+        std::this_thread::yield();
+        *number = seen + 1;
+      }
+    });
+  }
+  for (Child& process : processes) EXPECT_EQ(process.wait(), 0);
+  EXPECT_EQ(*number, 8 * rounds);
+}
+
+TEST_F(Several, DrawANumberAboveThoseOfEachKey) {
+  const LockOptions fenced{.ttl = 60s, .fencing = true};
+  constexpr std::uint64_t far_ahead = 4'000'000'000'000'000;  // is exact in Lua
+  set_counter("mail", std::to_string(far_ahead));
+  MultiLock held(client, {"job", "mail"}, fenced);
+  EXPECT_EQ(held.fencing_token(), far_ahead + 1);
+  held.unlock();
+  EXPECT_EQ(Lock(client, "job", fenced).fencing_token(), far_ahead + 2);
+  held.lock();
+  EXPECT_EQ(held.fencing_token(), far_ahead + 3);
+  held.unlock();
+  EXPECT_EQ(Lock(client, "mail", fenced).fencing_token(), far_ahead + 4);
+}
+
+TEST_F(Several, AreNotTakenWithoutANumber) {
+  raw.command({"LPUSH", "mail:fence:{mail}", "x"});
+  const Error error = thrown_by([&] {
+    MultiLock(client, {"job", "mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
+  });
+  EXPECT_EQ(error.code(), Errc::wrong_type);
+  EXPECT_FALSE(has_any({"job", "mail"}));
+}
+
+TEST_F(Several, NameTheOneThatIsNoLock) {
+  raw.command({"LPUSH", "mail", "letter"});
+  const Error error = thrown_by([&] { lock.lock(); });
+  EXPECT_EQ(error.code(), Errc::wrong_type);
+  EXPECT_NE(std::string(error.what()).find("mail is a list"), std::string::npos) << error.what();
+  EXPECT_FALSE(has_any({"job", "log"}));
+}
+
+TEST_F(Several, MayHaveAnyBytesInTheirNames) {
+  const Keys keys{std::string("3:a\0\r\n", 6), "a b", "\xff{x}", "12:", "{", "}{"};
+  MultiLock held(client, keys, long_lease);
+  for (const std::string& key : keys) EXPECT_EQ(raw.get(key), held.token());
+  EXPECT_EQ(held.unlock(), Unlock::released);
+  EXPECT_FALSE(has_any(keys));
+}
+
+TEST_F(Several, MayBeMany) {
+  Keys keys;
+  for (int i = 0; i < 256; ++i) keys.push_back("key:" + std::to_string(i));
+  MultiLock held(client, keys, {.ttl = 60s, .fencing = true});
+  EXPECT_TRUE(held.verify());
+  EXPECT_TRUE(held.extend());
+  EXPECT_EQ(held.unlock(), Unlock::released);
+  EXPECT_FALSE(has_any(keys));
+}
+
+TEST_F(Several, NeedTheseRights) {
+  const Keys needed{"~*",   "+eval",    "+evalsha", "+type", "+set", "+get",
+                    "+del", "+pexpire", "+pttl",    "+lpop", "+time"};
+  const std::string url = "redis://worker:secret@127.0.0.1:" + std::to_string(server.port());
+  const auto allow = [&](const std::string& without) {
+    Keys words{"ACL", "SETUSER", "worker", "reset", "on", ">secret"};
+    for (const std::string& right : needed) {
+      if (right != without) words.push_back(right);
+    }
+    ASSERT_EQ(raw.command(words).text, "OK");
+  };
+  allow({});
+  Client worker(url, patient());
+  MultiLock held(worker, {"job", "mail"}, long_lease);
+  EXPECT_TRUE(held.extend());
+  EXPECT_TRUE(held.verify());
+  EXPECT_EQ(held.unlock(), Unlock::released);
+  allow("+type");
+  EXPECT_EQ(error_of([&] { held.lock(); }), Errc::not_permitted);
+  EXPECT_FALSE(has_any({"job", "mail"}));
+}
+
+TEST(SeveralInACluster, HaveToBeInOneSlot) {
+  const RedisServer server({"--cluster-enabled", "yes"});
+  RawClient raw(server.socket());
+  ASSERT_EQ(raw.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}).text, "OK");
+  ASSERT_TRUE(eventually([&] { return raw.command({"SET", "ready", "yes"}).text == "OK"; }));
+  Client client(server.url(), patient());
+  const Error error = thrown_by([&] { MultiLock(client, {"a", "b"}).owns_lock(); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("the same hash tag"), std::string::npos);
+  EXPECT_TRUE(MultiLock(client, {"{job}a", "{job}b"}).owns_lock());
+  EXPECT_TRUE(Lock(client, "a", {.fencing = true}).owns_lock());
+}
+
+}  // namespace
+}  // namespace redlatch::test
