@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <list>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/protocol/majority.hpp>
 
 #include "renewal.hpp"
 #include "require.hpp"
@@ -27,18 +30,24 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
           "min_uptime must not be negative; use 0 for any");
 }
 
-/// One extension under way.
+/// One extension under way. A server that was away, or has forgotten the lock, has it again from
+/// then on; but only where it was extended it is the same lease, and only that counts.
 struct Extension {
   Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bells& bells) {
     renewal.begin(tenure);
-    command = renewal.command.view();
-    requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
+    value = renewal.command.text(1);
+    lock.emplace(std::string(renewal.key()), false);
+    commands = {renewal.command.view(), lock->acquire(value, renewal.ttl)};
+    requests.assign(nodes.size(), {.key = renewal.key(), .commands = commands});
     responses.resize(nodes.size());
-    round.emplace(nodes, requests, responses, Connecting::never, bells);
+    round.emplace(nodes, requests, responses, Connecting::counted, bells);
   }
+  Undo undo() const noexcept { return {lock->release(value), renewal.ttl}; }
 
   Renewal renewal{};
-  std::optional<protocol::Command> command{};
+  std::string_view value{};
+  std::optional<protocol::Majority> lock{};
+  std::vector<protocol::Command> commands{};
   std::vector<Request> requests{};
   std::vector<Response> responses{};
   std::optional<Round> round{};
@@ -118,6 +127,7 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
     } else {
       background_.renewed(extension.renewal, as_reply(verdict), sent);
     }
+    if (verdict == protocol::Verdict::no) post(extension.renewal.key(), extension.undo());
   }
 }
 

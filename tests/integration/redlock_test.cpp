@@ -68,13 +68,6 @@ TEST_F(ThreeServers, LetAWaitBeCancelled) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(ThreeServers, RenewALockTogether) {
-  Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 600ms});
-  EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 4; }));
-  EXPECT_TRUE(lock.verify());
-}
-
 TEST_F(ThreeServers, DoNotChangeTheResultWhenOneIsDead) {
   servers[1]->kill();
   Quorum nodes(urls, calm());
@@ -163,29 +156,6 @@ TEST_F(ThreeServers, SayWhyThereIsNoMajority) {
   EXPECT_NE(text.find("password"), std::string::npos) << text;
   EXPECT_EQ(text.find("guessed"), std::string::npos) << text;
   EXPECT_FALSE(raw[2]->exists("job")) << "nothing is left";
-}
-
-TEST_F(ThreeServers, TellALossWhenAMajorityIsGone) {
-  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 50ms});
-  Redlock lock(nodes, "job", {.ttl = 1s});
-  const std::stop_token lost = lock.lost_token();
-  servers[0]->kill();
-  servers[1]->kill();
-  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
-  EXPECT_FALSE(lock.owns_lock());
-  EXPECT_GT(nodes.metrics().renewal_failed, 0U);
-}
-
-TEST_F(ThreeServers, TellALossWhenAMajorityHasForgottenIt) {
-  Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 600ms});
-  const std::stop_token lost = lock.lost_token();
-  raw[0]->command({"DEL", "job"});
-  EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 2; }));
-  EXPECT_TRUE(lock.owns_lock()) << "one is not enough";
-  for (const auto& one : raw) one->command({"DEL", "job"});
-  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
-  EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
 TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
