@@ -95,9 +95,16 @@ Suite family() {
     return RecursiveLock(client, key);
   };
   const auto permit = [](Client& client, const std::string& key) { return Permit(client, key, 3); };
-  const std::vector<Contestant> members{
-      member("Lock", lock),       member("FairLock", fair),           member("ReadLock", read),
-      member("WriteLock", write), member("RecursiveLock", recursive), member("Permit", permit)};
+  const auto two = [](Client& client, const std::string& key) {
+    return MultiLock(client, {key, key + ":b"});
+  };
+  const std::vector<Contestant> members{member("Lock", lock),
+                                        member("FairLock", fair),
+                                        member("ReadLock", read),
+                                        member("WriteLock", write),
+                                        member("RecursiveLock", recursive),
+                                        member("MultiLock, 2 keys", two),
+                                        member("Permit", permit)};
   const std::vector<Contestant> readers{
       {"ReadLock", [](const Scenario& scenario,
                       const Setting& setting) { return run_on_one_key(scenario, setting, read); }},

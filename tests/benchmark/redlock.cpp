@@ -1,5 +1,6 @@
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -7,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "bare_quorum.hpp"
 #include "suites.hpp"
 #include "workers.hpp"
 
@@ -25,6 +27,11 @@ struct Servers {
     std::vector<std::string> urls;
     for (const test::RedisServer& server : all) urls.push_back(server.url());
     return urls;
+  }
+  std::vector<std::uint16_t> ports() const {
+    std::vector<std::uint16_t> ports;
+    for (const test::RedisServer& server : all) ports.push_back(server.port());
+    return ports;
   }
 };
 
@@ -106,12 +113,16 @@ Suite redlock() {
     return std::make_unique<Waiting>(std::make_shared<Client>(all.all.front().url()), key);
   };
   const MakeWorker quorum = [](const Servers& all) { return std::make_unique<OnAQuorum>(all); };
+  const MakeWorker bare = [](const Servers& all) {
+    return std::make_unique<BareQuorum>(all.ports());
+  };
   const MakeWorker one_by_one = [](const Servers& all) {
     return std::make_unique<OneByOne>(all, 50ms);  // as QuorumOptions::server_timeout
   };
   const Scenario scenario{.suite = "redlock, five servers"};
   return {.matches = {{scenario,
                        {contestant("one server", servers, one, false),
+                        contestant("bare sockets", servers, bare, false),
                         contestant("Redlock", servers, quorum, false),
                         contestant("Redlock, 1 stopped", servers, quorum, true),
                         contestant("one by one", servers, one_by_one, false),

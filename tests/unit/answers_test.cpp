@@ -38,33 +38,6 @@ class Question {
   Answers answers_;
 };
 
-/// y: yes, n: no, e: an error reply, a: away, d: in doubt, s: silent.
-std::vector<Answer> servers(std::string_view letters) {
-  std::vector<Answer> answers;
-  for (const char letter : letters) {
-    switch (letter) {
-      case 'y':
-        answers.push_back(says(ok()));
-        break;
-      case 'n':
-        answers.push_back(says(nil()));
-        break;
-      case 'e':
-        answers.push_back(says(refusal("OOM command not allowed")));
-        break;
-      case 'a':
-        answers.push_back(away());
-        break;
-      case 'd':
-        answers.push_back(in_doubt());
-        break;
-      default:
-        answers.push_back(silent());
-    }
-  }
-  return answers;
-}
-
 Verdict verdict(std::string_view letters) { return Question(servers(letters)).verdict(); }
 
 TEST(Answers, AreThatOfTheOnlyServer) {
@@ -261,47 +234,6 @@ TEST(Answers, AreInDoubtWhenAScriptFailed) {
 
 TEST(Answers, LackAQuorumWhenNobodySaidWhy) {
   EXPECT_EQ(Question(servers("yynns"))->error("job").code(), Errc::no_quorum);
-}
-
-TEST(MajorityLock, IsHeldWhenAMajorityAgrees) {
-  TestLock lock = lock_on(fake_servers(servers("yay")));
-  EXPECT_TRUE(lock.try_lock());
-  EXPECT_EQ(lock.remaining(), 9898ms);
-}
-
-TEST(MajorityLock, TakesBackWhatAMinorityGave) {
-  const Fake executor = fake_servers(servers("ynn"));
-  TestLock lock = lock_on(executor);
-  EXPECT_FALSE(lock.try_lock());
-  ASSERT_EQ(executor->posted.size(), 1U);
-  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token_in(executor->said()[0]));
-}
-
-TEST(MajorityLock, TakesBackWhatAMinorityGaveWhenTheOthersFailed) {
-  const Fake executor = fake_servers(servers("yaa"));
-  TestLock lock = lock_on(executor);
-  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::no_quorum);
-  EXPECT_EQ(executor->posted.size(), 1U);
-}
-
-TEST(MajorityLock, LowersTheValidityWhenAMinorityMayHaveTakenAShorterTtl) {
-  for (const std::vector<Answer>& answers :
-       {std::vector<Answer>{away(), away(), in_doubt()},
-        std::vector<Answer>{away(), away(), says(integer(1))}}) {
-    const Fake executor = fake_servers(servers("yyy"));
-    TestLock lock = lock_on(executor);
-    EXPECT_TRUE(lock.try_lock());
-    for (std::size_t i = 0; i < answers.size(); ++i) executor->will(answers[i], i);
-    static_cast<void>(error_of([&] { return lock.extend(1s); }));
-    EXPECT_EQ(lock.remaining(), 988ms);
-  }
-}
-
-TEST(MajorityLock, GivesEveryServerTheSameToken) {
-  const Fake executor = fake_servers(servers("yyy"));
-  TestLock lock = lock_on(executor);
-  EXPECT_TRUE(lock.try_lock());
-  for (const std::string& command : executor->said()) EXPECT_EQ(token_in(command), lock.token());
 }
 
 }  // namespace

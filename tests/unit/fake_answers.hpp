@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -42,5 +43,32 @@ inline Answer in_doubt(Errc code = Errc::timed_out) {
 }
 inline Answer silent() { return {}; }
 inline Answer out_of_memory() { return {.out_of_memory = true}; }
+
+/// y: yes, n: no, e: an error reply, a: away, d: in doubt, s: silent.
+inline std::vector<Answer> servers(std::string_view letters) {
+  std::vector<Answer> answers;
+  for (const char letter : letters) {
+    switch (letter) {
+      case 'y':
+        answers.push_back(says(ok()));
+        break;
+      case 'n':
+        answers.push_back(says(nil()));
+        break;
+      case 'e':
+        answers.push_back(says(refusal("OOM command not allowed")));
+        break;
+      case 'a':
+        answers.push_back(away());
+        break;
+      case 'd':
+        answers.push_back(in_doubt());
+        break;
+      default:
+        answers.push_back(silent());
+    }
+  }
+  return answers;
+}
 
 }  // namespace redlatch::test

@@ -1,52 +1,15 @@
+// What is said in the queue, and what follows from the answers.
+
+#include "queueing.hpp"
+
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <stop_token>
 #include <string>
 #include <vector>
 
-#include "fake_executor.hpp"
-
 namespace redlatch::test {
 namespace {
-
-using Ending = detail::QueuePlace::Ending;
-
-/// A server that has a queue, and a client that can be told.
-Fake fake_with_queue() {
-  const Fake executor = fake();
-  executor->address = {.channel = "redlatch:me", .subscriber = 5};
-  executor->will(says(nil()));  // to the first attempt
-  return executor;
-}
-
-Answer granted() { return says(integer(1)); }
-Answer queued() { return says(integer(2)); }
-Answer first() { return says(integer(3)); }
-Answer first_and_watched(int life) { return says(integer(3), ok(), ok(), integer(life)); }
-Answer told() { return says(integer(4)); }
-Answer gone() { return says(integer(0)); }
-
-constexpr auto drift = 100ms + 2ms;  // of the usual ttl, 10 s
-
-/// Lets the server grant the entry as soon as somebody waits for it.
-void grant_while_waiting(const Fake& executor, TimePoint::duration after = 0ns) {
-  executor->on_pause = [server = executor.get(), after] {
-    server->advance(after);
-    server->granted = true;
-    server->on_pause = {};
-  };
-}
-
-std::vector<std::string> standing(const Fake& executor) {
-  std::vector<std::string> all;
-  for (const std::string& command : executor->said()) {
-    if (command.starts_with("STAND")) all.push_back(command);
-  }
-  return all;
-}
-
-std::string left(const std::string& token) { return "LEAVE job " + token + " 10000 redlatch:me 0"; }
 
 TEST(Queueing, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
@@ -252,127 +215,6 @@ TEST(Queueing, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(executor->calls[2].at, executor->calls[1].at);
-}
-
-TEST(Queueing, LeavesWhenItsTimeIsOver) {
-  const Fake executor = fake_with_queue();
-  executor->will(queued());
-  executor->will(queued());
-  TestLock lock = lock_on(executor);
-  EXPECT_FALSE(lock.try_lock_for(300ms));
-  EXPECT_EQ(executor->calls.back().at, executor->calls.front().at + 300ms);
-  ASSERT_EQ(executor->posted.size(), 1U);
-  EXPECT_EQ(executor->posted[0].command, left(token_in(standing(executor)[0])));
-  EXPECT_EQ(executor->posted[0].ttl, 10s);
-}
-
-TEST(Queueing, LeavesWhenItIsStopped) {
-  const Fake executor = fake_with_queue();
-  executor->will(queued());
-  std::stop_source stop;
-  executor->on_pause = [&] { stop.request_stop(); };
-  TestLock lock = lock_on(executor);
-  EXPECT_FALSE(lock.lock(stop.get_token()));
-  ASSERT_EQ(executor->posted.size(), 1U);
-  EXPECT_TRUE(executor->posted[0].command.starts_with("LEAVE job "));
-}
-
-TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
-  const Fake executor = fake_with_queue();
-  executor->will(queued());
-  executor->on_pause = [&] {
-    executor->passed_on = detail::TenureOf(*executor);
-    executor->passed_on->begin(detail::Lease("other", executor->process()), "job");
-    executor->passed_on->confirm(executor->now(), 10s);
-  };
-  TestLock lock = lock_on(executor);
-  lock.lock();
-  EXPECT_EQ(lock.token(), "other");
-  EXPECT_EQ(executor->posted.front().command, left(token_in(standing(executor)[0])));
-}
-
-TEST(Queueing, GivesWayToAttemptsWhereTheServerRefusesIt) {
-  const Fake executor = fake_with_queue();
-  executor->will(says(refusal("NOPERM this user has no permissions to run the 'evalsha' command")));
-  executor->will(says(ok(), integer(-1), status("string")));
-  TestLock lock = lock_on(executor);
-  lock.lock();
-  EXPECT_TRUE(executor->address.channel.empty());
-  EXPECT_TRUE(executor->said()[2].starts_with("SET job "));
-  EXPECT_TRUE(executor->posted.empty());
-}
-
-TEST(Queueing, ThrowsForAKeyThatIsNoLock) {
-  const Fake executor = fake_with_queue();
-  executor->will(says(refusal("WRONGTYPE Operation against a key holding the wrong kind")));
-  TestLock lock = lock_on(executor);
-  EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::wrong_type);
-}
-
-TEST(Queueing, DrawsAFencingTokenForALockThatWasGranted) {
-  const Fake executor = fake_with_queue();
-  executor->will(queued());
-  executor->will(says(integer(77)));
-  grant_while_waiting(executor);
-  TestLock lock = lock_on(executor, {.fencing = true});
-  lock.lock();
-  EXPECT_EQ(executor->said().back(), "CLAIM_FENCED job " + lock.token() + " 10000 86400000");
-  EXPECT_EQ(lock.fencing_token(), 77U);
-}
-
-TEST(Queueing, ThrowsForAFencingCounterThatIsNone) {
-  const Fake executor = fake_with_queue();
-  executor->will(granted());
-  executor->will(says(refusal("WRONGTYPE the fencing counter is not a number")));
-  TestLock lock = lock_on(executor, {.fencing = true});
-  EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::wrong_type);
-  EXPECT_TRUE(executor->posted.front().command.starts_with("LEAVE job "));
-}
-
-TEST(Queueing, GivesWayToAnAttemptWhenThereIsNoTimeForIt) {
-  const Fake executor = fake(says(ok()));
-  executor->contended = true;
-  TestLock lock = lock_on(executor);
-  executor->on_now = [&executor] { executor->advance(1ms); };
-  EXPECT_TRUE(lock.try_lock_for(2ms));
-  executor->on_now = {};
-  EXPECT_TRUE(executor->said().front().starts_with("SET job "));
-}
-
-TEST(Queueing, IsJoinedWithoutAnAttemptWhereOthersHaveLatelyWaited) {
-  const Fake executor = fake(granted());
-  executor->address = {.channel = "redlatch:me", .subscriber = 5};
-  executor->contended = true;
-  TestLock lock = lock_on(executor);
-  lock.lock();
-  EXPECT_TRUE(executor->said().front().starts_with("STAND job "));
-  EXPECT_EQ(executor->events.size(), 1U) << "nobody contends for it";
-}
-
-TEST(Queueing, TellsContentionOnceWhereOthersHaveLatelyWaited) {
-  const Fake executor = fake(queued(), told());
-  executor->address = {.channel = "redlatch:me", .subscriber = 5};
-  executor->contended = true;
-  TestLock lock = lock_on(executor);
-  lock.lock();
-  ASSERT_EQ(executor->events.size(), 2U);
-  EXPECT_EQ(executor->events[0].kind, EventKind::contended);
-}
-
-TEST(Queueing, ThrowsTheErrorOfAFirstQuestionWhereOthersHaveLatelyWaited) {
-  const Fake executor = fake(away());
-  executor->address = {.channel = "redlatch:me", .subscriber = 5};
-  executor->contended = true;
-  TestLock lock = lock_on(executor);
-  EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::unreachable);
-}
-
-TEST(Queueing, IsNotJoinedByASingleAttempt) {
-  const Fake executor = fake_with_queue();
-  executor->contended = true;
-  TestLock lock = lock_on(executor);
-  EXPECT_FALSE(lock.try_lock());
-  EXPECT_TRUE(standing(executor).empty());
 }
 
 }  // namespace

@@ -69,29 +69,33 @@ inline constexpr Script acquire_all_fenced_script{
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
 // more. Something is written in either case, for the same reason as by `release_script`.
 inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS) do
-  local holder = redis.pcall('GET', key)
+  local holder = redis.call('GET', key)
   if not holder then return redis.call('PEXPIRE', key, ARGV[2]) end
   if holder ~= ARGV[1] then return 0 end
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
 return 1)";
 inline constexpr Script extend_all_script{.text = extend_all_lua,
-                                          .sha1 = "6576f5b910e985168fa65381f05c0ba5d0f2f345",
+                                          .sha1 = "fc9ccb91d9ce5578d88b48924272a1e05141f71f",
                                           .effect = Script::Effect::other,
                                           .takes_more = true};
 
 // KEYS the locks, each with its queue behind it, ARGV[1] the value. 1: all of them were ours, and
-// are released; 0: those that were.
-inline constexpr std::string_view release_all_lua = R"(local all = 1
+// are released; 0, or a refusal: those that were.
+inline constexpr std::string_view release_all_lua = R"(local outcome = 1
 for i = 1, #KEYS, 2 do
   local holder = redis.pcall('GET', KEYS[i])
-  if holder ~= ARGV[1] then all = 0 end
   if not holder or holder == ARGV[1] then serve(KEYS[i], KEYS[i + 1]) end
+  if type(holder) == 'table' then
+    outcome = holder
+  elseif holder ~= ARGV[1] and outcome == 1 then
+    outcome = 0
+  end
 end
-return all)";
+return outcome)";
 inline constexpr Script release_all_script{
     .text = joined<milliseconds_lua, serve_lua, release_all_lua>,
-    .sha1 = "263bd6dcd0ddd9ef360d8345c23ccf459efad7ee",
+    .sha1 = "7384486cd8ef599f647311ea0988b4f2c69346a2",
     .effect = Script::Effect::other,
     .side_keys = {"queue"},
     .takes_more = true};

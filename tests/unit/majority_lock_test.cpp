@@ -1,0 +1,55 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "fake_executor.hpp"
+
+namespace redlatch::test {
+namespace {
+
+TEST(MajorityLock, IsHeldWhenAMajorityAgrees) {
+  TestLock lock = lock_on(fake_servers(servers("yay")));
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(lock.remaining(), 9898ms);
+}
+
+TEST(MajorityLock, TakesBackWhatAMinorityGave) {
+  const Fake executor = fake_servers(servers("ynn"));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token_in(executor->said()[0]));
+}
+
+TEST(MajorityLock, TakesBackWhatAMinorityGaveWhenTheOthersFailed) {
+  const Fake executor = fake_servers(servers("yaa"));
+  TestLock lock = lock_on(executor);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::no_quorum);
+  EXPECT_EQ(executor->posted.size(), 1U);
+}
+
+TEST(MajorityLock, LowersTheValidityWhenAMinorityMayHaveTakenAShorterTtl) {
+  for (const std::vector<Answer>& answers :
+       {std::vector<Answer>{away(), away(), in_doubt()},
+        std::vector<Answer>{away(), away(), says(integer(1))}}) {
+    const Fake executor = fake_servers(servers("yyy"));
+    TestLock lock = lock_on(executor);
+    EXPECT_TRUE(lock.try_lock());
+    for (std::size_t i = 0; i < answers.size(); ++i) executor->will(answers[i], i);
+    static_cast<void>(error_of([&] { return lock.extend(1s); }));
+    EXPECT_EQ(lock.remaining(), 988ms);
+  }
+}
+
+TEST(MajorityLock, GivesEveryServerTheSameToken) {
+  const Fake executor = fake_servers(servers("yyy"));
+  TestLock lock = lock_on(executor);
+  EXPECT_TRUE(lock.try_lock());
+  for (const std::string& command : executor->said()) EXPECT_EQ(token_in(command), lock.token());
+}
+
+}  // namespace
+}  // namespace redlatch::test
