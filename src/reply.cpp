@@ -44,8 +44,8 @@ constexpr std::array classes{
           "use a database below its setting \"databases\""},
 };
 
-constexpr std::array<std::string_view, 5> refusals_before_a_script{"NOSCRIPT", "NOPERM", "BUSY",
-                                                                   "LOADING", "NOAUTH"};
+constexpr std::array<std::string_view, 6> refusals_before_a_script{
+    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT"};
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 

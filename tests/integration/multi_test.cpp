@@ -254,7 +254,7 @@ TEST_F(Several, NeedTheseRights) {
 }
 
 TEST(SeveralInACluster, HaveToBeInOneSlot) {
-  const RedisServer server({"--cluster-enabled", "yes"});
+  const RedisServer server({"--cluster-enabled", "yes", "--cluster-node-timeout", "500"});
   RawClient raw(server.socket());
   ASSERT_EQ(raw.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}).text, "OK");
   ASSERT_TRUE(eventually([&] { return raw.command({"SET", "ready", "yes"}).text == "OK"; }));

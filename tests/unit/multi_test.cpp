@@ -66,6 +66,8 @@ TEST(Multi, InSeveralSlotsOfAClusterThrows) {
   const Error error = error_of([&] { return lock.try_lock(); });
   EXPECT_EQ(error.code(), Errc::invalid_argument);
   EXPECT_NE(std::string(error.what()).find("the same hash tag"), std::string::npos);
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_TRUE(executor->posted.empty()) << "there is nothing to take back";
 }
 
 TEST(Multi, AsksAgainAfterAPauseWhenOneIsNotFree) {
