@@ -183,16 +183,6 @@ void Line::deliver() noexcept {
   }
 }
 
-Caller* Line::converses() const noexcept {
-  Caller* const first = queue_.front().caller;
-  return first != nullptr && pipeline_.session->converses(first->request.commands) ? first
-                                                                                   : nullptr;
-}
-
-bool Line::converses(const protocol::Command& command) const noexcept {
-  return pipeline_.session->form_of(command) == protocol::Form::watch;
-}
-
 Caller* Line::next_leader() const noexcept {
   for (const Exchanges* list : {&mend_, &pipeline_.unanswered, &queue_}) {
     if (list == &pipeline_.unanswered && !awaited()) continue;

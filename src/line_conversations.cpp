@@ -49,4 +49,14 @@ void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
   break_off(failure ? &*failure : nullptr);
 }
 
+Caller* Line::converses() const noexcept {
+  Caller* const first = queue_.front().caller;
+  return first != nullptr && pipeline_.session->converses(first->request.commands) ? first
+                                                                                   : nullptr;
+}
+
+bool Line::converses(const protocol::Command& command) const noexcept {
+  return pipeline_.session->form_of(command) == protocol::Form::watch;
+}
+
 }  // namespace redlatch::detail

@@ -17,6 +17,7 @@
 #include <redlatch/detail/durable.hpp>
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/finally.hpp>
+#include <redlatch/detail/held.hpp>
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/detail/tenure_of.hpp>
@@ -36,52 +37,16 @@ struct Attempt {
   std::optional<TimePoint::duration> life{};  // of the holder's lease, where it is known
 };
 
-/// One lease at a time, and the exchanges about it: each says one thing to the servers and draws
-/// the conclusion. When to say what is `BasicLock`'s business, except for renewals, which are the
-/// executor's.
+/// The exchanges about a lease: each says one thing to the servers and draws the conclusion. When
+/// to say what is `BasicLock`'s business, except for renewals, which are the executor's.
 template <class Protocol>
-class Holding {
+class Holding : public Held<Protocol> {
  public:
-  Holding(std::shared_ptr<Executor> executor, Protocol protocol)
-      : executor_(std::move(executor)), protocol_(std::move(protocol)) {}
-
-  /// The other keeps its executor, so that it can still be asked, and holds nothing.
-  Holding(Holding&& other) noexcept
-      // NOLINTNEXTLINE(performance-move-constructor-init): so it is meant
-      : executor_(other.executor_),
-        protocol_(std::move(other.protocol_)),
-        tenure_(std::move(other.tenure_)) {}
-  Holding& operator=(Holding&& other) noexcept {
-    tenure_ = std::move(other.tenure_);  // gives one back to the old executor
-    executor_ = other.executor_;
-    protocol_ = std::move(other.protocol_);
-    return *this;
-  }
-  Holding(const Holding&) = delete;
-  Holding& operator=(const Holding&) = delete;
-  ~Holding() = default;
-
-  Executor& executor() const noexcept { return *executor_; }
-  const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
-  const Protocol& protocol() const noexcept { return protocol_; }
-
-  /// Whether there is something to release, valid or not.
-  bool exists() const noexcept { return tenure_ && tenure_->exists(executor_->process()); }
-  bool valid(TimePoint now) const noexcept {
-    return tenure_ && tenure_->valid(now, executor_->process());
-  }
-  /// For how long it is valid yet; zero when it is not.
-  TimePoint::duration remaining(TimePoint now) const noexcept {
-    const TimePoint end = exists() ? tenure_->valid_until() : TimePoint{};
-    return std::max(end - now, TimePoint::duration::zero());
-  }
-  /// These three are for leases that exist.
-  const std::string& token() const noexcept { return tenure_->token(); }
-  const std::string& value() const noexcept { return tenure_->value(); }
-  std::uint64_t fencing_token() const noexcept { return tenure_->fencing_token(); }
-  std::stop_token lost_token() const {
-    return exists() ? executor_->lost_token(*tenure_) : std::stop_token();
-  }
+  using Held<Protocol>::Held;
+  using Held<Protocol>::exists;
+  using Held<Protocol>::valid;
+  using Held<Protocol>::value;
+  using Held<Protocol>::ask;
 
   /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
   /// the answer is neither yes nor no; what may be left at a server then is taken back.
@@ -143,12 +108,6 @@ class Holding {
             .renews = options.auto_renew,
             .since = now,
             .renew_until = limited ? now + options.max_hold : TimePoint::max()};
-  }
-
-  Answers ask(std::span<const protocol::Command> commands, const Undo* undo = nullptr,
-              Connecting connecting = Connecting::on_top) const {
-    return Answers(*executor_, {.key = protocol_.key(), .commands = commands, .undo = undo},
-                   connecting);
   }
 
   /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
@@ -301,6 +260,11 @@ class Holding {
   }
 
  private:
+  using Held<Protocol>::executor_;
+  using Held<Protocol>::protocol_;
+  using Held<Protocol>::tenure_;
+  using Held<Protocol>::end;
+
   /// Whether the server has answered with an error, and has the lease still.
   bool is_there_after(const Answers& answers) const {
     if (answers.reply(0) == nullptr) return false;
@@ -324,16 +288,6 @@ class Holding {
     executor_->happened(EventKind::released, protocol_.key(), since, {});
     return true;
   }
-
-  Lease end() noexcept {
-    Lease lease = tenure_->end();
-    tenure_.reset();
-    return lease;
-  }
-
-  std::shared_ptr<Executor> executor_;
-  Protocol protocol_;
-  TenureOf tenure_{};
 };
 
 }  // namespace redlatch::detail
