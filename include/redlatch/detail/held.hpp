@@ -16,6 +16,9 @@
 
 namespace redlatch::detail {
 
+template <class Protocol>
+class Holding;
+
 /// One lease at a time, or none, and whom to ask about it.
 template <class Protocol>
 class Held {
@@ -67,7 +70,9 @@ class Held {
                    connecting);
   }
 
- protected:
+ private:
+  friend Holding<Protocol>;
+
   Lease end() noexcept {
     Lease lease = tenure_->end();
     tenure_.reset();
