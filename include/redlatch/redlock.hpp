@@ -18,7 +18,9 @@ namespace redlatch {
 /// validity left, counted from before the first of them was asked. Extensions, renewals and
 /// `verify()` need a majority, too; `Errc::no_quorum` where too few servers answer. An attempt that
 /// does not get one is taken back on all servers, also on those that answer later. Those who wait
-/// try again after full-jitter pauses of 1 to 100 ms: there is no queue.
+/// try again after full-jitter pauses of 1 to 100 ms: there is no queue. What the servers say to
+/// the release at the end of a scope is not waited for: it is told as `released` when the lock was
+/// valid then.
 ///
 /// **What it does not give.** Martin Kleppmann ("How to do distributed locking", 2016) holds
 /// against it that it relies on time: a holder that is suspended, a request that is delayed, or a

@@ -13,7 +13,7 @@
 /// The queue at the server of those who wait for a key. Whoever gives the key up grants it to the
 /// first of them in the same step, so that nobody gets in between, and tells that one alone. An
 /// entry is the value that the lock will have, and counts for as long as its owner says so again.
-/// tests/model has a model of it. All times are the server's.
+/// All times are the server's.
 namespace redlatch::protocol {
 
 inline constexpr std::string_view milliseconds_lua = R"(local function milliseconds()
