@@ -2,6 +2,7 @@
 // meanwhile, so that two orders of the same parts in another order do not block each other.
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <iostream>
 #include <string>

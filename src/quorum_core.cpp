@@ -1,6 +1,7 @@
 #include "quorum_core.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <list>
 #include <optional>
 #include <set>
@@ -9,7 +10,6 @@
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/error.hpp>
-#include <redlatch/protocol/majority.hpp>
 
 #include "renewal.hpp"
 #include "require.hpp"
@@ -30,24 +30,19 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
           "min_uptime must not be negative; use 0 for any");
 }
 
-/// One extension under way. A server that was away, or has forgotten the lock, has it again from
-/// then on; but only where it was extended it is the same lease, and only that counts.
+/// One extension under way.
 struct Extension {
   Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bells& bells) {
     renewal.begin(tenure);
-    value = renewal.command.text(1);
-    lock.emplace(std::string(renewal.key()), false);
-    commands = {renewal.command.view(), lock->acquire(value, renewal.ttl)};
-    requests.assign(nodes.size(), {.key = renewal.key(), .commands = commands});
+    command = renewal.command.view();
+    requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
     responses.resize(nodes.size());
+    // For the next one: nobody waits for a server that is away.
     round.emplace(nodes, requests, responses, Connecting::counted, bells);
   }
-  Undo undo() const noexcept { return {lock->release(value), renewal.ttl}; }
 
   Renewal renewal{};
-  std::string_view value{};
-  std::optional<protocol::Majority> lock{};
-  std::vector<protocol::Command> commands{};
+  std::optional<protocol::Command> command{};
   std::vector<Request> requests{};
   std::vector<Response> responses{};
   std::optional<Round> round{};
@@ -114,20 +109,35 @@ Metrics QuorumCore::metrics() const {
 /// release.
 void QuorumCore::renew(std::span<Tenure* const> due) {
   const std::lock_guard guard(renewing_);
-  if (closed_) return background_.renewer().picked_up();
+  Renewer& renewer = background_.renewer();
+  if (closed_) return renewer.picked_up();
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
-  for (Tenure* tenure : due) extensions.emplace_back(nodes_, *tenure, bells_);
-  background_.renewer().picked_up();
+  for (Tenure* tenure : due) {
+    try {
+      extensions.emplace_back(nodes_, *tenure, bells_);
+    } catch (const std::exception&) {
+      // No memory or descriptor is left: it is tried again.
+      if (renewer.failed(*tenure, tenure->upkeep().ttl, sent, BootClock::now())) {
+        happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
+                 make_error_code(std::errc::not_enough_memory));
+      }
+    }
+  }
+  renewer.picked_up();
+  const TimePoint end = std::min(sent + server_timeout_, renewer.first_notice());
   for (Extension& extension : extensions) {
-    extension.round->wait(Answers::settled, sent + server_timeout_, {});
+    try {
+      extension.round->wait(Answers::settled, end, {});
+    } catch (const std::exception&) {
+      // As above; what is known counts.
+    }
     const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
     if (verdict == protocol::Verdict::refused) {
       background_.renewal_failed(extension.renewal, sent, make_error_code(Errc::no_quorum));
     } else {
       background_.renewed(extension.renewal, as_reply(verdict), sent);
     }
-    if (verdict == protocol::Verdict::no) post(extension.renewal.key(), extension.undo());
   }
 }
 

@@ -35,6 +35,7 @@ constexpr std::array classes{
     Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
     Class{"CROSSSLOT", Errc::invalid_argument,
           "give all keys that are locked together the same hash tag, as in {tag}:name"},
+    Class{"NOLOCK", Errc::wrong_type, "use another key, or delete it"},
     Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
     Class{"ERR unknown command", Errc::unsupported},
@@ -44,8 +45,8 @@ constexpr std::array classes{
           "use a database below its setting \"databases\""},
 };
 
-constexpr std::array<std::string_view, 6> refusals_before_a_script{
-    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT"};
+constexpr std::array<std::string_view, 7> refusals_that_change_nothing{
+    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK"};
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 
@@ -99,8 +100,8 @@ Errc classify(std::string_view error_reply) noexcept { return classified(error_r
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return true;
-  return std::find(refusals_before_a_script.begin(), refusals_before_a_script.end(),
-                   first_word(error_reply)) == refusals_before_a_script.end() &&
+  return std::find(refusals_that_change_nothing.begin(), refusals_that_change_nothing.end(),
+                   first_word(error_reply)) == refusals_that_change_nothing.end() &&
          !refuses_command(error_reply);
 }
 

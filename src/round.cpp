@@ -45,20 +45,23 @@ Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Reque
   }
 }
 
+/// Whether there is a connection still is seen when something is said on it.
 void Round::begin(Part& part, Connecting connecting) {
   part.concluded = true;
   part.caller.bell = bell_.get();
-  part.connects = part.channel.fd() < 0;
-  if (part.connects &&
-      (connecting == Connecting::never || !part.node.may_connect(BootClock::now()))) {
-    part.response.failure =
-        protocol::about(Errc::unreachable, part.caller.request.key, part.node.core().server(0),
-                        "it could not be reached a moment ago");
-    return;
-  }
   part.channel.begin(part.caller);
   part.concluded = false;
-  if (part.connects) part.node.core().connect(part.channel);
+  part.connects = !part.caller.done() && part.channel.fd() < 0;
+  if (!part.connects) return;
+  if (connecting != Connecting::never && part.node.may_connect(BootClock::now())) {
+    return part.node.core().connect(part.channel);
+  }
+  part.channel.leave(part.caller);
+  part.caller.take_posts();
+  part.concluded = true;
+  part.response.failure =
+      protocol::about(Errc::unreachable, part.caller.request.key, part.node.core().server(0),
+                      "it could not be reached a moment ago");
 }
 
 Round::~Round() {
@@ -76,9 +79,12 @@ std::size_t Round::connected() const noexcept {
 }
 
 void Round::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
-  while (!is_over(enough, end_for_new) && BootClock::now() < end) {
+  // What has come by the end counts, whoever was waited for before.
+  for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
+    in_time = BootClock::now() < end;
     sleep(enough(responses_) ? end_for_new : end);
   }
+  static_cast<void>(is_over(enough, end_for_new));
   for (const Part& part : parts_) part.node.note_waited();
 }
 

@@ -130,6 +130,15 @@ TEST_F(Fencing, RefusesACounterThatIsNone) {
   EXPECT_FALSE(raw.exists("lock:job"));
 }
 
+TEST_F(Fencing, RefusesACounterThatCannotCount) {
+  for (const char* number : {"inf", "nan", "-5", "1e30", "9007199254740992"}) {
+    raw.command({"SET", counter, number});
+    EXPECT_EQ(error_of([&] { Lock(client, "lock:job", fenced).owns_lock(); }), Errc::wrong_type)
+        << number;
+    EXPECT_FALSE(raw.exists("lock:job")) << number;
+  }
+}
+
 TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
   const std::vector<std::string> rights{"~lock:*", "+set",     "+get",  "+del",   "+pexpire",
                                         "+eval",   "+evalsha", "+time", "+exists"};

@@ -1,6 +1,6 @@
 // Renewals of a Redlock.
 
-#include <cstddef>
+#include <chrono>
 #include <cstdint>
 #include <stop_token>
 
@@ -42,21 +42,27 @@ TEST_F(KeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
-/// One after the other, without any data.
-TEST_F(KeptByThreeServers, OutlivesARestartOfEachOfThem) {
-  Quorum nodes(urls, {.client = less_patient(), .server_timeout = 200ms});
-  Redlock lock(nodes, "job", {.ttl = 1500ms});
-  for (std::size_t i = 0; i < servers.size(); ++i) {
-    servers[i]->kill();
-    servers[i]->start();
-    RawClient anew(servers[i]->socket());
-    ASSERT_TRUE(eventually([&] { return anew.exists("job"); }));
-    const std::uint64_t renewed = nodes.metrics().renewed;
-    ASSERT_TRUE(eventually([&] { return nodes.metrics().renewed > renewed; }))
-        << "where it is again it counts the next time";
-  }
-  EXPECT_TRUE(lock.owns_lock());
+/// Nobody but the renewals connects again.
+TEST_F(KeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", {.ttl = 600ms});
+  ASSERT_TRUE(eventually([&] { return held_on() == 3; }));
+  raw[0]->command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  const std::uint64_t renewed = nodes.metrics().renewed;
+  ASSERT_TRUE(eventually([&] { return nodes.metrics().renewed >= renewed + 6; }));
+  EXPECT_TRUE(raw[0]->exists("job")) << "it would have expired meanwhile";
   EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// A connection that was used a moment ago is not looked at, so that moment has to pass.
+TEST_F(KeptByThreeServers, IsAskedForAtOnceWhereAllHaveClosedTheirConnections) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", long_lease);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  const auto released = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - released > 10ms; }));
+  for (const auto& one : raw) one->command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  EXPECT_TRUE(lock.try_lock());
 }
 
 }  // namespace

@@ -180,6 +180,7 @@ TEST(Doubt, IsNotLeftByARefusalBeforeAScript) {
         "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
         "BUSY Redis is busy running a script.", "LOADING Redis is loading the dataset in memory",
         "NOAUTH Authentication required.", "CROSSSLOT Keys in request don't hash to the same slot",
+        "NOLOCK mail is a list",
         "ERR unknown command `EVALSHA`, with args beginning with: `f00`, "}) {
     EXPECT_FALSE(leaves_script_in_doubt(reply)) << reply;
   }

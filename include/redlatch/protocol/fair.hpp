@@ -24,7 +24,7 @@ if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2
 return token)";
 inline constexpr Script acquire_fair_script{
     .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
-    .sha1 = "9746e05cd374e45157f7e94080242247440996ec",
+    .sha1 = "d899566f59ca209705a170820ff06c2fa0674efb",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 

@@ -13,7 +13,9 @@ namespace redlatch::protocol {
 // From a counter, which gets a ttl of its own in milliseconds.
 inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
   local last = tonumber(redis.call('GET', counter) or 0)
-  if not last then return redis.error_reply('WRONGTYPE the fencing counter is not a number') end
+  if not (last and last >= 0 and last < 2 ^ 53) then
+    return redis.error_reply('WRONGTYPE the fencing counter is not a number that can be counted on')
+  end
   local time = redis.call('TIME')
   local token = math.max(last + 1, time[1] * 1000000 + time[2])
   redis.call('SET', counter, string.format('%.0f', token), 'PX', life)
@@ -22,15 +24,15 @@ end
 )";
 
 // KEYS[1] the lock, KEYS[2] the counter, ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the counter's
-// own. The fencing token: acquired; 0: somebody
-// else's. The token is drawn first, so that no lock is ever without one.
+// own. The fencing token: acquired; 0: somebody else's. The token is drawn first, so that no lock
+// is ever without one.
 inline constexpr std::string_view acquire_fenced_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
-                                              .sha1 = "76c469a79471924bed7e86eb69b677b654b96878",
+                                              .sha1 = "66182f76d8a5139e8265223c46cd96614db5eaf3",
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
@@ -41,7 +43,7 @@ local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
-                                            .sha1 = "53e3774888cfafa1b35600ad77ef970bdfb346fe",
+                                            .sha1 = "f8619ea688d7de8feaf8d4767e5e5fb45bbca316",
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 

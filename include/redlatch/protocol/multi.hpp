@@ -23,14 +23,17 @@ namespace redlatch::protocol {
 
 // Whether all of the locks, every `step`th of KEYS, are free. A refusal names what is no lock.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
+  local free = true
   for i = 1, #KEYS, step do
     local kind = redis.call('TYPE', KEYS[i]).ok
-    if kind == 'string' then return false end
-    if kind ~= 'none' then
-      return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', and no lock')
+    if kind == 'string' then
+      free = false
+    elseif kind ~= 'none' then
+      local name = string.gsub(KEYS[i], '[^%w:._/{}-]', '?')
+      return redis.error_reply('NOLOCK ' .. name .. ' is a ' .. kind)
     end
   end
-  return true
+  return free
 end
 )";
 
@@ -40,7 +43,7 @@ if free ~= true then return free or 0 end
 for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
 return 1)";
 inline constexpr Script acquire_all_script{.text = joined<all_free_lua, acquire_all_lua>,
-                                           .sha1 = "f7e8d454da8983fd8b10641e0174364b56646d36",
+                                           .sha1 = "803e3475a37f9a45cab34ac325b25a4b91ac94dc",
                                            .effect = Script::Effect::other,
                                            .takes_more = true};
 
@@ -61,7 +64,7 @@ end
 return token)";
 inline constexpr Script acquire_all_fenced_script{
     .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
-    .sha1 = "742e5d001552a92f6bc6aad65da42af357c0d9ec",
+    .sha1 = "a0f21e45892e74278c559fe48cf4d4decbb493ce",
     .effect = Script::Effect::other,
     .side_keys = {"fence"},
     .takes_more = true};

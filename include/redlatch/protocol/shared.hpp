@@ -105,7 +105,7 @@ if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 inline constexpr Script acquire_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
-    .sha1 = "d2eb4ed6a7ec707b7636fe29e1e937422a235204",
+    .sha1 = "65907caaa8fb2b0fd34087d9ee26f1f0f2054754",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -118,7 +118,7 @@ if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
-    .sha1 = "c305a9bd539231a18c674bfd9ebe1bddf9a0e0db",
+    .sha1 = "c3577eb94b36859fc1987322eb8930894b74b6bf",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
