@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 #include <stdexcept>
 #include <string_view>
 
@@ -12,11 +13,12 @@ namespace redlatch::benchmark {
 namespace {
 
 std::string written(const std::vector<std::string>& words) {
-  std::string command = "*" + std::to_string(words.size()) + "\r\n";
+  std::ostringstream command;
+  command << '*' << words.size() << "\r\n";
   for (const std::string& word : words) {
-    command.append("$").append(std::to_string(word.size())).append("\r\n" + word + "\r\n");
+    command << '$' << word.size() << "\r\n" << word << "\r\n";
   }
-  return command;
+  return command.str();
 }
 
 constexpr const char* key = "bench:bare";

@@ -12,7 +12,9 @@ namespace redlatch::protocol {
 
 inline std::string packed(std::span<const std::string> texts) {
   std::string all;
-  for (const std::string& text : texts) all.append(std::to_string(text.size())).append(":" + text);
+  for (const std::string& text : texts) {
+    all.append(std::to_string(text.size())).append(1, ':').append(text);
+  }
   return all;
 }
 
