@@ -1,8 +1,10 @@
 #include <sys/random.h>
 
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
@@ -11,10 +13,9 @@
 namespace redlatch {
 namespace {
 
-using Uuid = std::array<unsigned char, 16>;
-
-Uuid random_bytes() {
-  Uuid bytes{};
+template <std::size_t count>
+std::array<unsigned char, count> random_bytes() {
+  std::array<unsigned char, count> bytes{};
   for (std::size_t filled = 0; filled < bytes.size();) {
     const ssize_t got = ::getrandom(bytes.data() + filled, bytes.size() - filled, 0);
     if (got > 0) {
@@ -44,8 +45,12 @@ void detail::recycle_token(std::string token) noexcept {
   if (!thread_ends) spare.text = std::move(token);
 }
 
+std::uint_fast32_t detail::random_seed() {
+  return std::bit_cast<std::uint32_t>(random_bytes<sizeof(std::uint32_t)>());
+}
+
 std::string make_token() {
-  Uuid bytes = random_bytes();
+  auto bytes = random_bytes<16>();
   bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x40);  // version 4
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3F) | 0x80);  // variant of RFC 4122
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include <redlatch/detail/export.hpp>
@@ -17,6 +18,10 @@ namespace detail {
 
 /// Leaves the memory of a token to the next one that this thread makes.
 REDLATCH_API void recycle_token(std::string token) noexcept;
+
+/// For a generator of numbers that need not be secret, from where tokens come from.
+/// std::random_device would ask the processor, which takes many times as long on some.
+REDLATCH_API std::uint_fast32_t random_seed();
 
 }  // namespace detail
 

@@ -5,6 +5,8 @@
 #include <optional>
 #include <random>
 
+#include <redlatch/token.hpp>
+
 namespace redlatch::detail {
 
 /// Exponential back-off with full jitter: each pause is drawn evenly from between 1 ms and a
@@ -29,11 +31,12 @@ class Backoff {
   static constexpr duration shortest = std::chrono::milliseconds(1);
 
   duration draw(duration least, duration most) {
+    if (!random_) random_.emplace(random_seed());
     return duration(
-        std::uniform_int_distribution<duration::rep>(least.count(), most.count())(random_));
+        std::uniform_int_distribution<duration::rep>(least.count(), most.count())(*random_));
   }
 
-  std::minstd_rand random_{std::random_device{}()};
+  std::optional<std::minstd_rand> random_{};  // made when there is something to draw
   duration ceiling_ = shortest;
 };
 
