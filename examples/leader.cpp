@@ -31,8 +31,13 @@ void lead(const std::stop_token& lost, int report) {
 [[noreturn]] void run_candidate(const char* url, int report) {
   redlatch::Client client(url);
   for (;;) {
-    redlatch::Lock leadership(client, "leader", {.ttl = 500ms, .label = "candidate"});
-    lead(leadership.lost_token(), report);
+    try {
+      redlatch::Lock leadership(client, "leader", {.ttl = 500ms, .label = "candidate"});
+      lead(leadership.lost_token(), report);
+    } catch (const redlatch::Error& error) {  // the server is away, say: nobody leads meanwhile
+      std::cerr << error.what() << '\n';
+      std::this_thread::sleep_for(1s);
+    }
   }
 }
 

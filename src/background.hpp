@@ -132,6 +132,8 @@ class Background final : public Aftermath {
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
   void renew_due(Guard& guard);
   void connect_wanted(Guard& guard);
+  TimePoint patience() const noexcept;
+  bool is_pressed() const noexcept;
   void note(const Release& release, Fate fate) noexcept;
   void note(EventKind kind, std::string_view key, TimePoint since, std::error_code error) noexcept;
   void enqueue(EventKind kind, std::string_view key, TimePoint since,

@@ -109,18 +109,37 @@ void Background::renew_due(Guard& guard) {
   look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
 }
 
+/// Until when a silent server may keep the thread from renewals and their answers: for half of the
+/// time, at most, that they have until a loss would be told, or an answer would be late.
+TimePoint Background::patience() const noexcept {
+  const TimePoint now = BootClock::now();
+  const bool awaits = renewer_.awaits_answers();
+  const TimePoint next = awaits ? now : renewer_.due();
+  const TimePoint late = awaits ? now + settings_.options.command_timeout : TimePoint::max();
+  const TimePoint end = std::min(renewer_.first_notice(), late);
+  return end <= next ? next : next + (end - next) / 2;
+}
+
+/// Something has become more urgent.
+bool Background::is_pressed() const noexcept {
+  return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
+}
+
 void Background::connect_wanted(Guard& guard) {
-  while (!to_connect_.empty()) {
+  while (!to_connect_.empty() && !renewer_.has_loss()) {
     Channel* const channel = to_connect_.back();
+    to_connect_.pop_back();
     const int cancel = interrupt_.fd();
+    const TimePoint latest = patience();
     guard.unlock();
-    channel->repeat({}, TimePoint::max(), cancel);
+    channel->repeat({}, latest, cancel);
     guard.lock();
-    std::erase(to_connect_, channel);
+    if (is_pressed()) return;
   }
 }
 
 void Background::repeat_due(Guard& guard) {
+  if (!stopping_ && renewer_.has_loss()) return;
   const TimePoint now = BootClock::now();
   for (;;) {
     const auto due = std::find_if(open_.begin(), open_.end(), [&](const Exchange& one) {
@@ -129,8 +148,7 @@ void Background::repeat_due(Guard& guard) {
     if (due == open_.end() || BootClock::now() >= stop_at_) return;
     Exchanges one;
     one.splice(one.end(), open_, due);
-    // Nobody is told of a loss meanwhile.
-    const TimePoint latest = stopping_ ? stop_at_ : renewer_.first_notice();
+    const TimePoint latest = stopping_ ? stop_at_ : patience();
     const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
     guard.unlock();
     const Release& release = one.front().release;
@@ -142,6 +160,7 @@ void Background::repeat_due(Guard& guard) {
       channel_of_(release.key()).repeat(std::move(one), latest, cancel);
     }
     guard.lock();
+    if (is_pressed()) return;
   }
 }
 

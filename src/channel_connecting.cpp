@@ -26,9 +26,12 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   connecting_since_ = start;
   std::unique_ptr<Session> session;
   std::optional<IoError> failure;
+  bool cancelled = false;
   try {
     const Unlocked unlocked(guard);
     session = std::make_unique<Session>(settings_, end, cancel);
+  } catch (const Cancelled&) {
+    cancelled = true;
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
@@ -43,7 +46,7 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   // Who has more patience than this caller had finds out for itself.
   if (full && failure) {
     line_.fail_queued(*failure);
-  } else if (caller != nullptr) {
+  } else if (caller != nullptr && !cancelled) {
     line_.fail_queued(*caller, failure ? &*failure : nullptr);
   }
 }

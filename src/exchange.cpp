@@ -56,7 +56,7 @@ Exchanges release_of(std::string_view key, const Undo& undo) {
 void Exchange::mend(Session& session, TimePoint end) {
   if (repeat) {
     said = BootClock::now();
-    if (caller != nullptr) return session.run(caller->request.commands, replies, end);
+    if (caller != nullptr) return session.run(caller->request.commands, replies, end + blocks);
     const protocol::Command again = command(0);
     return session.run({&again, 1}, replies, end);
   }

@@ -18,4 +18,10 @@ class IoError : public std::runtime_error {
   Errc code_;
 };
 
+/// Whoever was waiting for an answer has something else to do: that says nothing about the server.
+class Cancelled : public IoError {
+ public:
+  Cancelled() : IoError(Errc::timed_out, "the connection was not waited for any longer") {}
+};
+
 }  // namespace redlatch::detail

@@ -26,7 +26,8 @@ Address Listening::address(TimePoint latest, const std::stop_token& stop, Guard&
   if (!settings_.options.scripting) return {.is_refused = true};
   if (start < not_before_) return {.is_refused = is_refused_};
   if (mailbox_.is_open()) return mailbox_.address();
-  if (busy_ || start >= latest) return {};
+  if (busy_) return {.is_pending = true};
+  if (start >= latest) return {};
   busy_ = true;
   Mailbox::Subscription subscription;
   is_refused_ = false;

@@ -83,12 +83,19 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
                          Enough enough, Connecting connecting) {
   const TimePoint begun = BootClock::now();
   TimePoint end = begun + server_timeout_;
-  Round round(nodes_, requests, responses, connecting, bells_);
-  if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
-    end += settings_.options.connect_timeout;
+  try {
+    Round round(nodes_, requests, responses, connecting, bells_);
+    if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
+      end += settings_.options.connect_timeout;
+    }
+    round.wait(enough, end, begun + server_timeout_);
+    if (BootClock::now() >= end) round.end();
+  } catch (...) {
+    // Memory has run out, and some servers may have been asked.
+    const Request& request = requests.front();
+    if (request.undo != nullptr) post(request.key, *request.undo);
+    throw;
   }
-  round.wait(enough, end, begun + server_timeout_);
-  if (BootClock::now() >= end) round.end();
   background_.ensure_started();
 }
 
@@ -103,6 +110,23 @@ Metrics QuorumCore::metrics() const {
   Metrics metrics = background_.metrics();
   metrics.waiting = nodes_.front()->core().metrics().waiting;
   return metrics;
+}
+
+/// Renewals may take their time, which a fork does not wait for.
+void QuorumCore::before_fork() {
+  background_.before_fork();
+  bells_.before_fork();
+}
+
+void QuorumCore::after_fork_in_parent() {
+  bells_.after_fork_in_parent();
+  background_.after_fork_in_parent();
+}
+
+void QuorumCore::after_fork_in_child() noexcept {
+  std::construct_at(&renewing_);
+  bells_.after_fork_in_child();
+  background_.after_fork_in_child();
 }
 
 /// All that are due are sent before anybody can take a lease back, so that no renewal follows a

@@ -53,12 +53,9 @@ class QuorumCore final : public Keeper, private ForkAware {
   Background& background() noexcept override { return background_; }
   void renew(std::span<Tenure* const> due);
 
-  void before_fork() override { background_.before_fork(); }
-  void after_fork_in_parent() override { background_.after_fork_in_parent(); }
-  void after_fork_in_child() noexcept override {
-    background_.after_fork_in_child();
-    bells_.clear();
-  }
+  void before_fork() override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() noexcept override;
 
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;

@@ -134,6 +134,8 @@ TimePoint Renewer::due() const noexcept {
   return lost_.empty() ? due_ : TimePoint{};
 }
 
+bool Renewer::has_loss() const noexcept { return due() == TimePoint{}; }
+
 TimePoint Renewer::first_notice() const noexcept {
   const std::lock_guard lock(mutex_);
   return first_notice_;

@@ -56,6 +56,8 @@ class Renewer {
   std::optional<Loss> next_loss() noexcept;
   /// When there is something to pick or to tell, unless `keep` says something else.
   TimePoint due() const noexcept;
+  /// There is something to tell.
+  bool has_loss() const noexcept;
   /// When the first loss has to be told.
   TimePoint first_notice() const noexcept;
   bool awaits_answers() const noexcept;

@@ -35,9 +35,12 @@ constexpr std::array classes{
     Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
     Class{"CROSSSLOT", Errc::invalid_argument,
           "give all keys that are locked together the same hash tag, as in {tag}:name"},
+    Class{"NOLOCK the key is a lock", Errc::wrong_type, "use another key"},
     Class{"NOLOCK", Errc::wrong_type, "use another key, or delete it"},
     Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
+    Class{"ERR unknown command 'WAITAOF'", Errc::unsupported,
+          "leave durability.aof out, or use Redis 7.2 or Valkey"},
     Class{"ERR unknown command", Errc::unsupported},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
           "leave the password out of the URL, or set one"},
@@ -45,8 +48,8 @@ constexpr std::array classes{
           "use a database below its setting \"databases\""},
 };
 
-constexpr std::array<std::string_view, 7> refusals_that_change_nothing{
-    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK"};
+constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
+    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 

@@ -60,8 +60,8 @@ void Round::begin(Part& part, Connecting connecting) {
   part.caller.take_posts();
   part.concluded = true;
   part.response.failure =
-      protocol::about(Errc::unreachable, part.caller.request.key, part.node.core().server(0),
-                      "it could not be reached a moment ago");
+      protocol::about(part.node.why(), part.caller.request.key, part.node.core().server(0),
+                      "connecting to it has failed a moment ago");
 }
 
 Round::~Round() {
@@ -102,7 +102,9 @@ bool Round::is_over(Executor::Enough enough, TimePoint end_for_new) {
 
 void Round::conclude(Part& part) {
   part.concluded = true;
-  if (part.connects && part.caller.failure) part.node.note_failure(BootClock::now());
+  if (part.connects && part.caller.failure) {
+    part.node.note_failure(BootClock::now(), part.caller.failure->code());
+  }
   part.channel.conclude(part.caller);
   part.response = std::move(part.answer);
 }

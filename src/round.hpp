@@ -29,13 +29,18 @@ class Node {
   void note_waited() noexcept { is_new_ = false; }
   /// After a failure to connect there is no other attempt for a while.
   bool may_connect(TimePoint now) const noexcept { return now >= not_before_.load(); }
-  void note_failure(TimePoint now) noexcept { not_before_ = now + pause; }
+  void note_failure(TimePoint now, Errc why) noexcept {
+    why_ = why;
+    not_before_ = now + pause;
+  }
+  Errc why() const noexcept { return why_; }
 
  private:
   static constexpr std::chrono::milliseconds pause{100};
 
   std::shared_ptr<ClientCore> core_;
   std::atomic<TimePoint> not_before_{};
+  std::atomic<Errc> why_ = Errc::unreachable;
   std::atomic<bool> is_new_ = true;
 };
 
@@ -44,8 +49,12 @@ class Bells {
  public:
   std::unique_ptr<Bell> take();
   void put_back(std::unique_ptr<Bell> bell) noexcept;
-  /// In a forked child.
-  void clear() noexcept { spare_.clear(); }
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept {
+    spare_.clear();
+    mutex_.unlock();
+  }
 
  private:
   std::mutex mutex_{};

@@ -51,7 +51,7 @@ void check_database(const Reply& reply) {
                 protocol::explain(reply.text) + "; check the database number in the URL");
 }
 
-/// In whole seconds, as INFO has it.
+/// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
 void check_uptime(const Reply& info, std::chrono::milliseconds least) {
   if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
   constexpr std::string_view name = "uptime_in_seconds:";
@@ -61,7 +61,7 @@ void check_uptime(const Reply& info, std::chrono::milliseconds least) {
     const char* const number = info.text.data() + place + name.size();
     std::from_chars(number, info.text.data() + info.text.size(), seconds);
   }
-  if (std::chrono::seconds(seconds) >= least) return;
+  if (std::chrono::seconds(seconds - 1) >= least) return;
   throw IoError(
       Errc::not_writable,
       "it has been running for less than min_uptime, so that it may have forgotten locks");
@@ -83,6 +83,8 @@ Session::Session(const Settings& settings, TimePoint deadline, int cancel)
       connection_.flush(deadline);
       check_uptime(answer(question, deadline), settings.min_uptime);
     }
+  } catch (const Cancelled&) {
+    throw;
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) throw;
     throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");

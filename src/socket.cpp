@@ -143,7 +143,7 @@ bool Socket::ready(short events, TimePoint deadline) const {
   std::array<pollfd, 2> wanted{{{.fd = fd_, .events = events, .revents = 0},
                                 {.fd = cancel_, .events = POLLIN, .revents = 0}}};
   const int count = poll_until(wanted, deadline);
-  if (wanted[1].revents != 0) throw IoError(Errc::timed_out, "the client is going");
+  if (wanted[1].revents != 0) throw Cancelled();
   return count > 0;
 }
 

@@ -203,7 +203,7 @@ class BasicLock {
   /// Gives the lease up for one of another kind, with the same options but for fencing, in one
   /// step. Throws `Error` when the server refuses or does not say; then this lock is held as
   /// before, unless it is in doubt. Throws `std::errc::operation_not_permitted` when it is not
-  /// held.
+  /// held, or not any more. Durability is not waited for once more.
   template <class Other>
   BasicLock<Other> turn_into(Other protocol) {
     if (!owns_lock()) {

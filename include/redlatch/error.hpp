@@ -24,7 +24,7 @@ enum class Errc {
   /// The server cannot write now: a replica, loading, out of memory, a failed save, busy with a
   /// script.
   not_writable,
-  /// The key exists and is not a string, so it is not a lock.
+  /// The key exists and is something else than a lock of this kind.
   wrong_type,
   /// An answer that is not the protocol's, or an error reply without a code of its own here.
   protocol_error,

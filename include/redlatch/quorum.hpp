@@ -26,7 +26,7 @@ struct QuorumOptions {
   /// that has come back without its data gives a lock away that it has granted before, so this
   /// should be the longest ttl in use, wherever servers do not write everything to their disk
   /// before they answer (`appendonly yes`, `appendfsync always`). The servers count in whole
-  /// seconds, and users with few rights need `+info`.
+  /// seconds, so that one may be let in a second late, and users with few rights need `+info`.
   std::chrono::milliseconds min_uptime{0};
 };
 

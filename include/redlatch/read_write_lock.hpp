@@ -41,16 +41,18 @@ class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
 ///
 /// A thread that holds the read side, by an object of any client, would wait for itself: `lock()`
 /// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
-/// false at once. Threads are told apart by where they acquired the read side.
+/// false at once. Threads are told apart by where they acquired the read side. A thread that writes
+/// and then waits to read by another object is not told; `downgrade()` is for that.
 class WriteLock : public Possession<protocol::WriteSide, Client, std::string> {
  public:
   using Possession::Possession;
 
   /// Makes a reader of the writer in one step, with the same options except for fencing: no other
   /// writer gets in between, and readers who wait are let in. This object holds nothing afterwards.
-  /// Throws `Error` when the server refuses, and the lock stays held; when it does not answer
-  /// (`in_doubt()`), or the lock was lost, it is not. Throws `std::errc::operation_not_permitted`
-  /// when this object does not hold the lock.
+  /// `durability` is not waited for once more, as renewals do not either. Throws `Error` when the
+  /// server refuses, and the lock stays held; when it does not answer (`in_doubt()`), it is not.
+  /// Throws `std::errc::operation_not_permitted` when this object does not hold the lock, or the
+  /// server says that it is lost.
   [[nodiscard]] ReadLock downgrade() {
     return ReadLock(turn_into(protocol::ReadSide(key(), false)));
   }

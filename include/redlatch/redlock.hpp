@@ -34,10 +34,11 @@ namespace redlatch {
 /// row that was read), or use a `Lock` with `fencing` on one server. A server that restarts without
 /// its data within the ttl breaks exclusion: see `QuorumOptions::min_uptime`.
 ///
-/// `durability` is `Errc::unsupported`: that is each server's own business. Needs scripts. Renewals
-/// bring the lock back to servers that were away or have forgotten it, so that it outlives a
-/// restart of each of them in turn. The constructors are documented in possession.hpp, and
-/// everything else in basic_lock.hpp.
+/// `durability` is `Errc::unsupported`: that is each server's own business. Needs scripts. A server
+/// that has forgotten the lock does not get it back by a renewal: it is lost once a majority has
+/// forgotten it, and whoever holds one for long gives servers time between their restarts, or takes
+/// it anew. The constructors are documented in possession.hpp, and everything else in
+/// basic_lock.hpp.
 class Redlock : public Possession<protocol::Majority, Quorum, std::string> {
  public:
   using Possession::Possession;

@@ -44,7 +44,7 @@ exports() {
   local names
   names=$(nm -DC --defined-only "$work_root/shared/prefix/lib/libredlatch.so" | cut -d' ' -f3-)
   grep -q 'redlatch::Client::ping()' <<<"$names" || fail "Client::ping is not exported: $names"
-  ! grep -E 'redlatch::detail::' <<<"$names" | grep -vE 'redlatch::detail::(BootClock::now|check(_ttl)?|recycle_token|thread_name\[abi:cxx11\])\(' ||
+  ! grep -E 'redlatch::detail::' <<<"$names" | grep -vE 'redlatch::detail::(BootClock::now|check(_ttl)?|recycle_token|random_seed|thread_name\[abi:cxx11\])\(' ||
     fail 'the names above should be hidden'
   ! grep -E '^(redis|hi_|sds)' <<<"$names" || fail 'the names above are from hiredis'
 }

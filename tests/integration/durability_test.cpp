@@ -93,6 +93,27 @@ TEST_F(Durable, LocksMayBeTakenWithoutScripts) {
   EXPECT_EQ(raw_replica.get("job"), lock.token());
 }
 
+TEST_F(Durable, LocksAreGoneWithTheErrorAlsoWhenScriptsAreRefused) {
+  raw.command({"ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-@scripting"});
+  replica.pause();
+  // What was asked behind the refused script has to be asked again.
+  constexpr auto once = 1500ms;
+  Client user("redis://worker:secret@127.0.0.1:" + std::to_string(server.port()),
+              {.connect_timeout = 20s, .command_timeout = 1s});
+  const Error error = thrown_by([&] {
+    const Lock lock(user, "job", {.ttl = 60s, .durability = {.replicas = 1, .timeout = once}});
+  });
+  EXPECT_EQ(error.code(), Errc::no_quorum) << error.what();
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(Durable, LocksAreDowngradedWithoutWaitingOnceMore) {
+  WriteLock writer(client, "job", on_one);
+  replica.pause();
+  ReadLock reader = writer.downgrade();
+  EXPECT_TRUE(reader.verify());
+}
+
 TEST_F(Durable, LocksMayBeFenced) {
   LockOptions options = on_one;
   options.fencing = true;

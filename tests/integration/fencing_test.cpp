@@ -130,6 +130,15 @@ TEST_F(Fencing, RefusesACounterThatIsNone) {
   EXPECT_FALSE(raw.exists("lock:job"));
 }
 
+TEST_F(Fencing, NamesACounterOfAnotherKind) {
+  raw.command({"LPUSH", counter, "a stranger's"});
+  const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
+  EXPECT_EQ(error.code(), Errc::wrong_type);
+  EXPECT_NE(std::string(error.what()).find(counter), std::string::npos) << error.what();
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_FALSE(raw.exists("lock:job"));
+}
+
 TEST_F(Fencing, RefusesACounterThatCannotCount) {
   for (const char* number : {"inf", "nan", "-5", "1e30", "9007199254740992"}) {
     raw.command({"SET", counter, number});

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fixture.hpp"
+#include "quorum.hpp"
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
@@ -238,6 +241,26 @@ TEST_F(Fork, ChildDoesNothingOfWhatItsParentStillOwes) {
             0);
   EXPECT_GE(childs(), 2U);
   willing = true;
+}
+
+class ForkOfAQuorum : public QuorumOf<3> {};
+
+/// Two of three servers hang, so that the renewal does not come to an end.
+TEST_F(ForkOfAQuorum, DoesNotWaitForARenewal) {
+  std::optional<Quorum> nodes(std::in_place, urls, calm());
+  std::optional<Redlock> lock(std::in_place, *nodes, "job", LockOptions{.ttl = 3s});
+  const auto before = raw[0]->calls("evalsha");
+  servers[1]->pause();
+  servers[2]->pause();
+  EXPECT_TRUE(eventually([&] { return raw[0]->calls("evalsha") > before; }));
+  EXPECT_EQ(in_child([&] {
+              lock.reset();
+              nodes.reset();
+              return 0;
+            }),
+            0);
+  servers[1]->resume();
+  servers[2]->resume();
 }
 
 }  // namespace

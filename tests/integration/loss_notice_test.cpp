@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -76,14 +78,16 @@ class Silence : public ServerTest {
   ~Silence() override { server.resume(); }
 
   /// How long before the end of validity, as the lock itself last said it, the notice came when the
-  /// server says nothing any more.
-  std::chrono::nanoseconds lead(const LockOptions& options) {
+  /// server says nothing any more, and something else has happened then.
+  std::chrono::nanoseconds lead(
+      const LockOptions& options, const std::function<void()>& then = [] {}) {
     Lock lock(client, "job", options);
     std::atomic<std::chrono::steady_clock::time_point> told{};
     std::atomic<std::chrono::steady_clock::time_point> end = lock.expires_at();
     const std::stop_callback note(lock.lost_token(),
                                   [&] { told = std::chrono::steady_clock::now(); });
     server.pause();
+    then();
     while (told.load() == std::chrono::steady_clock::time_point{}) {
       const auto valid_until = lock.expires_at();
       if (valid_until != std::chrono::steady_clock::time_point{}) end = valid_until;
@@ -101,6 +105,14 @@ TEST_F(Silence, IsNoticedBeforeTheEndOfValidity) { EXPECT_GT(lead({.ttl = 5s}), 
 
 TEST_F(Silence, IsNoticedBeforeTheEndOfALeaseThatIsNotRenewed) {
   EXPECT_GT(lead({.ttl = 5s, .auto_renew = false}), 0ns);
+}
+
+/// Each of them has the background connect once more.
+TEST_F(Silence, IsNoticedInTimeWhileReleasesAreOpen) {
+  std::list<Lock> others;
+  for (int i = 0; i < 8; ++i) others.emplace_back(client, "job " + std::to_string(i), long_lease);
+  raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  EXPECT_GT(lead({.ttl = 5s}, [&] { others.clear(); }), 0ns);
 }
 
 /// The background is in the middle of that when the time comes.

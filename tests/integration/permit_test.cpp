@@ -135,6 +135,7 @@ TEST_F(Permits, OfAnotherLimitAreRefusedWhileSomebodyHoldsOne) {
        {thrown_by([&] { static_cast<void>(other.try_lock()); }), thrown_by([&] { other.lock(); }),
         thrown_by([&] { static_cast<void>(other.try_lock_for(1s)); })}) {
     EXPECT_EQ(error.code(), Errc::invalid_argument);
+    EXPECT_FALSE(error.in_doubt());
     EXPECT_NE(std::string(error.what()).find("a limit of 3"), std::string::npos) << error.what();
   }
   EXPECT_EQ(taken(), 1);
@@ -166,6 +167,18 @@ TEST_F(Permits, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
   EXPECT_TRUE(Lock(client, "job", 1s));
 }
 
+/// Whose scores are in the past, as those of a holder that has died.
+TEST_F(Permits, LeaveASetOfSomethingElseAlone) {
+  raw.command({"ZADD", "job", "5", "alice", "7", "bob", "99999999999999", "carol"});
+  for (const Error& error :
+       {thrown_by([&] { one(); }), thrown_by([&] { ReadLock(client, "job", std::try_to_lock); }),
+        thrown_by([&] { const Permit permit(client, "job", limit, 1s); })}) {
+    EXPECT_EQ(error.code(), Errc::wrong_type);
+    EXPECT_FALSE(error.in_doubt());
+  }
+  EXPECT_EQ(raw.command({"ZCARD", "job"}).integer, 3);
+}
+
 TEST_F(Permits, OfManyAreAllThere) {
   std::vector<Permit> all;
   for (int i = 0; i < 200; ++i) all.emplace_back(client, "job", 200, std::try_to_lock, long_lease);
@@ -179,8 +192,9 @@ TEST_F(Permits, AreNoOtherKindOfALock) {
   EXPECT_EQ(error_of([&] { const FairLock lock(client, "job"); }), Errc::wrong_type);
   EXPECT_EQ(error_of([&] { const ReadLock lock(client, "job"); }), Errc::wrong_type);
   EXPECT_EQ(error_of([&] { const WriteLock lock(client, "job", 1s); }), Errc::wrong_type);
-  EXPECT_EQ(error_of([&] { const RecursiveLock lock(client, "job", std::try_to_lock); }),
-            Errc::wrong_type);
+  const Error error = thrown_by([&] { RecursiveLock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::wrong_type);
+  EXPECT_EQ(std::string(error.what()).find("delete"), std::string::npos) << error.what();
   EXPECT_EQ(taken(), 1);
 }
 

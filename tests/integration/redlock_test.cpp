@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quorum.hpp"
+#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -183,6 +184,31 @@ TEST_F(ThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
     Redlock lock(nodes, "job", std::defer_lock, long_lease);
     return error_of([&] { lock.lock(); }) == std::error_code();
   }));
+}
+
+/// One that says 1 may have been running for hardly more than nothing.
+TEST(UptimeInWholeSeconds, IsTakenForTheLeastThatItMayBe) {
+  for (const int uptime : {1, 2}) {
+    const ScriptedServer server([&](const ScriptedRequest& request) {
+      if (request.is("INFO")) {
+        return resp::bulk("# Server\r\nuptime_in_seconds:" + std::to_string(uptime) + "\r\n");
+      }
+      return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+    });
+    Quorum one({server.url()}, {.client = patient(), .server_timeout = 10s, .min_uptime = 1s});
+    const auto error = error_of([&] { Redlock(one, "job", std::try_to_lock); });
+    EXPECT_EQ(error, uptime == 2 ? std::error_code() : make_error_code(Errc::not_writable));
+  }
+}
+
+TEST_F(ThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
+  for (std::string& url : urls) url.insert(url.find("//") + 2, "nobody:wrong@");
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 10s});
+  for (int i = 0; i < 3; ++i) {
+    const Error error = thrown_by([&] { Redlock(nodes, "job", std::try_to_lock); });
+    EXPECT_NE(std::string(error.what()).find("authentication failed"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST_F(ThreeServers, ShareAQuorumBetweenThreads) {

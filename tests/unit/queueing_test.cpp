@@ -80,6 +80,20 @@ TEST(Queueing, TakesAFreshTokenWhenALateGrantIsLost) {
   EXPECT_EQ(executor->posted.front().command, left(old));
 }
 
+TEST(Queueing, KeepsItsEntryWhileAnotherThreadOpensTheChannelAnew) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  executor->on_pause = [server = executor.get()] {
+    server->address = {.is_pending = true};
+    server->granted = server->pauses.size() == 3;
+  };
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_EQ(standing(executor).size(), 1U);
+  EXPECT_TRUE(executor->posted.empty());
+  EXPECT_EQ(token_in(executor->said()[1]), lock.token());
+}
+
 TEST(Queueing, TakesAFreshTokenWhenTheEntryIsGone) {
   const Fake executor = fake_with_queue();
   executor->will(queued());

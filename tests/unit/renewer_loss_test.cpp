@@ -119,5 +119,17 @@ TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
   EXPECT_FALSE(renewer.awaits_answers());
 }
 
+/// As that to a renewal of several servers, which is taken in behind what the lock's own thread
+/// asked later.
+TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
+  Tenure& tenure = held(9s);
+  EXPECT_EQ(picked(start + 3s), 1U);
+  tenure.confirm(start + 3s + 1ms, 100ms);
+  const TimePoint end = tenure.valid_until();
+  EXPECT_FALSE(answered(
+      tenure, protocol::Reply{.kind = protocol::Reply::Kind::integer, .integer = 1}, start + 3s));
+  EXPECT_EQ(tenure.valid_until(), end);
+}
+
 }  // namespace
 }  // namespace redlatch::test

@@ -68,7 +68,8 @@ class Holding : public Held<Protocol> {
     if (const auto* kind = answers.reply(2); kind != nullptr && !Protocol::is_lock(*kind)) {
       throw protocol::about(
           Errc::wrong_type, protocol_.key(), executor_->server(0),
-          "the key holds a " + kind->text + ", which is not a lock; use another key or delete it");
+          "the key holds a " + kind->text +
+              ", which is not a lock of this kind; use another key, or delete it if it is no lock");
     }
     return {.deadlocks = protocol::is_deadlock(*answers.reply(0)),
             .life = protocol::life_in(answers.reply(1))};
@@ -88,13 +89,23 @@ class Holding : public Held<Protocol> {
   void take(TenureOf tenure, const LockOptions& options, const Undo& undo) {
     try {
       await_durability(*executor_, protocol_, *tenure, options);
-      if (!tenure->valid(executor_->now(), executor_->process())) {
-        throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
-                              "the answer came after the lease was over; use a longer ttl", true);
-      }
+    } catch (const Error& error) {
+      const bool answers = error.code() == Errc::no_quorum || error.code() == Errc::unsupported;
+      if (!answers || !is_undone(undo)) executor_->post(protocol_.key(), undo);
+      throw;
     } catch (...) {
       executor_->post(protocol_.key(), undo);
       throw;
+    }
+    have(std::move(tenure), undo);
+  }
+
+  /// The same for one that is as durable as it is.
+  void have(TenureOf tenure, const Undo& undo) {
+    if (!tenure->valid(executor_->now(), executor_->process())) {
+      executor_->post(protocol_.key(), undo);
+      throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
+                            "the answer came after the lease was over; use a longer ttl", true);
     }
     tenure_ = std::move(tenure);
     executor_->keep(*tenure_);
@@ -182,13 +193,13 @@ class Holding : public Held<Protocol> {
       throw answers.error(protocol_.key());
     }
     if (verdict == protocol::Verdict::no) {
-      throw protocol::about(Errc::protocol_error, protocol_.key(), executor_->server(0),
-                            "the lock was lost before it could be turned into another");
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this object does not hold the lock any more");
     }
     next->confirm(answers.sent(), options.ttl);
     executor_->take_back_for_good(*tenure_);
     static_cast<void>(end());
-    other.take(std::move(next), options, undo);
+    other.have(std::move(next), undo);
   }
 
   /// How many holds its owner has, or the one who would be. Throws `Error` when no server says.
@@ -260,6 +271,16 @@ class Holding : public Held<Protocol> {
   }
 
  private:
+  /// Whether the server says that the lease is gone.
+  bool is_undone(const Undo& undo) const {
+    try {
+      const Answers answers = ask({&undo.command, 1}, nullptr, Connecting::counted);
+      return answers.verdict(protocol::ours) != protocol::Verdict::refused;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
+
   using Held<Protocol>::executor_;
   using Held<Protocol>::protocol_;
   using Held<Protocol>::tenure_;

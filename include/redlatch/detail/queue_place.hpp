@@ -15,6 +15,7 @@ struct Address {
   std::string_view channel{};
   std::int64_t subscriber = 0;  // by its number, where changes of keys may be sent to; 0: nowhere
   bool is_refused = false;      // there will be no channel for a while
+  bool is_pending = false;      // another thread is about to open one
 };
 
 /// A place in the queue that a client keeps for each key: first come, first served, and only the

@@ -47,6 +47,7 @@ class Tenure {
   void begin(Lease lease, std::string_view key) {
     lease_ = std::move(lease);
     valid_until_ = TimePoint{};
+    confirmed_ = TimePoint{};
     key_ = key;
     queued_until_ = 0;
   }
@@ -69,9 +70,10 @@ class Tenure {
   TimePoint valid_until() const noexcept { return valid_until_; }
   bool is_lost() const noexcept { return valid_until() == TimePoint{}; }
 
-  // As those of `Lease`.
+  // As those of `Lease`. An answer that is taken in behind that to a later question is old.
   void confirm(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
     change([&] {
+      if (sent < confirmed_) return;
       lease_.confirm(sent, ttl);
       confirmed_ = sent;
     });

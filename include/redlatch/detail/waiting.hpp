@@ -49,7 +49,7 @@ class Waiting {
   bool until_held() {
     bool held = false;
     // What was passed on may have come too late.
-    while (!held && !deadlocks_ && !over(executor().now()) && !stop_.stop_requested()) {
+    do {
       const std::unique_ptr<QueuePlace> place =
           executor().line_up(holding_.protocol().key(), options_,
                              Protocol::is_passed_on ? InLine::with_others : InLine::alone);
@@ -60,7 +60,7 @@ class Waiting {
         return true;
       }
       held = end(*place, held);
-    }
+    } while (!held && !deadlocks_ && !over(executor().now()) && !stop_.stop_requested());
     return held;
   }
 
@@ -129,7 +129,12 @@ class Waiting {
     using Outcome = typename Queueing<Protocol>::Outcome;
     if (Protocol::has_queue && place.is_first()) {
       const Address address = this->address(place);
-      if (address.channel.empty()) {
+      const bool granted = place.is_granted();
+      if (address.is_pending && place.entry() != nullptr && !granted) {
+        due_ = executor().now() + backoff_.next({});
+        return false;
+      }
+      if (address.channel.empty() && !granted) {
         queueing_.leave(place);
         if (Protocol::joins_at_once && answered_ && !last) return await_queue(address);
       } else if (const auto outcome = queueing_.speak(place, address);

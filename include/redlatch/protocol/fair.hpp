@@ -24,7 +24,7 @@ if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2
 return token)";
 inline constexpr Script acquire_fair_script{
     .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
-    .sha1 = "d899566f59ca209705a170820ff06c2fa0674efb",
+    .sha1 = "a64b62f93da5e0f6c0e7abc76db317b5d277d0bd",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 

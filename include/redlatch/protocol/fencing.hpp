@@ -12,9 +12,12 @@ namespace redlatch::protocol {
 
 // From a counter, which gets a ttl of its own in milliseconds.
 inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
-  local last = tonumber(redis.call('GET', counter) or 0)
+  local found = redis.pcall('GET', counter)
+  if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE') then return found end
+  local last = tonumber(found or 0)
   if not (last and last >= 0 and last < 2 ^ 53) then
-    return redis.error_reply('WRONGTYPE the fencing counter is not a number that can be counted on')
+    local name = string.gsub(counter, '[^%w:._/{}-]', '?')
+    return redis.error_reply('NOLOCK the fencing counter ' .. name .. ' is no number to count on')
   end
   local time = redis.call('TIME')
   local token = math.max(last + 1, time[1] * 1000000 + time[2])
@@ -32,7 +35,7 @@ local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
-                                              .sha1 = "66182f76d8a5139e8265223c46cd96614db5eaf3",
+                                              .sha1 = "3c83d199b25c9c0edaafd6d0492eb264961271ef",
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
@@ -43,7 +46,7 @@ local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
-                                            .sha1 = "f8619ea688d7de8feaf8d4767e5e5fb45bbca316",
+                                            .sha1 = "f366d71650f69514a5b0a4dd9ccdc9178dedcb76",
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 

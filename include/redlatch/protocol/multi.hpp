@@ -64,7 +64,7 @@ end
 return token)";
 inline constexpr Script acquire_all_fenced_script{
     .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
-    .sha1 = "a0f21e45892e74278c559fe48cf4d4decbb493ce",
+    .sha1 = "e63931b5a76b1ca29419b458fc33bf4d8c20a1a6",
     .effect = Script::Effect::other,
     .side_keys = {"fence"},
     .takes_more = true};

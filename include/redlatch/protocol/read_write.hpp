@@ -20,7 +20,7 @@ pcall(admit_waiting)
 return 1)";
 inline constexpr Script downgrade_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
-    .sha1 = "32d8d30089f85c01fd38d281de130f5089ff694f",
+    .sha1 = "c68ad4334066d77e6693940398e3d5fbda339886",
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

@@ -26,7 +26,7 @@ inline constexpr std::string_view count_lua =
     R"(local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
 return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
 inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lua, count_lua>,
-                                     .sha1 = "d27e083d287d8144e09c86245e30484915011c87",
+                                     .sha1 = "ce47e6dc82b50bed8d83589e9f2996d12c474a85",
                                      .effect = Script::Effect::other};
 
 /// One of the holds of one owner: the thread that asks, or who is named.

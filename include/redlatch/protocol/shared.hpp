@@ -19,9 +19,15 @@ namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
 //
-// `admits` says whether a value may be one of the holders now, or answers with an error. Holds of
-// one owner end together, so that each is as long as the longest.
+// Those whose time is over go first, if they are locks. `admits` says whether a value may be one of
+// the holders now, or answers with an error. Holds of one owner end together, so that each is as
+// long as the longest.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
+local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if oldest[1] and tonumber(oldest[2]) <= now and
+    not string.find(oldest[1], '^%S+ %x+%-%x+%-%x+%-%x+%-%x+') then
+  return redis.error_reply('NOLOCK the key is a sorted set of something else')
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local function mark(value) return string.match(value, '^%S+') end
 local function admits(value)
@@ -38,7 +44,7 @@ local function admits(value)
   local kinds = {r = 'rw', w = 'rw'}
   local function kind(name) return tonumber(name) or kinds[name:sub(1, 1)] or name:sub(1, 1) end
   if kind(ours) ~= kind(theirs) then
-    return redis.error_reply('WRONGTYPE the key is a lock of another kind')
+    return redis.error_reply('NOLOCK the key is a lock of another kind')
   end
   if kind(ours) == 'rw' then return ours:sub(1, 1) == 'r' and theirs:sub(1, 1) == 'r' end
   return ours == theirs
@@ -105,7 +111,7 @@ if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 inline constexpr Script acquire_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
-    .sha1 = "65907caaa8fb2b0fd34087d9ee26f1f0f2054754",
+    .sha1 = "cbe0783258817512ff45bf958f208e9e7e3b7524",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -118,7 +124,7 @@ if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
-    .sha1 = "c3577eb94b36859fc1987322eb8930894b74b6bf",
+    .sha1 = "e36117d7e037797921dcfd4e7a7a79763f36c8c0",
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -129,7 +135,7 @@ pcall(admit_waiting)
 return released)";
 inline constexpr Script release_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
-    .sha1 = "6a433c7ca1b22ed41a62e8ad0b9d33225dec6bdf",
+    .sha1 = "42bad17fd562af8dc329431552fa1168c0336bbb",
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -156,7 +162,7 @@ return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
                    stand_shared_lua>,
-    .sha1 = "8ea3a80fc961ef2d55f2d411e66b3731fb11a32a",
+    .sha1 = "7495730569425db83ae642a4cb00806b82937cd0",
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -171,7 +177,7 @@ pcall(admit_waiting)
 return left)";
 inline constexpr Script leave_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
-    .sha1 = "7b26c2be25fd7fccdf26177e9b17df3540a88b8b",
+    .sha1 = "dc0a7a28216e5075949a259f06a6840b816d6074",
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

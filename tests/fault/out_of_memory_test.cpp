@@ -1,0 +1,102 @@
+// Memory that runs out in the middle of an attempt.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <string>
+
+#include <redlatch/redlatch.hpp>
+
+#include "eventually.hpp"
+#include "raw_client.hpp"
+#include "redis_server.hpp"
+
+namespace {
+
+thread_local constinit int left = 0;  // until one allocation of this thread fails; 0: none does
+
+void* allocate(std::size_t size) {
+  if (left > 0 && --left == 0) throw std::bad_alloc();
+  void* const memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+
+namespace redlatch::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr LockOptions long_lease{.ttl = 60s};
+constexpr int most = 80;  // an attempt takes fewer allocations
+
+class OutOfMemory : public testing::Test {
+ protected:
+  bool is_free() {
+    return eventually([&] {
+      bool held = false;
+      for (RawClient& one : raw) held |= one.exists("job");
+      return !held;
+    });
+  }
+  /// Whether the allocation was one of those that are made.
+  template <class L>
+  static bool fails(L& lock, int allocation) {
+    left = allocation;
+    try {
+      static_cast<void>(lock.try_lock());
+    } catch (const std::exception&) {
+      // What it may leave is looked for.
+    }
+    const bool failed = left == 0;
+    left = 0;
+    if (lock.owns_lock()) lock.unlock();
+    return failed;
+  }
+
+  std::array<RedisServer, 3> servers{RedisServer(), RedisServer(), RedisServer()};
+  std::array<RawClient, 3> raw{RawClient(servers[0].socket()), RawClient(servers[1].socket()),
+                               RawClient(servers[2].socket())};
+  const ClientOptions patient{.connect_timeout = 20s, .command_timeout = 20s};
+};
+
+TEST_F(OutOfMemory, LeavesNothingHeldAtAServer) {
+  int failures = 0;
+  for (int i = 1; i < most; ++i) {
+    Client client(servers[0].url(), patient);
+    Lock lock(client, "job", std::defer_lock, long_lease);
+    failures += fails(lock, i) ? 1 : 0;
+    EXPECT_TRUE(is_free()) << "allocation " << i;
+  }
+  EXPECT_GT(failures, 5);
+}
+
+TEST_F(OutOfMemory, LeavesNothingHeldAtAQuorum) {
+  int failures = 0;
+  for (const bool warm : {false, true}) {
+    for (int i = 1; i < most; ++i) {
+      Quorum nodes({servers[0].url(), servers[1].url(), servers[2].url()},
+                   {.client = patient, .server_timeout = 10s});
+      if (warm) Redlock(nodes, "job", long_lease).unlock();
+      Redlock lock(nodes, "job", std::defer_lock, long_lease);
+      failures += fails(lock, i) ? 1 : 0;
+      EXPECT_TRUE(is_free()) << "allocation " << i;
+    }
+  }
+  EXPECT_GT(failures, 20);
+}
+
+}  // namespace
+}  // namespace redlatch::test
