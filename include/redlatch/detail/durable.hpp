@@ -4,9 +4,11 @@
 #include <array>
 #include <chrono>
 #include <string>
+#include <string_view>
 
 #include <redlatch/detail/answers.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
@@ -42,16 +44,35 @@ void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
                 " ms");
 }
 
-/// Throws `Error` when the lease has not got to where it shall be in time.
+/// Whether the server says that the lease is gone.
+inline bool is_undone(Executor& executor, std::string_view key, const Undo& undo) {
+  const Answers answers(executor, {.key = key, .commands = {&undo.command, 1}},
+                        Connecting::counted);
+  return answers.verdict(protocol::ours) != protocol::Verdict::refused;
+}
+
+/// Throws `Error` when the lease has not got to where it shall be in time, and takes it back: at
+/// once when the server answers.
 template <class Protocol>
 void await_durability(Executor& executor, const Protocol& protocol, Tenure& tenure,
-                      const LockOptions& options) {
+                      const LockOptions& options, const Undo& undo) {
   const Durability& wanted = options.durability;
   const TimePoint end = executor.now() + wanted.timeout;
-  if (wanted.replicas > 0) {
-    await_place(executor, protocol, tenure, options, protocol::Replicas(wanted.replicas), end);
+  bool open = true;
+  const Finally take_back([&] {
+    if (open) executor.post(protocol.key(), undo);
+  });
+  try {
+    if (wanted.replicas > 0) {
+      await_place(executor, protocol, tenure, options, protocol::Replicas(wanted.replicas), end);
+    }
+    if (wanted.aof) await_place(executor, protocol, tenure, options, protocol::Disk(), end);
+    open = false;
+  } catch (const Error& error) {
+    const bool answers = error.code() == Errc::no_quorum || error.code() == Errc::unsupported;
+    open = !answers || !is_undone(executor, protocol.key(), undo);
+    throw;
   }
-  if (wanted.aof) await_place(executor, protocol, tenure, options, protocol::Disk(), end);
 }
 
 }  // namespace redlatch::detail

@@ -87,16 +87,7 @@ class Holding : public Held<Protocol> {
   /// Makes a lease that the server has given the one that is held, if it is as durable as it has to
   /// be, and in time. Throws `Error` otherwise, and takes it back.
   void take(TenureOf tenure, const LockOptions& options, const Undo& undo) {
-    try {
-      await_durability(*executor_, protocol_, *tenure, options);
-    } catch (const Error& error) {
-      const bool answers = error.code() == Errc::no_quorum || error.code() == Errc::unsupported;
-      if (!answers || !is_undone(undo)) executor_->post(protocol_.key(), undo);
-      throw;
-    } catch (...) {
-      executor_->post(protocol_.key(), undo);
-      throw;
-    }
+    await_durability(*executor_, protocol_, *tenure, options, undo);
     have(std::move(tenure), undo);
   }
 
@@ -271,16 +262,6 @@ class Holding : public Held<Protocol> {
   }
 
  private:
-  /// Whether the server says that the lease is gone.
-  bool is_undone(const Undo& undo) const {
-    try {
-      const Answers answers = ask({&undo.command, 1}, nullptr, Connecting::counted);
-      return answers.verdict(protocol::ours) != protocol::Verdict::refused;
-    } catch (const std::bad_alloc&) {
-      return false;
-    }
-  }
-
   using Held<Protocol>::executor_;
   using Held<Protocol>::protocol_;
   using Held<Protocol>::tenure_;
