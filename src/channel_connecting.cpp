@@ -26,12 +26,11 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   connecting_since_ = start;
   std::unique_ptr<Session> session;
   std::optional<IoError> failure;
-  bool cancelled = false;
   try {
     const Unlocked unlocked(guard);
     session = std::make_unique<Session>(settings_, end, cancel);
   } catch (const Cancelled&) {
-    cancelled = true;
+    // Only what nobody waits for can be: there is no caller, and nothing is said of the server.
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
@@ -46,7 +45,7 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   // Who has more patience than this caller had finds out for itself.
   if (full && failure) {
     line_.fail_queued(*failure);
-  } else if (caller != nullptr && !cancelled) {
+  } else if (caller != nullptr) {
     line_.fail_queued(*caller, failure ? &*failure : nullptr);
   }
 }
