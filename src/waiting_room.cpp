@@ -13,7 +13,7 @@ constexpr int most_hand_overs = 16;
 constexpr std::chrono::milliseconds longest_run{10};
 
 // So long after somebody had to wait it is taken for granted that the next one has to.
-constexpr std::chrono::milliseconds lately{100};
+constexpr std::chrono::milliseconds contended_for{100};
 
 }  // namespace
 
@@ -38,7 +38,7 @@ void WaitingRoom::note_contention(std::string_view key, bool had_to_wait) noexce
   if (!had_to_wait && !any_contention_) return;
   const std::size_t hash = Hash{}(key);
   contentions_[hash % contentions_.size()] = {
-      hash, had_to_wait ? BootClock::now() + lately : TimePoint{}};
+      hash, had_to_wait ? BootClock::now() + contended_for : TimePoint{}};
   any_contention_ = true;
 }
 

@@ -24,7 +24,7 @@
 #include "sleeps.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace batch_cut_test {
 
 using namespace std::chrono_literals;
 
@@ -295,5 +295,5 @@ INSTANTIATE_TEST_SUITE_P(Lock, BatchCutAtEveryByte,
                                          Campaign{"ReplyStalled", reply, Proxy::Manner::stall}),
                          [](const auto& one) { return std::string(one.param.name); });
 
-}  // namespace
+}  // namespace batch_cut_test
 }  // namespace redlatch::test

@@ -19,7 +19,7 @@
 #include "raw_client.hpp"
 #include "redis_server.hpp"
 
-namespace {
+namespace cut_test {
 
 using namespace std::chrono_literals;
 using redlatch::Client;
@@ -163,4 +163,4 @@ INSTANTIATE_TEST_SUITE_P(
                     Campaign{"WithoutScriptsReplyStalled", reply, Proxy::Manner::stall, false}),
     [](const auto& one) { return std::string(one.param.name); });
 
-}  // namespace
+}  // namespace cut_test

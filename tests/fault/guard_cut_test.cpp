@@ -16,7 +16,7 @@
 #include "sleeps.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace guard_cut_test {
 
 using namespace std::chrono_literals;
 
@@ -96,5 +96,5 @@ INSTANTIATE_TEST_SUITE_P(
                     Campaign{"WithoutScriptsReplyStalled", reply, Proxy::Manner::stall, false}),
     [](const auto& one) { return std::string(one.param.name); });
 
-}  // namespace
+}  // namespace guard_cut_test
 }  // namespace redlatch::test

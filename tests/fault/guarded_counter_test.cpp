@@ -31,7 +31,7 @@
 #include "temporary_directory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace guarded_counter_test {
 
 using namespace std::chrono_literals;
 
@@ -227,5 +227,5 @@ TEST_F(GuardedCounter, LosesNoneWithFencing) {
   EXPECT_EQ(lost_updates(), 0);
 }
 
-}  // namespace
+}  // namespace guarded_counter_test
 }  // namespace redlatch::test

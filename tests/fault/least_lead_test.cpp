@@ -19,7 +19,7 @@
 #include "redis_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace least_lead_test {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
@@ -62,5 +62,5 @@ TEST(LeastLead, IsMoreThanNothing) {
   EXPECT_GT(least, 0ns);
 }
 
-}  // namespace
+}  // namespace least_lead_test
 }  // namespace redlatch::test

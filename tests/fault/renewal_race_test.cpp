@@ -21,7 +21,7 @@
 #include "environment.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace renewal_race_test {
 
 using namespace std::chrono_literals;
 
@@ -96,5 +96,5 @@ TEST(RenewalRace, SaysNothingAboutALeaseAfterItsRelease) {
   EXPECT_EQ(total.late, 0U);
 }
 
-}  // namespace
+}  // namespace renewal_race_test
 }  // namespace redlatch::test

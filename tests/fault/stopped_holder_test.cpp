@@ -21,7 +21,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace stopped_holder_test {
 
 using namespace std::chrono_literals;
 
@@ -96,5 +96,5 @@ TEST(StoppedHolder, ClaimsNothingThatSomebodyElseHas) {
   EXPECT_EQ(shared->wrong_claims, 0U);
 }
 
-}  // namespace
+}  // namespace stopped_holder_test
 }  // namespace redlatch::test

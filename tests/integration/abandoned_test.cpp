@@ -12,7 +12,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace abandoned_test {
 
 const std::string silence;
 constexpr auto command_timeout = 2s;
@@ -150,5 +150,5 @@ TEST_F(AbandonedWhileMending, IsNotWaitedForWhenItsTimeIsOver) {
   client.ping();
 }
 
-}  // namespace
+}  // namespace abandoned_test
 }  // namespace redlatch::test

@@ -11,7 +11,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace background_test {
 
 const std::string silence;
 
@@ -161,5 +161,5 @@ TEST(UndoByConversation, IsHadOnceWhenItFoundTheKey) {
   EXPECT_EQ(conversations, 1U);
 }
 
-}  // namespace
+}  // namespace background_test
 }  // namespace redlatch::test

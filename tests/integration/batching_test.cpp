@@ -13,7 +13,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace batching_test {
 
 ClientOptions single() {
   ClientOptions options = patient();
@@ -214,5 +214,5 @@ TEST_F(Batching, IsTheParentsAffairWhenItForks) {
   EXPECT_TRUE(is_empty());
 }
 
-}  // namespace
+}  // namespace batching_test
 }  // namespace redlatch::test

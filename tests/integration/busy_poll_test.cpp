@@ -9,7 +9,7 @@
 #include "temporary_directory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace busy_poll_test {
 
 const std::string silence;
 
@@ -95,5 +95,5 @@ TEST_F(BusyPollOfASilentServer, TimesOutAlsoWhenItWouldLookForLongerThanThat) {
   times_out(ScriptedServer(answer), 60s);
 }
 
-}  // namespace
+}  // namespace busy_poll_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace cancelling_test {
 
 class Cancelling : public ServerTest {
  protected:
@@ -72,5 +72,5 @@ TEST_F(Cancelling, EndsManyWaitsAtOnce) {
   EXPECT_TRUE(eventually([&] { return ended == 16; }));
 }
 
-}  // namespace
+}  // namespace cancelling_test
 }  // namespace redlatch::test

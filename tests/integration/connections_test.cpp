@@ -11,7 +11,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace connections_test {
 
 using Connections = ServerTest;
 
@@ -112,5 +112,5 @@ TEST(Connection, OfAKeyIsAlwaysTheSame) {
   EXPECT_LE(used.size(), ClientOptions().connections);
 }
 
-}  // namespace
+}  // namespace connections_test
 }  // namespace redlatch::test

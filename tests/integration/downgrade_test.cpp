@@ -5,7 +5,7 @@
 #include "read_write.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace downgrade_test {
 
 class Downgrade : public ReadWriteTest {};
 
@@ -109,5 +109,5 @@ TEST_F(Downgrade, CountsAsReadingForTheThread) {
   EXPECT_EQ(error_of([&] { writer.lock(); }), std::errc::resource_deadlock_would_occur);
 }
 
-}  // namespace
+}  // namespace downgrade_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace durability_test {
 
 class Durable : public ServerTest {
  protected:
@@ -163,5 +163,5 @@ TEST(DurableOnDisk, LocksAreHeldOrRefusedAsTheServerCan) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-}  // namespace
+}  // namespace durability_test
 }  // namespace redlatch::test

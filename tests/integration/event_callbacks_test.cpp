@@ -19,7 +19,7 @@
 #include "sleeps.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace event_callbacks_test {
 
 std::ptrdiff_t entries(const char* directory) {
   return std::distance(std::filesystem::directory_iterator(directory), {});
@@ -271,5 +271,5 @@ TEST_F(FromACallback, NoTokenIsTold) {
   EXPECT_EQ(told.front().find(token), std::string::npos);
 }
 
-}  // namespace
+}  // namespace event_callbacks_test
 }  // namespace redlatch::test

@@ -10,7 +10,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace events_test {
 
 const std::string silence;
 
@@ -236,5 +236,5 @@ TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
 
 INSTANTIATE_TEST_SUITE_P(Answers, NothingToTellOfADoubt, testing::Values(0, 1));
 
-}  // namespace
+}  // namespace events_test
 }  // namespace redlatch::test

@@ -12,7 +12,7 @@
 #include "process.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace exclusion_test {
 
 /// A number that many change, each by reading it and writing it back: the one who does not exclude
 /// the others loses their changes.
@@ -146,5 +146,5 @@ TEST_F(ProcessExclusion, OutlivesADeadHolderForItsLeaseOnly) {
   EXPECT_TRUE(lock.try_lock_for(30s));
 }
 
-}  // namespace
+}  // namespace exclusion_test
 }  // namespace redlatch::test

@@ -4,7 +4,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace extending_test {
 
 using Extending = ServerTest;
 using Verifying = ServerTest;
@@ -131,5 +131,5 @@ TEST_F(Validity, CanBeLookedAtWithoutTheServer) {
   server.start();
 }
 
-}  // namespace
+}  // namespace extending_test
 }  // namespace redlatch::test

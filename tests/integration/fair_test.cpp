@@ -18,7 +18,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace fair_test {
 
 using Words = std::vector<std::string>;
 
@@ -208,5 +208,5 @@ TEST_F(Fair, LockSaysWhenItsUserMayNotQueueUp) {
   EXPECT_TRUE(lock.try_lock()) << "which needs no queue";
 }
 
-}  // namespace
+}  // namespace fair_test
 }  // namespace redlatch::test

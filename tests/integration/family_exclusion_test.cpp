@@ -10,7 +10,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace family_exclusion_test {
 
 template <class L>
 class FamilyExclusion : public FamilyTest<Pair<L, L>> {
@@ -66,5 +66,5 @@ TYPED_TEST(FamilyExclusion, BetweenClientsLosesNoUpdate) {
   EXPECT_EQ(*this->number, this->contenders * this->rounds);
 }
 
-}  // namespace
+}  // namespace family_exclusion_test
 }  // namespace redlatch::test

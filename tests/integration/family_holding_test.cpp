@@ -7,7 +7,7 @@
 #include "family.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace family_holding_test {
 
 template <class L>
 class FamilyHolding : public FamilyTest<Pair<L, L>> {
@@ -203,5 +203,5 @@ TYPED_TEST(Numbered, AcquisitionsRiseAlsoThroughTheQueue) {
   }
 }
 
-}  // namespace
+}  // namespace family_holding_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "family.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace family_rights_test {
 
 using Rights = std::vector<std::string>;
 
@@ -151,5 +151,5 @@ TYPED_TEST(QueueRightsOf, SufficeToWaitWithoutWatching) {
   EXPECT_TRUE(rival.has_it());
 }
 
-}  // namespace
+}  // namespace family_rights_test
 }  // namespace redlatch::test

@@ -9,7 +9,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace family_waiting_test {
 
 template <class Classes>
 class FamilyWaiting : public FamilyTest<Classes> {
@@ -236,5 +236,5 @@ TYPED_TEST(FamilyProcess, ThatIsStoppedWhenItIsGrantedTheLockHoldsItForItsTtlOnl
   EXPECT_TRUE(this->holder.try_lock_for(30s));
 }
 
-}  // namespace
+}  // namespace family_waiting_test
 }  // namespace redlatch::test

@@ -13,7 +13,7 @@
 #include "limited_user.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace fencing_test {
 
 constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
 const std::string counter = "lock:job:fence:{lock:job}";
@@ -209,5 +209,5 @@ TEST_F(Label, DoesNotHelpAStrangerWithTheSameOne) {
   EXPECT_EQ(raw.get("job"), "another-token me");
 }
 
-}  // namespace
+}  // namespace fencing_test
 }  // namespace redlatch::test

@@ -11,7 +11,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace forgotten_scripts_test {
 
 ClientOptions single() {
   ClientOptions options = patient();
@@ -189,5 +189,5 @@ TEST_F(RefusedScripts, AreReplacedForManyThreadsOnOneConnection) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-}  // namespace
+}  // namespace forgotten_scripts_test
 }  // namespace redlatch::test

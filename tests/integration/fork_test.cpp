@@ -17,7 +17,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace fork_test {
 
 /// What the action returns in a forked child, or -1 when the child crashed or hung.
 int in_child(const std::function<int()>& action) {
@@ -263,5 +263,5 @@ TEST_F(ForkOfAQuorum, DoesNotWaitForARenewal) {
   servers[2]->resume();
 }
 
-}  // namespace
+}  // namespace fork_test
 }  // namespace redlatch::test

@@ -21,7 +21,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace hand_over_test {
 
 class HandOver : public ServerTest {
  protected:
@@ -276,5 +276,5 @@ TEST_F(HandOver, LosesNobodyAmongManyThatComeAndGo) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-}  // namespace
+}  // namespace hand_over_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace in_doubt_test {
 
 constexpr auto command_timeout = 500ms;
 /// For everything that may come on top on a slow machine.
@@ -167,5 +167,5 @@ TEST(UnlockWithoutConnection, ConnectsWithinTheTimeOutOfTheCommand) {
             command_timeout + slack);
 }
 
-}  // namespace
+}  // namespace in_doubt_test
 }  // namespace redlatch::test

@@ -6,7 +6,7 @@
 #include "process.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace interop_test {
 
 /// A lock of redis-py on the key of ours, in a process of its own.
 class RedisPy : public ServerTest {
@@ -93,5 +93,5 @@ TEST_F(RedisPy, MayLeaveALeaseThatEndsByItself) {
   EXPECT_TRUE(lock.verify());
 }
 
-}  // namespace
+}  // namespace interop_test
 }  // namespace redlatch::test

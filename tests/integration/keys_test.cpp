@@ -3,7 +3,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace keys_test {
 
 /// Every key is taken, contended for, extended, verified and given back.
 class Keys : public ServerTest {
@@ -98,5 +98,5 @@ TEST(Options, OfAClientThatCannotWorkAreRefused) {
   EXPECT_EQ(refusal({}), std::error_code());
 }
 
-}  // namespace
+}  // namespace keys_test
 }  // namespace redlatch::test

@@ -5,7 +5,7 @@
 #include "limited_user.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace least_rights_test {
 
 /// The least that a user needs. The README has these lists.
 class LeastRights : public LimitedUserTest {
@@ -106,5 +106,5 @@ TEST_F(LeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongTypeWith
   EXPECT_EQ(error_of([&] { const Lock lock(with, "lock:list", 50ms); }), Errc::wrong_type);
 }
 
-}  // namespace
+}  // namespace least_rights_test
 }  // namespace redlatch::test

@@ -13,7 +13,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace lifetime_test {
 
 std::set<int> open_descriptors() {
   std::set<int> found;
@@ -151,5 +151,5 @@ TEST_F(Lifetime, OfManyLocksOnOneClientNeedsNoMoreSockets) {
   EXPECT_EQ(descriptors(), descriptors_before);
 }
 
-}  // namespace
+}  // namespace lifetime_test
 }  // namespace redlatch::test

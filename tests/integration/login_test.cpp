@@ -6,7 +6,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace login_test {
 
 constexpr const char* secret = "hunter2-is-planted";
 
@@ -176,5 +176,5 @@ TEST(NoServer, IsUnreachable) {
   }
 }
 
-}  // namespace
+}  // namespace login_test
 }  // namespace redlatch::test

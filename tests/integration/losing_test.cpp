@@ -3,7 +3,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace losing_test {
 
 /// A lock that is held, and strangers who meddle with its key.
 class Losing : public ServerTest {
@@ -147,5 +147,5 @@ TEST_F(Expiring, IsNoDeadlockToAskAgainAfter) {
   EXPECT_TRUE(lock.try_lock_for(30s));
 }
 
-}  // namespace
+}  // namespace losing_test
 }  // namespace redlatch::test

@@ -14,7 +14,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace loss_notice_test {
 
 constexpr LockOptions brief{.ttl = 300ms};
 
@@ -189,5 +189,5 @@ TEST_F(LossCallback, DoesNotKeepOthersFromTheirCommands) {
   when_lost(lock, [&] { std::thread([&] { EXPECT_TRUE(Lock(client, "other", brief)); }).join(); });
 }
 
-}  // namespace
+}  // namespace loss_notice_test
 }  // namespace redlatch::test

@@ -12,7 +12,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace messages_test {
 
 class Messages : public ServerQueueTest {
  protected:
@@ -56,5 +56,5 @@ TEST(MessagesOfASilentServer, DoNotKeepAWaitThatIsStoppedFromEnding) {
   if (!ended) std::abort();
 }
 
-}  // namespace
+}  // namespace messages_test
 }  // namespace redlatch::test

@@ -14,7 +14,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace metrics_test {
 
 class Counted : public testing::Test {
  protected:
@@ -187,5 +187,5 @@ TEST_F(Counted, AreToldInTheOrderInWhichTheyHappened) {
   }
 }
 
-}  // namespace
+}  // namespace metrics_test
 }  // namespace redlatch::test

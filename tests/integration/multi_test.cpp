@@ -15,7 +15,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace multi_test {
 
 using Keys = std::vector<std::string>;
 
@@ -283,5 +283,5 @@ TEST(SeveralInACluster, HaveToBeInOneSlot) {
   EXPECT_TRUE(Lock(client, "a", {.fencing = true}).owns_lock());
 }
 
-}  // namespace
+}  // namespace multi_test
 }  // namespace redlatch::test

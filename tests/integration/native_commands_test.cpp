@@ -8,7 +8,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace native_commands_test {
 
 using Words = std::vector<std::string>;
 
@@ -196,5 +196,5 @@ TEST_F(NativeCommands, AreNotUsedWhileScriptsAre) {
   EXPECT_EQ(server.count("EVALSHA"), 1U);
 }
 
-}  // namespace
+}  // namespace native_commands_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace not_writable_test {
 
 /// A server, and who helps to hinder it.
 struct Site {
@@ -249,5 +249,5 @@ TEST_F(Loading, IsRiddenOutByAWaiter) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-}  // namespace
+}  // namespace not_writable_test
 }  // namespace redlatch::test

@@ -4,7 +4,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace outages_test {
 
 /// A lock that is held, and another one that is being waited for in a thread.
 class Outages : public ServerTest {
@@ -118,5 +118,5 @@ TEST_F(Outages, OfPermissionAreThrownByAWaiterAtOnce) {
   EXPECT_EQ(raw.get("job"), holder.token());
 }
 
-}  // namespace
+}  // namespace outages_test
 }  // namespace redlatch::test

@@ -16,7 +16,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace patience_test {
 
 const std::string silence;
 
@@ -143,5 +143,5 @@ TEST(SilentServer, DoesNotMakeConnectionsPileUp) {
   EXPECT_TRUE(eventually([&] { return descriptors() - before < 60; }));
 }
 
-}  // namespace
+}  // namespace patience_test
 }  // namespace redlatch::test

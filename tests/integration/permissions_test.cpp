@@ -5,7 +5,7 @@
 #include "limited_user.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace permissions_test {
 
 using Permissions = LimitedUserTest;
 
@@ -151,5 +151,5 @@ TEST(Renamed, SetIsNotSupported) {
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);
 }
 
-}  // namespace
+}  // namespace permissions_test
 }  // namespace redlatch::test

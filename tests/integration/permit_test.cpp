@@ -13,7 +13,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace permit_test {
 
 constexpr int limit = 3;
 
@@ -208,5 +208,5 @@ TEST_F(Permits, AreNotHadOfOtherKindsOfLocks) {
   EXPECT_TRUE(lock.owns_lock() && reader.owns_lock());
 }
 
-}  // namespace
+}  // namespace permit_test
 }  // namespace redlatch::test

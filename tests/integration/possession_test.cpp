@@ -7,7 +7,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace possession_test {
 
 using Possession = ServerTest;
 
@@ -176,5 +176,5 @@ TEST_F(Possession, MovesFromOneClientsLockToAnothers) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-}  // namespace
+}  // namespace possession_test
 }  // namespace redlatch::test

@@ -12,7 +12,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace process_exit_test {
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int processes = 100;  // they take long to start
@@ -70,5 +70,5 @@ INSTANTIATE_TEST_SUITE_P(Manners, ProcessExit,
                                          Exit{"exit", false}, Exit{"both", true}),
                          [](const auto& exit) { return std::string(exit.param.manner); });
 
-}  // namespace
+}  // namespace process_exit_test
 }  // namespace redlatch::test

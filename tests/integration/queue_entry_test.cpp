@@ -9,7 +9,7 @@
 #include "scripts.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace queue_entry_test {
 
 class Entry : public ServerQueueTest {
  protected:
@@ -68,5 +68,5 @@ TEST_F(Scripts, AreFoundByTheHashThatTheServerHas) {
   }
 }
 
-}  // namespace
+}  // namespace queue_entry_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include "contender.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace queue_rights_test {
 
 class QueueRights : public ServerQueueTest {
  protected:
@@ -128,5 +128,5 @@ TEST_F(QueueRights, OfAStrangerWhoReleasesMakeNoDifference) {
   EXPECT_TRUE(contender.has_it());
 }
 
-}  // namespace
+}  // namespace queue_rights_test
 }  // namespace redlatch::test

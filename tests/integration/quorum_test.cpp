@@ -9,7 +9,7 @@
 #include <vector>
 
 namespace redlatch::test {
-namespace {
+namespace quorum_test {
 
 class FiveServers : public QuorumOf<5> {};
 class TwoServers : public QuorumOf<2> {};
@@ -106,5 +106,5 @@ TEST(RedlockOptions, ThatNeedOneServerAreRefused) {
   EXPECT_EQ(error_of([&] { Redlock(nodes, "", std::defer_lock); }), Errc::invalid_argument);
 }
 
-}  // namespace
+}  // namespace quorum_test
 }  // namespace redlatch::test

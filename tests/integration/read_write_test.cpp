@@ -14,7 +14,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace read_write_test {
 
 class ReadWrite : public ReadWriteTest {};
 
@@ -263,5 +263,5 @@ TEST_F(Deadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
   }
 }
 
-}  // namespace
+}  // namespace read_write_test
 }  // namespace redlatch::test

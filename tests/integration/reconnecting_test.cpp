@@ -7,7 +7,7 @@
 #include "temporary_directory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace reconnecting_test {
 
 class Reconnecting : public ServerTest {
  protected:
@@ -117,5 +117,5 @@ TEST(Unreachable, LeavesNoDescriptorOpen) {
   }
 }
 
-}  // namespace
+}  // namespace reconnecting_test
 }  // namespace redlatch::test

@@ -11,7 +11,7 @@
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace recursive_test {
 
 class Recursion : public QueueTest {
  protected:
@@ -205,5 +205,5 @@ TEST_F(Recursion, NumbersEachHold) {
   EXPECT_GT(second.fencing_token(), first.fencing_token());
 }
 
-}  // namespace
+}  // namespace recursive_test
 }  // namespace redlatch::test

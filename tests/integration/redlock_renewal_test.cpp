@@ -7,7 +7,7 @@
 #include "quorum.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace redlock_renewal_test {
 
 class KeptByThreeServers : public QuorumOf<3> {};
 
@@ -65,5 +65,5 @@ TEST_F(KeptByThreeServers, IsAskedForAtOnceWhereAllHaveClosedTheirConnections) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-}  // namespace
+}  // namespace redlock_renewal_test
 }  // namespace redlatch::test

@@ -10,7 +10,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace redlock_test {
 
 class ThreeServers : public QuorumOf<3> {};
 
@@ -279,5 +279,5 @@ TEST_F(ThreeServers, TellTheProgramOfAllOfThem) {
   EXPECT_TRUE(eventually([&] { return connected == 3 && acquired == 1; }));
 }
 
-}  // namespace
+}  // namespace redlock_test
 }  // namespace redlatch::test

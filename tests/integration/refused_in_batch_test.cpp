@@ -9,7 +9,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace refused_in_batch_test {
 
 const std::string silence;
 
@@ -91,5 +91,5 @@ TEST_F(RefusedBeforeSilence, KeepsNoUndoFromItsPlaceBehindTheAttempt) {
   EXPECT_EQ(undone_on(), 1U);
 }
 
-}  // namespace
+}  // namespace refused_in_batch_test
 }  // namespace redlatch::test

@@ -18,7 +18,7 @@
 #include "limited_user.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace renewing_test {
 
 constexpr auto ttl = 300ms;
 constexpr LockOptions brief{.ttl = ttl};
@@ -229,5 +229,5 @@ TEST_F(Renewing, OfTenThousandLocksCostsOneThread) {
   EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 1; }));
 }
 
-}  // namespace
+}  // namespace renewing_test
 }  // namespace redlatch::test

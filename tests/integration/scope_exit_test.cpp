@@ -11,7 +11,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace scope_exit_test {
 
 const std::string silence;
 
@@ -220,5 +220,5 @@ TEST_F(ScopeExitOf, AServerThatComesBackEmptyEndsQuietly) {
   EXPECT_EQ(RawClient(server.socket()).get("job"), again.token());
 }
 
-}  // namespace
+}  // namespace scope_exit_test
 }  // namespace redlatch::test

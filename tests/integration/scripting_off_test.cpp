@@ -6,7 +6,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace scripting_off_test {
 
 ClientOptions without_scripting() {
   ClientOptions options = patient();
@@ -105,5 +105,5 @@ TEST_F(ScriptingOff, KeepsTheConversationsOfThreadsApart) {
   EXPECT_EQ(number, 80);
 }
 
-}  // namespace
+}  // namespace scripting_off_test
 }  // namespace redlatch::test

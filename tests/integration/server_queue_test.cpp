@@ -11,7 +11,7 @@
 #include "process.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace server_queue_test {
 
 class ServerQueue : public ServerQueueTest {};
 
@@ -290,5 +290,5 @@ TEST_F(ServerQueue, IsNotStoppedByAnEntryOfAnotherKind) {
   EXPECT_TRUE(contender.has_it());
 }
 
-}  // namespace
+}  // namespace server_queue_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace signals_test {
 
 volatile std::sig_atomic_t alarms = 0;
 
@@ -106,5 +106,5 @@ TEST(BrokenPipe, IsNoSignalToTheProgram) {
   }
 }
 
-}  // namespace
+}  // namespace signals_test
 }  // namespace redlatch::test

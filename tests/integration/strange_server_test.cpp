@@ -8,7 +8,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace strange_server_test {
 
 /// Answers one acquisition as a test says, and everything else as a good server would.
 class StrangeServer : public testing::Test {
@@ -242,5 +242,5 @@ TEST_F(StrangeServer, ThatAnswersWhenTheLeaseIsOverGivesNoLock) {
   EXPECT_TRUE(is_taken_back("EVALSHA"));
 }
 
-}  // namespace
+}  // namespace strange_server_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace timed_lockable_test {
 
 using TimedLockable = ServerTest;
 
@@ -91,5 +91,5 @@ TEST_F(TimedLockable, StdConditionVariableAnyLetsGoWhileItWaits) {
   other.join();
 }
 
-}  // namespace
+}  // namespace timed_lockable_test
 }  // namespace redlatch::test

@@ -16,7 +16,7 @@
 #include "sleeps.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace two_connections_test {
 
 const std::string silence;
 
@@ -101,5 +101,5 @@ TEST_F(TwoConnections, DoNotFailBecauseOfAnAcquisitionOnTheOther) {
   }));
 }
 
-}  // namespace
+}  // namespace two_connections_test
 }  // namespace redlatch::test

@@ -4,7 +4,7 @@
 #include "fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace waiting_test {
 
 class Waiting : public ServerTest {};
 
@@ -124,5 +124,5 @@ TEST_F(Waiting, TakesAStrangersKeyWithoutExpiryForContention) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-}  // namespace
+}  // namespace waiting_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace watch_test {
 
 /// The conversation with a server that runs no scripts: WATCH, GET, MULTI, then DEL or PEXPIRE, and
 /// EXEC. `change` takes the place of single answers; an empty one leaves the answer as it is.
@@ -108,5 +108,5 @@ TEST_F(Watch, OfAnExtensionSaysWhyItWasRefused) {
   set_change({});
 }
 
-}  // namespace
+}  // namespace watch_test
 }  // namespace redlatch::test

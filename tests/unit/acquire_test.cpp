@@ -6,7 +6,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace acquire_test {
 
 TEST(Lock, IsFreeAndSaysNothingWhenItIsMade) {
   const Fake executor = fake();
@@ -252,5 +252,5 @@ TEST(Lock, CannotBeTakenWhenItWasMovedFrom) {
   EXPECT_TRUE(executor->calls.empty());
 }
 
-}  // namespace
+}  // namespace acquire_test
 }  // namespace redlatch::test

@@ -11,7 +11,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace answers_test {
 
 using detail::Answers;
 using protocol::Verdict;
@@ -236,5 +236,5 @@ TEST(Answers, LackAQuorumWhenNobodySaidWhy) {
   EXPECT_EQ(Question(servers("yynns"))->error("job").code(), Errc::no_quorum);
 }
 
-}  // namespace
+}  // namespace answers_test
 }  // namespace redlatch::test

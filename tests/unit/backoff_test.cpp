@@ -6,7 +6,7 @@
 #include <redlatch/detail/backoff.hpp>
 
 namespace redlatch::detail {
-namespace {
+namespace backoff_test {
 
 using namespace std::chrono_literals;
 
@@ -72,5 +72,5 @@ TEST(Backoff, IsNotProlongedByALongLife) {
   for (const auto pause : pauses(1000, 24h)) EXPECT_LE(pause, 100ms);
 }
 
-}  // namespace
+}  // namespace backoff_test
 }  // namespace redlatch::detail

@@ -5,7 +5,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace cancel_test {
 
 class Cancelled : public testing::Test {
  protected:
@@ -68,5 +68,5 @@ TEST_F(Cancelled, AndHeldIsADeadlockAllTheSame) {
   EXPECT_THROW(static_cast<void>(lock.lock(stop.get_token())), std::system_error);
 }
 
-}  // namespace
+}  // namespace cancel_test
 }  // namespace redlatch::test

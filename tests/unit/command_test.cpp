@@ -12,7 +12,7 @@
 #include "replies.hpp"
 
 namespace redlatch::protocol {
-namespace {
+namespace command_test {
 
 using namespace std::chrono_literals;
 using test::array;
@@ -137,5 +137,5 @@ TEST(Expect, MayBeAnything) {
   }
 }
 
-}  // namespace
+}  // namespace command_test
 }  // namespace redlatch::protocol

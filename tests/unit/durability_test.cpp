@@ -8,7 +8,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace durability_test {
 
 constexpr LockOptions on_replicas{.ttl = 5s, .durability = {.replicas = 2, .timeout = 250ms}};
 constexpr LockOptions on_disk{.ttl = 5s, .durability = {.aof = true, .timeout = 250ms}};
@@ -131,5 +131,5 @@ TEST(Durability, CannotBeNegative) {
   }
 }
 
-}  // namespace
+}  // namespace durability_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include <redlatch/error.hpp>
 
 namespace redlatch {
-namespace {
+namespace error_test {
 
 constexpr Errc all[] = {Errc::unreachable,     Errc::timed_out,    Errc::authentication_failed,
                         Errc::not_permitted,   Errc::not_writable, Errc::wrong_type,
@@ -73,5 +73,5 @@ TEST(Error, HasAMessageForCodesItDoesNotKnow) {
   EXPECT_EQ(error_category().message(4711), error_category().message(0));
 }
 
-}  // namespace
+}  // namespace error_test
 }  // namespace redlatch

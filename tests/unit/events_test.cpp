@@ -5,7 +5,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace events_test {
 
 std::vector<EventKind> kinds(const Fake& server) {
   std::vector<EventKind> all;
@@ -110,5 +110,5 @@ TEST_F(Ending, ThatNobodyWaitsForIsToldByWhoeverLearnsIt) {
   ASSERT_EQ(server->posted.size(), 1U);
 }
 
-}  // namespace
+}  // namespace events_test
 }  // namespace redlatch::test

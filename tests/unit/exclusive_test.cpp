@@ -14,7 +14,7 @@
 #include "scripts.hpp"
 
 namespace redlatch::protocol {
-namespace {
+namespace exclusive_test {
 
 using namespace std::chrono_literals;
 using test::integer;
@@ -147,5 +147,5 @@ TEST(Scripts, OfTheFamilyHaveNoOtherForm) {
   }
 }
 
-}  // namespace
+}  // namespace exclusive_test
 }  // namespace redlatch::protocol

@@ -3,7 +3,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace extend_test {
 
 // What a ttl leaves once drift is taken off.
 constexpr auto of_10s = 9898ms;
@@ -236,5 +236,5 @@ TEST(Extend, IsNotLimitedByWhatWasInDoubtInAnEarlierLease) {
   EXPECT_EQ(lock.remaining(), of_10s);
 }
 
-}  // namespace
+}  // namespace extend_test
 }  // namespace redlatch::test

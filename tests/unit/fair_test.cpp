@@ -9,7 +9,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace fair_test {
 
 using TestFair = BasicLock<protocol::Fair>;
 using Lines = std::vector<std::string>;
@@ -161,5 +161,5 @@ TEST(Fair, NeedsScripts) {
   EXPECT_EQ(error_of([&] { return fair_on(executor).owns_lock(); }).code(), Errc::unsupported);
 }
 
-}  // namespace
+}  // namespace fair_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace fencing_test {
 
 constexpr LockOptions fenced{.ttl = 5s, .fencing = true};
 
@@ -123,5 +123,5 @@ TEST(Label, MayBeInAnyLanguage) {
   EXPECT_TRUE(lock_on(server, {.label = "Büro 7 — " + std::string(1000, 'x')}).try_lock());
 }
 
-}  // namespace
+}  // namespace fencing_test
 }  // namespace redlatch::test

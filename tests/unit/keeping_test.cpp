@@ -10,7 +10,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace keeping_test {
 
 TEST(Keeping, BeginsWhenTheLockIsHeld) {
   const Fake server = fake(says(ok()));
@@ -194,5 +194,5 @@ TEST(MaxHold, IsChecked) {
   }
 }
 
-}  // namespace
+}  // namespace keeping_test
 }  // namespace redlatch::test

@@ -3,7 +3,7 @@
 #include <redlatch/detail/lease.hpp>
 
 namespace redlatch::detail {
-namespace {
+namespace lease_test {
 
 using namespace std::chrono_literals;
 
@@ -112,5 +112,5 @@ TEST(Lease, RemembersTheLongestTtl) {
   EXPECT_EQ(lease.longest_ttl(), 60s);
 }
 
-}  // namespace
+}  // namespace lease_test
 }  // namespace redlatch::detail

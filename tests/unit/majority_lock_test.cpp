@@ -8,7 +8,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace majority_lock_test {
 
 TEST(MajorityLock, IsHeldWhenAMajorityAgrees) {
   TestLock lock = lock_on(fake_servers(servers("yay")));
@@ -51,5 +51,5 @@ TEST(MajorityLock, GivesEveryServerTheSameToken) {
   for (const std::string& command : executor->said()) EXPECT_EQ(token_in(command), lock.token());
 }
 
-}  // namespace
+}  // namespace majority_lock_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace multi_test {
 
 using protocol::Multi;
 using Keys = std::vector<std::string>;
@@ -78,5 +78,5 @@ TEST(Multi, AsksAgainAfterAPauseWhenOneIsNotFree) {
   EXPECT_FALSE(executor->pauses.empty());
 }
 
-}  // namespace
+}  // namespace multi_test
 }  // namespace redlatch::test

@@ -9,7 +9,7 @@
 #include "replies.hpp"
 
 namespace redlatch::protocol {
-namespace {
+namespace native_test {
 
 using namespace std::chrono_literals;
 using test::array;
@@ -178,5 +178,5 @@ TEST(Native, ChangesWhatWatchGuards) {
   EXPECT_EQ(words(guarded_change(extend_call)), (Words{"PEXPIRE", "job", "30000"}));
 }
 
-}  // namespace
+}  // namespace native_test
 }  // namespace redlatch::protocol

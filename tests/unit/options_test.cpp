@@ -9,7 +9,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace options_test {
 
 Errc refusal_of_ttl(std::chrono::milliseconds ttl) {
   const Fake executor = fake();
@@ -125,5 +125,5 @@ TEST(Client, RefusesABadUrl) {
 
 TEST(Client, ConnectsToNothingByItself) { EXPECT_NO_THROW(Client("redis://no.such.host.invalid")); }
 
-}  // namespace
+}  // namespace options_test
 }  // namespace redlatch::test

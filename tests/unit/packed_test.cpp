@@ -7,7 +7,7 @@
 #include <redlatch/protocol/packed.hpp>
 
 namespace redlatch::protocol {
-namespace {
+namespace packed_test {
 
 std::vector<std::string> unpacked(const std::string& list) {
   std::vector<std::string> texts;
@@ -32,5 +32,5 @@ TEST(Packed, OfNothingIsEmpty) {
   EXPECT_EQ(Unpacked("").size(), 0U);
 }
 
-}  // namespace
+}  // namespace packed_test
 }  // namespace redlatch::protocol

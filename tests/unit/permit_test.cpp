@@ -9,7 +9,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace permit_test {
 
 TEST(Permit, IsMarkedByItsLimit) {
   EXPECT_EQ(protocol::Permit("job", 3, false).mark(), "3");
@@ -57,5 +57,5 @@ TEST(Permit, OfAnotherLimitThrowsAlsoFromAWait) {
   EXPECT_EQ(executor->waiting, 0);
 }
 
-}  // namespace
+}  // namespace permit_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "queueing.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace queueing_end_test {
 
 TEST(Queueing, LeavesWhenItsTimeIsOver) {
   const Fake executor = fake_with_queue();
@@ -131,5 +131,5 @@ TEST(Queueing, IsNotJoinedByASingleAttempt) {
   EXPECT_TRUE(standing(executor).empty());
 }
 
-}  // namespace
+}  // namespace queueing_end_test
 }  // namespace redlatch::test

@@ -9,7 +9,7 @@
 #include <vector>
 
 namespace redlatch::test {
-namespace {
+namespace queueing_test {
 
 TEST(Queueing, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
@@ -231,5 +231,5 @@ TEST(Queueing, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
   EXPECT_EQ(executor->calls[2].at, executor->calls[1].at);
 }
 
-}  // namespace
+}  // namespace queueing_test
 }  // namespace redlatch::test

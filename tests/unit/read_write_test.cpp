@@ -11,7 +11,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace read_write_test {
 
 using Lines = std::vector<std::string>;
 using Reader = BasicLock<protocol::ReadSide>;
@@ -177,5 +177,5 @@ TEST(Downgrade, OfWhatIsNotHeldIsNotPermitted) {
   }
 }
 
-}  // namespace
+}  // namespace read_write_test
 }  // namespace redlatch::test

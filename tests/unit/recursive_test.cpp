@@ -8,7 +8,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace recursive_test {
 
 /// As the class has it.
 class TestRecursive : public BasicLock<protocol::Recursive> {
@@ -77,5 +77,5 @@ TEST(Recursive, DrawsANumberForEachHold) {
   EXPECT_EQ(lock.fencing_token(), 7U);
 }
 
-}  // namespace
+}  // namespace recursive_test
 }  // namespace redlatch::test

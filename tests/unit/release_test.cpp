@@ -13,7 +13,7 @@
 #include "replies.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace release_test {
 
 using namespace std::chrono_literals;
 using detail::Fate;
@@ -254,5 +254,5 @@ TEST(Release, BeginsAnotherOneWithNothingOfTheOneBefore) {
   EXPECT_EQ(release.due(), later + 10ms) << "the pauses begin anew";
 }
 
-}  // namespace
+}  // namespace release_test
 }  // namespace redlatch::test

@@ -6,7 +6,7 @@
 #include "renewer_fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace renewer_loss_test {
 
 TEST_F(RenewerTest, TellsTheLossWhenTheServerSaysSo) {
   Tenure& tenure = held();
@@ -131,5 +131,5 @@ TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
   EXPECT_EQ(tenure.valid_until(), end);
 }
 
-}  // namespace
+}  // namespace renewer_loss_test
 }  // namespace redlatch::test

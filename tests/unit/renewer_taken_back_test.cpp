@@ -7,7 +7,7 @@
 #include "renewer_fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace renewer_taken_back_test {
 
 TEST_F(RenewerTest, LeavesAloneWhatWasTakenBack) {
   Tenure& tenure = held();
@@ -104,5 +104,5 @@ TEST_F(RenewerTest, KeepsNothingInAForkedChild) {
   renewer.close(lost);
 }
 
-}  // namespace
+}  // namespace renewer_taken_back_test
 }  // namespace redlatch::test

@@ -5,7 +5,7 @@
 #include "renewer_fixture.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace renewer_test {
 
 TEST_F(RenewerTest, RenewsAfterAThirdOfTheTtl) {
   Tenure& tenure = held();
@@ -131,5 +131,5 @@ TEST_F(RenewerTest, CountsByTheTtlThatIsCertain) {
   EXPECT_EQ(picked(start + 1s + 330ms), 1U);
 }
 
-}  // namespace
+}  // namespace renewer_test
 }  // namespace redlatch::test

@@ -19,7 +19,7 @@ static bool operator==(const Reply& a, const Reply& b) {
 }  // namespace redlatch::protocol
 
 namespace redlatch::detail {
-namespace {
+namespace reply_reader_test {
 
 using protocol::Reply;
 using test::array;
@@ -220,5 +220,5 @@ TEST(ReplyReader, RefusesToGoTooDeep) {
   EXPECT_NE(complaint(deep), "");
 }
 
-}  // namespace
+}  // namespace reply_reader_test
 }  // namespace redlatch::detail

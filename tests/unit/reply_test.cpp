@@ -8,7 +8,7 @@
 #include "replies.hpp"
 
 namespace redlatch::protocol {
-namespace {
+namespace reply_test {
 
 using test::array;
 using test::integer;
@@ -263,5 +263,5 @@ TEST(Message, CarriesCodeServerAndDoubt) {
   EXPECT_FALSE(to_error(refusal("OOM no"), "job", "srv", false).in_doubt());
 }
 
-}  // namespace
+}  // namespace reply_test
 }  // namespace redlatch::protocol

@@ -6,7 +6,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace scope_test {
 
 TEST(LockScope, ReleasesAtItsEnd) {
   const Fake executor = fake();
@@ -209,5 +209,5 @@ TEST(LockFork, LetsTheChildTakeTheLockForItself) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-}  // namespace
+}  // namespace scope_test
 }  // namespace redlatch::test

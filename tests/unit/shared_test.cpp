@@ -11,7 +11,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace shared_test {
 
 using Lines = std::vector<std::string>;
 using Waiter = protocol::Waiter;
@@ -131,5 +131,5 @@ TEST(SharedLock, NeedsScripts) {
   EXPECT_NE(std::string(error.what()).find("ClientOptions::scripting"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace shared_test
 }  // namespace redlatch::test

@@ -3,7 +3,7 @@
 #include <redlatch/protocol/side_key.hpp>
 
 namespace redlatch::protocol {
-namespace {
+namespace side_key_test {
 
 TEST(SideKey, BeginsWithTheKeyAndKeepsItsSlot) {
   EXPECT_EQ(side_key("lock:job", "fence"), "lock:job:fence:{lock:job}");
@@ -21,5 +21,5 @@ TEST(SideKey, OfAKeyWithBracesThatAreNoTagHasOne) {
 
 TEST(SideKey, DiffersByPurpose) { EXPECT_NE(side_key("job", "fence"), side_key("job", "queue")); }
 
-}  // namespace
+}  // namespace side_key_test
 }  // namespace redlatch::protocol

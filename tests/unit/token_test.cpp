@@ -8,7 +8,7 @@
 #include <redlatch/token.hpp>
 
 namespace redlatch {
-namespace {
+namespace token_test {
 
 TEST(Token, HasTheLayoutOfAUuid) {
   for (int round = 0; round < 200; ++round) {
@@ -48,5 +48,5 @@ TEST(Token, IsRandomInEveryPlace) {
   }
 }
 
-}  // namespace
+}  // namespace token_test
 }  // namespace redlatch

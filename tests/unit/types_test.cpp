@@ -11,7 +11,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace types_test {
 
 template <class T>
 concept TimedLockable = requires(T lock, std::chrono::milliseconds wait,
@@ -153,5 +153,5 @@ TEST(TimedLockable, WorksWithConditionVariableAny) {
   EXPECT_EQ(executor->calls.size(), 3U);
 }
 
-}  // namespace
+}  // namespace types_test
 }  // namespace redlatch::test

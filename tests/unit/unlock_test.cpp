@@ -3,7 +3,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace unlock_test {
 
 TEST(Unlock, ReportsReleasedWhenItWasStillOurs) {
   const Fake executor = fake();
@@ -200,5 +200,5 @@ TEST(Unlock, SurvivesThatMemoryRunsOut) {
   EXPECT_EQ(token_in(executor->posted[0].command), token);
 }
 
-}  // namespace
+}  // namespace unlock_test
 }  // namespace redlatch::test

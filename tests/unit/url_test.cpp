@@ -10,7 +10,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::detail {
-namespace {
+namespace url_test {
 
 using test::error_of;
 
@@ -268,5 +268,5 @@ TEST(Url, NeverShowsAPasswordWhoseHostWasForgotten) {
   }
 }
 
-}  // namespace
+}  // namespace url_test
 }  // namespace redlatch::detail

@@ -5,7 +5,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace validity_test {
 
 using Clock = std::chrono::steady_clock;
 
@@ -111,5 +111,5 @@ TEST(Validity, IsShortForTheShortestTtl) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-}  // namespace
+}  // namespace validity_test
 }  // namespace redlatch::test

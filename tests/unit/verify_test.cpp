@@ -3,7 +3,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace verify_test {
 
 TEST(Verify, IsTrueWhenTheKeyHoldsOurToken) {
   const Fake executor = fake();
@@ -100,5 +100,5 @@ TEST(Verify, IsNotInDoubtWhenTheServerRefuses) {
   EXPECT_FALSE(error.in_doubt());
 }
 
-}  // namespace
+}  // namespace verify_test
 }  // namespace redlatch::test

@@ -5,7 +5,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace wait_errors_test {
 
 Answer fails(Errc code) { return {.failure = Error(code, "told to", "redis://fake:1/0")}; }
 
@@ -117,5 +117,5 @@ TEST(LockWait, EndsWhenMemoryRunsOut) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-}  // namespace
+}  // namespace wait_errors_test
 }  // namespace redlatch::test

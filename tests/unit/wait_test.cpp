@@ -8,7 +8,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace {
+namespace wait_test {
 
 using Clock = std::chrono::steady_clock;
 
@@ -272,5 +272,5 @@ TEST(LockWait, ThrowsTheFirstErrorAlsoWhereItPausedBefore) {
   EXPECT_EQ(error_of([&] { return lock.try_lock_for(1h); }).code(), Errc::unreachable);
 }
 
-}  // namespace
+}  // namespace wait_test
 }  // namespace redlatch::test

@@ -7,7 +7,7 @@
 #include <redlatch/detail/wait.hpp>
 
 namespace redlatch::detail {
-namespace {
+namespace wait_time_test {
 
 using namespace std::chrono_literals;
 
@@ -78,5 +78,5 @@ TEST(WaitTime, KeepsWholeMilliseconds) {
   }
 }
 
-}  // namespace
+}  // namespace wait_time_test
 }  // namespace redlatch::detail
