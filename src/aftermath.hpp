@@ -40,6 +40,8 @@ class Aftermath {
   /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
   virtual void renewal_failed(const Renewal& renewal, TimePoint sent,
                               std::error_code why) noexcept = 0;
+  /// A connection was dropped because it led to a server that is no primary.
+  virtual void server_changed() noexcept = 0;
   /// Something to count, and to tell the program.
   virtual void happened(EventKind kind, std::string_view key, TimePoint since,
                         std::error_code error) noexcept = 0;

@@ -158,6 +158,12 @@ void Background::expect_answers() noexcept {
   wake();
 }
 
+void Background::server_changed() noexcept {
+  const Guard guard(mutex_);
+  server_changed_ = true;
+  wake();
+}
+
 void Background::wake() noexcept {
   start();
   wake_up_.signal();
@@ -243,6 +249,7 @@ void Background::after_fork_in_child() noexcept {
   expecting_ = false;
   to_connect_.clear();
   look_at_ = TimePoint::max();
+  server_changed_ = false;
   wake_up_.close();
   interrupt_.close();
   renewer_.after_fork_in_child();

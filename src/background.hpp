@@ -39,6 +39,8 @@ class Watched {
   };
   virtual Source source() const noexcept = 0;
   virtual void take_in() noexcept = 0;
+  /// The server at the other end is no primary any more.
+  virtual void drop() noexcept = 0;
 };
 
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
@@ -91,6 +93,7 @@ class Background final : public Aftermath {
   void happened(EventKind kind, std::string_view key, TimePoint since,
                 std::error_code error) noexcept override;
   void expect_answers() noexcept override;
+  void server_changed() noexcept override;
 
   Metrics metrics() const;
 
@@ -129,6 +132,8 @@ class Background final : public Aftermath {
   /// True when nothing more will come from the channels: they have ended their talk.
   bool work(Guard& guard);
   void repeat_due(Guard& guard);
+  Exchanges take_due(TimePoint now);
+  void drop_watched(Guard& guard);
   void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
   void renew_due(Guard& guard);
   void connect_wanted(Guard& guard);
@@ -162,6 +167,7 @@ class Background final : public Aftermath {
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::chrono::milliseconds look_pause_{};
+  bool server_changed_ = false;
   std::atomic<bool> wants_thread_ = false;
   std::atomic<bool> runs_ = false;
   bool stopping_ = false;

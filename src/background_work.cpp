@@ -40,7 +40,7 @@ void Background::run() noexcept {
       guard.lock();
     }
   }
-  open_.splice(open_.end(), retired_.close());
+  retired_.close();
   for (const Exchange& one : open_) note(one.release, one.release.run_out());
   tell(guard, *on_event, gone);
 }
@@ -48,8 +48,8 @@ void Background::run() noexcept {
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
 
 bool Background::work(Guard& guard) {
-  retired_.take_in(open_, settings_.options.command_timeout,
-                   [this](const Release& one, Fate fate) { note(one, fate); });
+  retired_.take_in();
+  if (std::exchange(server_changed_, false)) drop_watched(guard);
   if (!stopping_) interrupt_.clear();
   if (!stopping_) renew_due(guard);
   if (!stopping_) connect_wanted(guard);
@@ -58,10 +58,14 @@ bool Background::work(Guard& guard) {
   if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
   const TimePoint stop_at = stop_at_;
+  // One end for all channels, however many there are.
+  const TimePoint end =
+      stopping ? stop_at
+               : std::min(patience(), BootClock::now() + settings_.options.command_timeout);
   guard.unlock();
   bool more = false;
   // All of them before one can take up the time of the others.
-  for (Channel* channel : channels_) more |= channel->take_in();
+  for (Channel* channel : channels_) more |= channel->take_in(end);
   if (stopping) {
     for (Channel* channel : channels_) channel->finish(stop_at);
   }
@@ -77,8 +81,10 @@ void Background::renew_due(Guard& guard) {
   const int cancel = interrupt_.fd();
   guard.unlock();
   // An answer may lie about that makes the difference.
+  const TimePoint now = BootClock::now();
+  const TimePoint end = std::min(patience(), now + settings_.options.command_timeout);
   if (renewer_.awaits_answers()) {
-    for (Channel* channel : channels_) channel->take_in();
+    for (Channel* channel : channels_) channel->take_in(end);
   }
   const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
   if (renew_) {
@@ -101,7 +107,12 @@ void Background::renew_due(Guard& guard) {
   // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
   std::partition(renewing_.begin(), renewing_.end(),
                  [](const Channel* channel) { return channel->connected(); });
-  for (Channel* channel : renewing_) channel->say_renewals(renewer_.first_notice(), cancel);
+  const TimePoint latest = renewer_.first_notice();
+  auto left = static_cast<TimePoint::duration::rep>(renewing_.size());
+  for (Channel* channel : renewing_) {
+    const TimePoint begun = BootClock::now();
+    channel->say_renewals(begun + (latest - begun) / left--, cancel);
+  }
   renewing_.clear();
   guard.lock();
   if (!any) return;
@@ -138,30 +149,54 @@ void Background::connect_wanted(Guard& guard) {
   }
 }
 
+/// Releases that are due, or over, of one channel; one alone when it needs a conversation.
+Exchanges Background::take_due(TimePoint now) {
+  Exchanges due;
+  const Channel* channel = nullptr;
+  for (auto next = open_.begin(); next != open_.end();) {
+    const auto one = next++;
+    const Release& release = one->release;
+    const bool alone = release.over(now) || release.converses();
+    if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
+    const Channel* const its = &channel_of_(release.key());
+    if (channel != nullptr && its != channel) continue;
+    channel = its;
+    due.splice(due.end(), open_, one);
+    if (alone) return due;
+  }
+  return due;
+}
+
+/// One end for all of them, however many there are.
 void Background::repeat_due(Guard& guard) {
   if (!stopping_ && renewer_.has_loss()) return;
   const TimePoint now = BootClock::now();
+  const TimePoint end = patience();
   for (;;) {
-    const auto due = std::find_if(open_.begin(), open_.end(), [&](const Exchange& one) {
-      return one.release.due() <= now || one.release.over(now);
-    });
-    if (due == open_.end() || BootClock::now() >= stop_at_) return;
-    Exchanges one;
-    one.splice(one.end(), open_, due);
-    const TimePoint latest = stopping_ ? stop_at_ : patience();
+    const TimePoint latest = stopping_ ? stop_at_ : end;
+    Exchanges due = take_due(now);
+    if (due.empty()) return;
+    if (BootClock::now() >= stop_at_) return open_.splice(open_.end(), due);
     const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
     guard.unlock();
-    const Release& release = one.front().release;
+    const Release& release = due.front().release;
     if (release.over(now)) {
       ended(release, release.run_out());
     } else if (release.converses()) {
-      converse(std::move(one), Connecting::counted, latest);
+      converse(std::move(due), Connecting::counted, latest);
     } else {
-      channel_of_(release.key()).repeat(std::move(one), latest, cancel);
+      channel_of_(release.key()).repeat(std::move(due), latest, cancel);
     }
     guard.lock();
     if (is_pressed()) return;
   }
+}
+
+void Background::drop_watched(Guard& guard) {
+  if (watched_ == nullptr) return;
+  guard.unlock();
+  watched_->drop();
+  guard.lock();
 }
 
 void Background::converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept {

@@ -55,10 +55,12 @@ struct Caller {
   Caller* next_to_wake = nullptr;
   bool mended = false;   // a leader is saying the request again, so that it cannot be taken away
   Bell* bell = nullptr;  // its thread is elsewhere, so that it cannot lead
+  TimePoint end = TimePoint::max();  // of its wait, whoever does the work for it
 
   std::optional<IoError> failure{};  // else the replies are in the response
   bool in_doubt = false;             // the server may have acted all the same,
   bool broken = false;               // and the connection is lost
+  bool outdated = false;             // the connection leads to a server that is no primary
   bool out_of_memory = false;        // which is worth an exception of its own
 
   void take_posts() noexcept {

@@ -10,10 +10,29 @@
 #include "io_error.hpp"
 
 namespace redlatch::detail {
+namespace {
+
+// After a pause of the whole process, the leader has as long to read an answer that is there before
+// the others that wait for theirs give up.
+constexpr std::chrono::milliseconds grace{10};
+
+}  // namespace
 
 void Channel::execute(const Request& request, Response& response, Connecting connecting,
                       TimePoint end) {
-  Caller caller{.request = request, .response = response};
+  const bool outdated = say(request, response, connecting, end);
+  // The caller is the only one that has something to say about its lease, and was refused for
+  // certain, so that nothing gets out of its place.
+  if (!outdated || connecting == Connecting::never || BootClock::now() >= end) return;
+  response = {};
+  static_cast<void>(say(request, response, connecting, end));
+}
+
+/// True when the server refused because it is no primary (any more), on a connection that is not
+/// new: a new one may lead to another server.
+bool Channel::say(const Request& request, Response& response, Connecting connecting,
+                  TimePoint end) {
+  Caller caller{.request = request, .response = response, .end = end};
   Guard guard(mutex_);
   const Patience patience{connecting, end, connecting_time()};
   line_.queue(caller);
@@ -27,6 +46,7 @@ void Channel::execute(const Request& request, Response& response, Connecting con
   }
   if (guard.owns_lock()) guard.unlock();
   conclude(caller);
+  return caller.outdated;
 }
 
 void Channel::begin(Caller& caller) {
@@ -52,7 +72,8 @@ void Channel::leave(Caller& caller) noexcept {
     guard.lock();
   }
   if (!caller.done()) line_.give_up(caller, Errc::timed_out, "no answer in time");
-  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard);
+  // The caller may undo what it asked for, behind that on the same connection.
+  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard, Stale::kept);
 }
 
 void Channel::conclude(Caller& caller) {
@@ -100,10 +121,12 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
   if (std::exchange(led_, true)) return;
   try {
     line_.refresh();
-    if (!line_.connected()) {
+    if (!line_.connected() && may_connect()) {
       connect(nullptr, {Connecting::counted, latest, connecting_time()}, cancel, guard);
+    } else if (!line_.connected() && failure_) {
+      line_.fail_queued(*failure_);
     }
-    mend_renewals(guard);
+    mend_renewals(std::min(latest, command_end()), guard);
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
@@ -113,22 +136,20 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
 }
 
 /// Some servers take them only in a conversation.
-void Channel::mend_renewals(Guard& guard) {
+void Channel::mend_renewals(TimePoint end, Guard& guard) {
   if (!line_.connected() || !line_.all_answered()) return;
   line_.say_queued(Line::Whose::nobodys);
-  if (line_.all_answered()) line_.mend(BootClock::now() + settings_.options.command_timeout, guard);
+  if (line_.all_answered()) line_.mend(end, guard);
 }
 
-bool Channel::take_in() noexcept {
+bool Channel::take_in(TimePoint end) noexcept {
   Guard guard(mutex_);
   if (led_) return true;
   if (!line_.connected() || !line_.owes()) return false;
   led_ = true;
   try {
     line_.take_in();
-    if (line_.all_answered()) {
-      line_.mend(BootClock::now() + settings_.options.command_timeout, guard);
-    }
+    if (line_.all_answered()) line_.mend(std::min(end, command_end()), guard);
     if (line_.has_queued()) line_.refresh();
   } catch (const IoError& error) {
     line_.break_off(&error);
@@ -167,7 +188,8 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
   const bool others_connect = connecting_ && patience.connecting == Connecting::on_top;
   const TimePoint end =
       others_connect ? patience.end + settings_.options.connect_timeout : end_of(patience);
-  if (BootClock::now() >= end && !caller.mended) {
+  caller.end = end;
+  if (BootClock::now() >= end + grace && !caller.mended) {
     return line_.give_up(caller, Errc::timed_out,
                          caller.exchange->place == Exchange::Place::queue
                              ? "others kept the connection for all of command_timeout"
@@ -178,7 +200,7 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
   if (mended) {
     caller.turn.wait();
     ++caller.posts_taken;
-  } else if (caller.turn.wait_until(end)) {
+  } else if (caller.turn.wait_until(BootClock::now() < end ? end : end + grace)) {
     ++caller.posts_taken;
   }
 }
@@ -220,6 +242,7 @@ bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
 
 void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   const TimePoint end = end_of(patience);
+  caller.end = end;
   if (line_.to_mend() && line_.all_answered()) {
     if (BootClock::now() < end) return line_.mend(end, guard);
     throw IoError(Errc::timed_out, "no answer within command_timeout");
@@ -250,12 +273,13 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
 /// Says what is queued when nobody else's answer is awaited, so that the server has it while the
 /// next leader wakes up, and makes one of those who wait the leader, if there is one. Releases the
 /// mutex. False, with the mutex, when there are refused releases to be mended first.
-bool Channel::pass_on(Refused releases, Guard& guard) noexcept {
+bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
+  judge();
   if (!line_.awaited() && line_.is_stale()) line_.open_mending();
   while (line_.connected() && !line_.awaited() && !line_.to_mend()) {
     try {
-      const bool stale = line_.is_stale();
-      if (!line_.say_queued(stale ? Line::Whose::nobodys : Line::Whose::everybodys)) break;
+      const bool silent = line_.is_stale();
+      if (!line_.say_queued(silent ? Line::Whose::releases : Line::Whose::everybodys)) break;
       line_.try_flush(guard);
     } catch (const IoError& error) {
       line_.break_off(&error);
@@ -263,7 +287,7 @@ bool Channel::pass_on(Refused releases, Guard& guard) noexcept {
       line_.break_off(nullptr);
     }
   }
-  line_.retire_if_stale();
+  if (stale == Stale::retired) line_.retire_if_stale();
   if (Caller* const next = line_.next_leader(); next != nullptr) {
     line_.appoint(*next);
   } else if (releases == Refused::mended && line_.to_mend()) {
@@ -277,10 +301,23 @@ bool Channel::pass_on(Refused releases, Guard& guard) noexcept {
   return true;
 }
 
+/// Whether the connection is still one to say something on.
+void Channel::judge() noexcept {
+  try {
+    line_.read_before_judging();
+    line_.drop_outdated();
+  } catch (const IoError& error) {
+    line_.break_off(&error);
+  } catch (const std::bad_alloc&) {
+    line_.break_off(nullptr);
+  }
+}
+
 void Channel::after_fork_in_child() noexcept {
   line_.abandon(led_);
   led_ = false;
   connecting_ = false;
+  failure_.reset();
   mutex_.unlock();
 }
 

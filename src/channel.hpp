@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
 
 #include "aftermath.hpp"
 #include "exchange.hpp"
+#include "io_error.hpp"
 #include "line.hpp"
 #include "settings.hpp"
 
@@ -33,7 +35,7 @@ class Channel {
   /// Says a request, or queues it where somebody else leads or there is no connection, and waits
   /// for nothing: the caller has a bell. `look` takes in what has come, and `leave` ends it.
   void begin(Caller& caller);
-  void look() noexcept { static_cast<void>(take_in()); }
+  void look() noexcept { static_cast<void>(take_in(command_end())); }
   /// The caller has waited for long enough. What it asked for is not taken back.
   void leave(Caller& caller) noexcept;
   /// Puts what has become of a caller that is done into its response. Throws `std::bad_alloc` when
@@ -54,14 +56,16 @@ class Channel {
   /// Connects if need be, until `latest` or until `cancel` gets readable, and sends the renewals.
   void say_renewals(TimePoint latest, int cancel) noexcept { repeat({}, latest, cancel); }
 
-  /// Says releases again, connecting if need be, until `latest` or until `cancel` gets readable.
+  /// Says releases again, connecting if need be and if it is time to, until `latest` or until
+  /// `cancel` gets readable.
   void repeat(Exchanges releases, TimePoint latest, int cancel) noexcept;
   bool connected() const noexcept {
     const Guard guard(mutex_);
     return line_.connected();
   }
-  /// Takes in what has come when nobody leads. False when there is nothing to come.
-  bool take_in() noexcept;
+  /// Takes in what has come when nobody leads, and says in another way what was refused, until
+  /// `end` at the latest. False when there is nothing to come.
+  bool take_in(TimePoint end) noexcept;
   /// Nobody uses the channel any more: sends and reads what is owed, until `end` at the latest.
   void finish(TimePoint end) noexcept;
 
@@ -81,15 +85,22 @@ class Channel {
     std::chrono::nanoseconds connected_before;
   };
 
+  bool say(const Request& request, Response& response, Connecting connecting, TimePoint end);
   void await(Caller& caller, const Patience& patience, Guard& guard);
   void lead(Caller& caller, const Patience& patience, Guard& guard);
   bool try_step(Caller& caller, const Patience& patience, Guard& guard);
   void step(Caller& caller, const Patience& patience, Guard& guard);
   enum class Refused { mended, opened };
-  bool pass_on(Refused releases, Guard& guard) noexcept;
-  void mend_renewals(Guard& guard);
+  void judge() noexcept;
+  enum class Stale { retired, kept };
+  bool pass_on(Refused releases, Guard& guard, Stale stale = Stale::retired) noexcept;
+  void mend_renewals(TimePoint end, Guard& guard);
+  bool may_connect() noexcept;
   void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
 
+  TimePoint command_end() const noexcept {
+    return BootClock::now() + settings_.options.command_timeout;
+  }
   std::chrono::nanoseconds connecting_time() const noexcept;
   TimePoint end_of(const Patience& patience) const noexcept;
 
@@ -102,6 +113,7 @@ class Channel {
   bool connecting_ = false;
   TimePoint connecting_since_{};
   std::chrono::nanoseconds connected_for_{0};  // spent in all on connecting
+  std::optional<IoError> failure_{};           // of the last attempt to connect
 };
 
 }  // namespace redlatch::detail

@@ -7,11 +7,20 @@
 
 #include "channel.hpp"
 #include "io_error.hpp"
+#include "poll.hpp"
 
 /// How a channel comes by its connection, and what that adds to the time of those who wait.
 namespace redlatch::detail {
 
-/// The caller, if there is one, is queued.
+/// Whether the background may connect now.
+bool Channel::may_connect() noexcept {
+  const ConnectSchedule& schedule = line_.schedule();
+  return BootClock::now() >=
+         (line_.has_renewals() ? schedule.next_for_renewals() : schedule.next());
+}
+
+/// The caller, if there is one, is queued, and waits for the time of the next attempt. All that are
+/// queued share its outcome.
 void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guard& guard) {
   if (patience.connecting == Connecting::never) {
     return line_.give_up(*caller, Errc::unreachable, "there is no connection");
@@ -22,28 +31,45 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   const TimePoint end = on_top ? start + most - (connecting_time() - patience.connected_before)
                                : std::min(start + most, patience.end);
   const bool full = end == start + most;
+  const TimePoint next = caller == nullptr ? start : line_.schedule().next();
+  if (caller != nullptr && next >= end && failure_) {
+    return line_.fail_queued(*caller, &*failure_);
+  }
   connecting_ = true;
   connecting_since_ = start;
+  line_.schedule().attempted(std::max(start, next));
   std::unique_ptr<Session> session;
+  std::shared_ptr<const void> life;
   std::optional<IoError> failure;
   try {
     const Unlocked unlocked(guard);
+    if (next > start) poll_until({}, next);
     session = std::make_unique<Session>(settings_, end, cancel);
+    life = std::make_shared<char>();
   } catch (const Cancelled&) {
     // Only what nobody waits for can be: there is no caller, and nothing is said of the server.
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
     // There is neither then.
+    session.reset();
   }
-  connected_for_ += BootClock::now() - start;
+  const TimePoint done = BootClock::now();
+  connected_for_ += done - start;
   connecting_ = false;
-  if (session) aftermath_.happened(EventKind::connected, {}, start, {});
-  line_.connected_by(std::move(session));
+  if (failure) {
+    line_.schedule().failed(done);
+    failure_.emplace(failure->code(), failure->what());
+  }
+  if (session) {
+    line_.schedule().succeeded(done);
+    aftermath_.happened(EventKind::connected, {}, start, {});
+  }
+  line_.connected_by(std::move(session), std::move(life));
   line_.nudge_queued();  // there is another end to wait for
   if (line_.connected()) return;
-  // Who has more patience than this caller had finds out for itself.
-  if (full && failure) {
+  // Callers with more time than this one had find out for themselves whether more time helps.
+  if (failure && (full || done < end)) {
     line_.fail_queued(*failure);
   } else if (caller != nullptr) {
     line_.fail_queued(*caller, failure ? &*failure : nullptr);

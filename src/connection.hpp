@@ -64,6 +64,8 @@ class Connection {
   int fd() const noexcept { return socket_.fd(); }
   /// Lets go of the socket without a word to the server. For a forked child.
   void abandon() noexcept { socket_.close(); }
+  /// Closes the connection, and what the system has not sent yet is never sent.
+  void discard() noexcept { socket_.discard(); }
 
  private:
   void append_bulk(std::string_view text);

@@ -1,6 +1,9 @@
 #include "line.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -14,10 +17,25 @@ constexpr std::chrono::microseconds fresh{100};
 constexpr std::chrono::microseconds just_used{10};
 constexpr std::chrono::milliseconds lately{5};
 
+// However short its lease, a renewal has so long to be answered before its connection is given up.
+constexpr std::chrono::milliseconds min_patience{50};
+
+/// How long the server may take to answer: a renewal has to go out again before its lease is over.
+/// A little less than command_timeout, so that a caller that gave up leaves no connection for the
+/// next one to try.
+std::chrono::nanoseconds patience_for(const Exchange& one, std::chrono::milliseconds usual) {
+  const std::chrono::nanoseconds all = (usual + one.blocks) * 7 / 8;
+  if (!one.is_renewal) return all;
+  return std::min<std::chrono::nanoseconds>(all, std::max(min_patience, one.renewal.ttl / 3));
+}
+
 }  // namespace
 
-void Line::connected_by(std::unique_ptr<Session> session) noexcept {
+void Line::connected_by(std::unique_ptr<Session> session,
+                        std::shared_ptr<const void> life) noexcept {
   pipeline_.session = std::move(session);
+  pipeline_.life = std::move(life);
+  outdated_.reset();
   if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
 }
@@ -27,6 +45,8 @@ void Line::note_end(std::error_code why) const noexcept {
 }
 
 void Line::refresh(Look look) {
+  read_before_judging();
+  drop_outdated();
   if (!connected()) return;
   const TimePoint now = BootClock::now();
   const auto idle = now - used_;
@@ -41,16 +61,33 @@ void Line::refresh(Look look) {
   const auto unseen = look == Look::seldom ? TimePoint::duration(lately) : just_used;
   if (!session.in_step() || (idle >= unseen && !session.quiet())) {
     note_end(session.in_step() ? std::error_code() : make_error_code(Errc::protocol_error));
-    pipeline_.session.reset();
+    pipeline_ = {};
   }
 }
 
-/// A little early, so that who gave up just now leaves no connection for the next one to try.
 bool Line::is_stale() const noexcept {
   if (all_answered()) return false;
   const Exchange& first = pipeline_.unanswered.front();
-  const auto patience = (settings_.options.command_timeout + first.blocks) * 7 / 8;
-  return BootClock::now() - first.said >= patience;
+  return BootClock::now() - first.said >= patience_for(first, settings_.options.command_timeout);
+}
+
+void Line::drop_outdated() noexcept {
+  if (!outdated_ || !connected() || !all_answered() || to_mend()) return;
+  note_end(make_error_code(*outdated_));
+  aftermath_.server_changed();
+  let_be_overtaken();
+  pipeline_ = {};
+  outdated_.reset();
+}
+
+void Line::note_verdict(const Exchange& one) noexcept {
+  for (std::size_t i = 0; i < one.replies.size(); ++i) {
+    const protocol::Reply& reply = one.replies[i];
+    if (!reply.is_error() || !protocol::concerns_connection(reply.text)) continue;
+    if (schedule_.is_trusted(BootClock::now())) return;
+    outdated_ = protocol::classify(reply.text);
+    if (one.caller != nullptr) one.caller->outdated = true;
+  }
 }
 
 void Line::retire_if_stale() noexcept {
@@ -87,8 +124,10 @@ void Line::break_off(const IoError* why) noexcept {
       }
     }
   }
+  // What is in doubt must not be delivered late, with nothing behind it to undo it.
+  if (connected()) pipeline_.session->discard();
+  pipeline_ = {};
   let_be_overtaken();
-  pipeline_.session.reset();
 }
 
 /// In a forked child. What another thread of the parent was changing cannot be taken apart.
@@ -104,6 +143,8 @@ void Line::abandon(bool in_use) noexcept {
   queue_.clear();
   waiting_ = 0;
   to_wake_.clear();
+  outdated_.reset();
+  schedule_.after_fork_in_child(static_cast<std::uint32_t>(::getpid()));
 }
 
 void Line::queue(Caller& caller) {
@@ -132,9 +173,11 @@ bool Line::say_queued(Whose whose) {
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto one = next++;
     if (one->caller != nullptr) {
-      if (whose == Whose::nobodys) continue;
+      if (whose != Whose::everybodys) continue;
       if (pipeline_.session->converses(one->caller->request.commands)) break;
       ++waiting_;
+    } else if (one->is_renewal && whose == Whose::releases) {
+      continue;
     } else if (one->is_renewal && !aftermath_.wants(one->renewal)) {
       pool_.put_away(queue_, one);
       continue;
@@ -196,6 +239,7 @@ Caller* Line::next_leader() const noexcept {
 /// Hands its replies to the first exchange of the list.
 void Line::answer(Exchanges& from) noexcept {
   const auto one = from.begin();
+  note_verdict(*one);
   if (one->is_nobodys()) {
     if (!aftermath_.answered(from, one, settings_.options.command_timeout)) return;
   } else if (one->caller != nullptr) {
@@ -231,8 +275,13 @@ void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
 /// What is queued will go out on another connection than what it takes back.
 void Line::let_be_overtaken() noexcept {
   for (Exchange& one : queue_) {
-    if (one.is_release) one.release.may_be_overtaken();
+    if (one.is_release) one.release.may_be_overtaken(pipeline_.life);
   }
+}
+
+bool Line::has_renewals() const noexcept {
+  return std::any_of(queue_.begin(), queue_.end(),
+                     [](const Exchange& one) { return one.is_renewal; });
 }
 
 /// They are said again when they are due again.
@@ -273,7 +322,9 @@ void Line::open_releases() noexcept {
   open_mending();
   fail_renewals(queue_, make_error_code(Errc::unreachable));
   for (Exchange& one : queue_) {
-    if (one.is_release) one.release.failed(Errc::unreachable, BootClock::now());
+    if (!one.is_release) continue;
+    one.release.failed(Errc::unreachable, BootClock::now());
+    one.release.wait_until(schedule_.next());
   }
   aftermath_.open_releases(queue_);
 }

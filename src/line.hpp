@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
 #include "aftermath.hpp"
+#include "connect_schedule.hpp"
 #include "exchange.hpp"
 #include "io_error.hpp"
 #include "pipeline.hpp"
@@ -25,14 +27,15 @@ namespace redlatch::detail {
 class Line {
  public:
   using Guard = std::unique_lock<std::mutex>;
-  enum class Whose { everybodys, nobodys };
+  /// Which of the queued are sent: all of them, those without a caller, or of these the releases.
+  enum class Whose { everybodys, nobodys, releases };
 
   Line(const Settings& settings, Aftermath& aftermath)
       : settings_(settings), aftermath_(aftermath) {}
 
   bool connected() const noexcept { return pipeline_.session != nullptr; }
   int fd() const noexcept { return connected() ? pipeline_.session->fd() : -1; }
-  void connected_by(std::unique_ptr<Session> session) noexcept;
+  void connected_by(std::unique_ptr<Session> session, std::shared_ptr<const void> life) noexcept;
   /// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
   /// has said what nobody asked for.
   /// Somebody who asks several servers can do without a look at one that was used lately.
@@ -41,6 +44,15 @@ class Line {
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
+  /// A pause of this process must not be taken for the server's silence: what has come is read
+  /// before that is judged.
+  void read_before_judging() {
+    if (is_stale()) take_in();
+  }
+  /// Drops a connection to a server that is no primary (any more), once everything on it is
+  /// answered.
+  void drop_outdated() noexcept;
+  ConnectSchedule& schedule() noexcept { return schedule_; }
   /// The connection is lost. Null: because memory has run out.
   void break_off(const IoError* why) noexcept;
   void abandon(bool in_use) noexcept;
@@ -90,6 +102,7 @@ class Line {
   void fail_queued(const IoError& why) noexcept;
   /// Leaves what nobody waits for, and nobody here will say, to the background.
   void open_releases() noexcept;
+  bool has_renewals() const noexcept;
   /// The same for the refused, whatever is unanswered before them.
   void open_mending() noexcept;
 
@@ -105,10 +118,12 @@ class Line {
   template <class Conversation>
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
+  void fail_refused(Exchanges::iterator one) noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
   void fail_renewals(Exchanges& from, std::error_code why) noexcept;
   void note_end(std::error_code why) const noexcept;
+  void note_verdict(const Exchange& one) noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;
@@ -118,6 +133,8 @@ class Line {
   Exchanges mend_{};  // refused for a reason that something can be done about
   ExchangePool pool_{};
   std::size_t waiting_ = 0;  // callers whose request was said
+  ConnectSchedule schedule_{};
+  std::optional<Errc> outdated_{};  // what the server said of itself
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
   WakeList to_wake_{};

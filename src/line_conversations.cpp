@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <new>
 #include <optional>
 
@@ -14,10 +15,30 @@ void Line::mend(TimePoint end, Guard& guard) {
       pool_.put_away(mend_, mend_.begin());
       continue;
     }
-    if (one.caller != nullptr) one.caller->mended = true;
-    talk(one, guard, [&] { one.mend(*pipeline_.session, end); });
+    TimePoint latest = end;
+    if (one.caller != nullptr) {
+      if (BootClock::now() >= one.caller->end) {
+        fail_refused(mend_.begin());
+        continue;
+      }
+      one.caller->mended = true;
+      latest = std::min(end, one.caller->end);
+    }
+    talk(one, guard, [&] { one.mend(*pipeline_.session, latest); });
     if (!connected()) return;
     answer(mend_);
+  }
+}
+
+/// There is no time left to say it in another way.
+void Line::fail_refused(Exchanges::iterator one) noexcept {
+  try {
+    const IoError late(Errc::timed_out, "no answer within command_timeout");
+    --waiting_;
+    fail(mend_, one, &late);
+  } catch (const std::bad_alloc&) {
+    --waiting_;
+    fail(mend_, one, nullptr);
   }
 }
 

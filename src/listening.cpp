@@ -163,6 +163,11 @@ void Listening::take_in_idle(Guard& guard) noexcept {
   if (can_listen()) take_in(guard);
 }
 
+void Listening::drop() noexcept {
+  constexpr std::chrono::milliseconds is_new{50};
+  if (BootClock::now() - open_since_ >= is_new) lose(make_error_code(Errc::not_writable));
+}
+
 void Listening::take_in(Guard& guard) noexcept {
   std::vector<Mailbox::Message> nobodys;
   try {

@@ -64,6 +64,9 @@ class Listening {
     return can_listen() ? Watched::Source{mailbox_.fd(), heard_at_ + absence} : Watched::Source{};
   }
   void take_in_idle(Guard& guard) noexcept;
+  /// The server is no primary any more: what it has to say is of no use, unless the connection is
+  /// newer than that.
+  void drop() noexcept;
 
   void after_fork_in_child() noexcept;
 

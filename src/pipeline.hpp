@@ -10,6 +10,8 @@ namespace redlatch::detail {
 /// A connection, and what was said on it and is not answered yet.
 struct Pipeline {
   std::unique_ptr<Session> session{};
+  /// Ends with the connection, for what has to know that nothing more arrives by it.
+  std::shared_ptr<const void> life{};
   Exchanges unanswered{};
 
   /// Says the first of the list's exchanges behind the others.

@@ -27,6 +27,8 @@ void Release::begin(std::string_view key, const Undo& undo, TimePoint now) {
   converses_ = false;
   overtaken_ = false;
   settled_from_ = {};
+  older_.reset();
+  done_.reset();
   why_ = Errc::timed_out;
 }
 
@@ -35,6 +37,12 @@ void Release::broke(Errc why, TimePoint now) noexcept {
   const bool first = !std::exchange(repeated_, true);
   failed(why, now);
   if (first) due_ = now;
+}
+
+void Release::hand_on_to(Release& copy) {
+  if (!done_) done_ = std::make_shared<std::atomic<bool>>(false);
+  copy = *this;
+  of_ = Undo::Of::told;
 }
 
 void Release::failed(Errc why, TimePoint now) noexcept {
@@ -52,9 +60,15 @@ std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseco
     failed(protocol::classify(reply.text), now);
     return std::nullopt;
   }
-  if (protocol::verdict(reply) == Verdict::yes) {
+  const bool done_here = protocol::verdict(reply) == Verdict::yes;
+  if (done_here && done_) *done_ = true;
+  if (done_here || (done_ && *done_)) {
     if (of_ == Undo::Of::lease) return Fate::released;
     return of_ == Undo::Of::ended_lease ? Fate::lost : Fate::done;
+  }
+  if (!older_.expired()) {
+    failed(why_, now);
+    return std::nullopt;
   }
   if (std::exchange(overtaken_, false)) settled_from_ = now + settling;
   if (now < settled_from_) {

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,10 +27,20 @@ class Release {
   /// It was said on a connection that broke. What the server has of that, it may read later than
   /// what comes on another.
   void broke(Errc why, TimePoint now) noexcept;
-  /// What it takes back was said on a connection that is lost, and it will go out on another.
-  void may_be_overtaken() noexcept { overtaken_ = of_ == Undo::Of::doubt; }
+  /// This release goes out on a new connection, so it may reach the server before the acquisition
+  /// that it undoes. While `older`, the connection of that acquisition, lives, "not ours" is not
+  /// final; afterwards it is once the server has had time to read what was sent on it.
+  void may_be_overtaken(std::weak_ptr<const void> older = {}) noexcept {
+    overtaken_ = of_ == Undo::Of::doubt;
+    if (overtaken_ && older_.expired()) older_ = std::move(older);
+  }
+  /// Makes `copy` the one of the two that reports how the release ends, whichever of them the
+  /// server carries out. Throws `std::bad_alloc`, and nothing has changed then.
+  void hand_on_to(Release& copy);
   /// It could not be said; nothing is known of the server but that.
   void failed(Errc why, TimePoint now) noexcept;
+  /// There is no connection before `time`.
+  void wait_until(TimePoint time) noexcept { due_ = std::max(due_, time); }
 
   /// The server takes it only in a conversation.
   void needs_conversation(TimePoint now) noexcept {
@@ -63,6 +76,8 @@ class Release {
   bool converses_ = false;
   bool overtaken_ = false;    // a first "not ours" may be too early
   TimePoint settled_from_{};  // when "not ours" is an answer
+  std::weak_ptr<const void> older_{};
+  std::shared_ptr<std::atomic<bool>> done_{};  // one of the copies was answered with yes
   Errc why_{};
 };
 

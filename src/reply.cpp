@@ -51,6 +51,9 @@ constexpr std::array classes{
 constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
     "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
 
+constexpr std::array<std::string_view, 4> verdicts_on_connections{"READONLY", "LOADING",
+                                                                  "MASTERDOWN", "NOAUTH"};
+
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 
 /// Redis 6 wraps what went wrong inside a script, "ERR Error running script (...): @user_script:1:
@@ -99,6 +102,12 @@ std::string printable(std::string_view text) {
 }
 
 Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }
+
+bool concerns_connection(std::string_view error_reply) noexcept {
+  const std::string_view text = unwrapped(without_arguments(error_reply));
+  return std::any_of(verdicts_on_connections.begin(), verdicts_on_connections.end(),
+                     [&](std::string_view word) { return begins_with_words(text, word); });
+}
 
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);

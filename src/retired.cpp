@@ -3,93 +3,78 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <memory>
+#include <new>
 #include <utility>
 
 namespace redlatch::detail {
 
 namespace {
 
-/// So many are kept, and no more, while a server is silent.
-constexpr std::size_t most_retired = 16;
+/// No more connections are kept while a server is silent.
+constexpr std::size_t max_retired = 16;
 
 bool has_releases(const Exchanges& exchanges) noexcept {
   return std::any_of(exchanges.begin(), exchanges.end(),
                      [](const Exchange& one) { return one.is_release; });
 }
 
+/// Puts a copy of the release, or the release itself without memory for one, behind `copies`.
+void copy(Exchanges& from, Exchanges::iterator one, const std::weak_ptr<const void>& connection,
+          Exchanges& copies) noexcept {
+  try {
+    Exchanges copied(1);
+    copied.front().is_release = true;
+    one->release.hand_on_to(copied.front().release);
+    copies.splice(copies.end(), copied);
+  } catch (const std::bad_alloc&) {
+    copies.splice(copies.end(), from, one);
+  }
+  copies.back().release.may_be_overtaken(connection);
+  copies.back().release.broke(Errc::timed_out, BootClock::now());
+}
+
 }  // namespace
 
 Exchanges RetiredConnections::adopt(Pipeline pipeline) noexcept {
+  Exchanges copies;
   TimePoint until{};
-  for (const Exchange& one : pipeline.unanswered) {
-    if (one.is_release) until = std::max(until, one.release.until());
-  }
-  if (until == TimePoint{}) return {};
-  try {
-    if (all_.size() < most_retired && pipeline.session->try_flush()) {
-      Retired& one = all_.emplace_back();
-      one.pipeline = std::move(pipeline);
-      one.until = until;
-      return {};
-    }
-  } catch (const std::exception&) {
-    // It is lost then, as when there are too many.
-  }
-  return lose(pipeline);
-}
-
-/// The server may read what was sent on it, or not.
-Exchanges RetiredConnections::lose(Pipeline& pipeline) noexcept {
-  Exchanges open;
   for (auto next = pipeline.unanswered.begin(); next != pipeline.unanswered.end();) {
     const auto one = next++;
     if (!one->is_release) continue;
-    one->release.broke(Errc::timed_out, BootClock::now());
-    open.splice(open.end(), pipeline.unanswered, one);
+    until = std::max(until, one->release.until());
+    copy(pipeline.unanswered, one, pipeline.life, copies);
   }
-  pipeline.session.reset();
-  return open;
+  try {
+    if (has_releases(pipeline.unanswered) && all_.size() < max_retired &&
+        pipeline.session->try_flush()) {
+      Retired& one = all_.emplace_back();
+      one.pipeline = std::move(pipeline);
+      one.until = until;
+      return copies;
+    }
+  } catch (const std::exception&) {
+    // The connection is lost then, as when there are too many.
+  }
+  pipeline.session->discard();
+  return copies;
 }
 
-void RetiredConnections::take_in(Exchanges& open, std::chrono::milliseconds settling,
-                                 const Note& note) {
-  std::erase_if(all_, [&](Retired& one) { return is_over(one, settling, note, open); });
-}
+void RetiredConnections::take_in() noexcept { std::erase_if(all_, is_over); }
 
-bool RetiredConnections::is_over(Retired& one, std::chrono::milliseconds settling, const Note& note,
-                                 Exchanges& open) {
+bool RetiredConnections::is_over(Retired& one) noexcept {
   Exchanges& unanswered = one.pipeline.unanswered;
   try {
     one.pipeline.take_in();
   } catch (const std::exception&) {
-    open.splice(open.end(), lose(one.pipeline));
     return true;
   }
-  const TimePoint now = BootClock::now();
-  while (!unanswered.empty() && unanswered.front().complete()) {
+  for (; !unanswered.empty() && unanswered.front().complete(); unanswered.pop_front()) {
     Exchange& first = unanswered.front();
-    if (first.is_release) {
-      const auto fate = first.release.answered(first.replies.front(), settling, now);
-      if (!fate) {
-        open.splice(open.end(), unanswered, unanswered.begin());
-        continue;
-      }
-      note(first.release, *fate);
-    }
-    unanswered.pop_front();
+    // Nothing is reported; the copy is told.
+    if (first.is_release) first.release.answered(first.replies.front(), {}, BootClock::now());
   }
-  if (now < one.until) return !has_releases(unanswered);
-  for (const Exchange& silent : unanswered) {
-    if (silent.is_release) note(silent.release, silent.release.run_out());
-  }
-  return true;
-}
-
-Exchanges RetiredConnections::close() noexcept {
-  Exchanges open;
-  for (Retired& one : all_) open.splice(open.end(), lose(one.pipeline));
-  all_.clear();
-  return open;
+  return !has_releases(unanswered) || BootClock::now() >= one.until;
 }
 
 void RetiredConnections::abandon() noexcept {

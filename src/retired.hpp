@@ -2,8 +2,6 @@
 
 #include <poll.h>
 
-#include <chrono>
-#include <functional>
 #include <list>
 #include <vector>
 
@@ -14,18 +12,18 @@
 
 namespace redlatch::detail {
 
-/// Connections that a server leaves unanswered for too long. They are used for nothing else any
-/// more, and kept until the releases on them are answered, or the leases over. Releases that have
-/// to be said elsewhere are handed back, or put into `open`.
+/// Connections that a server has left unanswered for command_timeout. They carry nothing new. Each
+/// is kept until its releases are answered or the leases over, since a release that was sent behind
+/// the acquisition that it undoes cannot be overtaken by it. Meanwhile a copy of each release goes
+/// out on a new connection: the silent one may stay silent for as long as the lease.
 class RetiredConnections {
  public:
-  using Note = std::function<void(const Release&, Fate)>;
-
   bool empty() const noexcept { return all_.empty(); }
+  /// The copies, which are due.
   Exchanges adopt(Pipeline pipeline) noexcept;
-  /// Takes in what has come, without waiting. What has ended is told to `note`.
-  void take_in(Exchanges& open, std::chrono::milliseconds settling, const Note& note);
-  Exchanges close() noexcept;
+  /// Takes in what has come, without waiting, and closes what is done.
+  void take_in() noexcept;
+  void close() noexcept { all_.clear(); }
   /// In a forked child: without a word to the server.
   void abandon() noexcept;
 
@@ -39,9 +37,7 @@ class RetiredConnections {
     TimePoint until;
   };
 
-  static Exchanges lose(Pipeline& pipeline) noexcept;
-  static bool is_over(Retired& one, std::chrono::milliseconds settling, const Note& note,
-                      Exchanges& open);
+  static bool is_over(Retired& one) noexcept;
 
   std::list<Retired> all_{};
 };

@@ -65,6 +65,8 @@ class Session {
   int fd() const noexcept { return connection_.fd(); }
   /// Lets go of the socket without a word to the server. For a forked child.
   void abandon() noexcept { connection_.abandon(); }
+  /// Closes the connection, and what the system has not sent yet is never sent.
+  void discard() noexcept { connection_.discard(); }
 
  private:
   void greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline);

@@ -211,6 +211,12 @@ bool Socket::quiet() const noexcept {
   return count < 0 && errno == EAGAIN;
 }
 
+void Socket::discard() noexcept {
+  const linger none{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  close();
+}
+
 void Socket::close() noexcept {
   const int fd = fd_.exchange(-1);
   if (fd >= 0) ::close(fd);

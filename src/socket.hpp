@@ -54,6 +54,8 @@ class Socket {
   bool quiet() const noexcept;
 
   void close() noexcept;
+  /// Closes the connection, and what the system has not sent yet is never sent.
+  void discard() noexcept;
 
  private:
   void connect_unix(const std::string& path, TimePoint deadline);

@@ -110,6 +110,11 @@ void WaitingRoom::take_in() noexcept {
   listening_.take_in_idle(guard);
 }
 
+void WaitingRoom::drop() noexcept {
+  const Guard guard(mutex_);
+  listening_.drop();
+}
+
 void WaitingRoom::after_fork_in_child() noexcept {
   listening_.after_fork_in_child();
   queues_.clear();

@@ -61,6 +61,7 @@ class WaitingRoom final : public Watched {
   // Messages, while nobody who waits listens to them.
   Source source() const noexcept override;
   void take_in() noexcept override;
+  void drop() noexcept override;
 
   // Around fork(2): nobody of the parent's waits in the child.
   void before_fork() { mutex_.lock(); }

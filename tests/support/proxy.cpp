@@ -94,11 +94,36 @@ void Proxy::arm_newest(const Fault& fault) {
     traffic_ = {};
     for (Link& link : links_) link.recorded = false;
     if (links_.empty()) return;
-    Link& link = links_.back();
-    link.recorded = true;
-    link.fault = fault;
-    link.fault->after +=
-        fault.direction == Direction::request ? link.client.passed : link.server.passed;
+    links_.back().recorded = true;
+    arm_link(links_.back(), fault);
+  }
+  wake();
+}
+
+void Proxy::arm_oldest(const Fault& fault) {
+  {
+    const std::lock_guard lock(mutex_);
+    struck_ = false;
+    if (!links_.empty()) arm_link(links_.front(), fault);
+  }
+  wake();
+}
+
+void Proxy::arm_link(Link& link, const Fault& fault) {
+  link.fault = fault;
+  link.fault->after +=
+      fault.direction == Direction::request ? link.client.passed : link.server.passed;
+}
+
+void Proxy::redirect(std::string server_socket) {
+  const std::lock_guard lock(mutex_);
+  server_socket_ = std::move(server_socket);
+}
+
+void Proxy::cut() {
+  {
+    const std::lock_guard lock(mutex_);
+    close_all(links_);
   }
   wake();
 }
@@ -181,6 +206,7 @@ void Proxy::accept_one() {
   const int server = connect_to(server_socket_);
   if (server < 0) {
     ::close(client);
+    ++refused_;
     return;
   }
   links_.push_back({.client = {.fd = client}, .server = {.fd = server}});

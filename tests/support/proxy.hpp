@@ -48,6 +48,8 @@ class Proxy {
   /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
   /// then is kept as `traffic`.
   void arm_newest(const Fault& fault);
+  /// The same for the oldest.
+  void arm_oldest(const Fault& fault);
   /// Keeps back what the server says on the newest connection, until `let_go`.
   void hold();
   void let_go();
@@ -62,6 +64,13 @@ class Proxy {
   /// What has passed on the newest connection so far.
   std::size_t passed(Direction direction) const;
   std::size_t connections() const noexcept { return accepted_; }
+
+  /// New connections lead to another server, as when a name gets another address. With a path that
+  /// does not exist they are closed at once, and counted as refused.
+  void redirect(std::string server_socket);
+  /// Ends all connections that there are.
+  void cut();
+  std::size_t refused() const noexcept { return refused_; }
 
  private:
   struct Side {
@@ -83,11 +92,12 @@ class Proxy {
   void accept_one();
   void serve(Link& link, short client_events, short server_events);
   bool pass(Link& link, Side& from, Side& to, Direction direction, bool readable);
+  void arm_link(Link& link, const Fault& fault);
   void strike(Link& link);
   static void close_all(std::list<Link>& links);
   void wake() const;
 
-  const std::string server_socket_;
+  std::string server_socket_;
   int listener_;
   int wake_up_;
   std::uint16_t port_ = 0;
@@ -99,6 +109,7 @@ class Proxy {
   bool stop_ = false;
   std::atomic<bool> struck_ = false;
   std::atomic<std::size_t> accepted_ = 0;
+  std::atomic<std::size_t> refused_ = 0;
   std::thread thread_{};
 };
 

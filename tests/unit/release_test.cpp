@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -232,6 +233,43 @@ TEST(Release, ThatRunsOutIsUnknownOnlyWhereALeaseWasGivenBack) {
   EXPECT_EQ(release_of(Of::lease).run_out(), Fate::unknown);
   EXPECT_EQ(release_of(Of::ended_lease).run_out(), Fate::lost);
   EXPECT_EQ(release_of(Of::doubt).run_out(), Fate::done);
+}
+
+TEST(Release, OfADoubtIsNotOverWhileTheConnectionOfTheAcquisitionLives) {
+  auto life = std::make_shared<int>();
+  Release release = release_of(Of::doubt);
+  release.may_be_overtaken(life);
+  for (TimePoint now = start; now < start + 1min; now += settling) {
+    EXPECT_EQ(release.answered(integer(0), settling, now), std::nullopt);
+    EXPECT_LE(release.due(), now + 1s);
+  }
+  life.reset();
+  EXPECT_EQ(release.answered(integer(0), settling, start + 1min), std::nullopt);
+  EXPECT_EQ(release.answered(integer(0), settling, start + 1min + settling), Fate::done);
+}
+
+TEST(Release, OfADoubtRemembersTheFirstOfTheConnectionsThatItMayOvertake) {
+  const auto first = std::make_shared<int>();
+  Release release = release_of(Of::doubt);
+  release.may_be_overtaken(first);
+  release.may_be_overtaken(std::make_shared<int>());
+  release.broke(Errc::unreachable, start);
+  EXPECT_EQ(release.answered(integer(0), settling, start), std::nullopt);
+  EXPECT_EQ(release.answered(integer(0), settling, start + settling), std::nullopt);
+}
+
+TEST(Release, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOut) {
+  Release silent = release_of(Of::lease);
+  Release copy;
+  silent.hand_on_to(copy);
+  copy.broke(Errc::timed_out, start);
+  EXPECT_EQ(fate_of(copy, integer(1)), Fate::released);
+  EXPECT_EQ(silent.answered(integer(0), settling, start), Fate::done);
+
+  Release other = release_of(Of::lease);
+  other.hand_on_to(copy);
+  EXPECT_EQ(other.answered(integer(1), settling, start), Fate::done);
+  EXPECT_EQ(fate_of(copy, integer(0)), Fate::released);
 }
 
 TEST(Release, BeginsAnotherOneWithNothingOfTheOneBefore) {

@@ -64,6 +64,11 @@ inline Verdict ours(const Reply& reply) noexcept {
   return verdict(reply);
 }
 
+/// True when this error reply is about the server at the other end of the connection and not about
+/// the command: it is no primary, not yet or not any more, or does not know its client. Another
+/// connection may lead to another server.
+REDLATCH_API bool concerns_connection(std::string_view error_reply) noexcept;
+
 /// True when this error reply to a script says nothing of whether the script changed the data. Only
 /// refusals that the server gives before a script starts are certain.
 REDLATCH_API bool leaves_script_in_doubt(std::string_view error_reply) noexcept;
