@@ -56,6 +56,7 @@ struct Caller {
   bool mended = false;   // a leader is saying the request again, so that it cannot be taken away
   Bell* bell = nullptr;  // its thread is elsewhere, so that it cannot lead
   TimePoint end = TimePoint::max();  // of its wait, whoever does the work for it
+  TimePoint grace_until{};           // when it had no time left, for once
 
   std::optional<IoError> failure{};  // else the replies are in the response
   bool in_doubt = false;             // the server may have acted all the same,

@@ -10,14 +10,6 @@
 #include "io_error.hpp"
 
 namespace redlatch::detail {
-namespace {
-
-// After a pause of the whole process, the leader has as long to read an answer that is there before
-// the others that wait for theirs give up.
-constexpr std::chrono::milliseconds grace{10};
-
-}  // namespace
-
 void Channel::execute(const Request& request, Response& response, Connecting connecting,
                       TimePoint end) {
   const bool outdated = say(request, response, connecting, end);
@@ -187,9 +179,9 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
   }
   const bool others_connect = connecting_ && patience.connecting == Connecting::on_top;
   const TimePoint end =
-      others_connect ? patience.end + settings_.options.connect_timeout : end_of(patience);
+      others_connect ? patience.end + settings_.options.connect_timeout : end_of(caller, patience);
   caller.end = end;
-  if (BootClock::now() >= end + grace && !caller.mended) {
+  if (BootClock::now() >= end && !caller.mended && !begin_grace(caller)) {
     return line_.give_up(caller, Errc::timed_out,
                          caller.exchange->place == Exchange::Place::queue
                              ? "others kept the connection for all of command_timeout"
@@ -200,7 +192,7 @@ void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
   if (mended) {
     caller.turn.wait();
     ++caller.posts_taken;
-  } else if (caller.turn.wait_until(BootClock::now() < end ? end : end + grace)) {
+  } else if (caller.turn.wait_until(std::max(end, caller.grace_until))) {
     ++caller.posts_taken;
   }
 }
@@ -228,10 +220,12 @@ bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) {
       line_.break_off(&error);
-    } else if (!caller.done()) {
-      line_.give_up(caller, error.code(), error.what());
-    } else {
+    } else if (caller.done()) {
       return false;
+    } else if (begin_grace(caller)) {
+      judge();
+    } else {
+      line_.give_up(caller, error.code(), error.what());
     }
   } catch (const std::bad_alloc&) {
     line_.break_off(nullptr);
@@ -241,7 +235,7 @@ bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
 }
 
 void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
-  const TimePoint end = end_of(patience);
+  const TimePoint end = end_of(caller, patience);
   caller.end = end;
   if (line_.to_mend() && line_.all_answered()) {
     if (BootClock::now() < end) return line_.mend(end, guard);
@@ -298,6 +292,14 @@ bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
     if (line_.owes()) aftermath_.expect_answers();
   }
   line_.wake(guard);
+  return true;
+}
+
+/// The time is over, maybe because this process stood still: once for each caller, a little more
+/// shows whether the answer is there, or comes at once.
+bool Channel::begin_grace(Caller& caller) const noexcept {
+  if (!line_.connected() || caller.grace_until != TimePoint{}) return false;
+  caller.grace_until = BootClock::now() + Line::grace;
   return true;
 }
 

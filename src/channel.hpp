@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -92,6 +93,10 @@ class Channel {
   void step(Caller& caller, const Patience& patience, Guard& guard);
   enum class Refused { mended, opened };
   void judge() noexcept;
+  bool begin_grace(Caller& caller) const noexcept;
+  TimePoint end_of(const Caller& caller, const Patience& patience) const noexcept {
+    return std::max(end_of(patience), caller.grace_until);
+  }
   enum class Stale { retired, kept };
   bool pass_on(Refused releases, Guard& guard, Stale stale = Stale::retired) noexcept;
   void mend_renewals(TimePoint end, Guard& guard);

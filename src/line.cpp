@@ -36,6 +36,7 @@ void Line::connected_by(std::unique_ptr<Session> session,
   pipeline_.session = std::move(session);
   pipeline_.life = std::move(life);
   outdated_.reset();
+  suspected_ = {};
   if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
 }
@@ -65,7 +66,17 @@ void Line::refresh(Look look) {
   }
 }
 
+void Line::read_before_judging() {
+  if (!is_overdue()) return;
+  take_in();
+  if (is_overdue() && suspected_ == TimePoint{}) suspected_ = BootClock::now();
+}
+
 bool Line::is_stale() const noexcept {
+  return suspected_ != TimePoint{} && is_overdue() && BootClock::now() - suspected_ >= grace;
+}
+
+bool Line::is_overdue() const noexcept {
   if (all_answered()) return false;
   const Exchange& first = pipeline_.unanswered.front();
   return BootClock::now() - first.said >= patience_for(first, settings_.options.command_timeout);
@@ -215,6 +226,7 @@ void Line::deliver() noexcept {
   Exchanges& unanswered = pipeline_.unanswered;
   while (!unanswered.empty() && unanswered.front().complete()) {
     Exchange& one = unanswered.front();
+    suspected_ = {};
     one.repeat = !one.is_abandoned() && one.depends_on(mend_);
     if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
       answer(unanswered);

@@ -44,11 +44,12 @@ class Line {
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
+  /// After a pause of this process a server has so long to answer what was sent just before or
+  /// behind the pause, and the leader to read what is there.
+  static constexpr std::chrono::milliseconds grace{10};
   /// A pause of this process must not be taken for the server's silence: what has come is read
   /// before that is judged.
-  void read_before_judging() {
-    if (is_stale()) take_in();
-  }
+  void read_before_judging();
   /// Drops a connection to a server that is no primary (any more), once everything on it is
   /// answered.
   void drop_outdated() noexcept;
@@ -122,6 +123,7 @@ class Line {
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
   void fail_renewals(Exchanges& from, std::error_code why) noexcept;
+  bool is_overdue() const noexcept;
   void note_end(std::error_code why) const noexcept;
   void note_verdict(const Exchange& one) noexcept;
 
@@ -136,7 +138,8 @@ class Line {
   ConnectSchedule schedule_{};
   std::optional<Errc> outdated_{};  // what the server said of itself
   TimePoint connected_at_{};
-  TimePoint used_{};  // when something was last sent or received
+  TimePoint used_{};       // when something was last sent or received
+  TimePoint suspected_{};  // when an answer was found to be overdue, although all was read
   WakeList to_wake_{};
 };
 

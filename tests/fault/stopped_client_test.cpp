@@ -1,0 +1,78 @@
+// A client whose process is stopped again and again, for longer than command_timeout, while it uses
+// a healthy server: what it missed is in its sockets, and no connection is given up for that.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <redlatch/redlatch.hpp>
+
+#include "child.hpp"
+#include "eventually.hpp"
+#include "redis_server.hpp"
+#include "shared_memory.hpp"
+
+namespace redlatch::test {
+namespace stopped_client_test {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto command_timeout = 100ms;
+constexpr int threads = 4;
+
+struct Shared {
+  std::atomic<std::uint64_t> cycles = 0;
+  std::atomic<std::uint64_t> errors = 0;
+  std::atomic<std::uint64_t> disconnected = 0;
+  std::atomic<bool> over = false;
+};
+
+void use(const std::string& url, Shared& shared) {
+  Client client(url, {.connect_timeout = 20s, .command_timeout = command_timeout});
+  std::vector<std::thread> all;
+  for (int i = 0; i < threads; ++i) {
+    all.emplace_back([&, key = std::to_string(i)] {
+      while (!shared.over) {
+        try {
+          const Lock lock(client, key, {.ttl = 60s});
+        } catch (const Error&) {
+          ++shared.errors;
+        }
+        ++shared.cycles;
+      }
+    });
+  }
+  for (std::thread& thread : all) thread.join();
+  shared.disconnected = client.metrics().disconnected;
+}
+
+TEST(StoppedClient, GivesNoHealthyConnectionUp) {
+  constexpr unsigned stops = 30;
+  const RedisServer server;
+  const SharedMemory<Shared> shared;
+  Child client([&] { use(server.url(), *shared); });
+  std::mt19937 random(1);
+  for (unsigned i = 0; i < stops; ++i) {
+    const std::uint64_t before = shared->cycles;
+    const std::uint64_t some = 1 + random() % 200;
+    ASSERT_TRUE(eventually([&] { return shared->cycles >= before + some; }));
+    client.stop();
+    const auto end = Clock::now() + 2 * command_timeout;
+    EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+    client.go_on();
+  }
+  shared->over = true;
+  EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(shared->disconnected, 0U);
+  EXPECT_EQ(shared->errors, 0U);
+}
+
+}  // namespace stopped_client_test
+}  // namespace redlatch::test
