@@ -107,6 +107,12 @@ TEST(ClientOptions, RefuseToHaveNoConnection) {
   EXPECT_NE(complaint({.busy_poll = -1us}).find("busy_poll"), std::string::npos);
 }
 
+TEST(ClientOptions, AcceptTheLongestTimesThereAre) {
+  EXPECT_NO_THROW(Client("redis://127.0.0.1:1", {.connect_timeout = 24h,
+                                                 .command_timeout = 24h,
+                                                 .busy_poll = std::chrono::microseconds::max()}));
+}
+
 TEST(ClientOptions, RefuseANameThatTheServerWouldRefuse) {
   for (const std::string name : {"two words", "line\nbreak", "tab\t", "\x7f", "na\xc3\xafve"}) {
     SCOPED_TRACE(name);
