@@ -22,6 +22,7 @@ class Greeting {
   explicit Greeting(const Settings& settings);
   Greeting(const Greeting&) = delete;
   Greeting& operator=(const Greeting&) = delete;
+  ~Greeting() = default;
 
   void append_to(Connection& connection) const;
   /// Takes the replies that have come; true when all have. Throws `IoError` when the server refuses

@@ -185,5 +185,24 @@ TEST(PeerThatStopsReading, IsReadFromWhileItIsWrittenTo) {
   for (const std::error_code& error : errors) EXPECT_EQ(error, Errc::protocol_error);
 }
 
+/// Whether a server that says so has run for an hour.
+bool is_an_hour(const std::string& uptime) {
+  const ScriptedServer server([&](const ScriptedRequest& request) {
+    if (request.is("INFO")) return resp::bulk("# Server\r\nuptime_in_seconds:" + uptime + "\r\n");
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  });
+  Quorum one({server.url()}, {.client = patient(), .server_timeout = 10s, .min_uptime = 1h});
+  const std::error_code error = error_of([&] { Redlock(one, "job", std::try_to_lock); });
+  EXPECT_TRUE(!error || error == Errc::not_writable) << error;
+  return !error;
+}
+
+TEST(Uptime, MayBeAnyNumber) {
+  EXPECT_TRUE(is_an_hour("3601"));
+  EXPECT_TRUE(is_an_hour("9223372036854775807"));
+  EXPECT_FALSE(is_an_hour("-9223372036854775808"));
+  EXPECT_FALSE(is_an_hour("99999999999999999999"));
+}
+
 }  // namespace connecting_test
 }  // namespace redlatch::test
