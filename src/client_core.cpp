@@ -23,12 +23,17 @@ Settings checked(std::string_view url, ClientOptions options,
   require(options.connections >= 1 && options.connections <= 1024,
           "connections must be from 1 to 1024");
   require(options.busy_poll >= std::chrono::microseconds::zero(), "busy_poll must not be negative");
+  // No wait is longer, and no sum overflows.
+  options.busy_poll =
+      std::min<std::chrono::microseconds>(options.busy_poll, std::chrono::hours(24));
   require(std::all_of(options.client_name.begin(), options.client_name.end(),
                       [](char c) { return c > ' ' && c <= '~'; }),
           "client_name has a space, a control character or one outside ASCII, which Redis refuses");
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
-  return {std::move(endpoint), std::move(options), std::move(server), min_uptime};
+  auto resolver = std::make_shared<Resolver>(endpoint);
+  return {std::move(endpoint), std::move(options), std::move(server), min_uptime,
+          std::move(resolver)};
 }
 
 }  // namespace
@@ -93,9 +98,11 @@ void ClientCore::before_fork() {
   room_.before_fork();
   for (const auto& channel : channels_) channel->before_fork();
   background_.before_fork();
+  settings_.resolver->before_fork();
 }
 
 void ClientCore::after_fork_in_parent() {
+  settings_.resolver->after_fork_in_parent();
   background_.after_fork_in_parent();
   for (const auto& channel : channels_) channel->after_fork_in_parent();
   room_.after_fork_in_parent();
@@ -103,6 +110,7 @@ void ClientCore::after_fork_in_parent() {
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
+  settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();
   room_.after_fork_in_child();

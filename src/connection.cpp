@@ -83,7 +83,16 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
 }
 
 void Connection::flush(TimePoint deadline) {
-  if (sent_ < out_.size()) socket_.send(out_, sent_, deadline);
+  while (!try_flush()) {
+    if (!socket_.wait_for_room(deadline)) continue;
+    take_in();
+    while (std::optional<protocol::Reply> reply = reader_.next()) {
+      if (early_.size() == owed_) {
+        throw IoError(Errc::protocol_error, "the server says more than it was asked");
+      }
+      early_.push_back(*std::move(reply));
+    }
+  }
 }
 
 bool Connection::try_flush() {
@@ -92,6 +101,7 @@ bool Connection::try_flush() {
 }
 
 void Connection::wait(TimePoint deadline) {
+  if (!early_.empty()) return;
   std::array<char, 4096> room;
   reader_.feed({room.data(), socket_.receive(room, deadline)});
 }
@@ -104,7 +114,7 @@ bool Connection::take_in() {
 }
 
 std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
-  std::optional<protocol::Reply> reply = reader_.next();
+  std::optional<protocol::Reply> reply = read_reply();
   if (!reply) return reply;
   if (!protocol::answers(expect, *reply)) {
     throw IoError(Errc::protocol_error, "the server answered another question");
@@ -113,7 +123,14 @@ std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
   return reply;
 }
 
-std::optional<protocol::Reply> Connection::next_unasked() { return reader_.next(); }
+std::optional<protocol::Reply> Connection::next_unasked() { return read_reply(); }
+
+std::optional<protocol::Reply> Connection::read_reply() {
+  if (early_.empty()) return reader_.next();
+  std::optional<protocol::Reply> reply(std::move(early_.front()));
+  early_.pop_front();
+  return reply;
+}
 
 protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
   for (;;) {

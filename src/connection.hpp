@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/protocol/command.hpp>
@@ -25,12 +27,15 @@ class Connection {
   using Position = std::uint64_t;
   static constexpr Position nowhere = static_cast<Position>(-1);
 
-  Connection(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting)
-      : socket_(endpoint, deadline, waiting) {}
+  /// Over a socket that is connected.
+  explicit Connection(Socket socket) : socket_(std::move(socket)) {}
+  /// Before anything waits; see `Socket`.
+  void begin_waiting(const SocketWaiting& waiting) { socket_.begin_waiting(waiting); }
 
   /// Puts a command behind those that `flush` will send.
   void append(const protocol::Command& command, ScriptCall call = ScriptCall::by_hash);
-  /// Sends all of them, or what the system takes at once when the deadline is over.
+  /// Sends all of them, or what the system takes at once when the deadline is over. Takes in what
+  /// comes meanwhile: the peer may not read before it can go on answering.
   void flush(TimePoint deadline);
   /// Sends what the system takes without waiting. True when nothing is left.
   bool try_flush();
@@ -52,7 +57,7 @@ class Connection {
   /// Commands said whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
-  bool in_step() const noexcept { return owed_ == 0 && reader_.empty(); }
+  bool in_step() const noexcept { return owed_ == 0 && early_.empty() && reader_.empty(); }
   /// Asks the system whether the other side has said, or closed, anything.
   bool quiet() const noexcept { return socket_.quiet(); }
   /// True when the server may have been given a whole command, of those that were said since the
@@ -68,6 +73,7 @@ class Connection {
   void discard() noexcept { socket_.discard(); }
 
  private:
+  std::optional<protocol::Reply> read_reply();
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
   void append_side_key(std::string_view key, std::string_view purpose);
@@ -76,6 +82,7 @@ class Connection {
 
   Socket socket_;
   ReplyReader reader_{};
+  std::list<protocol::Reply> early_{};  // came while commands were sent
   std::string out_{};
   std::size_t sent_ = 0;             // bytes of `out_`
   Position base_ = 0;                // where `out_` begins

@@ -91,6 +91,11 @@ ReplyReader::ReplyReader() {
   reader_->privdata = &root_;
 }
 
+ReplyReader::ReplyReader(ReplyReader&& other) noexcept
+    : root_(std::move(other.root_)), reader_(std::move(other.reader_)) {
+  reader_->privdata = &root_;
+}
+
 void ReplyReader::feed(std::string_view bytes) {
   if (reader_->len - reader_->pos + bytes.size() > most_bytes) {
     throw IoError(Errc::protocol_error, "the answer is longer than any that was asked for");

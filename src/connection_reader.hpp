@@ -14,6 +14,8 @@ namespace redlatch::detail {
 class ReplyReader {
  public:
   ReplyReader();
+  ReplyReader(ReplyReader&& other) noexcept;
+  ReplyReader& operator=(ReplyReader&&) = delete;
   ReplyReader(const ReplyReader&) = delete;
   ReplyReader& operator=(const ReplyReader&) = delete;
   ~ReplyReader() = default;

@@ -2,10 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <chrono>
-#include <cstdint>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -21,110 +17,18 @@ using protocol::Expect;
 using protocol::Form;
 using protocol::Reply;
 
-namespace {
-
-/// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
-constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
-
-/// Throws when the server refuses a client for good, whatever it was asked.
-void check_admission(const Reply& reply) {
-  if (!reply.is_error()) return;
-  const Errc code = protocol::classify(reply.text);
-  if (code == Errc::authentication_failed || code == Errc::unreachable ||
-      reply.text.starts_with("DENIED")) {
-    throw IoError(code, protocol::explain(reply.text));
-  }
-}
-
-void check_login(const Reply& reply) {
-  check_admission(reply);
-  if (reply.is_error()) {
-    throw IoError(Errc::authentication_failed, protocol::explain(reply.text));
-  }
-}
-
-void check_database(const Reply& reply) {
-  check_admission(reply);
-  if (!reply.is_error()) return;
-  const Errc code = protocol::classify(reply.text);
-  throw IoError(code == Errc::protocol_error ? Errc::invalid_argument : code,
-                protocol::explain(reply.text) + "; check the database number in the URL");
-}
-
-/// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
-void check_uptime(const Reply& info, std::chrono::milliseconds least) {
-  if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
-  constexpr std::string_view name = "uptime_in_seconds:";
-  const std::size_t place = info.text.find(name);
-  std::int64_t seconds = 0;
-  if (place != std::string::npos) {
-    const char* const number = info.text.data() + place + name.size();
-    std::from_chars(number, info.text.data() + info.text.size(), seconds);
-  }
-  if (std::chrono::seconds(seconds - 1) >= least) return;
-  throw IoError(
-      Errc::not_writable,
-      "it has been running for less than min_uptime, so that it may have forgotten locks");
-}
-
-}  // namespace
-
 Session::Session(const Settings& settings, TimePoint deadline, int cancel)
-    : connection_(settings.endpoint, deadline,
-                  {.usual = settings.options.command_timeout,
-                   .busy_poll = settings.options.busy_poll,
-                   .cancel = cancel}),
-      abilities_{.scripts = settings.options.scripting} {
-  try {
-    greet(settings.endpoint, settings.options, deadline);
-    if (settings.min_uptime > std::chrono::milliseconds::zero()) {
-      const Command question(Expect::anything, "INFO", "server");
-      connection_.append(question);
-      connection_.flush(deadline);
-      check_uptime(answer(question, deadline), settings.min_uptime);
-    }
-  } catch (const Cancelled&) {
-    throw;
-  } catch (const IoError& error) {
-    if (error.code() != Errc::timed_out) throw;
-    throw IoError(Errc::unreachable, "connected, but no answer within connect_timeout");
-  }
-}
+    : Session(log_in(settings, deadline, cancel), settings, cancel) {}
 
-void Session::greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline) {
-  std::vector<std::pair<Command, void (*)(const Reply&)>> greeting;
-  if (!endpoint.user.empty()) {
-    greeting.emplace_back(Command(Expect::anything, "AUTH", endpoint.user, endpoint.password),
-                          check_login);
-  } else if (!endpoint.password.empty()) {
-    greeting.emplace_back(Command(Expect::anything, "AUTH", endpoint.password), check_login);
-  }
-  if (endpoint.database != 0) {
-    greeting.emplace_back(Command(Expect::anything, "SELECT", std::int64_t{endpoint.database}),
-                          check_database);
-  }
-  if (!options.client_name.empty()) {
-    greeting.emplace_back(Command(Expect::anything, "CLIENT", "SETNAME", options.client_name),
-                          check_admission);
-  }
-  if (options.scripting) {
-    for (const protocol::Script* script : scripts) {
-      greeting.emplace_back(Command(Expect::anything, "SCRIPT", "LOAD", script->text),
-                            check_admission);
-    }
-  } else {
-    greeting.emplace_back(protocol::ask_abilities(), check_admission);
-  }
-  for (const auto& [command, check] : greeting) connection_.append(command);
-  connection_.flush(deadline);
-  for (const auto& [command, check] : greeting) {
-    const Reply reply = answer(command, deadline);
-    check(reply);
-    if (!options.scripting && connection_.owed() == 0) {
-      abilities_ = protocol::read_abilities(reply);
-      asked_for_abilities_ = true;
-    }
-  }
+Session::Session(LoggedIn made, const Settings& settings, int cancel)
+    : connection_(std::move(made.connection)),
+      resolver_(settings.resolver),
+      address_(made.address),
+      abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
+      asked_for_abilities_(made.abilities.has_value()) {
+  connection_.begin_waiting({.usual = settings.options.command_timeout,
+                             .busy_poll = settings.options.busy_poll,
+                             .cancel = cancel});
 }
 
 bool Session::converses(std::span<const Command> commands) const noexcept {

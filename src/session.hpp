@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -11,6 +12,8 @@
 #include <redlatch/protocol/reply.hpp>
 
 #include "connection.hpp"
+#include "connector.hpp"
+#include "resolver.hpp"
 #include "settings.hpp"
 
 namespace redlatch::detail {
@@ -24,10 +27,13 @@ class Session {
  public:
   using Position = Connection::Position;
 
-  /// Connects and logs in: AUTH, SELECT, CLIENT SETNAME and the scripts in one batch. A refusal of
-  /// the last two is not an error. Gives up when `cancel` gets readable, until it is told to
+  /// Connects and logs in; see `log_in`. Gives up when `cancel` gets readable, until it is told to
   /// settle down; -1: never.
   Session(const Settings& settings, TimePoint deadline, int cancel);
+
+  /// The server is of no use, although it answers: sessions to come try the other addresses of its
+  /// name first.
+  void avoid_address() const noexcept { resolver_->avoid(address_); }
 
   /// Nobody cancels any more.
   void settle_down() noexcept { connection_.settle_down(); }
@@ -69,7 +75,8 @@ class Session {
   void discard() noexcept { connection_.discard(); }
 
  private:
-  void greet(const Endpoint& endpoint, const ClientOptions& options, TimePoint deadline);
+  Session(LoggedIn made, const Settings& settings, int cancel);
+
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
@@ -77,6 +84,8 @@ class Session {
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
   Connection connection_;
+  std::shared_ptr<Resolver> resolver_;
+  SocketAddress address_;
   protocol::Abilities abilities_{};
   bool asked_for_abilities_ = false;
 };

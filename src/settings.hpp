@@ -1,10 +1,12 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include <redlatch/options.hpp>
 
+#include "resolver.hpp"
 #include "url.hpp"
 
 namespace redlatch::detail {
@@ -15,6 +17,7 @@ struct Settings {
   ClientOptions options;
   std::string server;                       // the endpoint's name, for messages
   std::chrono::milliseconds min_uptime{0};  // servers that have not run for so long are refused
+  std::shared_ptr<Resolver> resolver{};     // of the endpoint; none where there is no endpoint
 };
 
 }  // namespace redlatch::detail

@@ -1,20 +1,17 @@
 #include "socket.hpp"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <string>
 #include <system_error>
@@ -28,6 +25,9 @@ namespace {
 // How much later than asked for SO_RCVTIMEO may end a call: kernels count it in ticks.
 constexpr std::chrono::milliseconds coarseness{20};
 
+/// Linux sends lost packets again after 0.2, 0.6, 1.4 and 3 s.
+constexpr std::chrono::seconds least_user_timeout{5};
+
 std::string describe(int error) { return std::generic_category().message(error); }
 
 [[noreturn]] void fail(const std::string& what, int error, const char* advice = "") {
@@ -37,23 +37,6 @@ std::string describe(int error) { return std::generic_category().message(error);
 
 [[noreturn]] void fail_to_connect(int error) {
   fail("cannot connect", error, "; is a server running there?");
-}
-
-using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
-
-Addresses resolve(const Endpoint& endpoint) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* list = nullptr;
-  const int error =
-      ::getaddrinfo(endpoint.host.c_str(), std::to_string(endpoint.port).c_str(), &hints, &list);
-  if (error == EAI_MEMORY) throw std::bad_alloc();
-  if (error != 0) {
-    throw IoError(Errc::unreachable,
-                  std::string("the host name has no address: ") +
-                      (error == EAI_SYSTEM ? describe(errno) : ::gai_strerror(error)));
-  }
-  return {list, &::freeaddrinfo};
 }
 
 /// A port of our own may be drawn as the source of a connection to itself, which then succeeds.
@@ -67,19 +50,65 @@ bool is_connected_to_itself(int fd) {
          here_size == there_size && std::memcmp(&here, &there, here_size) == 0;
 }
 
+void set_option(int fd, int level, int name, int value) noexcept {
+  ::setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/// By themselves, connections whose packets get lost without a word last for a quarter of an hour
+/// when something was sent, and for ever when not.
+void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  // Probes also keep a NAT's or a firewall's entry for an idle connection alive.
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  // Later than any caller waits for an answer: a clean-up behind a command in doubt is still
+  // delivered in order after a few seconds of lost packets.
+  const auto time = std::max<std::chrono::milliseconds>(2 * command_timeout, least_user_timeout);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(time.count()));
+}
+
 }  // namespace
 
-/// By way of another constructor, so that the destructor runs, and closes, whatever fails here.
-Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting& waiting)
-    : Socket() {
+Socket::Socket(Socket&& other) noexcept
+    : own_wait_(other.own_wait_),
+      busy_poll_(other.busy_poll_),
+      cancel_(other.cancel_),
+      family_(other.family_),
+      fd_(other.fd_.exchange(-1)) {}
+
+void Socket::open(int family) {
+  fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) fail("cannot open a socket", errno);
+  family_ = family;
+}
+
+Socket::Connecting Socket::connect(const SocketAddress& address) {
+  if (fd_ < 0) open(address.family());
+  if (::connect(fd_, address.get(), address.size) != 0) {
+    if (errno == EAGAIN && family_ == AF_UNIX) return Connecting::crowded;
+    // Interrupted by a signal, it goes on connecting all the same.
+    if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
+    return Connecting::under_way;
+  }
+  finish_connecting();
+  return Connecting::done;
+}
+
+void Socket::finish_connecting() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) fail_to_connect(error);
+  if (family_ != AF_UNIX && is_connected_to_itself(fd_)) fail_to_connect(ECONNREFUSED);
+}
+
+void Socket::begin_waiting(const SocketWaiting& waiting) {
   own_wait_ = waiting.usual / 2;
   busy_poll_ = waiting.busy_poll;
   cancel_ = waiting.cancel;
-  if (endpoint.path.empty()) {
-    connect_tcp(endpoint, deadline);
-  } else {
-    connect_unix(endpoint.path, deadline);
-  }
+  if (family_ != AF_UNIX) set_up_tcp(fd_, waiting.usual);
   const auto seconds = std::chrono::floor<std::chrono::seconds>(own_wait_);
   const timeval wait{
       .tv_sec = seconds.count(),
@@ -90,61 +119,14 @@ Socket::Socket(const Endpoint& endpoint, TimePoint deadline, const SocketWaiting
   }
 }
 
-void Socket::connect_unix(const std::string& path, TimePoint deadline) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  connect_to(AF_UNIX, &address, sizeof address, deadline);
-}
-
-void Socket::connect_tcp(const Endpoint& endpoint, TimePoint deadline) {
-  const Addresses addresses = resolve(endpoint);
-  long left = 0;
-  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
-    ++left;
-  }
-  for (const addrinfo* address = addresses.get();; address = address->ai_next, --left) {
-    const TimePoint now = BootClock::now();
-    try {
-      connect_to(address->ai_family, address->ai_addr, address->ai_addrlen,
-                 now + (deadline - now) / left);
-      break;
-    } catch (const IoError&) {
-      close();
-      if (left == 1) throw;
-    }
-  }
-  const int on = 1;
-  ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-}
-
-void Socket::connect_to(int family, const void* address, unsigned length, TimePoint deadline) {
-  fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) fail("cannot open a socket", errno);
-  if (::connect(fd_, static_cast<const sockaddr*>(address), length) != 0) {
-    // Interrupted by a signal, it goes on connecting all the same. A Unix socket says EAGAIN when
-    // the server's queue is full, and does not go on.
-    if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
-    if (!ready(POLLOUT, deadline)) {
-      throw IoError(Errc::unreachable,
-                    "cannot connect: no answer within connect_timeout; is a server running there?");
-    }
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-    if (error != 0) fail_to_connect(error);
-  }
-  if (family != AF_UNIX && is_connected_to_itself(fd_)) fail_to_connect(ECONNREFUSED);
-}
-
-bool Socket::ready(short events, TimePoint deadline) const {
+/// Which of the events have come; none when the deadline is over.
+short Socket::ready(short events, TimePoint deadline) const {
   // poll(2) passes over a negative descriptor.
   std::array<pollfd, 2> wanted{{{.fd = fd_, .events = events, .revents = 0},
                                 {.fd = cancel_, .events = POLLIN, .revents = 0}}};
-  const int count = poll_until(wanted, deadline);
+  poll_until(wanted, deadline);
   if (wanted[1].revents != 0) throw Cancelled();
-  return count > 0;
+  return wanted[0].revents;
 }
 
 void Socket::send_now(std::string_view bytes, std::size_t& sent) {
@@ -161,12 +143,10 @@ void Socket::send_now(std::string_view bytes, std::size_t& sent) {
   }
 }
 
-void Socket::send(std::string_view bytes, std::size_t& sent, TimePoint deadline) {
-  for (send_now(bytes, sent); sent < bytes.size(); send_now(bytes, sent)) {
-    if (!ready(POLLOUT, deadline)) {
-      throw IoError(Errc::timed_out, "the server does not read what it is sent");
-    }
-  }
+bool Socket::wait_for_room(TimePoint deadline) const {
+  const short events = ready(POLLOUT | POLLIN, deadline);
+  if (events == 0) throw IoError(Errc::timed_out, "the server does not read what it is sent");
+  return (events & POLLIN) != 0;
 }
 
 std::size_t Socket::receive_once(std::span<char> room, int flags) {
@@ -185,7 +165,7 @@ std::size_t Socket::receive(std::span<char> room, TimePoint deadline) {
   if (cancel_ < 0 && deadline - BootClock::now() > own_wait_ + coarseness) {
     if (const std::size_t count = receive_once(room, 0); count > 0) return count;
   }
-  while (ready(POLLIN, deadline)) {
+  while (ready(POLLIN, deadline) != 0) {
     if (const std::size_t count = receive_once(room, MSG_DONTWAIT); count > 0) return count;
   }
   throw IoError(Errc::timed_out, "no answer within command_timeout");

@@ -12,8 +12,9 @@ namespace redlatch {
 /// How a `Client` reaches its server. Checked once, by the client's constructor: a time-out that is
 /// not positive, or no connection at all, throws `Errc::invalid_argument`.
 struct ClientOptions {
-  /// For connecting and logging in, in milliseconds. Looking a host name up is the operating
-  /// system's business and comes on top.
+  /// For looking the host name up, connecting and logging in, in milliseconds. Where the system's
+  /// resolver hangs or fails, the addresses that it gave last serve meanwhile. Of a name with
+  /// several addresses, the next one is tried after at most 250 ms.
   std::chrono::milliseconds connect_timeout{1000};
   /// From the call to the reply, in milliseconds; connecting is not counted.
   std::chrono::milliseconds command_timeout{500};
@@ -28,7 +29,8 @@ struct ClientOptions {
   bool scripting = true;
   /// So long a caller that waits for an answer looks for it again and again, letting other threads
   /// run in between, before it sleeps; in microseconds. Saves the time that waking up takes where
-  /// there is a core to spare, and costs processor time where there is none.
+  /// there is a core to spare, and costs processor time where there is none. Not negative, else
+  /// `Errc::invalid_argument`; never longer than the answer is waited for.
   std::chrono::microseconds busy_poll{0};
   /// Told what happens to locks and connections, on a thread of the client and with none of its
   /// mutexes held: everything may be called from it. One call at a time, in order. A loss is told

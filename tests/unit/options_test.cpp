@@ -45,6 +45,25 @@ TEST(LockOptions, AcceptACenturyWithoutOverflow) {
   EXPECT_GT(lock.remaining(), std::chrono::years(98));
 }
 
+TEST(LockOptions, RefuseTimesThatCannotBeCounted) {
+  using ms = std::chrono::milliseconds;
+  const Fake executor = fake();
+  for (const ms time : {ms::min(), ms(-1), ms::max()}) {
+    SCOPED_TRACE(time.count());
+    EXPECT_EQ(error_of([&] { lock_on(executor, {.max_hold = time}); }).code(),
+              Errc::invalid_argument);
+    EXPECT_EQ(error_of([&] { lock_on(executor, {.durability = {.timeout = time}}); }).code(),
+              Errc::invalid_argument);
+  }
+}
+
+TEST(LockOptions, AcceptTheLongestTimesThereAre) {
+  const Fake executor = fake();
+  const TestLock lock =
+      held_on(executor, {.ttl = std::chrono::years(100), .max_hold = std::chrono::years(100)});
+  EXPECT_TRUE(lock.owns_lock());
+}
+
 TEST(LockOptions, NameTheTtlThatIsWrong) {
   const Fake executor = fake();
   const Error error = error_of([&] { return lock_on(executor, {.ttl = 7ms}).owns_lock(); });
@@ -105,6 +124,12 @@ TEST(ClientOptions, NameTheTimeOutThatIsWrong) {
 TEST(ClientOptions, RefuseToHaveNoConnection) {
   EXPECT_NE(complaint({.connections = 0}).find("connections"), std::string::npos);
   EXPECT_NE(complaint({.busy_poll = -1us}).find("busy_poll"), std::string::npos);
+}
+
+TEST(ClientOptions, AcceptTheLongestTimesThereAre) {
+  EXPECT_NO_THROW(Client("redis://127.0.0.1:1", {.connect_timeout = 24h,
+                                                 .command_timeout = 24h,
+                                                 .busy_poll = std::chrono::microseconds::max()}));
 }
 
 TEST(ClientOptions, RefuseANameThatTheServerWouldRefuse) {

@@ -1,0 +1,122 @@
+#include "greeting.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "io_error.hpp"
+
+namespace redlatch::detail {
+
+using protocol::Command;
+using protocol::Expect;
+using protocol::Reply;
+
+namespace {
+
+/// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
+constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
+
+/// Throws when the server refuses a client for good, whatever it was asked.
+void check_admission(const Reply& reply) {
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  if (code == Errc::authentication_failed || code == Errc::unreachable ||
+      reply.text.starts_with("DENIED")) {
+    throw IoError(code, protocol::explain(reply.text));
+  }
+}
+
+void check_login(const Reply& reply) {
+  check_admission(reply);
+  if (reply.is_error()) {
+    throw IoError(Errc::authentication_failed, protocol::explain(reply.text));
+  }
+}
+
+void check_database(const Reply& reply) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  throw IoError(code == Errc::protocol_error ? Errc::invalid_argument : code,
+                protocol::explain(reply.text) + "; check the database number in the URL");
+}
+
+/// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
+void check_uptime(const Reply& info, std::chrono::milliseconds least) {
+  if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
+  constexpr std::string_view name = "uptime_in_seconds:";
+  const std::size_t place = info.text.find(name);
+  std::int64_t seconds = 0;
+  if (place != std::string::npos) {
+    const char* const number = info.text.data() + place + name.size();
+    std::from_chars(number, info.text.data() + info.text.size(), seconds);
+  }
+  constexpr std::int64_t century = 100LL * 366 * 24 * 3600;  // what follows cannot overflow
+  seconds = std::clamp<std::int64_t>(seconds, 0, century);
+  if (std::chrono::seconds(seconds - 1) >= least) return;
+  throw IoError(
+      Errc::not_writable,
+      "it has been running for less than min_uptime, so that it may have forgotten locks");
+}
+
+}  // namespace
+
+template <class... Words>
+void Greeting::add(Check check, Words&&... words) {
+  parts_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
+}
+
+Greeting::Greeting(const Settings& settings) {
+  add_login(settings.endpoint);
+  const ClientOptions& options = settings.options;
+  if (!options.client_name.empty()) {
+    add(check_admission, "CLIENT", "SETNAME", options.client_name);
+  }
+  if (options.scripting) {
+    for (const protocol::Script* script : scripts) {
+      add(check_admission, "SCRIPT", "LOAD", script->text);
+    }
+  } else {
+    parts_.push_back({.command = protocol::ask_abilities(), .check = [this](const Reply& reply) {
+                        check_admission(reply);
+                        abilities_ = protocol::read_abilities(reply);
+                      }});
+  }
+  if (const auto least = settings.min_uptime; least > std::chrono::milliseconds::zero()) {
+    add([least](const Reply& reply) { check_uptime(reply, least); }, "INFO", "server");
+  }
+}
+
+void Greeting::add_login(const Endpoint& endpoint) {
+  if (!endpoint.user.empty()) {
+    add(check_login, "AUTH", endpoint.user, endpoint.password);
+  } else if (!endpoint.password.empty()) {
+    add(check_login, "AUTH", endpoint.password);
+  }
+  if (endpoint.database != 0) {
+    add(check_database, "SELECT", std::int64_t{endpoint.database});
+  }
+}
+
+void Greeting::append_to(Connection& connection) const {
+  for (const Part& part : parts_) connection.append(part.command);
+}
+
+bool Greeting::take_in(Connection& connection) {
+  while (answered_ < parts_.size()) {
+    const auto reply = connection.next(Expect::anything);
+    if (!reply) return false;
+    parts_[answered_++].check(*reply);
+  }
+  return true;
+}
+
+}  // namespace redlatch::detail

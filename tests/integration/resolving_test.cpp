@@ -1,0 +1,403 @@
+// Host names: look-ups that hang or fail, and names with several addresses.
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "fake_resolver.hpp"
+#include "fixture.hpp"
+#include "resolver.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace resolving_test {
+
+std::string url_of(std::uint16_t port) {
+  return "redis://" + std::string(FakeResolver::name) + ":" + std::to_string(port);
+}
+
+/// What a forked child exits with, or -1 when it crashed or hung.
+int in_child(const std::function<int()>& action) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(action());
+  int status = 0;
+  if (!eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; }, 60s)) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, &status, 0);
+    return -1;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+class NamedServer : public testing::Test {
+ protected:
+  void kill_connections() {
+    EXPECT_GE(raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}).integer, 1);
+  }
+
+  FakeResolver resolver{{"127.0.0.1"}};
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  std::string url = url_of(server.port());
+};
+
+/// One of four connections is lost while the resolver hangs.
+class HangingResolver : public NamedServer {
+ protected:
+  HangingResolver() {
+    for (int i = 0; i < 16; ++i) {
+      locks.push_back(
+          std::make_unique<Lock>(*client, "job:" + std::to_string(i), LockOptions{.ttl = 3s}));
+    }
+    FakeResolver::hang();
+    const std::vector<std::string> connections = raw.clients("held");
+    EXPECT_EQ(connections.size(), 4U);
+    EXPECT_EQ(raw.command({"CLIENT", "KILL", "ID", connections.front()}).integer, 1);
+  }
+
+  bool all_are_owned() {
+    for (const auto& lock : locks) {
+      if (!lock->owns_lock()) return false;
+    }
+    return true;
+  }
+
+  std::optional<Client> client{std::in_place, url, ClientOptions{.client_name = "held"}};
+  std::vector<std::unique_ptr<Lock>> locks{};
+};
+
+TEST_F(HangingResolver, CostsNoLockOfAHealthyServer) {
+  const auto before = raw.calls("pexpire");
+  const bool renewed = eventually([&] { return raw.calls("pexpire") >= before + 5 * 16; }, 14s);
+  EXPECT_TRUE(renewed) << raw.calls("pexpire") - before;
+  EXPECT_TRUE(all_are_owned());
+  EXPECT_EQ(raw.clients("held").size(), 4U);
+  EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+TEST_F(HangingResolver, IsNotWaitedForAtTheEndOfAClient) {
+  EXPECT_TRUE(eventually([] { return FakeResolver::hanging() == 1; }));
+  const auto took = duration_of([&] {
+    locks.clear();
+    client.reset();
+  });
+  EXPECT_LT(took, 5s);
+  EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+TEST_F(HangingResolver, DoesNotDelayTheNoticeOfALoss) {
+  EXPECT_TRUE(eventually([] { return FakeResolver::hanging() == 1; }));
+  const std::stop_token lost = locks[7]->lost_token();
+  raw.command({"DEL", "job:7"});
+  EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }, 8s));
+  EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+using Resolving = NamedServer;
+
+TEST_F(Resolving, IsPartOfConnectTimeout) {
+  FakeResolver::hang();
+  std::optional<Client> client(std::in_place, url, ClientOptions{.connect_timeout = 300ms});
+  std::optional<Error> error;
+  const auto took = duration_of([&] { error = thrown_by([&] { client->ping(); }); });
+  EXPECT_EQ(error->code(), Errc::unreachable);
+  EXPECT_NE(std::string(error->what()).find("looked up"), std::string::npos) << error->what();
+  EXPECT_GE(took, 300ms);
+  EXPECT_LT(took, 10s);
+  EXPECT_LT(duration_of([&] { client.reset(); }), 5s);
+  EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+TEST_F(Resolving, IsDoneOnceForAllWhoConnect) {
+  const int before = FakeResolver::asked();
+  FakeResolver::hang();
+  Client client(url, patient());
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, key = "job:" + std::to_string(i)] {
+      EXPECT_TRUE(Lock(client, key, std::try_to_lock));
+    });
+  }
+  EXPECT_TRUE(eventually([] { return FakeResolver::hanging() > 0; }));
+  EXPECT_EQ(FakeResolver::asked() - before, 1);
+  FakeResolver::answer();
+  threads.clear();
+}
+
+TEST_F(Resolving, IsNotNeededToConnectAgainWhileItHangs) {
+  Client client(url, patient());
+  client.ping();
+  FakeResolver::hang();
+  for (int i = 0; i < 5; ++i) {
+    kill_connections();
+    client.ping();
+  }
+  EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+TEST_F(Resolving, IsNotNeededToConnectAgainWhileItFails) {
+  Client client(url, patient());
+  client.ping();
+  for (const int error : {EAI_AGAIN, EAI_FAIL, EAI_SYSTEM, EAI_MEMORY}) {
+    FakeResolver::fail_with(error);
+    kill_connections();
+    EXPECT_NO_THROW(client.ping()) << error;
+  }
+}
+
+TEST_F(Resolving, FailsWhenTheNameHasNoAddressAnyMore) {
+  Client client(url, patient());
+  client.ping();
+  FakeResolver::fail_with(EAI_NONAME);
+  kill_connections();
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(std::string(error.what()).find("has no address"), std::string::npos) << error.what();
+  FakeResolver::fail_with(0);
+  client.ping();
+}
+
+TEST_F(Resolving, FindsAServerThatHasMoved) {
+  RedisServer other({"--bind", "127.0.0.2", "--port", std::to_string(server.port())});
+  Client client(url, patient());
+  ASSERT_TRUE(Lock(client, "job", std::try_to_lock));
+  resolver.set_addresses({"127.0.0.2"});
+  server.kill();
+  const Lock lock(client, "job", std::try_to_lock);
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(RawClient(other.socket()).get("job"), lock.token());
+}
+
+TEST_F(Resolving, OfAForkedChildIsBoundedWhateverItsParentWasDoing) {
+  Client known(url, patient());
+  known.ping();
+  FakeResolver::hang();
+  std::jthread asking([&] {
+    Client other(url, patient());
+    other.ping();
+  });
+  ASSERT_TRUE(eventually([] { return FakeResolver::hanging() == 1; }));
+  EXPECT_EQ(in_child([&] {
+              Client numeric(server.url(), patient());
+              numeric.ping();
+              return 0;
+            }),
+            0);
+  EXPECT_EQ(in_child([&] {
+              known.ping();
+              return 0;
+            }),
+            0);
+  EXPECT_EQ(in_child([&] {
+              Client fresh(url, {.connect_timeout = 300ms});
+              return error_of([&] { fresh.ping(); }) == Errc::unreachable ? 0 : 1;
+            }),
+            0);
+  FakeResolver::answer();
+}
+
+TEST_F(Resolving, MayGoOnWhileTheProcessEnds) {
+  FakeResolver::hang();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(in_child([&] {
+                Client client(url, {.connect_timeout = 10ms});
+                if (error_of([&] { client.ping(); }) != Errc::unreachable) return 1;
+                FakeResolver::answer();
+                std::exit(7);
+              }),
+              7);
+  }
+}
+
+/// A listener on 127.0.0.2 that no program serves.
+class DeafListener {
+ public:
+  DeafListener(std::uint16_t port, int backlog)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    address_.sin_family = AF_INET;
+    address_.sin_port = htons(port);
+    address_.sin_addr.s_addr = ::inet_addr("127.0.0.2");
+    if (::bind(fd_, get(), sizeof address_) != 0 || ::listen(fd_, backlog) != 0) {
+      throw std::system_error(errno, std::generic_category(), "listener");
+    }
+  }
+  DeafListener(const DeafListener&) = delete;
+  DeafListener& operator=(const DeafListener&) = delete;
+  ~DeafListener() {
+    for (const int fd : fillers_) ::close(fd);
+    ::close(fd_);
+  }
+
+  /// From now on attempts to connect get no answer at all.
+  void fill() {
+    for (int i = 0; i < 3; ++i) {
+      fillers_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      static_cast<void>(::connect(fillers_.back(), get(), sizeof address_));
+    }
+  }
+  /// How many connections were made since it was last asked.
+  int connections() const {
+    int count = 0;
+    for (int fd = 0; (fd = ::accept(fd_, nullptr, nullptr)) >= 0; ++count) ::close(fd);
+    return count;
+  }
+
+ private:
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
+
+  int fd_;
+  sockaddr_in address_{};
+  std::vector<int> fillers_{};
+};
+
+class SeveralAddresses : public NamedServer {
+ protected:
+  SeveralAddresses() { resolver.set_addresses({"127.0.0.2", "127.0.0.1"}); }
+};
+
+TEST_F(SeveralAddresses, AreTriedWhenTheFirstAcceptsAndIsSilent) {
+  const DeafListener silent(server.port(), 64);
+  Client client(url, {.connect_timeout = 4s, .command_timeout = 20s});
+  client.ping();
+  EXPECT_EQ(silent.connections(), 1);
+  for (int i = 0; i < 5; ++i) {
+    kill_connections();
+    client.ping();
+  }
+  EXPECT_EQ(silent.connections(), 0) << "the last good address comes first";
+}
+
+TEST_F(SeveralAddresses, CostLittleWhenTheFirstDropsWhatItGets) {
+  DeafListener full(server.port(), 0);
+  full.fill();
+  Client client(url, {.connect_timeout = 10s, .command_timeout = 20s});
+  const auto took = duration_of([&] {
+    client.ping();
+    for (int i = 0; i < 5; ++i) {
+      kill_connections();
+      client.ping();
+    }
+  });
+  EXPECT_LT(took, 4s);
+}
+
+TEST_F(SeveralAddresses, AreTriedWhenTheFirstRefuses) {
+  Client client(url, patient());
+  EXPECT_LT(duration_of([&] { client.ping(); }), 5s);
+}
+
+TEST_F(SeveralAddresses, AreTriedWhenTheFirstHangsUpAtTheGreeting) {
+  ScriptedServer* self = nullptr;
+  ScriptedServer rude([&](const ScriptedRequest&) {
+    self->close_after_answer();
+    return std::string();
+  });
+  self = &rude;
+  const std::string port = rude.url().substr(rude.url().rfind(':') + 1);
+  const RedisServer good({"--bind", "127.0.0.2", "--port", port});
+  resolver.set_addresses({"127.0.0.1", "127.0.0.2"});
+  Client client("redis://" + std::string(FakeResolver::name) + ":" + port, patient());
+  EXPECT_LT(duration_of([&] { client.ping(); }), 5s);
+}
+
+TEST_F(SeveralAddresses, AreNotTriedWhenTheFirstSaysWhatIsWrong) {
+  const ScriptedServer first(
+      [](const ScriptedRequest&) { return resp::error("WRONGPASS invalid username-password"); });
+  const std::string port = first.url().substr(first.url().rfind(':') + 1);
+  const DeafListener second(static_cast<std::uint16_t>(std::stoi(port)), 64);
+  resolver.set_addresses({"127.0.0.1", "127.0.0.2"});
+  Client client("redis://:pass@" + std::string(FakeResolver::name) + ":" + port, patient());
+  EXPECT_EQ(error_of([&] { client.ping(); }), Errc::authentication_failed);
+  EXPECT_EQ(second.connections(), 0);
+}
+
+TEST_F(SeveralAddresses, AreNamedWhenNoneAnswers) {
+  server.kill();
+  Client client(url, {.connect_timeout = 500ms});
+  const Error refused = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(refused.code(), Errc::unreachable);
+  EXPECT_NE(std::string(refused.what()).find("tried 2 addresses, the last was 127.0.0.1"),
+            std::string::npos)
+      << refused.what();
+  resolver.set_addresses({"127.0.0.2"});
+  const DeafListener silent(server.port(), 64);
+  const Error late = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(late.code(), Errc::unreachable);
+  EXPECT_NE(std::string(late.what())
+                .find("connected, but no answer within connect_timeout (tried 127.0.0.2)"),
+            std::string::npos)
+      << late.what();
+}
+
+class OrderOfAddresses : public testing::Test {
+ protected:
+  std::vector<std::string> addresses() {
+    std::vector<std::string> texts;
+    for (const auto& one : found.addresses(detail::BootClock::now() + 20s, -1)) {
+      texts.push_back(one.text());
+    }
+    return texts;
+  }
+  detail::SocketAddress address(const std::string& text) {
+    return detail::Resolver({.host = text, .port = 1}).addresses({}, -1).front();
+  }
+  using Texts = std::vector<std::string>;
+
+  FakeResolver resolver{{"127.0.0.1", "127.0.0.2", "127.0.0.3"}};
+  detail::Resolver found{{.host = FakeResolver::name, .port = 1}};
+};
+
+TEST_F(OrderOfAddresses, IsTheSystemsAtFirst) {
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.2", "127.0.0.3"}));
+}
+
+TEST_F(OrderOfAddresses, BeginsWithTheOneThatAnsweredLast) {
+  addresses();
+  found.prefer(address("127.0.0.3"));
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.3", "127.0.0.1", "127.0.0.2"}));
+  found.prefer(address("127.0.0.2"));
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.2", "127.0.0.1", "127.0.0.3"}));
+}
+
+TEST_F(OrderOfAddresses, EndsWithThoseThatAreOfNoUse) {
+  addresses();
+  found.prefer(address("127.0.0.1"));
+  found.avoid(address("127.0.0.1"));
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.2", "127.0.0.3", "127.0.0.1"}));
+  found.prefer(address("127.0.0.1"));
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.2", "127.0.0.3"}));
+}
+
+TEST_F(OrderOfAddresses, HasOnlyThoseThatTheNameHasNow) {
+  addresses();
+  found.prefer(address("127.0.0.2"));
+  resolver.set_addresses({"127.0.0.1", "127.0.0.4"});
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.4"}));
+}
+
+TEST_F(OrderOfAddresses, StaysWhileTheSystemDoesNotAnswer) {
+  addresses();
+  found.prefer(address("127.0.0.2"));
+  FakeResolver::hang();
+  const auto late = found.addresses(detail::BootClock::now() + 200ms, -1);
+  ASSERT_EQ(late.size(), 3U);
+  EXPECT_EQ(late.front(), address("127.0.0.2"));
+  resolver.set_addresses({"127.0.0.9"});
+  FakeResolver::answer();
+  EXPECT_EQ(addresses(), (Texts{"127.0.0.9"}));
+}
+
+}  // namespace resolving_test
+}  // namespace redlatch::test
