@@ -83,15 +83,10 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
 }
 
 void Connection::flush(TimePoint deadline) {
-  while (!try_flush()) {
+  while (!try_flush() && !has_received_) {
     if (!socket_.wait_for_room(deadline)) continue;
     take_in();
-    while (std::optional<protocol::Reply> reply = reader_.next()) {
-      if (early_.size() == owed_) {
-        throw IoError(Errc::protocol_error, "the server says more than it was asked");
-      }
-      early_.push_back(*std::move(reply));
-    }
+    has_received_ = true;
   }
 }
 
@@ -101,7 +96,8 @@ bool Connection::try_flush() {
 }
 
 void Connection::wait(TimePoint deadline) {
-  if (!early_.empty()) return;
+  flush(deadline);
+  if (std::exchange(has_received_, false)) return;
   std::array<char, 4096> room;
   reader_.feed({room.data(), socket_.receive(room, deadline)});
 }
@@ -114,7 +110,7 @@ bool Connection::take_in() {
 }
 
 std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
-  std::optional<protocol::Reply> reply = read_reply();
+  std::optional<protocol::Reply> reply = reader_.next();
   if (!reply) return reply;
   if (!protocol::answers(expect, *reply)) {
     throw IoError(Errc::protocol_error, "the server answered another question");
@@ -123,14 +119,7 @@ std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
   return reply;
 }
 
-std::optional<protocol::Reply> Connection::next_unasked() { return read_reply(); }
-
-std::optional<protocol::Reply> Connection::read_reply() {
-  if (early_.empty()) return reader_.next();
-  std::optional<protocol::Reply> reply(std::move(early_.front()));
-  early_.pop_front();
-  return reply;
-}
+std::optional<protocol::Reply> Connection::next_unasked() { return reader_.next(); }
 
 protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
   for (;;) {

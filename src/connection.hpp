@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,8 +33,9 @@ class Connection {
 
   /// Puts a command behind those that `flush` will send.
   void append(const protocol::Command& command, ScriptCall call = ScriptCall::by_hash);
-  /// Sends all of them, or what the system takes at once when the deadline is over. Takes in what
-  /// comes meanwhile: the peer may not read before it can go on answering.
+  /// Sends all of them, or what the system takes at once when the deadline is over. When replies
+  /// come first, takes them in and leaves the rest to `wait`: the peer may not read before they are
+  /// read.
   void flush(TimePoint deadline);
   /// Sends what the system takes without waiting. True when nothing is left.
   bool try_flush();
@@ -43,7 +43,7 @@ class Connection {
   Position appended() const noexcept { return base_ + out_.size(); }
   Position sent() const noexcept { return base_ + sent_; }
 
-  /// Waits for bytes. Then `next` has more to give, perhaps.
+  /// Sends what is left to send and waits for bytes. Then `next` has more to give, perhaps.
   void wait(TimePoint deadline);
   /// Takes in what is there without waiting. False when that was all.
   bool take_in();
@@ -57,7 +57,7 @@ class Connection {
   /// Commands said whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
-  bool in_step() const noexcept { return owed_ == 0 && early_.empty() && reader_.empty(); }
+  bool in_step() const noexcept { return owed_ == 0 && reader_.empty(); }
   /// Asks the system whether the other side has said, or closed, anything.
   bool quiet() const noexcept { return socket_.quiet(); }
   /// True when the server may have been given a whole command, of those that were said since the
@@ -73,7 +73,6 @@ class Connection {
   void discard() noexcept { socket_.discard(); }
 
  private:
-  std::optional<protocol::Reply> read_reply();
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
   void append_side_key(std::string_view key, std::string_view purpose);
@@ -82,12 +81,12 @@ class Connection {
 
   Socket socket_;
   ReplyReader reader_{};
-  std::list<protocol::Reply> early_{};  // came while commands were sent
   std::string out_{};
   std::size_t sent_ = 0;             // bytes of `out_`
   Position base_ = 0;                // where `out_` begins
   Position first_change_ = nowhere;  // where the first command that changes data ends
   std::size_t owed_ = 0;
+  bool has_received_ = false;  // in `flush`, so that `wait` need not
 };
 
 }  // namespace redlatch::detail
