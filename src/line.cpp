@@ -85,6 +85,7 @@ bool Line::is_overdue() const noexcept {
 void Line::drop_outdated() noexcept {
   if (!outdated_ || !connected() || !all_answered() || to_mend()) return;
   note_end(make_error_code(*outdated_));
+  pipeline_.session->avoid_address();
   aftermath_.server_changed();
   let_be_overtaken();
   pipeline_ = {};

@@ -171,43 +171,42 @@ void Resolver::learn(const LookUp& finished) {
   }
   std::vector<Known> known;
   for (const SocketAddress& address : finished.found().addresses) {
-    known.push_back({.address = address, .trust = trust_in(address)});
+    const Known* const before = find_known(address);
+    known.push_back(before == nullptr ? Known{.address = address} : *before);
   }
   known_ = std::move(known);
 }
 
 SocketAddresses Resolver::known() const {
+  std::vector<Known> sorted = known_;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Known& one, const Known& other) {
+    return one.is_preferred != other.is_preferred ? one.is_preferred : one.avoided < other.avoided;
+  });
   SocketAddresses addresses;
-  for (const Trust trust : {Trust::answered, Trust::untried, Trust::avoided}) {
-    for (const Known& one : known_) {
-      if (one.trust == trust) addresses.push_back(one.address);
-    }
-  }
+  for (const Known& one : sorted) addresses.push_back(one.address);
   return addresses;
 }
 
-Resolver::Trust Resolver::trust_in(const SocketAddress& address) const noexcept {
+Resolver::Known* Resolver::find_known(const SocketAddress& address) noexcept {
   const auto at = std::find_if(known_.begin(), known_.end(),
                                [&](const Known& one) { return one.address == address; });
-  return at == known_.end() ? Trust::untried : at->trust;
+  return at == known_.end() ? nullptr : &*at;
 }
 
 void Resolver::prefer(const SocketAddress& address) noexcept {
   const Guard guard(mutex_);
-  for (Known& one : known_) {
-    if (one.address == address) {
-      one.trust = Trust::answered;
-    } else if (one.trust == Trust::answered) {
-      one.trust = Trust::untried;
-    }
-  }
+  Known* const preferred = find_known(address);
+  if (preferred == nullptr) return;
+  for (Known& one : known_) one.is_preferred = &one == preferred;
+  preferred->avoided = 0;
 }
 
 void Resolver::avoid(const SocketAddress& address) noexcept {
   const Guard guard(mutex_);
-  for (Known& one : known_) {
-    if (one.address == address) one.trust = Trust::avoided;
-  }
+  Known* const avoided = find_known(address);
+  if (avoided == nullptr) return;
+  avoided->is_preferred = false;
+  avoided->avoided = ++avoidances_;
 }
 
 void Resolver::after_fork_in_child() noexcept {

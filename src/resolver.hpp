@@ -31,7 +31,7 @@ class Resolver {
   /// A server has answered there: first in order from now on.
   void prefer(const SocketAddress& address) noexcept;
   /// The server there is of no use, although it can be reached: last in order until it is preferred
-  /// again.
+  /// again, behind others that were avoided before.
   void avoid(const SocketAddress& address) noexcept;
 
   // Around fork(2): the child has no look-up under way, and the addresses that its parent knew.
@@ -43,16 +43,16 @@ class Resolver {
   class LookUp;
   using Guard = std::lock_guard<std::mutex>;
 
-  enum class Trust { answered, untried, avoided };
   struct Known {
     SocketAddress address;
-    Trust trust = Trust::untried;
+    bool is_preferred = false;
+    std::uint64_t avoided = 0;  // the number of the last time; 0: never since it was preferred
   };
 
   std::shared_ptr<LookUp> look_up();
   void learn(const LookUp& finished);
   SocketAddresses known() const;
-  Trust trust_in(const SocketAddress& address) const noexcept;
+  Known* find_known(const SocketAddress& address) noexcept;
 
   const std::string host_;
   const std::uint16_t port_;
@@ -61,6 +61,7 @@ class Resolver {
   mutable std::mutex mutex_{};           // guards what follows; no other mutex is taken under it
   std::shared_ptr<LookUp> under_way_{};  // shared with its thread and with the callers that wait
   std::vector<Known> known_{};           // what the last look-up that was answered has found
+  std::uint64_t avoidances_ = 0;
 };
 
 }  // namespace redlatch::detail

@@ -323,6 +323,19 @@ TEST_F(SeveralAddresses, AreNotTriedWhenTheFirstSaysWhatIsWrong) {
   EXPECT_EQ(second.connections(), 0);
 }
 
+/// As after a failover, when the name has both the old primary and the new one.
+TEST_F(SeveralAddresses, AreTriedWhenTheLastGoodOneHasBecomeAReplica) {
+  const RedisServer other({"--bind", "127.0.0.2", "--port", std::to_string(server.port())});
+  resolver.set_addresses({"127.0.0.1", "127.0.0.2"});
+  Client client(url, patient());
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(raw.get("job"), lock.token());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }));
+  EXPECT_EQ(RawClient(other.socket()).get("job"), lock.token());
+}
+
 TEST_F(SeveralAddresses, AreNamedWhenNoneAnswers) {
   server.kill();
   Client client(url, {.connect_timeout = 500ms});
@@ -378,6 +391,16 @@ TEST_F(OrderOfAddresses, EndsWithThoseThatAreOfNoUse) {
   EXPECT_EQ(addresses(), (Texts{"127.0.0.2", "127.0.0.3", "127.0.0.1"}));
   found.prefer(address("127.0.0.1"));
   EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.2", "127.0.0.3"}));
+}
+
+TEST_F(OrderOfAddresses, GivesEachItsTurnWhenAllAreOfNoUse) {
+  for (int round = 0; round < 2; ++round) {
+    for (const std::string one : {"127.0.0.1", "127.0.0.2", "127.0.0.3"}) {
+      ASSERT_EQ(addresses().front(), one);
+      found.prefer(address(one));
+      found.avoid(address(one));
+    }
+  }
 }
 
 TEST_F(OrderOfAddresses, HasOnlyThoseThatTheNameHasNow) {
