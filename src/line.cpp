@@ -229,6 +229,7 @@ void Line::deliver() noexcept {
     suspected_ = {};
     one.repeat = !one.is_abandoned() && one.depends_on(mend_);
     if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
+      for (Exchange& refused : mend_) refused.superseded |= one.supersedes(refused);
       answer(unanswered);
       continue;
     }

@@ -199,6 +199,15 @@ bool Renewer::is_wanted(Tenure& tenure) noexcept {
   return false;
 }
 
+void Renewer::superseded(Tenure& tenure) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  answered(entry);
+  if (entry.place != Place::kept) return;
+  if (!entry.is_suspended) entry.next_try = entry.renew_at();
+  look_at(entry);
+}
+
 /// The loss of the others has been told, or the lock has been given up.
 bool Renewer::is_looked_after(const Entry& entry) noexcept {
   return entry.place == Place::kept || (entry.place == Place::own && !entry.is_told);

@@ -66,6 +66,9 @@ class Renewer {
   /// Whether one that is still to be said has somebody to be said for. It counts as answered
   /// otherwise.
   bool is_wanted(Tenure& tenure) noexcept;
+  /// A refused renewal is not retried, since a newer command about the lease was carried out. The
+  /// next renewal is made at its time.
+  void superseded(Tenure& tenure) noexcept;
   enum class Answered { too_late, counted, lost };
   /// What the server said to one that was sent at `sent`. `lost`: there is a loss to tell.
   Answered answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,

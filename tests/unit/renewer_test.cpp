@@ -115,6 +115,31 @@ TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
+TEST_F(RenewerTest, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.suspend(tenure);
+  tenure.confirm(start + 3s, 60s);
+  renewer.superseded(tenure);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(picked(start + 5s), 0U) << "the extension is not over";
+  renewer.take_back(tenure);
+  renewer.keep(tenure);
+  EXPECT_EQ(tenure.valid_until(), start + 63s - 602ms);
+  EXPECT_EQ(picked(start + 5s), 0U);
+  EXPECT_EQ(picked(start + 6s), 1U);
+}
+
+TEST_F(RenewerTest, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.take_back_for_good(tenure);
+  renewer.close(tenure);
+  renewer.superseded(tenure);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(&renewer.open(), &tenure) << "it is spare";
+}
+
 TEST_F(RenewerTest, CountsAnAnswerInTime) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
