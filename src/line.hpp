@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -120,6 +121,8 @@ class Line {
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
   void fail_refused(Exchanges::iterator one) noexcept;
+  /// Leaves with the caller when its request was sent, and on which connection.
+  void note_sent(const Exchange& one) const noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
   void fail_renewals(Exchanges& from, std::error_code why) noexcept;
@@ -131,6 +134,7 @@ class Line {
   Aftermath& aftermath_;
 
   Pipeline pipeline_{};
+  std::uint64_t number_ = 0;  // of the connection, among all of the process
   Exchanges queue_{};
   Exchanges mend_{};  // refused for a reason that something can be done about
   ExchangePool pool_{};

@@ -90,6 +90,7 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
     }
     round.wait(enough, end, begun + server_timeout_);
     if (BootClock::now() >= end) round.end();
+    round.leave();
   } catch (...) {
     // Memory has run out, and some servers may have been asked.
     const Request& request = requests.front();
@@ -142,7 +143,7 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
       extensions.emplace_back(nodes_, *tenure, bells_);
     } catch (const std::exception&) {
       // No memory or descriptor is left: it is tried again.
-      if (renewer.failed(*tenure, tenure->upkeep().ttl, sent, BootClock::now())) {
+      if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {
         happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
                  make_error_code(std::errc::not_enough_memory));
       }
@@ -156,11 +157,13 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
     } catch (const std::exception&) {
       // As above; what is known counts.
     }
+    extension.round->leave();
+    renewer.learn(extension.renewal, extension.responses);
     const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
     if (verdict == protocol::Verdict::refused) {
-      background_.renewal_failed(extension.renewal, sent, make_error_code(Errc::no_quorum));
+      background_.renewal_failed(extension.renewal, {}, make_error_code(Errc::no_quorum));
     } else {
-      background_.renewed(extension.renewal, as_reply(verdict), sent);
+      background_.renewed(extension.renewal, as_reply(verdict), {});
     }
   }
 }
