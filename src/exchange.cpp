@@ -40,10 +40,10 @@ bool Exchange::was_refused() const noexcept {
 bool Exchange::depends_on(const Exchanges& refused) const noexcept {
   if (caller == nullptr) return false;
   if (blocks > std::chrono::milliseconds::zero() && was_refused()) return true;
-  return caller->request.undo != nullptr && is_turned_away(replies.front()) &&
-         std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {
-           return one.is_release && one.release.key() == caller->request.key;
-         });
+  if (caller->request.undo == nullptr || !is_turned_away(replies.front())) return false;
+  const Keys keys(caller->request.key, caller->request.commands.front());
+  return std::any_of(refused.begin(), refused.end(),
+                     [&](const Exchange& one) { return one.gives_up(keys); });
 }
 
 bool Exchange::supersedes(const Exchange& refused) const noexcept {

@@ -11,6 +11,7 @@
 #include <redlatch/protocol/native.hpp>
 
 #include "caller.hpp"
+#include "keys.hpp"
 #include "release.hpp"
 #include "renewal.hpp"
 #include "session.hpp"
@@ -53,6 +54,10 @@ struct Exchange {
   /// Whether this was carried out behind a refused command about the same lease. To retry that one
   /// now would undo this: a renewal that is retried behind a longer extension cuts the lease.
   bool supersedes(const Exchange& refused) const noexcept;
+  /// Whether this is a release of one of the keys.
+  bool gives_up(const Keys& keys) const noexcept {
+    return is_release && Keys(release.key(), release.command()).meet(keys);
+  }
   /// Says what was refused in other ways, or everything again if it is to be repeated.
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }

@@ -255,6 +255,17 @@ Caller* Line::next_leader() const noexcept {
   return nullptr;
 }
 
+Line::Owed Line::owed(const Keys& keys) const noexcept {
+  Owed owed;
+  for (const Exchanges* list : {&mend_, &pipeline_.unanswered, &queue_}) {
+    for (const Exchange& one : *list) {
+      owed.release |= one.gives_up(keys);
+      owed.several |= one.is_release && Keys::are_several(one.release.command());
+    }
+  }
+  return owed;
+}
+
 /// Hands its replies to the first exchange of the list.
 void Line::answer(Exchanges& from) noexcept {
   const auto one = from.begin();

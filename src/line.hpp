@@ -89,6 +89,12 @@ class Line {
   bool has_queued() const noexcept { return !queue_.empty(); }
   /// Whether somebody has to go on with it, even when nobody waits for an answer.
   bool owes() const noexcept { return !all_answered() || to_mend(); }
+  struct Owed {
+    bool release = false;  // of one of the keys in question
+    bool several = false;  // the release of several keys, whichever they are
+  };
+  /// Which releases are still to be answered here.
+  Owed owed(const Keys& keys) const noexcept;
   /// The first in the queue, if it needs a conversation.
   Caller* converses() const noexcept;
   bool converses(const protocol::Command& command) const noexcept;
