@@ -35,6 +35,19 @@ class LateRefresh : public FamilyTest<Classes> {
     return eventually([&] { return this->entry(0).expiry > before; });
   }
 
+  /// On another connection. Its time may be over before that on a busy machine, and it has another
+  /// entry then.
+  bool is_refreshed_while_one_is_held_back() {
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      const std::string value = this->entry(0).value;
+      const int before = timed_out;
+      proxy.stall();
+      if (!eventually([&] { return timed_out > before; }) || !is_refreshed()) return false;
+      if (this->entry(0).value == value) return true;
+    }
+    return false;
+  }
+
   Proxy proxy{this->server.socket()};
   std::atomic<int> timed_out = 0;
 };
@@ -45,9 +58,7 @@ TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
   typename TestFixture::Rival waiter(this->waiting_client(), {.ttl = 3s, .auto_renew = false});
   ASSERT_TRUE(this->is_queued(1));
   ASSERT_TRUE(this->is_refreshed());
-  this->proxy.stall_all_but(1);  // that for messages
-  ASSERT_TRUE(eventually([&] { return this->timed_out >= 1; }));
-  ASSERT_TRUE(this->is_refreshed()) << "on another connection";
+  ASSERT_TRUE(this->is_refreshed_while_one_is_held_back());
   this->holder.unlock();
   ASSERT_TRUE(waiter.has_it());
   EXPECT_TRUE(waiter.lock.extend(30s));
@@ -70,7 +81,7 @@ class LateAtOneOfThreeServers : public QuorumOf<3> {
   /// Until that connection has been given up.
   void hold_back(Redlock& lock) {
     ASSERT_TRUE(eventually([&] { return proxy.connections() == 1 && lock.verify(); }));
-    proxy.stall_all_but(0);
+    proxy.stall();
   }
   bool is_connected_again(Redlock& lock) {
     return eventually([&] { return lock.verify() && proxy.connections() == 2; });

@@ -255,7 +255,7 @@ class SeveralOnTwoConnections : public ServerTest {
 TEST_F(SeveralOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
   {
     const Lock guard(delayed, "first", long_lease);
-    proxy.stall_all_but(1);
+    proxy.stall(1);
   }
   EXPECT_TRUE(succeeds_behind_the_release(
       MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
@@ -264,7 +264,7 @@ TEST_F(SeveralOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
 TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
   {
     const MultiLock guard(delayed, {"first", second}, long_lease);
-    proxy.stall_all_but(1);
+    proxy.stall(1);
   }
   EXPECT_TRUE(succeeds_behind_the_release(Lock(delayed, second, std::defer_lock, long_lease)));
 }
@@ -272,7 +272,7 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
 TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnotherOrder) {
   {
     const MultiLock guard(delayed, {"first", second}, long_lease);
-    proxy.stall_all_but(1);
+    proxy.stall(1);
   }
   EXPECT_TRUE(succeeds_behind_the_release(
       MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
@@ -282,7 +282,7 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnothe
 TEST_F(SeveralOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
   {
     const MultiLock guard(delayed, {"first", "another"}, long_lease);
-    proxy.stall_all_but(1);
+    proxy.stall(1);
   }
   EXPECT_TRUE(Lock(delayed, second, std::try_to_lock, long_lease));
   proxy.release();

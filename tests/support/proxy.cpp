@@ -87,11 +87,11 @@ void Proxy::release() {
   wake();
 }
 
-void Proxy::stall_all_but(std::size_t newest) {
+void Proxy::stall(std::size_t but_newest) {
   {
     const std::lock_guard lock(mutex_);
     std::size_t left = links_.size();
-    for (Link& link : links_) link.stalled = left-- > newest;
+    for (Link& link : links_) link.stalled = left-- > but_newest;
   }
   wake();
 }

@@ -46,7 +46,7 @@ class Proxy {
   /// its end meanwhile.
   void release();
   /// Nothing passes any more on the connections that there are now, but the newest so many.
-  void stall_all_but(std::size_t newest);
+  void stall(std::size_t but_newest = 0);
 
   /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
   /// then is kept as `traffic`.
