@@ -34,6 +34,9 @@ class Aftermath {
   virtual void ended(const Release& release, Fate fate) noexcept = 0;
   /// Whether a renewal that was queued is still to be said.
   virtual bool wants(const Renewal& renewal) noexcept = 0;
+  /// A renewal was refused, and a newer command about its lease was carried out: there will be no
+  /// retry, but the next renewal at its time.
+  virtual void superseded(const Renewal& renewal) noexcept = 0;
   /// What the server said to a renewal that left at `sent`.
   virtual void renewed(const Renewal& renewal, const protocol::Reply& reply,
                        TimePoint sent) noexcept = 0;

@@ -224,7 +224,8 @@ void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
 
 void Background::renewal_failed(const Renewal& renewal, TimePoint sent,
                                 std::error_code why) noexcept {
-  if (!renewer_.failed(*renewal.tenure, renewal.ttl, sent, BootClock::now())) return;
+  const Sent asked{sent, renewal.connection};
+  if (!renewer_.failed(*renewal.tenure, renewal.ttl, asked, BootClock::now())) return;
   happened(EventKind::renewal_failed, renewal.key(), renewal.since, why);
 }
 

@@ -90,6 +90,9 @@ class Background final : public Aftermath {
   void renewal_failed(const Renewal& renewal, TimePoint sent,
                       std::error_code why) noexcept override;
   bool wants(const Renewal& renewal) noexcept override;
+  void superseded(const Renewal& renewal) noexcept override {
+    renewer_.superseded(*renewal.tenure);
+  }
   void happened(EventKind kind, std::string_view key, TimePoint since,
                 std::error_code error) noexcept override;
   void expect_answers() noexcept override;

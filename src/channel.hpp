@@ -52,6 +52,12 @@ class Channel {
   /// Sends a release at once, or puts it into the next batch, and waits for nothing.
   Posted post(std::string_view key, const Undo& undo) noexcept;
 
+  /// Which releases are still to be answered here.
+  Line::Owed owed(const Keys& keys) const noexcept {
+    const Guard guard(mutex_);
+    return line_.owed(keys);
+  }
+
   /// Puts a renewal into the next batch, which `say_renewals` sends. False without memory.
   bool renew(Tenure& tenure) noexcept;
   /// Connects if need be, until `latest` or until `cancel` gets readable, and sends the renewals.

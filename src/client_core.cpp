@@ -16,8 +16,8 @@ namespace {
 /// So long it is tried to give back a lock that nobody waits for any more.
 constexpr std::chrono::minutes longest_grant{1};
 
-Settings checked(std::string_view url, ClientOptions options,
-                 std::chrono::milliseconds min_uptime) {
+Settings checked(std::string_view url, ClientOptions options, std::chrono::milliseconds min_uptime,
+                 std::function<void(std::string_view id)> admit) {
   require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
   require(is_time_out(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
   require(options.connections >= 1 && options.connections <= 1024,
@@ -32,15 +32,16 @@ Settings checked(std::string_view url, ClientOptions options,
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
-  return {std::move(endpoint), std::move(options), std::move(server), min_uptime,
-          std::move(resolver)};
+  return {std::move(endpoint), std::move(options), std::move(server),
+          min_uptime,          std::move(admit),   std::move(resolver)};
 }
 
 }  // namespace
 
 ClientCore::ClientCore(std::string_view url, ClientOptions options,
-                       std::chrono::milliseconds min_uptime)
-    : settings_(checked(url, std::move(options), min_uptime)),
+                       std::chrono::milliseconds min_uptime,
+                       std::function<void(std::string_view id)> admit)
+    : settings_(checked(url, std::move(options), min_uptime, std::move(admit))),
       room_(settings_,
             [this](Tenure& tenure, const Upkeep& upkeep) {
               return background_.hand_over(tenure, upkeep);
@@ -68,15 +69,43 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options,
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   const Request& request = requests.front();
+  const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
+  const bool acquires = request.undo != nullptr;
+  if (acquires && (several_owed_ || Keys::are_several(request.commands.front()))) {
+    // A silent connection leaves the other half to the acquisition.
+    await_releases(request, end - settings_.options.command_timeout / 2);
+  }
   channel_of(request.key, request.blocks > std::chrono::milliseconds::zero())
-      .execute(request, responses.front(), connecting,
-               BootClock::now() + settings_.options.command_timeout + request.blocks);
+      .execute(request, responses.front(), connecting, end);
+  if (acquires && responses.front().failure) note_owed(*request.undo);
   background_.ensure_started();
+}
+
+/// What was posted about one of the keys on other channels may be carried out later than what comes
+/// on its own. A question behind it is answered behind it, but for a refused release, which is
+/// retried behind the first question and in front of the second.
+void ClientCore::await_releases(const Request& request, TimePoint end) {
+  const Keys keys(request.key, request.commands.front());
+  const Channel* const own = &channel_of(request.key);
+  const protocol::Command question(protocol::Expect::anything, "PTTL", request.key);
+  several_owed_ = false;  // before the look, so that nothing is missed that is posted meanwhile
+  for (std::size_t i = 0; i < settings_.options.connections; ++i) {
+    Channel& channel = *channels_[i];
+    Line::Owed owed = channel.owed(keys);
+    for (int asked = 0; owed.release && &channel != own && asked < 2; ++asked) {
+      Response ignored;
+      channel.execute({.key = request.key, .commands = {&question, 1}}, ignored, Connecting::never,
+                      end);
+      owed = channel.owed(keys);
+    }
+    if (owed.several) several_owed_ = true;
+  }
 }
 
 void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
   switch (channel_of(key).post(key, undo)) {
     case Channel::Posted::yes:
+      return note_owed(undo);
     case Channel::Posted::no_memory:  // for anything: the ttl does the rest
       return;
     case Channel::Posted::no_connection:

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,10 @@ class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {
  public:
-  /// Servers that have not run for `min_uptime` are refused.
+  /// Servers that have not run for `min_uptime` are refused, and those that `admit` does.
   ClientCore(std::string_view url, ClientOptions options,
-             std::chrono::milliseconds min_uptime = std::chrono::milliseconds::zero());
+             std::chrono::milliseconds min_uptime = std::chrono::milliseconds::zero(),
+             std::function<void(std::string_view id)> admit = {});
   ~ClientCore() override = default;
 
   std::size_t servers() const noexcept override { return 1; }
@@ -65,6 +67,10 @@ class ClientCore final : public Keeper,
 
  private:
   Background& background() noexcept override { return background_; }
+  void await_releases(const Request& request, TimePoint end);
+  void note_owed(const Undo& undo) noexcept {
+    if (Keys::are_several(undo.command)) several_owed_ = true;
+  }
 
   void before_fork() override;
   void after_fork_in_parent() override;
@@ -73,6 +79,9 @@ class ClientCore final : public Keeper,
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
+  // Whether a channel may owe the release of several keys, which acquisitions of each of them on
+  // other channels have to wait for.
+  std::atomic<bool> several_owed_ = false;
   WaitingRoom room_;
   Background background_;  // goes before the channels and the room, which its thread needs
   ForkRegistration registration_{*this};

@@ -22,7 +22,7 @@ void Exchange::begin(TimePoint now) noexcept {
   said = now;
   replies.clear();
   change_ends = Connection::nowhere;
-  repeat = false;
+  repeat = superseded = false;
   commands = is_nobodys() ? 1 : caller->request.commands.size();
   blocks = is_nobodys() ? std::chrono::milliseconds::zero() : caller->request.blocks;
 }
@@ -40,10 +40,19 @@ bool Exchange::was_refused() const noexcept {
 bool Exchange::depends_on(const Exchanges& refused) const noexcept {
   if (caller == nullptr) return false;
   if (blocks > std::chrono::milliseconds::zero() && was_refused()) return true;
-  return caller->request.undo != nullptr && is_turned_away(replies.front()) &&
-         std::any_of(refused.begin(), refused.end(), [&](const Exchange& one) {
-           return one.is_release && one.release.key() == caller->request.key;
-         });
+  if (caller->request.undo == nullptr || !is_turned_away(replies.front())) return false;
+  const Keys keys(caller->request.key, caller->request.commands.front());
+  return std::any_of(refused.begin(), refused.end(),
+                     [&](const Exchange& one) { return one.gives_up(keys); });
+}
+
+bool Exchange::supersedes(const Exchange& refused) const noexcept {
+  // A release names the token, so that it may come at any time.
+  if (is_abandoned() || refused.is_release || said < refused.said) return false;
+  const protocol::Command newer = command(0);
+  const protocol::Command older = refused.command(0);
+  return newer.script() != nullptr && older.script() != nullptr &&
+         newer.argument(0) == older.argument(0) && newer.argument(1) == older.argument(1);
 }
 
 Exchanges release_of(std::string_view key, const Undo& undo) {

@@ -11,6 +11,7 @@
 #include <redlatch/protocol/native.hpp>
 
 #include "caller.hpp"
+#include "keys.hpp"
 #include "release.hpp"
 #include "renewal.hpp"
 #include "session.hpp"
@@ -37,6 +38,8 @@ struct Exchange {
   TimePoint said{};
   Replies replies{};
   bool repeat = false;  // has to be said once more, as a whole, in a conversation
+  bool superseded =
+      false;  // refused, and something newer about its lease was carried out behind it
 
   /// Before it is said at `now`.
   void begin(TimePoint now) noexcept;
@@ -48,6 +51,13 @@ struct Exchange {
   /// Whether the replies are worth nothing because of what was refused: an attempt that failed only
   /// behind a refused release, or a question about a change that was refused itself.
   bool depends_on(const Exchanges& refused) const noexcept;
+  /// Whether this was carried out behind a refused command about the same lease. To retry that one
+  /// now would undo this: a renewal that is retried behind a longer extension cuts the lease.
+  bool supersedes(const Exchange& refused) const noexcept;
+  /// Whether this is a release of one of the keys.
+  bool gives_up(const Keys& keys) const noexcept {
+    return is_release && Keys(release.key(), release.command()).meet(keys);
+  }
   /// Says what was refused in other ways, or everything again if it is to be repeated.
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }

@@ -67,6 +67,16 @@ void check_uptime(const Reply& info, std::chrono::milliseconds least) {
       "it has been running for less than min_uptime, so that it may have forgotten locks");
 }
 
+/// Until it restarts. Empty when the server does not tell it, or not its user.
+std::string_view id_in(const Reply& info) noexcept {
+  constexpr std::string_view name = "run_id:";
+  const std::string_view text = info.is_error() ? std::string_view() : info.text;
+  const std::size_t place = text.find(name);
+  if (place == std::string_view::npos) return {};
+  const std::string_view rest = text.substr(place + name.size());
+  return rest.substr(0, rest.find_first_of("\r\n"));
+}
+
 }  // namespace
 
 template <class... Words>
@@ -90,9 +100,15 @@ Greeting::Greeting(const Settings& settings) {
                         abilities_ = protocol::read_abilities(reply);
                       }});
   }
-  if (const auto least = settings.min_uptime; least > std::chrono::milliseconds::zero()) {
-    add([least](const Reply& reply) { check_uptime(reply, least); }, "INFO", "server");
-  }
+  const auto least = settings.min_uptime;
+  const bool has_least = least > std::chrono::milliseconds::zero();
+  if (!has_least && !settings.admit) return;
+  add(
+      [least, has_least, admit = settings.admit](const Reply& reply) {
+        if (has_least) check_uptime(reply, least);
+        if (admit) admit(id_in(reply));
+      },
+      "INFO", "server");
 }
 
 void Greeting::add_login(const Endpoint& endpoint) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -29,6 +30,8 @@ std::chrono::nanoseconds patience_for(const Exchange& one, std::chrono::millisec
   return std::min<std::chrono::nanoseconds>(all, std::max(min_patience, one.renewal.ttl / 3));
 }
 
+std::atomic<std::uint64_t> last_connection = 0;
+
 }  // namespace
 
 void Line::connected_by(std::unique_ptr<Session> session,
@@ -37,6 +40,7 @@ void Line::connected_by(std::unique_ptr<Session> session,
   pipeline_.life = std::move(life);
   outdated_.reset();
   suspected_ = {};
+  number_ = ++last_connection;
   if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
 }
@@ -129,6 +133,7 @@ void Line::break_off(const IoError* why) noexcept {
       } else if (one->caller != nullptr) {
         one->caller->in_doubt = sent >= one->change_ends;
         one->caller->broken = true;
+        if (one->caller->in_doubt) note_sent(*one);
         --waiting_;
         fail(*list, one, why);
       } else {
@@ -184,6 +189,7 @@ bool Line::say_queued(Whose whose) {
   bool said = false;
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto one = next++;
+    one->renewal.connection = number_;
     if (one->caller != nullptr) {
       if (whose != Whose::everybodys) continue;
       if (pipeline_.session->converses(one->caller->request.commands)) break;
@@ -230,6 +236,7 @@ void Line::deliver() noexcept {
     suspected_ = {};
     one.repeat = !one.is_abandoned() && one.depends_on(mend_);
     if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
+      for (Exchange& refused : mend_) refused.superseded |= one.supersedes(refused);
       answer(unanswered);
       continue;
     }
@@ -249,6 +256,17 @@ Caller* Line::next_leader() const noexcept {
   return nullptr;
 }
 
+Line::Owed Line::owed(const Keys& keys) const noexcept {
+  Owed owed;
+  for (const Exchanges* list : {&mend_, &pipeline_.unanswered, &queue_}) {
+    for (const Exchange& one : *list) {
+      owed.release |= one.gives_up(keys);
+      owed.several |= one.is_release && Keys::are_several(one.release.command());
+    }
+  }
+  return owed;
+}
+
 /// Hands its replies to the first exchange of the list.
 void Line::answer(Exchanges& from) noexcept {
   const auto one = from.begin();
@@ -257,17 +275,23 @@ void Line::answer(Exchanges& from) noexcept {
     if (!aftermath_.answered(from, one, settings_.options.command_timeout)) return;
   } else if (one->caller != nullptr) {
     one->caller->response.replies = std::move(one->replies);
-    one->caller->response.sent = one->said;
+    note_sent(*one);
     --waiting_;
     to_wake_.finish(*one->caller);
   }
   pool_.put_away(from, one);
 }
 
+void Line::note_sent(const Exchange& one) const noexcept {
+  one.caller->response.sent = one.said;
+  one.caller->response.connection = number_;
+}
+
 void Line::give_up(Caller& caller, Errc code, const char* why) noexcept {
   const auto one = caller.exchange;
   const bool said = one->place != Exchange::Place::queue;
   caller.in_doubt = said && one->change_ends != Connection::nowhere;
+  if (caller.in_doubt) note_sent(*one);
   try {
     if (caller.in_doubt && caller.request.undo != nullptr && caller.bell == nullptr) {
       queue(caller.request.key, *caller.request.undo);

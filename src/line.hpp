@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -88,6 +89,12 @@ class Line {
   bool has_queued() const noexcept { return !queue_.empty(); }
   /// Whether somebody has to go on with it, even when nobody waits for an answer.
   bool owes() const noexcept { return !all_answered() || to_mend(); }
+  struct Owed {
+    bool release = false;  // of one of the keys in question
+    bool several = false;  // the release of several keys, whichever they are
+  };
+  /// Which releases are still to be answered here.
+  Owed owed(const Keys& keys) const noexcept;
   /// The first in the queue, if it needs a conversation.
   Caller* converses() const noexcept;
   bool converses(const protocol::Command& command) const noexcept;
@@ -120,6 +127,8 @@ class Line {
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
   void fail_refused(Exchanges::iterator one) noexcept;
+  /// Leaves with the caller when its request was sent, and on which connection.
+  void note_sent(const Exchange& one) const noexcept;
   void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
   void fail_renewals(Exchanges& from, std::error_code why) noexcept;
@@ -131,6 +140,7 @@ class Line {
   Aftermath& aftermath_;
 
   Pipeline pipeline_{};
+  std::uint64_t number_ = 0;  // of the connection, among all of the process
   Exchanges queue_{};
   Exchanges mend_{};  // refused for a reason that something can be done about
   ExchangePool pool_{};

@@ -11,8 +11,13 @@ namespace redlatch::detail {
 void Line::mend(TimePoint end, Guard& guard) {
   while (!mend_.empty()) {
     Exchange& one = mend_.front();
-    if (one.is_renewal && !aftermath_.wants(one.renewal)) {
+    if (one.is_renewal && (one.superseded || !aftermath_.wants(one.renewal))) {
+      if (one.superseded) aftermath_.superseded(one.renewal);
       pool_.put_away(mend_, mend_.begin());
+      continue;
+    }
+    if (one.superseded) {
+      answer(mend_);  // the caller gets the refusal
       continue;
     }
     TimePoint latest = end;

@@ -21,13 +21,21 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   require(!urls.empty(), "a quorum has no servers; name an odd number of them, three or five");
   std::set<std::string> names;
   for (const std::string& url : urls) {
-    const std::string name = parse_url(url).name();
+    Endpoint endpoint = parse_url(url);
+    endpoint.database = 0;  // they would be lost together
+    const std::string name = endpoint.name();
     require(names.insert(name).second,
             "the server " + name + " is named twice; each has one voice in a quorum");
   }
   require(is_time_out(options.server_timeout), "server_timeout must be from 1 ms to 24 h");
   require(options.min_uptime >= std::chrono::milliseconds::zero(),
           "min_uptime must not be negative; use 0 for any");
+}
+
+std::vector<std::string> names_of(const std::vector<std::string>& urls) {
+  std::vector<std::string> names;
+  for (const std::string& url : urls) names.push_back(parse_url(url).name());
+  return names;
 }
 
 /// One extension under way.
@@ -58,15 +66,17 @@ protocol::Reply as_reply(protocol::Verdict verdict) {
 QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
     : settings_{.endpoint = {}, .options = options.client, .server = {}},
       server_timeout_(options.server_timeout),
+      voices_(names_of(urls)),
       background_(settings_) {
   check(urls, options);
   // What happens to connections is told together with what happens to locks.
   options.client.on_event = [this](const Event& event) {
     background_.happened(event.kind, event.key, BootClock::now() - event.elapsed, event.error);
   };
-  for (const std::string& url : urls) {
+  for (std::size_t i = 0; i < urls.size(); ++i) {
     nodes_.push_back(std::make_unique<Node>(
-        std::make_shared<ClientCore>(url, options.client, options.min_uptime)));
+        std::make_shared<ClientCore>(urls[i], options.client, options.min_uptime,
+                                     [this, i](std::string_view id) { voices_.admit(i, id); })));
   }
   background_.serve([this](std::span<Tenure* const> due) { renew(due); });
 }
@@ -90,8 +100,11 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
     }
     round.wait(enough, end, begun + server_timeout_);
     if (BootClock::now() >= end) round.end();
+    round.leave();
+    // A connection that was refused for that is only tried again with the next attempt.
+    if (requests.front().undo != nullptr) voices_.require_distinct();
   } catch (...) {
-    // Memory has run out, and some servers may have been asked.
+    // Memory has run out, or two URLs lead to one server, and some servers may have been asked.
     const Request& request = requests.front();
     if (request.undo != nullptr) post(request.key, *request.undo);
     throw;
@@ -116,15 +129,18 @@ Metrics QuorumCore::metrics() const {
 void QuorumCore::before_fork() {
   background_.before_fork();
   bells_.before_fork();
+  voices_.before_fork();
 }
 
 void QuorumCore::after_fork_in_parent() {
+  voices_.after_fork_in_parent();
   bells_.after_fork_in_parent();
   background_.after_fork_in_parent();
 }
 
 void QuorumCore::after_fork_in_child() noexcept {
   std::construct_at(&renewing_);
+  voices_.after_fork_in_child();
   bells_.after_fork_in_child();
   background_.after_fork_in_child();
 }
@@ -142,7 +158,7 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
       extensions.emplace_back(nodes_, *tenure, bells_);
     } catch (const std::exception&) {
       // No memory or descriptor is left: it is tried again.
-      if (renewer.failed(*tenure, tenure->upkeep().ttl, sent, BootClock::now())) {
+      if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {
         happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
                  make_error_code(std::errc::not_enough_memory));
       }
@@ -156,11 +172,13 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
     } catch (const std::exception&) {
       // As above; what is known counts.
     }
+    extension.round->leave();
+    renewer.learn(extension.renewal, extension.responses);
     const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
     if (verdict == protocol::Verdict::refused) {
-      background_.renewal_failed(extension.renewal, sent, make_error_code(Errc::no_quorum));
+      background_.renewal_failed(extension.renewal, {}, make_error_code(Errc::no_quorum));
     } else {
-      background_.renewed(extension.renewal, as_reply(verdict), sent);
+      background_.renewed(extension.renewal, as_reply(verdict), {});
     }
   }
 }

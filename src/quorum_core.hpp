@@ -16,6 +16,7 @@
 #include "keeper.hpp"
 #include "round.hpp"
 #include "settings.hpp"
+#include "voices.hpp"
 
 namespace redlatch::detail {
 
@@ -59,6 +60,7 @@ class QuorumCore final : public Keeper, private ForkAware {
 
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;
+  Voices voices_;
   Bells bells_{};
   std::mutex renewing_{};
   bool closed_ = false;    // nothing is renewed any more

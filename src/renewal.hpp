@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string_view>
 
 #include <redlatch/detail/tenure.hpp>
@@ -13,7 +14,8 @@ struct Renewal {
   Tenure* tenure = nullptr;
   protocol::OwnedCommand command{};
   std::chrono::milliseconds ttl{};
-  TimePoint since{};  // when the lock was acquired
+  TimePoint since{};             // when the lock was acquired
+  std::uint64_t connection = 0;  // that it was said on
 
   std::string_view key() const { return command.text(0); }
 
@@ -22,6 +24,7 @@ struct Renewal {
     command = whose.extension();
     ttl = whose.upkeep().ttl;
     since = whose.upkeep().since;
+    connection = 0;
     tenure = &whose;
   }
 };

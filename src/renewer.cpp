@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <redlatch/detail/answers.hpp>
+
 namespace redlatch::detail {
 namespace {
 
@@ -155,16 +157,19 @@ Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Repl
                                     TimePoint sent, TimePoint now) noexcept {
   const protocol::Verdict verdict = protocol::ours(reply);
   if (verdict == protocol::Verdict::refused) {
-    return failed(*renewal.tenure, renewal.ttl, sent, now) ? Answered::counted : Answered::too_late;
+    // On no connection that is known, as the error may be that of a proxy.
+    const Sent doubted{protocol::leaves_script_in_doubt(reply.text) ? sent : TimePoint{}};
+    return failed(*renewal.tenure, renewal.ttl, doubted, now) ? Answered::counted
+                                                              : Answered::too_late;
   }
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(*renewal.tenure);
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
-  if (verdict == protocol::Verdict::yes) {
-    entry.confirm(sent, renewal.ttl);
-  } else {
+  if (verdict == protocol::Verdict::no) {
     entry.lose();
+  } else if (sent != TimePoint{}) {
+    entry.confirm({sent, renewal.connection}, renewal.ttl);
   }
   if (entry.place != Place::kept) return Answered::counted;
   if (!entry.is_suspended) entry.next_try = entry.renew_at();
@@ -174,13 +179,19 @@ Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Repl
   return Answered::lost;
 }
 
-bool Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
+void Renewer::learn(const Renewal& renewal, std::span<const Response> responses) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!is_looked_after(entry_of(*renewal.tenure))) return;
+  Answers::learn_extended(*renewal.tenure, responses, renewal.ttl, protocol::ours);
+}
+
+bool Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent,
                      TimePoint now) noexcept {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
   answered(entry);
   if (!is_looked_after(entry)) return false;
-  if (sent != TimePoint{}) entry.doubt(sent, ttl);
+  if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
   if (entry.place != Place::kept || entry.is_suspended) return true;
   // Often enough before the validity ends, and not in a hurry.
   const auto pause =
@@ -197,6 +208,15 @@ bool Renewer::is_wanted(Tenure& tenure) noexcept {
   if (entry.place != Place::over && entry.place != Place::closed) return true;
   answered(entry);
   return false;
+}
+
+void Renewer::superseded(Tenure& tenure) noexcept {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entry_of(tenure);
+  answered(entry);
+  if (entry.place != Place::kept) return;
+  if (!entry.is_suspended) entry.next_try = entry.renew_at();
+  look_at(entry);
 }
 
 /// The loss of the others has been told, or the lock has been given up.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -66,13 +67,19 @@ class Renewer {
   /// Whether one that is still to be said has somebody to be said for. It counts as answered
   /// otherwise.
   bool is_wanted(Tenure& tenure) noexcept;
+  /// A refused renewal is not retried, since a newer command about the lease was carried out. The
+  /// next renewal is made at its time.
+  void superseded(Tenure& tenure) noexcept;
   enum class Answered { too_late, counted, lost };
-  /// What the server said to one that was sent at `sent`. `lost`: there is a loss to tell.
+  /// What each of several servers has said to one so far. The verdict is still to be handed in.
+  void learn(const Renewal& renewal, std::span<const Response> responses) noexcept;
+  /// What the server said to one that was sent at `sent`; `TimePoint{}` for the verdict of several
+  /// servers. `lost`: there is a loss to tell.
   Answered answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
                     TimePoint now) noexcept;
-  /// There will be no answer. `sent` is `TimePoint{}` when nothing was. False: too late.
-  bool failed(Tenure& tenure, std::chrono::milliseconds ttl, TimePoint sent,
-              TimePoint now) noexcept;
+  /// There will be no answer. `sent` is at `TimePoint{}` when nothing was, or when it was learned
+  /// from each server by itself. False: too late.
+  bool failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
 
   // Around fork(2): the child keeps nothing of its parent's.
   void before_fork() { mutex_.lock(); }

@@ -65,12 +65,18 @@ void Round::begin(Part& part, Connecting connecting) {
 }
 
 Round::~Round() {
+  leave();
+  bells_.put_back(std::move(bell_));
+}
+
+void Round::leave() noexcept {
   for (Part& part : parts_) {
-    if (part.concluded) continue;
+    if (std::exchange(part.concluded, true)) continue;
     part.channel.leave(part.caller);
     part.caller.take_posts();
+    part.response.sent = part.answer.sent;
+    part.response.connection = part.answer.connection;
   }
-  bells_.put_back(std::move(bell_));
 }
 
 std::size_t Round::connected() const noexcept {

@@ -72,7 +72,6 @@ class Round {
         std::span<Response> responses, Connecting connecting, Bells& bells);
   Round(const Round&) = delete;
   Round& operator=(const Round&) = delete;
-  /// Nobody waits for what has not been answered. Nothing of that is taken back.
   ~Round();
 
   /// To how many it was sent, or can be at once.
@@ -82,6 +81,9 @@ class Round {
   void wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new);
   /// Puts what is known into the responses. Nothing more is waited for.
   void end();
+  /// Nobody waits for what has not been answered; the responses say when it was sent. Nothing of
+  /// that is taken back.
+  void leave() noexcept;
 
  private:
   struct Part {

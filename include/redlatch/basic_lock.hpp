@@ -149,7 +149,8 @@ class BasicLock {
 
   /// Back to a full ttl, or to `ttl` (checked as the option is), from now on. False when the lock
   /// is not held or was lost. Throws `Error` when the server did not say; the lock stays held as
-  /// long as is certain then.
+  /// long as is certain then. `remaining()` is less than `ttl` after an earlier command for a
+  /// shorter one was not answered, since that command may still be carried out.
   [[nodiscard]] bool extend() { return extend(options_.ttl); }
   [[nodiscard]] bool extend(std::chrono::milliseconds ttl) {
     detail::check_ttl(ttl);

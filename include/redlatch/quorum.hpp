@@ -39,7 +39,10 @@ struct QuorumOptions {
 class REDLATCH_API Quorum {
  public:
   /// URLs as those of a `Client`. Throws what `Client`'s constructor does, and
-  /// `Errc::invalid_argument` for no servers, or one that is named twice.
+  /// `Errc::invalid_argument` for no servers, or one that is named twice, also by two of its
+  /// databases. Whether two names lead to one server is seen when they are connected to, by
+  /// `INFO server`, unless the user has no right to it: acquisitions throw
+  /// `Errc::invalid_argument` then.
   Quorum(std::initializer_list<std::string> urls, QuorumOptions options = {});
   explicit Quorum(const std::vector<std::string>& urls, QuorumOptions options = {});
 

@@ -31,6 +31,11 @@ class ContenderOf {
   }
 
   Client& client() noexcept { return client_; }
+  /// Until it has been told that it has to wait. The server may show its entry earlier; but an
+  /// outage before the first answer is thrown, and only one behind it is ridden out.
+  bool is_told_to_wait() const {
+    return eventually([&] { return client_.metrics().contended == 1; });
+  }
   bool has_it() const {
     return eventually([&] { return held.load(); }, 30s);
   }

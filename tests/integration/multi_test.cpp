@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <list>
 #include <stop_token>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "child.hpp"
 #include "family.hpp"
+#include "proxy.hpp"
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
@@ -158,6 +160,132 @@ TEST_F(Several, AreNotWaitedForForLongerThanToldNorBehindAStop) {
   waiter.request_stop();
   waiter.join();
   EXPECT_FALSE(has_any({"job", "mail"}));
+}
+
+/// Their releases and the acquisitions go through different connections: 16 keys use all of them.
+class SeveralOfOneThread : public QueueTest {
+ protected:
+  static constexpr int rounds = 3000;
+
+  static std::string other(int round) { return "other:" + std::to_string(round % 16); }
+
+  Client one{server.unix_url(), patient()};
+};
+
+TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfOneOfThem) {
+  int taken = 0;
+  for (int i = 0; i < rounds; ++i) {
+    { const Lock guard(one, other(i), long_lease); }
+    MultiLock several(one, {"job", other(i)}, std::defer_lock, long_lease);
+    if (several.try_lock()) ++taken;
+    several.unlock();
+  }
+  EXPECT_EQ(taken, rounds);
+}
+
+TEST_F(SeveralOfOneThread, AreEachFreeBehindAGuardOfAll) {
+  int taken = 0;
+  for (int i = 0; i < rounds; ++i) {
+    { const MultiLock guard(one, {"job", other(i)}, long_lease); }
+    Lock lock(one, other(i), std::defer_lock, long_lease);
+    if (lock.try_lock()) ++taken;
+    lock.unlock();
+  }
+  EXPECT_EQ(taken, rounds);
+}
+
+TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfThemInAnotherOrder) {
+  int taken = 0;
+  for (int i = 0; i < rounds; ++i) {
+    { const MultiLock guard(one, {"job", other(i)}, long_lease); }
+    MultiLock several(one, {other(i), "job"}, std::defer_lock, long_lease);
+    if (several.try_lock()) ++taken;
+    several.unlock();
+  }
+  EXPECT_EQ(taken, rounds);
+}
+
+/// The release is refused, and retried behind what was sent after it.
+TEST_F(SeveralOfOneThread, AreFreeBehindAGuardWhoseScriptWasForgotten) {
+  int taken = 0;
+  for (int i = 0; i < 100; ++i) {
+    {
+      const Lock guard(one, "mail", long_lease);
+      raw.command({"SCRIPT", "FLUSH"});
+    }
+    {
+      const MultiLock several(one, {"job", "mail"}, std::try_to_lock, long_lease);
+      if (several) ++taken;
+      raw.command({"SCRIPT", "FLUSH"});
+    }
+    for (const char* key : {"job", "mail"}) {
+      if (Lock(one, key, std::try_to_lock, long_lease)) ++taken;
+    }
+  }
+  EXPECT_EQ(taken, 300);
+}
+
+/// "first" and `second` are on connections of their own; what is said about "first" can be delayed.
+class SeveralOnTwoConnections : public ServerTest {
+ protected:
+  SeveralOnTwoConnections() {
+    Lock(delayed, "first", long_lease).unlock();
+    do {
+      second += "!";
+      Lock(delayed, second, long_lease).unlock();
+    } while (proxy.connections() == 1);
+  }
+
+  /// Whether the attempt succeeds once the release in front of it has come to the server.
+  template <class L>
+  bool succeeds_behind_the_release(L lock) {
+    auto attempt = std::async(std::launch::async, [&] { return lock.try_lock(); });
+    const bool is_done =
+        eventually([&] { return attempt.wait_for(0s) == std::future_status::ready; }, 200ms);
+    EXPECT_FALSE(is_done) << "the release is not there yet";
+    proxy.release();
+    return attempt.get();
+  }
+
+  Proxy proxy{server.socket()};
+  Client delayed{proxy.url(), patient()};
+  std::string second = "second";
+};
+
+TEST_F(SeveralOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
+  {
+    const Lock guard(delayed, "first", long_lease);
+    proxy.stall(1);
+  }
+  EXPECT_TRUE(succeeds_behind_the_release(
+      MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
+}
+
+TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
+  {
+    const MultiLock guard(delayed, {"first", second}, long_lease);
+    proxy.stall(1);
+  }
+  EXPECT_TRUE(succeeds_behind_the_release(Lock(delayed, second, std::defer_lock, long_lease)));
+}
+
+TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnotherOrder) {
+  {
+    const MultiLock guard(delayed, {"first", second}, long_lease);
+    proxy.stall(1);
+  }
+  EXPECT_TRUE(succeeds_behind_the_release(
+      MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
+}
+
+/// Those of one key do not wait for the release of others.
+TEST_F(SeveralOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
+  {
+    const MultiLock guard(delayed, {"first", "another"}, long_lease);
+    proxy.stall(1);
+  }
+  EXPECT_TRUE(Lock(delayed, second, std::try_to_lock, long_lease));
+  proxy.release();
 }
 
 /// Eight processes want them in each order, and lose no update.

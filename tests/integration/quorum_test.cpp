@@ -91,6 +91,34 @@ TEST(QuorumWithADouble, IsRefusedByName) {
   EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos);
 }
 
+TEST(QuorumWithADouble, IsRefusedWhenTwoDatabasesOfOneServerAreNamed) {
+  const Error error = thrown_by([] {
+    Quorum{"redis://127.0.0.1:7001", "redis://127.0.0.1:7001/1", "redis://127.0.0.1:7002"};
+  });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("127.0.0.1:7001"), std::string::npos);
+}
+
+/// Its two databases would be a majority.
+TEST_F(TwoServers, AreNoMajorityOfThreeWhenTwoUrlsLeadToOneOfThem) {
+  const std::vector<std::string> three{servers[0]->url(), servers[0]->unix_url() + "?db=1",
+                                       servers[1]->url()};
+  Quorum nodes(three, calm());
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  for (int i = 0; i < 2; ++i) {
+    const Error error = thrown_by([&] { lock.lock(); });
+    EXPECT_EQ(error.code(), Errc::invalid_argument);
+    EXPECT_NE(std::string(error.what()).find("lead to one server"), std::string::npos)
+        << error.what();
+    EXPECT_FALSE(lock.owns_lock());
+  }
+  EXPECT_TRUE(is_free());
+  EXPECT_EQ(raw[0]->command({"INFO", "keyspace"}).text.find("db1:"), std::string::npos);
+  servers[1]->kill();
+  EXPECT_EQ(thrown_by([&] { lock.lock(); }).code(), Errc::invalid_argument);
+  servers[1]->start();
+}
+
 TEST(QuorumWithABadOption, IsRefused) {
   EXPECT_EQ(error_of([] { Quorum({"redis://127.0.0.1:7001"}, {.server_timeout = 0ms}); }),
             Errc::invalid_argument);

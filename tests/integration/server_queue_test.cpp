@@ -215,6 +215,7 @@ TEST_F(ServerQueue, GoesOnWhenQueuesAndScriptsAreForgotten) {
 
 TEST_F(ServerQueue, GoesOnAfterARestartThatForgetsEverything) {
   Contender contender(another());
+  ASSERT_TRUE(contender.is_told_to_wait());
   ASSERT_TRUE(is_queued(1));
   server.kill();
   server.start();

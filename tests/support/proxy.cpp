@@ -87,6 +87,15 @@ void Proxy::release() {
   wake();
 }
 
+void Proxy::stall(std::size_t but_newest) {
+  {
+    const std::lock_guard lock(mutex_);
+    std::size_t left = links_.size();
+    for (Link& link : links_) link.stalled = left-- > but_newest;
+  }
+  wake();
+}
+
 void Proxy::arm_newest(const Fault& fault) {
   {
     const std::lock_guard lock(mutex_);

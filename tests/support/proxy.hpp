@@ -42,8 +42,11 @@ class Proxy {
   void arm(const Fault& fault);
   /// Whether the fault has come to pass.
   bool struck() const noexcept { return struck_; }
-  /// Lets stalled connections go on.
+  /// Lets stalled connections go on: what was said on them arrives, also when the client has closed
+  /// its end meanwhile.
   void release();
+  /// Nothing passes any more on the connections that there are now, but the newest so many.
+  void stall(std::size_t but_newest = 0);
 
   /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
   /// then is kept as `traffic`.

@@ -1,11 +1,16 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <redlatch/detail/answers.hpp>
+#include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/tenure.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "fake_executor.hpp"
@@ -173,19 +178,62 @@ TEST(Answers, AreNotInDoubtWhenNoServerIs) {
   }
 }
 
-TEST(Answers, WereSentWithTheFirstByteToAnyServer) {
-  std::vector<Answer> answers = servers("yyy");
-  answers[0].sent_after = 2ms;
-  answers[1].sent_after = 1ms;
-  answers[2].sent_after = 3ms;
-  EXPECT_EQ(Question(answers)->sent(), TimePoint{1000s} + 1ms);
+/// A lease of 10 s that all of the servers have given at the start, and what has been sent since.
+struct Given {
+  explicit Given(std::size_t servers) {
+    tenure.begin(detail::Lease("token", 7, {}, {}, servers), "job");
+    tenure.learn([&](detail::Lease& lease) {
+      for (std::size_t i = 0; i < servers; ++i) lease.confirm({start}, 10s, i);
+    });
+  }
+  TimePoint::duration valid_for() const { return tenure.valid_until() - start; }
+
+  static constexpr TimePoint start{1000s};
+  detail::Tenure tenure{};
+};
+
+TEST(Answers, ExtendALeaseForAsLongAsAMajorityKeepsIt) {
+  const std::vector<std::pair<const char*, TimePoint::duration>> extensions{
+      {"yyy", 60s - 602ms}, {"yya", 60s - 602ms}, {"yyd", 60s - 602ms}, {"ysy", 60s - 602ms},
+      {"yaa", 10s - 102ms}, {"ydd", 10s - 102ms}, {"yyn", 60s - 602ms}, {"ynd", 10s - 102ms}};
+  for (const auto& [letters, valid_for] : extensions) {
+    SCOPED_TRACE(letters);
+    Given given(3);
+    Question(servers(letters), true)->learn_extended(given.tenure, 60s, protocol::verdict);
+    EXPECT_EQ(given.valid_for(), valid_for);
+  }
 }
 
-TEST(Answers, WereNotSentToAServerThatIsAway) {
-  for (const char* letters : {"yya", "yay", "ayy"}) {
+TEST(Answers, ShortenALeaseOnceAMajorityMayKeepItForLess) {
+  const std::vector<std::pair<const char*, TimePoint::duration>> extensions{
+      {"yyy", 988ms},       {"ydd", 988ms},       {"das", 988ms},      {"nya", 988ms},
+      {"yaa", 10s - 102ms}, {"aad", 10s - 102ms}, {"naa", 10s - 102ms}};
+  for (const auto& [letters, valid_for] : extensions) {
     SCOPED_TRACE(letters);
-    EXPECT_EQ(Question(servers(letters))->sent(), TimePoint{1000s});
+    Given given(3);
+    Question(servers(letters), true)->learn_extended(given.tenure, 1s, protocol::verdict);
+    EXPECT_EQ(given.valid_for(), valid_for);
   }
+}
+
+/// An extension is carried out late at the first server, and another does not get the next one.
+TEST(Answers, OfAMajorityDoNotCountForAServerThatMayBeExtendedLate) {
+  Given given(3);
+  Question(servers("dyy"), true)->learn_extended(given.tenure, 1s, protocol::verdict);
+  Question(servers("yyd"), true)->learn_extended(given.tenure, 30s, protocol::verdict);
+  EXPECT_EQ(given.valid_for(), 988ms);
+  Question(servers("yyy"), true)->learn_extended(given.tenure, 30s, protocol::verdict);
+  EXPECT_EQ(given.valid_for(), 30s - 302ms);
+}
+
+TEST(Answers, ConfirmALeaseByThoseThatGaveIt) {
+  detail::Tenure tenure;
+  tenure.begin(detail::Lease("token", 7, {}, {}, 3), "job");
+  std::vector<Answer> answers = servers("yyd");
+  answers[0].sent_after = 3ms;
+  answers[1].sent_after = 1ms;
+  Question(answers)->learn_given(tenure, 10s, protocol::verdict);
+  EXPECT_EQ(tenure.valid_until(), Given::start + 1ms + 10s - 102ms);
 }
 
 TEST(Answers, GiveTheRepliesOfTheFirstServerThatHasThem) {

@@ -42,7 +42,7 @@ TEST(Keeping, EndsWithMaxHold) {
   const Fake server = fake();
   const TestLock lock = held_on(server, {.ttl = 9s, .max_hold = 5s});
   EXPECT_EQ(server->kept->renew_at(), server->now() + 3s);
-  server->kept->confirm(server->now() + 2s, 9s);  // by a renewal
+  server->kept->confirm({server->now() + 2s}, 9s);  // by a renewal
   EXPECT_EQ(server->kept->renew_at(), TimePoint::max());
 }
 

@@ -17,7 +17,7 @@ static_assert(drift(0s) == 2ms);
 
 Lease confirmed(std::chrono::milliseconds ttl) {
   Lease lease("token", here);
-  lease.confirm(start, ttl);
+  lease.confirm({start}, ttl);
   return lease;
 }
 
@@ -63,52 +63,137 @@ TEST(Lease, IsNotValidOnceItIsLostButStillExists) {
 TEST(Lease, StaysLostWhenAnExtensionIsConfirmedLate) {
   Lease lease = confirmed(10s);
   lease.lose();
-  lease.confirm(start + 1s, 10s);
+  lease.confirm({start + 1s}, 10s);
   EXPECT_FALSE(lease.valid(start + 1s, here));
 }
 
 TEST(Lease, IsReplacedByAShorterExtension) {
   Lease lease = confirmed(10s);
-  lease.confirm(start, 1s);
+  lease.confirm({start}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
 }
 
 TEST(Lease, IsNotMadeLongerByDoubt) {
   Lease lease = confirmed(10s);
-  lease.doubt(start + 1s, 60s);
+  lease.doubt({start + 1s}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 9898ms);
 }
 
 TEST(Lease, IsMadeShorterByDoubt) {
   Lease lease = confirmed(10s);
-  lease.doubt(start + 1s, 1s);
+  lease.doubt({start + 1s}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
 }
 
 TEST(Lease, IsLimitedByTheShortestDoubt) {
   Lease lease = confirmed(10s);
-  lease.doubt(start, 2s);
-  lease.doubt(start, 1s);
-  lease.doubt(start, 5s);
-  lease.confirm(start + 100ms, 60s);
+  lease.doubt({start}, 2s);
+  lease.doubt({start}, 1s);
+  lease.doubt({start}, 5s);
+  lease.confirm({start + 100ms}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 100ms + 988ms);
 }
 
 TEST(Lease, MayBeConfirmedForLessThanWhatIsInDoubt) {
   Lease lease = confirmed(10s);
-  lease.doubt(start, 5s);
-  lease.confirm(start, 1s);
+  lease.doubt({start}, 5s);
+  lease.confirm({start}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
+}
+
+/// The server has carried out what was sent before it on the same connection.
+TEST(Lease, IsNotLimitedByADoubtOnceItsConnectionHasAnsweredWhatWasSentLater) {
+  Lease lease = confirmed(10s);
+  lease.doubt({start + 1s, 5}, 1s);
+  lease.confirm({start + 2s, 5}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
+}
+
+TEST(Lease, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
+  Lease lease = confirmed(10s);
+  lease.doubt({start + 3s, 5}, 1s);
+  lease.confirm({start + 2s, 5}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
+  lease.confirm({start + 4s, 5}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 4s + 60s - 602ms);
+}
+
+TEST(Lease, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
+  Lease lease = confirmed(10s);
+  lease.doubt({start + 1s, 5}, 1s);
+  lease.confirm({start + 2s, 6}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
+  lease.confirm({start + 3s, 5}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 3s + 988ms);
+}
+
+TEST(Lease, IsLimitedByTheDoubtsOfSeveralConnections) {
+  Lease lease = confirmed(10s);
+  lease.doubt({start + 1s, 5}, 1s);
+  lease.doubt({start + 1s, 6}, 5s);
+  lease.confirm({start + 2s, 6}, 60s);
+  EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
+}
+
+TEST(Lease, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
+  Lease lease = confirmed(10s);
+  lease.confirm({start + 2s, 5}, 60s);
+  lease.doubt({start + 1s, 5}, 1s);
+  EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
+  lease.doubt({start + 1s, 4}, 1s);
+  EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
+}
+
+TEST(Lease, IsNotChangedByAnAnswerThatIsOld) {
+  Lease lease = confirmed(10s);
+  lease.confirm({start + 2s, 5}, 60s);
+  lease.confirm({start + 1s, 5}, 1s);
+  lease.deny({start + 1s, 5});
+  EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
+}
+
+/// A lease of several servers that is confirmed by the first so many.
+Lease confirmed_by(std::size_t count, std::size_t servers) {
+  Lease lease("token", here, {}, {}, servers);
+  for (std::size_t i = 0; i < count; ++i) lease.confirm({start}, 10s, i);
+  return lease;
+}
+
+TEST(Lease, IsValidOnceAMajorityHasGivenIt) {
+  for (const std::size_t servers : {2U, 3U, 4U, 5U}) {
+    SCOPED_TRACE(servers);
+    EXPECT_EQ(confirmed_by(servers / 2, servers).valid_until(), TimePoint{});
+    EXPECT_EQ(confirmed_by(servers / 2 + 1, servers).valid_until(), start + 9898ms);
+  }
+}
+
+TEST(Lease, IsValidForAsLongAsAMajorityKeepsIt) {
+  Lease lease = confirmed_by(5, 5);
+  lease.confirm({start}, 1s, 0);
+  lease.deny({start}, 1);
+  EXPECT_EQ(lease.valid_until(), start + 9898ms);
+  EXPECT_EQ(lease.certain_ttl(), 10s);
+  lease.doubt({start + 1s}, 3s, 2);
+  EXPECT_EQ(lease.valid_until(), start + 1s + 3s - 32ms);
+  EXPECT_EQ(lease.certain_ttl(), 3s);
+}
+
+TEST(Lease, WasConfirmedWhenAMajorityLastWas) {
+  Lease lease = confirmed_by(3, 3);
+  lease.confirm({start + 1s}, 10s, 0);
+  EXPECT_EQ(lease.confirmed(), start);
+  lease.confirm({start + 2s}, 10s, 2);
+  EXPECT_EQ(lease.confirmed(), start + 1s);
 }
 
 TEST(Lease, RemembersTheLongestTtl) {
   Lease lease = confirmed(10s);
   EXPECT_EQ(lease.longest_ttl(), 10s);
-  lease.confirm(start, 1s);
+  lease.confirm({start}, 1s);
   EXPECT_EQ(lease.longest_ttl(), 10s);
-  lease.doubt(start, 30s);
+  lease.doubt({start}, 30s);
   EXPECT_EQ(lease.longest_ttl(), 30s);
-  lease.confirm(start, 60s);
+  lease.confirm({start}, 60s);
   EXPECT_EQ(lease.longest_ttl(), 60s);
 }
 

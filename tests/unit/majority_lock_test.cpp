@@ -31,10 +31,10 @@ TEST(MajorityLock, TakesBackWhatAMinorityGaveWhenTheOthersFailed) {
   EXPECT_EQ(executor->posted.size(), 1U);
 }
 
-TEST(MajorityLock, LowersTheValidityWhenAMinorityMayHaveTakenAShorterTtl) {
+TEST(MajorityLock, IsShortenedWhenAMajorityMayHaveTakenAShorterTtl) {
   for (const std::vector<Answer>& answers :
-       {std::vector<Answer>{away(), away(), in_doubt()},
-        std::vector<Answer>{away(), away(), says(integer(1))}}) {
+       {std::vector<Answer>{away(), in_doubt(), in_doubt()},
+        std::vector<Answer>{away(), in_doubt(), says(integer(1))}}) {
     const Fake executor = fake_servers(servers("yyy"));
     TestLock lock = lock_on(executor);
     EXPECT_TRUE(lock.try_lock());
@@ -42,6 +42,37 @@ TEST(MajorityLock, LowersTheValidityWhenAMinorityMayHaveTakenAShorterTtl) {
     static_cast<void>(error_of([&] { return lock.extend(1s); }));
     EXPECT_EQ(lock.remaining(), 988ms);
   }
+}
+
+/// The others are certain to keep it.
+TEST(MajorityLock, IsNotShortenedWhenAMinorityHasTakenAShorterTtl) {
+  for (const Answer& answer : {in_doubt(), says(integer(1))}) {
+    const Fake executor = fake_servers(servers("yyy"));
+    TestLock lock = lock_on(executor);
+    EXPECT_TRUE(lock.try_lock());
+    executor->will(away(), 0);
+    executor->will(away(), 1);
+    executor->will(answer, 2);
+    static_cast<void>(error_of([&] { return lock.extend(1s); }));
+    EXPECT_EQ(lock.remaining(), 9898ms);
+  }
+}
+
+/// With the values of the issue: a rival could have it once the late extension has run out.
+TEST(MajorityLock, IsNotPromisedForLongerThanAnExtensionThatMayComeLateAllows) {
+  const Fake executor = fake_servers(servers("yyy"));
+  TestLock lock = lock_on(executor);
+  EXPECT_TRUE(lock.try_lock());
+  const auto extend = [&](std::chrono::milliseconds ttl, std::size_t silent_one) {
+    for (std::size_t i = 0; i < 3; ++i) {
+      executor->will(i == silent_one ? in_doubt() : says(integer(1)), i);
+    }
+    return lock.extend(ttl);
+  };
+  EXPECT_TRUE(extend(1s, 0));
+  executor->advance(100ms);
+  EXPECT_TRUE(extend(30s, 2));
+  EXPECT_LE(lock.remaining(), 988ms);
 }
 
 TEST(MajorityLock, GivesEveryServerTheSameToken) {

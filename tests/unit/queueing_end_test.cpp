@@ -39,7 +39,7 @@ TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
   executor->on_pause = [&] {
     executor->passed_on = detail::TenureOf(*executor);
     executor->passed_on->begin(detail::Lease("other", executor->process()), "job");
-    executor->passed_on->confirm(executor->now(), 10s);
+    executor->passed_on->confirm({executor->now()}, 10s);
   };
   TestLock lock = lock_on(executor);
   lock.lock();

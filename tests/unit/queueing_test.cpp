@@ -56,6 +56,38 @@ TEST(Queueing, CountsAGrantFromTheLastQuestionThatWasAnswered) {
                                                                             executor->now()));
 }
 
+/// It may still be carried out, behind the grant and behind the extension.
+TEST(Queueing, IsNotExtendedForLongerThanARefreshThatWasNotAnsweredGives) {
+  for (const Answer& answer : {in_doubt(), out_of_memory(),
+                               says(refusal("OOM not allowed script: f00, on @user_script:1."))}) {
+    const Fake executor = fake_with_queue();
+    executor->will(queued());
+    executor->will(answer);
+    executor->on_pause = [&] { executor->granted = executor->pauses.size() == 2; };
+    TestLock lock = lock_on(executor);
+    if (answer.out_of_memory) {
+      EXPECT_THROW(lock.lock(), std::bad_alloc);
+      continue;
+    }
+    lock.lock();
+    executor->will(says(integer(1)));
+    EXPECT_TRUE(lock.extend(30s));
+    EXPECT_EQ(lock.remaining(), 10s - drift);
+  }
+}
+
+TEST(Queueing, IsExtendedForAsLongAsToldWhenEveryRefreshWasAnswered) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  executor->will(away());
+  executor->on_pause = [&] { executor->granted = executor->pauses.size() == 2; };
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  executor->will(says(integer(1)));
+  EXPECT_TRUE(lock.extend(30s));
+  EXPECT_EQ(lock.remaining(), 30s - 302ms);
+}
+
 TEST(Queueing, ExtendsAGrantThatComesLate) {
   const Fake executor = fake_with_queue();
   executor->will(queued());

@@ -31,7 +31,7 @@ class RenewerTest : public testing::Test {
     tenure.begin(detail::Lease("token", here), "job");
     tenure.renew_by(exclusive.extend("token", ttl),
                     {.ttl = ttl, .renews = renews, .since = start, .renew_until = until});
-    tenure.confirm(start, ttl);
+    tenure.confirm({start}, ttl);
     return tenure;
   }
   Tenure& held(std::chrono::milliseconds ttl = 9s, bool renews = true,
@@ -56,7 +56,7 @@ class RenewerTest : public testing::Test {
     return renewer.answered(renewal, reply, sent, sent + 1ms);
   }
   void failed(Tenure& tenure, TimePoint sent) {
-    renewer.failed(tenure, tenure.upkeep().ttl, sent, sent + 1ms);
+    renewer.failed(tenure, tenure.upkeep().ttl, {sent}, sent + 1ms);
   }
 
   Renewer renewer{};

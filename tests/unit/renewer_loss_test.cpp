@@ -124,7 +124,7 @@ TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
 TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
   Tenure& tenure = held(9s);
   EXPECT_EQ(picked(start + 3s), 1U);
-  tenure.confirm(start + 3s + 1ms, 100ms);
+  tenure.confirm({start + 3s + 1ms}, 100ms);
   const TimePoint end = tenure.valid_until();
   EXPECT_FALSE(answered(
       tenure, protocol::Reply{.kind = protocol::Reply::Kind::integer, .integer = 1}, start + 3s));

@@ -60,7 +60,7 @@ TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
 TEST_F(RenewerTest, TriesAgainWhatCouldNotBeSentAtAll) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.failed(tenure, 9s, TimePoint{}, start + 3s);
+  renewer.failed(tenure, 9s, {}, start + 3s);
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
@@ -69,7 +69,7 @@ TEST_F(RenewerTest, DoesNotRelyOnWhatMayBeCarriedOutLate) {
   EXPECT_EQ(picked(start + 3s), 1U);
   failed(tenure, start + 3s);
   renewer.take_back(tenure);
-  tenure.confirm(start + 4s, 60s);  // an extension for longer
+  tenure.confirm({start + 4s}, 60s);  // an extension for longer
   EXPECT_EQ(tenure.valid_until(), start + 4s + 9s - 92ms);
 }
 
@@ -115,6 +115,31 @@ TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
+TEST_F(RenewerTest, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.suspend(tenure);
+  tenure.confirm({start + 3s}, 60s);
+  renewer.superseded(tenure);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(picked(start + 5s), 0U) << "the extension is not over";
+  renewer.take_back(tenure);
+  renewer.keep(tenure);
+  EXPECT_EQ(tenure.valid_until(), start + 63s - 602ms);
+  EXPECT_EQ(picked(start + 5s), 0U);
+  EXPECT_EQ(picked(start + 6s), 1U);
+}
+
+TEST_F(RenewerTest, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.take_back_for_good(tenure);
+  renewer.close(tenure);
+  renewer.superseded(tenure);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(&renewer.open(), &tenure) << "it is spare";
+}
+
 TEST_F(RenewerTest, CountsAnAnswerInTime) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
@@ -123,10 +148,10 @@ TEST_F(RenewerTest, CountsAnAnswerInTime) {
 
 TEST_F(RenewerTest, CountsByTheTtlThatIsCertain) {
   Tenure& tenure = held(10s);
-  tenure.doubt(start + 1s, 1s);
+  tenure.doubt({start + 1s}, 1s);
   EXPECT_EQ(tenure.valid_until(), start + 2s - 12ms);
   EXPECT_EQ(tenure.notice_at(), tenure.valid_until() - 50ms);
-  tenure.confirm(start + 1s, 10s);
+  tenure.confirm({start + 1s}, 10s);
   renewer.keep(tenure);
   EXPECT_EQ(picked(start + 1s + 330ms), 1U);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory_resource>
 #include <span>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/tenure.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -80,14 +83,33 @@ class Answers {
     });
   }
 
-  /// Before the first byte to any server. A server that could not be reached was sent none.
-  TimePoint sent() const noexcept {
-    TimePoint first{};
-    for (const Response& response : responses_) {
-      if (response.sent == TimePoint{}) continue;
-      first = first == TimePoint{} ? response.sent : std::min(first, response.sent);
-    }
-    return first;
+  /// Confirms the lease by every server that gave it.
+  template <class Read>
+  void learn_given(Tenure& tenure, std::chrono::milliseconds ttl, Read read) const {
+    tenure.learn([&](Lease& lease) {
+      for (std::size_t i = 0; i < responses_.size(); ++i) {
+        const Response& response = responses_[i];
+        if (response.failure || response.replies.empty()) continue;
+        if (read(response.replies.front()) != protocol::Verdict::yes) continue;
+        lease.confirm(sent_of(response), ttl, i);
+      }
+    });
+  }
+
+  /// The same for a lease that was extended. What a server has not answered may still be carried
+  /// out there, whatever the majority says.
+  template <class Read>
+  void learn_extended(Tenure& tenure, std::chrono::milliseconds ttl, Read read) const {
+    learn_extended(tenure, responses_, ttl, read);
+  }
+  template <class Read>
+  static void learn_extended(Tenure& tenure, std::span<const Response> responses,
+                             std::chrono::milliseconds ttl, Read read) {
+    tenure.learn([&](Lease& lease) {
+      for (std::size_t i = 0; i < responses.size(); ++i) {
+        if (responses[i].sent != TimePoint{}) learn_extended(lease, i, responses[i], ttl, read);
+      }
+    });
   }
 
   /// The i-th reply of the first server that gave one, or null.
@@ -113,6 +135,29 @@ class Answers {
   }
 
  private:
+  static Sent sent_of(const Response& response) noexcept {
+    return {response.sent, response.connection};
+  }
+  template <class Read>
+  static void learn_extended(Lease& lease, std::size_t server, const Response& response,
+                             std::chrono::milliseconds ttl, Read read) {
+    const Sent sent = sent_of(response);
+    if (response.failure || response.replies.empty()) {
+      if (!response.failure || response.failure->in_doubt()) lease.doubt(sent, ttl, server);
+      return;
+    }
+    const protocol::Reply& reply = response.replies.front();
+    switch (read(reply)) {
+      case protocol::Verdict::yes:
+        return lease.confirm(sent, ttl, server);
+      case protocol::Verdict::no:
+        return lease.deny(sent, server);
+      case protocol::Verdict::refused:
+        // The error may be that of a proxy, which answers for a connection that it has lost.
+        if (protocol::leaves_script_in_doubt(reply.text)) lease.doubt({sent.at}, ttl, server);
+    }
+  }
+
   bool in_doubt(const protocol::Reply& reply) const noexcept {
     return script_ && reply.is_error() && protocol::leaves_script_in_doubt(reply.text);
   }

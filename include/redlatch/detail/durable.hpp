@@ -34,7 +34,7 @@ void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
   if (verdict == protocol::Verdict::no) {
     throw too_few("the lock was deleted or taken over before it was durable");
   }
-  tenure.confirm(answers.sent(), options.ttl);
+  answers.learn_given(tenure, options.ttl, protocol::ours);
   const protocol::Reply& reply = *answers.reply(1);
   if (reply.is_error()) {
     throw protocol::to_error(reply, protocol.key(), executor.server(0), false);

@@ -80,8 +80,11 @@ struct Response {
   /// yet.
   Replies replies{};
   std::optional<Error> failure{};
-  /// Just before the first byte went out; `TimePoint{}` when none did.
+  /// Just before the first byte went out; `TimePoint{}` when none did. Also of what is not
+  /// answered.
   TimePoint sent{};
+  /// The connection that it went out on; no other ever has the same number. 0: not known.
+  std::uint64_t connection = 0;
 };
 
 /// Whether a call may connect when it finds no connection.

@@ -56,7 +56,7 @@ class Holding : public Held<Protocol> {
     const Answers answers = ask_for(*tenure, options, look, undo);
     const protocol::Verdict verdict = answers.verdict(protocol::verdict);
     if (verdict == protocol::Verdict::yes) {
-      tenure->confirm(answers.sent(), options.ttl);
+      answers.learn_given(*tenure, options.ttl, protocol::verdict);
       if (options.fencing) {
         tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
       }
@@ -78,7 +78,8 @@ class Holding : public Held<Protocol> {
   /// A tenure for a lease that is yet to be given.
   TenureOf new_tenure(const LockOptions& options) const {
     TenureOf tenure(*executor_);
-    tenure->begin(Lease(make_token(), executor_->process(), options.label, protocol_.mark()),
+    tenure->begin(Lease(make_token(), executor_->process(), options.label, protocol_.mark(),
+                        executor_->servers()),
                   protocol_.key());
     tenure->renew_by(protocol_.extend(tenure->value(), options.ttl), upkeep(options));
     return tenure;
@@ -124,19 +125,25 @@ class Holding : public Held<Protocol> {
       if (extended) tenure_->renew_by(std::move(renewal), ttl);
       executor_->keep(*tenure_);
     });
-    // Whatever ends this before the answer is known, memory running out included, leaves a doubt.
-    bool doubted = true;
-    const Finally doubt([&, since = executor_->now()] {
-      if (doubted) tenure_->doubt(since, ttl);
-    });
-    const Answers answers = ask({&extension, 1});
+    const Answers answers = ask_about(*tenure_, {&extension, 1}, ttl);
     const protocol::Verdict verdict = answers.verdict(protocol::ours);
-    doubted =
-        verdict == protocol::Verdict::refused && (answers.in_doubt() || answers.may_have_acted());
-    if (verdict == protocol::Verdict::yes) tenure_->confirm(answers.sent(), ttl);
+    answers.learn_extended(*tenure_, ttl, protocol::ours);
     if (verdict == protocol::Verdict::no) tenure_->lose();
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
     extended = verdict == protocol::Verdict::yes;
+  }
+
+  /// Asks what may set the life of the lease to `ttl`. An exception, for want of memory, leaves a
+  /// doubt.
+  Answers ask_about(Tenure& tenure, std::span<const protocol::Command> commands,
+                    std::chrono::milliseconds ttl) const {
+    const TimePoint since = executor_->now();
+    try {
+      return ask(commands);
+    } catch (...) {
+      tenure.doubt({since}, ttl);
+      throw;
+    }
   }
 
   /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
@@ -187,7 +194,7 @@ class Holding : public Held<Protocol> {
       throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
                               "redlatch: this object does not hold the lock any more");
     }
-    next->confirm(answers.sent(), options.ttl);
+    answers.learn_given(*next, options.ttl, protocol::ours);
     executor_->take_back_for_good(*tenure_);
     static_cast<void>(end());
     other.have(std::move(next), undo);

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <redlatch/detail/clock.hpp>
 
@@ -18,16 +19,81 @@ constexpr std::chrono::nanoseconds drift(std::chrono::nanoseconds ttl) noexcept 
   return ttl / 100 + std::chrono::milliseconds(2);
 }
 
-/// What is known of one lease that the server gave: no I/O, no clock of its own.
+/// When a command left, and on which connection to its server; 0: on one that is not known. A reply
+/// on a connection shows that every command before it on that connection is over.
+struct Sent {
+  TimePoint at{};
+  std::uint64_t connection = 0;
+};
+
+/// For how long one server is certain to keep a lease.
+class Certainty {
+ public:
+  TimePoint until() const noexcept { return until_; }
+  /// For how long the last confirmation can be relied on, drift included.
+  std::chrono::milliseconds ttl() const noexcept { return ttl_; }
+  /// When what was last confirmed was sent.
+  TimePoint confirmed() const noexcept { return confirmed_.at; }
+
+  /// The server has the lease for `ttl`. An answer that is taken in behind the answer to a later
+  /// question is old, and counts for nothing.
+  void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
+    if (sent.at < confirmed_.at) return;
+    leave_connections_but(sent.connection);
+    if (sent.at > last_pending_.at) pending_ = none;
+    confirmed_ = sent;
+    ttl_ = std::min({ttl, pending_, overdue_});
+    until_ = sent.at + ttl_ - drift(ttl_);
+  }
+
+  /// An extension may have been carried out, or may be later: until something behind it on the same
+  /// connection is answered, no confirmation can be relied on for longer than this one gave.
+  void doubt(Sent sent, std::chrono::milliseconds ttl) noexcept {
+    const bool is_over =
+        sent.connection != 0 && sent.connection == confirmed_.connection && sent.at < confirmed_.at;
+    if (is_over) return;
+    leave_connections_but(sent.connection);
+    last_pending_ = {std::max(sent.at, last_pending_.at), sent.connection};
+    pending_ = std::min(ttl, pending_);
+    ttl_ = std::min(ttl, ttl_);
+    until_ = std::min(until_, sent.at + ttl - drift(ttl));
+  }
+
+  /// The server does not have the lease.
+  void deny(Sent sent) noexcept {
+    if (sent.at >= confirmed_.at) until_ = TimePoint{};
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds none = std::chrono::milliseconds::max();
+
+  /// What is pending on another connection, or on one that is not known, may come at any time.
+  void leave_connections_but(std::uint64_t connection) noexcept {
+    if (connection != 0 && last_pending_.connection == connection) return;
+    overdue_ = std::min(overdue_, pending_);
+    pending_ = none;
+  }
+
+  TimePoint until_{};
+  Sent confirmed_{};
+  std::chrono::milliseconds ttl_{0};
+  // The shortest extension that was not answered: on the last connection, and on those before it.
+  std::chrono::milliseconds pending_ = none;
+  std::chrono::milliseconds overdue_ = none;
+  Sent last_pending_{};
+};
+
+/// What is known of one lease that the server gave, or a majority of several: no I/O, no clock of
+/// its own.
 class Lease {
  public:
   /// No lease.
   Lease() = default;
 
-  /// A lease that the server is yet to confirm.
+  /// A lease that the servers are yet to confirm.
   Lease(std::string token, std::uint64_t process, std::string_view label = {},
-        std::string_view mark = {})
-      : token_(std::move(token)), process_(process) {
+        std::string_view mark = {}, std::size_t servers = 1)
+      : token_(std::move(token)), others_(servers - 1), process_(process) {
     if (label.empty() && mark.empty()) return;
     if (!mark.empty()) value_.append(mark).append(" ");
     value_ += token_;
@@ -43,49 +109,83 @@ class Lease {
   void fence(std::uint64_t number) noexcept { fencing_token_ = number; }
   std::uint64_t fencing_token() const noexcept { return fencing_token_; }
 
-  TimePoint valid_until() const noexcept { return valid_until_; }
+  /// Until then a majority of the servers is certain to keep it.
+  TimePoint valid_until() const noexcept {
+    return of_majority([](const Certainty& one) { return one.until(); });
+  }
 
   /// Whether there is anything of this process to give back at the server.
   bool exists(std::uint64_t process) const noexcept {
     return !token_.empty() && process_ == process;
   }
   bool valid(TimePoint now, std::uint64_t process) const noexcept {
-    return exists(process) && !lost_ && now < valid_until_;
+    return exists(process) && !lost_ && now < valid_until();
   }
 
-  /// For how long the last confirmation can be relied on, drift included.
-  std::chrono::milliseconds certain_ttl() const noexcept { return certain_ttl_; }
+  /// For how long the last confirmation can be relied on, drift included, by any of those servers
+  /// that count until the end of validity.
+  std::chrono::milliseconds certain_ttl() const noexcept {
+    const TimePoint end = valid_until();
+    std::chrono::milliseconds least = std::chrono::milliseconds::max();
+    for (std::size_t i = 0; i < servers(); ++i) {
+      if (at(i).until() >= end) least = std::min(least, at(i).ttl());
+    }
+    return least;
+  }
+
+  /// When what a majority has last confirmed was sent.
+  TimePoint confirmed() const noexcept {
+    return of_majority([](const Certainty& one) { return one.confirmed(); });
+  }
 
   /// The longest that the key may live after the last command about it.
   std::chrono::milliseconds longest_ttl() const noexcept { return longest_ttl_; }
 
-  /// The server gave the lease, or extended it, for `ttl`, asked by a message that left at `sent`.
-  void confirm(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
+  std::size_t servers() const noexcept { return others_.size() + 1; }
+
+  /// A server gave the lease, or extended it, for `ttl`, asked by a message that left at `sent`.
+  void confirm(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
     longest_ttl_ = std::max(ttl, longest_ttl_);
-    certain_ttl_ = std::min(ttl, doubted_ttl_);
-    valid_until_ = sent + certain_ttl_ - drift(certain_ttl_);
+    at(server).confirm(sent, ttl);
   }
 
-  /// An extension may have been carried out, or may still be: at any time from now on, so that no
-  /// later one can be relied on for longer than this one gave.
-  void doubt(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
+  /// A server may have carried an extension out, or may do that later.
+  void doubt(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
     longest_ttl_ = std::max(ttl, longest_ttl_);
-    doubted_ttl_ = std::min(ttl, doubted_ttl_);
-    certain_ttl_ = std::min(certain_ttl_, doubted_ttl_);
-    valid_until_ = std::min(valid_until_, sent + ttl - drift(ttl));
+    at(server).doubt(sent, ttl);
   }
+
+  /// A server does not have it. Whether it is lost thereby is not said.
+  void deny(Sent sent, std::size_t server = 0) noexcept { at(server).deny(sent); }
 
   void lose() noexcept { lost_ = true; }
   bool is_lost() const noexcept { return lost_; }
 
  private:
+  Certainty& at(std::size_t server) noexcept { return server == 0 ? first_ : others_[server - 1]; }
+  const Certainty& at(std::size_t server) const noexcept {
+    return server == 0 ? first_ : others_[server - 1];
+  }
+
+  /// The largest value that a majority of the servers reaches.
+  template <class Value>
+  TimePoint of_majority(Value value) const noexcept {
+    if (others_.empty()) return value(first_);
+    TimePoint largest{};
+    for (std::size_t i = 0; i < servers(); ++i) {
+      std::size_t reached = 0;
+      for (std::size_t j = 0; j < servers(); ++j) reached += value(at(j)) >= value(at(i)) ? 1 : 0;
+      if (reached >= servers() / 2 + 1) largest = std::max(largest, value(at(i)));
+    }
+    return largest;
+  }
+
   std::string token_{};
   std::string value_{};  // empty: the token
   std::uint64_t fencing_token_ = 0;
-  TimePoint valid_until_{};
+  Certainty first_{};
+  std::vector<Certainty> others_{};  // of several servers
   std::chrono::milliseconds longest_ttl_{0};
-  std::chrono::milliseconds certain_ttl_{0};
-  std::chrono::milliseconds doubted_ttl_ = std::chrono::milliseconds::max();
   std::uint64_t process_ = 0;
   bool lost_ = false;
 };

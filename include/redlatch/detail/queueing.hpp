@@ -111,7 +111,9 @@ class Queueing {
     const std::array commands{
         holding_.protocol().stay(waiter(*place.entry()), place.entry()->queued_until()),
         protocol::track(address.subscriber), protocol::track_next(), holding_.protocol().life()};
-    const Answers answers = holding_.ask(std::span(commands).first(watches ? commands.size() : 1));
+    // What is not answered may be carried out later, when the lock is granted and extended.
+    const Answers answers = holding_.ask_about(
+        *place.entry(), std::span(commands).first(watches ? commands.size() : 1), options_.ttl);
     const Standing standing = standing_in(answers, place);
     if (!standing) {
       refuse(place, answers.error(key()));
@@ -133,16 +135,21 @@ class Queueing {
 
   /// Nothing when it was refused. An entry that stands, or is granted, is confirmed.
   Standing standing_in(const Answers& answers, QueuePlace& place) {
+    answers.learn_extended(*place.entry(), options_.ttl, stands);
     const protocol::Reply* const reply = answers.reply(0);
     if (reply == nullptr) throw answers.error(key());
     if (reply->is_error()) return std::nullopt;
     const protocol::Standing standing = protocol::standing(*reply);
     is_first_ = standing == protocol::Standing::first;
     if (standing != protocol::Standing::gone) {
-      place.entry()->confirm(answers.sent(), options_.ttl);
       place.entry()->queue_until(protocol::expiry(*reply));
     }
     return standing;
+  }
+  static protocol::Verdict stands(const protocol::Reply& reply) noexcept {
+    if (reply.is_error()) return protocol::Verdict::refused;
+    return protocol::standing(reply) == protocol::Standing::gone ? protocol::Verdict::no
+                                                                 : protocol::Verdict::yes;
   }
 
   /// Throws what another way of asking would be told as well.
@@ -186,7 +193,7 @@ class Queueing {
         answers.verdict(options_.fencing ? protocol::verdict : protocol::ours);
     if (verdict == protocol::Verdict::refused) throw answers.error(key());
     if (verdict == protocol::Verdict::no) return false;
-    entry.confirm(answers.sent(), options_.ttl);
+    answers.learn_given(entry, options_.ttl, protocol::verdict);
     if (options_.fencing) entry.fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
     return true;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -70,16 +71,19 @@ class Tenure {
   TimePoint valid_until() const noexcept { return valid_until_; }
   bool is_lost() const noexcept { return valid_until() == TimePoint{}; }
 
-  // As those of `Lease`. An answer that is taken in behind that to a later question is old.
-  void confirm(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
+  // As those of `Lease`: by the only server, and by every server.
+  void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
+    change([&] { lease_.confirm(sent, ttl); });
+  }
+  void doubt(Sent sent, std::chrono::milliseconds ttl) noexcept {
     change([&] {
-      if (sent < confirmed_) return;
-      lease_.confirm(sent, ttl);
-      confirmed_ = sent;
+      for (std::size_t i = 0; i < lease_.servers(); ++i) lease_.doubt(sent, ttl, i);
     });
   }
-  void doubt(TimePoint sent, std::chrono::milliseconds ttl) noexcept {
-    change([&] { lease_.doubt(sent, ttl); });
+  /// Changes what is known of the lease at each server, by `learn`, in one step.
+  template <class Learn>
+  void learn(Learn learn) noexcept {
+    change([&] { learn(lease_); });
   }
   void lose() noexcept {
     change([&] { lease_.lose(); });
@@ -130,6 +134,7 @@ class Tenure {
     change();
     valid_until_ = lease_.is_lost() ? TimePoint{} : lease_.valid_until();
     certain_ttl_ = lease_.certain_ttl();
+    confirmed_ = lease_.confirmed();
   }
 
   std::mutex mutex_{};

@@ -1,0 +1,130 @@
+// What a server carries out long after it was given up promises no more than it did.
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "family.hpp"
+#include "proxy.hpp"
+#include "quorum.hpp"
+
+namespace redlatch::test {
+namespace late_extension_test {
+
+/// One who waits behind a proxy, where the refresh of its entry can be held back until it is late.
+template <class Classes>
+class LateRefresh : public FamilyTest<Classes> {
+ protected:
+  using Holder = typename Classes::Holder;
+  using Rival = test::Rival<typename Classes::Waiter>;
+
+  Client waiting_client() {
+    Client behind_proxy(proxy.url(), {.connect_timeout = 20s,
+                                      .command_timeout = 500ms,
+                                      .connections = 1,
+                                      .on_event = [this](const Event& event) {
+                                        if (event.error == Errc::timed_out) ++timed_out;
+                                      }});
+    Lock(behind_proxy, "first connected", long_lease).unlock();
+    return behind_proxy;
+  }
+  /// Its answer to the one before has been taken in then.
+  bool is_refreshed() {
+    const auto before = this->entry(0).expiry;
+    return eventually([&] { return this->entry(0).expiry > before; });
+  }
+
+  /// On another connection. Its time may be over before that on a busy machine, and it has another
+  /// entry then.
+  bool is_refreshed_while_one_is_held_back() {
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      const std::string value = this->entry(0).value;
+      const int before = timed_out;
+      proxy.stall();
+      if (!eventually([&] { return timed_out > before; }) || !is_refreshed()) return false;
+      if (this->entry(0).value == value) return true;
+    }
+    return false;
+  }
+
+  Proxy proxy{this->server.socket()};
+  std::atomic<int> timed_out = 0;
+};
+TYPED_TEST_SUITE(LateRefresh, Pairs, );
+
+TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
+  this->holder.lock();
+  typename TestFixture::Rival waiter(this->waiting_client(), {.ttl = 3s, .auto_renew = false});
+  ASSERT_TRUE(this->is_queued(1));
+  ASSERT_TRUE(this->is_refreshed());
+  ASSERT_TRUE(this->is_refreshed_while_one_is_held_back());
+  this->holder.unlock();
+  ASSERT_TRUE(waiter.has_it());
+  EXPECT_TRUE(waiter.lock.extend(30s));
+  const auto calls = this->raw.calls("evalsha");
+  this->proxy.release();
+  ASSERT_TRUE(eventually([&] { return this->raw.calls("evalsha") > calls; })) << "it has come";
+  EXPECT_LE(waiter.lock.remaining(), 3s);
+  const bool are_two = elsewhere([&] {
+    auto rival = deferred<typename TestFixture::Holder>(this->client);
+    return rival.try_lock_for(6s) && waiter.lock.owns_lock();
+  });
+  EXPECT_FALSE(are_two);
+}
+
+/// The first of three servers is behind a proxy, where what is sent to it can be held back.
+class LateAtOneOfThreeServers : public QuorumOf<3> {
+ protected:
+  LateAtOneOfThreeServers() { proxied[0] = proxy.url(); }
+
+  /// Until that connection has been given up.
+  void hold_back(Redlock& lock) {
+    ASSERT_TRUE(eventually([&] { return proxy.connections() == 1 && lock.verify(); }));
+    proxy.stall();
+  }
+  bool is_connected_again(Redlock& lock) {
+    return eventually([&] { return lock.verify() && proxy.connections() == 2; });
+  }
+
+  Proxy proxy{servers[0]->socket()};
+  std::vector<std::string> proxied = urls;
+  ClientOptions options{.connect_timeout = 20s, .command_timeout = 300ms, .connections = 1};
+};
+
+/// The last misses the next extension.
+TEST_F(LateAtOneOfThreeServers, AnExtensionLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
+  Quorum quorum(proxied, {.client = options, .server_timeout = 10s});
+  Redlock lock(quorum, "job", {.ttl = 60s, .auto_renew = false});
+  hold_back(lock);
+  ASSERT_TRUE(lock.extend(4s));
+  const auto end = std::chrono::steady_clock::now() + 4s;
+  ASSERT_TRUE(is_connected_again(lock));
+  servers[2]->pause();
+  EXPECT_TRUE(lock.extend(30s));
+  EXPECT_LE(lock.remaining(), 4s);
+  proxy.release();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > end; }));
+  servers[2]->resume();
+  Quorum others(urls, calm());
+  const Redlock rival(others, "job", 60s, long_lease);
+  EXPECT_TRUE(rival.owns_lock());
+  EXPECT_FALSE(lock.owns_lock()) << lock.remaining().count();
+}
+
+TEST_F(LateAtOneOfThreeServers, ARenewalLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
+  Quorum quorum(proxied, {.client = options, .server_timeout = 10s});
+  Redlock lock(quorum, "job", {.ttl = 3s});
+  hold_back(lock);
+  const auto renewed = quorum.metrics().renewed;
+  ASSERT_TRUE(eventually([&] { return quorum.metrics().renewed > renewed; }));
+  ASSERT_TRUE(is_connected_again(lock));
+  servers[2]->pause();
+  EXPECT_TRUE(lock.extend(30s));
+  EXPECT_LE(lock.remaining(), 3s);
+  servers[2]->resume();
+  EXPECT_TRUE(eventually([&] { return lock.remaining() > 20s; })) << "two are certain again";
+}
+
+}  // namespace late_extension_test
+}  // namespace redlatch::test

@@ -1,0 +1,74 @@
+#include "voices.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include <redlatch/error.hpp>
+
+#include "io_error.hpp"
+
+namespace redlatch::detail {
+namespace voices_test {
+
+class VoicesTest : public testing::Test {
+ protected:
+  bool admits(std::size_t url, const std::string& id) {
+    try {
+      voices.admit(url, id);
+      return true;
+    } catch (const IoError& error) {
+      EXPECT_EQ(error.code(), Errc::invalid_argument);
+      why = error.what();
+      return false;
+    }
+  }
+  bool are_distinct() {
+    try {
+      voices.require_distinct();
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Errc::invalid_argument);
+      why = error.what();
+      return false;
+    }
+  }
+
+  Voices voices{{"redis://a", "redis://b", "redis://c"}};
+  std::string why{};
+};
+
+TEST_F(VoicesTest, BelongToServersOfDifferentIds) {
+  EXPECT_TRUE(admits(0, "x"));
+  EXPECT_TRUE(admits(1, "y"));
+  EXPECT_TRUE(admits(2, "z"));
+  EXPECT_TRUE(admits(2, "z")) << "another connection";
+  EXPECT_TRUE(are_distinct());
+}
+
+TEST_F(VoicesTest, NameTheOtherWayToOneServer) {
+  EXPECT_TRUE(admits(0, "x"));
+  EXPECT_FALSE(admits(2, "x"));
+  EXPECT_NE(why.find("redis://a"), std::string::npos) << why;
+  EXPECT_FALSE(are_distinct());
+  EXPECT_NE(why.find("redis://a and redis://c lead to one server"), std::string::npos) << why;
+}
+
+TEST_F(VoicesTest, CountAgainOnceTheyBelongToDifferentServers) {
+  EXPECT_TRUE(admits(0, "x"));
+  EXPECT_TRUE(admits(1, "y"));
+  EXPECT_FALSE(admits(0, "y")) << "the addresses are about to be swapped";
+  EXPECT_FALSE(are_distinct());
+  EXPECT_TRUE(admits(1, "x"));
+  EXPECT_TRUE(admits(0, "y"));
+  EXPECT_TRUE(are_distinct());
+}
+
+TEST_F(VoicesTest, OfServersThatDoNotTellTheirIdAreDistinct) {
+  EXPECT_TRUE(admits(0, ""));
+  EXPECT_TRUE(admits(1, ""));
+  EXPECT_TRUE(are_distinct());
+}
+
+}  // namespace voices_test
+}  // namespace redlatch::detail
