@@ -8,8 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include <redlatch/protocol/exclusive.hpp>
-
 #include "limited_user.hpp"
 
 namespace redlatch::test {
@@ -169,13 +167,6 @@ TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
       EXPECT_EQ(error_of(live), Errc::not_permitted) << rights[left_out];
     }
     raw.command({"DEL", "lock:job"});
-  }
-}
-
-TEST_F(Fencing, SendsTheHashThatTheServerFinds) {
-  for (const protocol::Script* script :
-       {&protocol::release_script, &protocol::extend_script, &protocol::acquire_fenced_script}) {
-    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(script->text)}).text, script->sha1);
   }
 }
 

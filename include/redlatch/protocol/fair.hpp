@@ -22,9 +22,10 @@ end
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_fair_hash;
 inline constexpr Script acquire_fair_script{
     .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
-    .sha1 = "a64b62f93da5e0f6c0e7abc76db317b5d277d0bd",
+    .hash = &acquire_fair_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 

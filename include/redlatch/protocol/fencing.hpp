@@ -34,8 +34,9 @@ inline constexpr std::string_view acquire_fenced_lua =
 local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_fenced_hash;
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
-                                              .sha1 = "3c83d199b25c9c0edaafd6d0492eb264961271ef",
+                                              .hash = &acquire_fenced_hash,
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
@@ -45,8 +46,9 @@ inline constexpr std::string_view claim_fenced_lua =
 local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 claim_fenced_hash;
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
-                                            .sha1 = "f366d71650f69514a5b0a4dd9ccdc9178dedcb76",
+                                            .hash = &claim_fenced_hash,
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 

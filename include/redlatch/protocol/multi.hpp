@@ -42,8 +42,9 @@ inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(1)
 if free ~= true then return free or 0 end
 for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
 return 1)";
+REDLATCH_API extern const Sha1 acquire_all_hash;
 inline constexpr Script acquire_all_script{.text = joined<all_free_lua, acquire_all_lua>,
-                                           .sha1 = "803e3475a37f9a45cab34ac325b25a4b91ac94dc",
+                                           .hash = &acquire_all_hash,
                                            .effect = Script::Effect::other,
                                            .takes_more = true};
 
@@ -62,9 +63,10 @@ for i = 1, #KEYS, 2 do
   redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
+REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
     .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
-    .sha1 = "e63931b5a76b1ca29419b458fc33bf4d8c20a1a6",
+    .hash = &acquire_all_fenced_hash,
     .effect = Script::Effect::other,
     .side_keys = {"fence"},
     .takes_more = true};
@@ -78,8 +80,9 @@ inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS)
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
 return 1)";
+REDLATCH_API extern const Sha1 extend_all_hash;
 inline constexpr Script extend_all_script{.text = extend_all_lua,
-                                          .sha1 = "fc9ccb91d9ce5578d88b48924272a1e05141f71f",
+                                          .hash = &extend_all_hash,
                                           .effect = Script::Effect::other,
                                           .takes_more = true};
 
@@ -96,18 +99,20 @@ for i = 1, #KEYS, 2 do
   end
 end
 return outcome)";
+REDLATCH_API extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
     .text = joined<milliseconds_lua, serve_lua, release_all_lua>,
-    .sha1 = "7384486cd8ef599f647311ea0988b4f2c69346a2",
+    .hash = &release_all_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"},
     .takes_more = true};
 
 // How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
+REDLATCH_API extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
 for _, key in ipairs(KEYS) do longest = math.max(longest, redis.call('PTTL', key)) end
 return longest)",
-                                        .sha1 = "860170e61572b17bae5665b026d7a761a17728c1",
+                                        .hash = &life_all_hash,
                                         .effect = Script::Effect::other,
                                         .takes_more = true};
 

@@ -65,9 +65,10 @@ if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
 inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS[1], KEYS[2], nil, first)
 return holder and 1 or 0)";
+REDLATCH_API extern const Sha1 release_hash;
 inline constexpr Script release_script{
     .text = joined<release_lua, milliseconds_lua, serve_lua, release_to_first_lua>,
-    .sha1 = "f920fdda9542f27ffd7146f8d134dbd79b4e1223",
+    .hash = &release_hash,
     .effect = Script::Effect::remove,
     .side_keys = {"queue"}};
 
@@ -132,9 +133,10 @@ if not holder then
 end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
+REDLATCH_API extern const Sha1 stand_hash;
 inline constexpr Script stand_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
-    .sha1 = "827a88ef3b47f5799eb2afb542b1bb9c2a1499e2",
+    .hash = &stand_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -147,9 +149,10 @@ inline constexpr std::string_view leave_lua =
 end
 local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
+REDLATCH_API extern const Sha1 leave_hash;
 inline constexpr Script leave_script{
     .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
-    .sha1 = "739537ca6ad1bb1152d32e6cf036bb08505d1c98",
+    .hash = &leave_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

@@ -18,9 +18,10 @@ inline constexpr std::string_view downgrade_lua =
 hold(ARGV[2], ARGV[3])
 pcall(admit_waiting)
 return 1)";
+REDLATCH_API extern const Sha1 downgrade_hash;
 inline constexpr Script downgrade_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
-    .sha1 = "c68ad4334066d77e6693940398e3d5fbda339886",
+    .hash = &downgrade_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

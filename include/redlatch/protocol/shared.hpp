@@ -109,9 +109,10 @@ if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_shared_hash;
 inline constexpr Script acquire_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
-    .sha1 = "cbe0783258817512ff45bf958f208e9e7e3b7524",
+    .hash = &acquire_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -122,9 +123,10 @@ inline constexpr std::string_view extend_shared_lua =
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 extend_shared_hash;
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
-    .sha1 = "e36117d7e037797921dcfd4e7a7a79763f36c8c0",
+    .hash = &extend_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -133,9 +135,10 @@ inline constexpr std::string_view release_shared_lua =
     R"(local released = redis.call('ZREM', KEYS[1], ARGV[1])
 pcall(admit_waiting)
 return released)";
+REDLATCH_API extern const Sha1 release_shared_hash;
 inline constexpr Script release_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
-    .sha1 = "42bad17fd562af8dc329431552fa1168c0336bbb",
+    .hash = &release_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -159,10 +162,11 @@ end
 if admit_waiting(ARGV[1]) then return 1 end
 if not index then return 0 end
 return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
+REDLATCH_API extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
                    stand_shared_lua>,
-    .sha1 = "7495730569425db83ae642a4cb00806b82937cd0",
+    .hash = &stand_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -175,9 +179,10 @@ if left == 0 and ARGV[2] then
 end
 pcall(admit_waiting)
 return left)";
+REDLATCH_API extern const Sha1 leave_shared_hash;
 inline constexpr Script leave_shared_script{
     .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
-    .sha1 = "dc0a7a28216e5075949a259f06a6840b816d6074",
+    .hash = &leave_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -185,8 +190,9 @@ inline constexpr Script leave_shared_script{
 inline constexpr std::string_view life_shared_lua =
     R"(local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
+REDLATCH_API extern const Sha1 life_shared_hash;
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
-                                           .sha1 = "3a577a0cbe88011adc65162433c275e6420cda86",
+                                           .hash = &life_shared_hash,
                                            .effect = Script::Effect::other};
 
 /// One of several holders of one key. What kind of a lock it is says the mark.
