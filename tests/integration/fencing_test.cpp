@@ -14,7 +14,7 @@ namespace redlatch::test {
 namespace fencing_test {
 
 constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
-const std::string counter = "lock:job:fence:{lock:job}";
+const std::string counter = "lock:job:redlatch:fence:{lock:job}";
 
 class Fencing : public LimitedUserTest {
  protected:
@@ -64,7 +64,7 @@ TEST_F(Fencing, NumbersAreTheServersTimeInMicroseconds) {
 }
 
 TEST_F(Fencing, NumbersDoNotFollowAClockThatIsSetBack) {
-  raw.command({"SET", counter, "9000000000000000"});
+  raw.command({"SET", counter, "fence 9000000000000000"});
   EXPECT_EQ(draw(), 9'000'000'000'000'001U);
   EXPECT_EQ(draw(), 9'000'000'000'000'002U);
 }
@@ -139,7 +139,7 @@ TEST_F(Fencing, NamesACounterOfAnotherKind) {
 
 TEST_F(Fencing, RefusesACounterThatCannotCount) {
   for (const char* number : {"inf", "nan", "-5", "1e30", "9007199254740992"}) {
-    raw.command({"SET", counter, number});
+    raw.command({"SET", counter, "fence " + std::string(number)});
     EXPECT_EQ(error_of([&] { Lock(client, "lock:job", fenced).owns_lock(); }), Errc::wrong_type)
         << number;
     EXPECT_FALSE(raw.exists("lock:job")) << number;

@@ -28,7 +28,7 @@ class Several : public QueueTest {
     return false;
   }
   void set_counter(const std::string& key, const std::string& value) {
-    raw.command({"SET", key + ":fence:{" + key + "}", value});
+    raw.command({"SET", key + ":redlatch:fence:{" + key + "}", "fence " + value});
   }
 
   MultiLock lock{client, {"job", "mail", "log"}, std::defer_lock, long_lease};
@@ -114,7 +114,9 @@ TEST_F(Several, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
     const Lock log(other, "log", long_lease);
     has_log = true;
   });
-  ASSERT_TRUE(eventually([&] { return raw.command({"LLEN", "log:queue:{log}"}).integer == 1; }));
+  ASSERT_TRUE(eventually([&] {
+    return raw.command({"LLEN", "log:redlatch:queue:{log}"}).integer == 1;
+  }));
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_TRUE(waiter.has_it());
   EXPECT_TRUE(eventually([&] { return has_log.load(); }));
@@ -197,7 +199,7 @@ TEST_F(Several, DrawANumberAboveThoseOfEachKey) {
 }
 
 TEST_F(Several, AreNotTakenWithoutANumber) {
-  raw.command({"LPUSH", "mail:fence:{mail}", "x"});
+  raw.command({"LPUSH", "mail:redlatch:fence:{mail}", "x"});
   const Error error = thrown_by([&] {
     MultiLock(client, {"job", "mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
   });

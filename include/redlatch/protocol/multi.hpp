@@ -59,7 +59,7 @@ for i = 2, #KEYS, 2 do
   token = math.max(token, drawn)
 end
 for i = 1, #KEYS, 2 do
-  redis.call('SET', KEYS[i + 1], string.format('%.0f', token), 'PX', ARGV[3])
+  redis.call('SET', KEYS[i + 1], string.format('fence %.0f', token), 'PX', ARGV[3])
   redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
@@ -91,7 +91,7 @@ inline constexpr Script extend_all_script{.text = extend_all_lua,
 inline constexpr std::string_view release_all_lua = R"(local outcome = 1
 for i = 1, #KEYS, 2 do
   local holder = redis.pcall('GET', KEYS[i])
-  if not holder or holder == ARGV[1] then serve(KEYS[i], KEYS[i + 1]) end
+  if not holder or holder == ARGV[1] then serve({KEYS[i], KEYS[i + 1]}) end
   if type(holder) == 'table' then
     outcome = holder
   elseif holder ~= ARGV[1] and outcome == 1 then
@@ -101,7 +101,7 @@ end
 return outcome)";
 REDLATCH_API extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
-    .text = joined<milliseconds_lua, serve_lua, release_all_lua>,
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, release_all_lua>,
     .hash = &release_all_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"},

@@ -23,34 +23,68 @@ end
 )";
 
 // KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
-// of whoever waits, and the value, with spaces in between.
+// of whoever waits, and the value, with spaces in between. A list whose first entry has another
+// form is somebody else's, and is not touched.
 //
+// `is_heard` says whether a channel of exactly this name has a subscriber. PUBLISH counts
+// subscribers of patterns, too, so that its answer says less, and is only relied on where the user
+// may not ask.
+inline constexpr std::string_view entry_lua = R"(local function read_entry(entry)
+  if type(entry) ~= 'string' then return nil end
+  return string.match(entry, '^(%d+) (%d+) (redlatch:%S+) (.+)$')
+end
+local function is_foreign(entry)
+  return type(entry) == 'string' or string.find(entry.err, 'WRONGTYPE')
+end
+local function no_queue(key)
+  local name = string.gsub(key, '[^%w:._/{}-]', '?')
+  return redis.error_reply('NOLOCK ' .. name .. ' is no queue of a lock')
+end
+local function is_heard(channel)
+  local heard = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  return heard.err or heard[2] > 0
+end
+local function is_told(channel, value, key)
+  local told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
+  if type(told) == 'table' then return told end
+  return told > 0
+end
+)";
+
 // `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
-// be, and gives it up when there is none. The key is set before anybody is told that it is. A
-// refusal on the way must not leave half a release behind: it ends with a lock that is free. The
-// value that has the key now, or a refusal, or nothing. `entry` is the first if it was taken out
-// already.
-inline constexpr std::string_view serve_lua = R"(local function serve(key, queue, me, entry)
+// be, and gives it up when there is none. Who waits for a lock of another kind is passed over. The
+// key is set before anybody is told that it is. A refusal on the way must not leave half a release
+// behind: it ends with a lock that is free. The value that has the key now, or a refusal, or false.
+// The parameter has the name that names the keys in the script itself.
+inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me)
   while true do
-    entry = entry or redis.pcall('LPOP', queue)
-    local refusal = type(entry) ~= 'string'
-    if not refusal then
-      local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
-      if value and tonumber(expiry) > milliseconds() then
-        local done = redis.pcall('SET', key, value, 'PX', ttl)
-        if not done.err then
-          if value == me then return value end
-          done = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
-          if type(done) == 'number' and done > 0 then return value end
-        end
-        if type(done) == 'table' then entry, refusal = done, true end
+    local entry = redis.pcall('LINDEX', KEYS[2], 0)
+    local expiry, ttl, channel, value = read_entry(entry)
+    local refusal = false
+    if value then
+      entry = redis.pcall('LPOP', KEYS[2])
+      if type(entry) == 'table' then refusal = entry end
+    elseif type(entry) == 'table' then
+      refusal = entry
+    end
+    if refusal or not value then
+      redis.call('DEL', KEYS[1])
+      return refusal
+    end
+    local counts = tonumber(expiry) > milliseconds() and
+      string.find(value, '^%x+%-%x+%-%x+%-%x+%-%x+')
+    if counts and (value == me or is_heard(channel)) then
+      local done = redis.pcall('SET', KEYS[1], value, 'PX', ttl)
+      if not done.err then
+        if value == me then return value end
+        done = is_told(channel, value, KEYS[1])
+        if done == true then return value end
+      end
+      if done then
+        redis.call('DEL', KEYS[1])
+        return done
       end
     end
-    if refusal then
-      redis.call('DEL', key)
-      return entry
-    end
-    entry = nil
   end
 end
 )";
@@ -60,14 +94,13 @@ end
 // a read-only replica says so instead of answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
-local first = redis.pcall('LPOP', KEYS[2])
-if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
+if type(redis.pcall('LINDEX', KEYS[2], 0)) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
-inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS[1], KEYS[2], nil, first)
+inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS)
 return holder and 1 or 0)";
 REDLATCH_API extern const Sha1 release_hash;
 inline constexpr Script release_script{
-    .text = joined<release_lua, milliseconds_lua, serve_lua, release_to_first_lua>,
+    .text = joined<release_lua, milliseconds_lua, entry_lua, serve_lua, release_to_first_lua>,
     .hash = &release_hash,
     .effect = Script::Effect::remove,
     .side_keys = {"queue"}};
@@ -97,15 +130,23 @@ end
 // Adds the entry of ARGV[1], ARGV[2] the ttl and ARGV[3] the channel, which counts for ARGV[4]
 // milliseconds, if ARGV[5] is `new`. Otherwise that is until when it counts, as was told, and it
 // counts for longer. The new end, the entry, its index, or none when it is gone, and the length
-// of the queue when it was added. The key of a queue that is in use lives on, which is seen to now
-// and then; one that all have abandoned lives for an hour.
-inline constexpr std::string_view enqueue_lua = R"(local function enqueue()
+// of the queue when it was added; or only a refusal, when the queue is somebody else's. The key of
+// a queue that is in use lives on, which is seen to now and then; one that all have abandoned lives
+// for an hour.
+inline constexpr std::string_view enqueue_lua = R"(local function foreign_queue()
+  local first = redis.pcall('LINDEX', KEYS[2], 0)
+  if not first or read_entry(first) then return nil end
+  return is_foreign(first) and no_queue(KEYS[2]) or first
+end
+local function enqueue()
   local rest = ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]
   local expiry = milliseconds() + ARGV[4]
   local entry = expiry .. rest
   local length = 0
   local index
   if ARGV[5] == 'new' then
+    local refusal = foreign_queue()
+    if refusal then return refusal end
     length = redis.call('RPUSH', KEYS[2], entry)
     index = length - 1
   else
@@ -124,8 +165,9 @@ if holder == ARGV[1] then
   return 4
 end
 local expiry, entry, index, length = enqueue()
+if type(expiry) == 'table' then return expiry end
 if not holder then
-  local served = serve(KEYS[1], KEYS[2], ARGV[1])
+  local served = serve(KEYS, ARGV[1])
   if served == ARGV[1] then return 1 end
   if type(served) == 'table' then return served end
   if not served and length > 0 then return redis.error_reply('ERR nobody is served') end
@@ -135,7 +177,7 @@ if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
 REDLATCH_API extern const Sha1 stand_hash;
 inline constexpr Script stand_script{
-    .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
     .hash = &stand_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
@@ -144,14 +186,14 @@ inline constexpr Script stand_script{
 // was told; without these there is none. 1: it was in the queue or had the key; 0: neither.
 inline constexpr std::string_view leave_lua =
     R"(if redis.call('GET', KEYS[1]) == ARGV[1] then
-  serve(KEYS[1], KEYS[2])
+  serve(KEYS)
   return 1
 end
 local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
 REDLATCH_API extern const Sha1 leave_hash;
 inline constexpr Script leave_script{
-    .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, leave_lua>,
     .hash = &leave_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
