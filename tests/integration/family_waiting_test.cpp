@@ -173,6 +173,27 @@ TYPED_TEST(FamilyWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
   EXPECT_TRUE(rival.has_it());
 }
 
+/// As after a JOIN that comes late, over a connection that was cut: the entry is served, and
+/// whoever wanted it has given up.
+TYPED_TEST(FamilyWaiting, GivesBackAGrantThatComesTooLate) {
+  using Waiter = typename TestFixture::Waiter;
+  Client other = this->another();
+  std::string value;
+  elsewhere([&] {
+    auto lock = deferred<Waiter>(other);
+    std::jthread waiting([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
+    ASSERT_TRUE(this->is_queued(1));
+    const auto entry = this->entry(0);
+    waiting.request_stop();
+    waiting.join();
+    ASSERT_TRUE(this->is_queued(0));
+    this->raw.command(
+        {"RPUSH", this->queue, "99999999999999 60000 " + entry.channel + ' ' + entry.value});
+  });
+  EXPECT_EQ(this->holder.unlock(), Unlock::released);
+  EXPECT_TRUE(eventually([&] { return !this->raw.exists("job"); }));
+}
+
 /// With a process that waits as soon as it may, with a lease of a second.
 template <class Classes>
 class FamilyProcess : public FamilyTest<Classes> {

@@ -229,10 +229,6 @@ inline Command leave(const Script& leave, std::string_view key, const Waiter& wa
                      std::int64_t expiry) {
   return Command(leave, key, waiter.value, waiter.ttl, waiter.channel, expiry);
 }
-/// Gives back what was granted, so that there is no entry any more.
-inline Command give_back(std::string_view key, std::string_view value) {
-  return Command(leave_script, key, value);
-}
 /// The answer to `join` and `stay`, which is no error.
 inline Standing standing(const Reply& reply) noexcept {
   return static_cast<Standing>(reply.integer % 8);

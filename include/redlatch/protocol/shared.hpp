@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -213,6 +214,18 @@ REDLATCH_API extern const Sha1 life_shared_hash;
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
                                            .hash = &life_shared_hash,
                                            .effect = Script::Effect::other};
+
+/// Whether a value begins with a mark, so that it is one of several holders: with a character that
+/// no token begins with, or a number, which is shorter than a token.
+inline bool has_mark(std::string_view value) noexcept {
+  constexpr std::size_t token_size = 36;
+  return value.find_first_of("=rw") == 0 || value.find(' ') < token_size;
+}
+/// Gives back what was granted, so that there is no entry any more: by the script of the class that
+/// the value is of.
+inline Command give_back(std::string_view key, std::string_view value) {
+  return Command(has_mark(value) ? leave_shared_script : leave_script, key, value);
+}
 
 /// One of several holders of one key. What kind of a lock it is says the mark.
 class Shared {
