@@ -134,6 +134,31 @@ TEST_F(Several, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
   EXPECT_TRUE(waiters.front().has_it());
 }
 
+/// Of a lease that has expired.
+TEST_F(Several, AreLeftToWhoeverWaitsForOneOfThem) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:somebody"});
+  const std::string waiter = "11111111-2222-4333-8444-555555555555";
+  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:nobody 1" + waiter});
+  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody " + waiter});
+  for (const bool fencing : {false, true}) {
+    MultiLock some(client, {"mail", "job"}, std::defer_lock, {.ttl = 60s, .fencing = fencing});
+    EXPECT_FALSE(some.try_lock());
+    EXPECT_EQ(raw.get("job"), waiter);
+    EXPECT_FALSE(raw.exists("mail"));
+  }
+  raw.command({"DEL", "job"});
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(Several, AreTakenWhereThoseWhoWaitedAreGone) {
+  raw.command({"RPUSH", queue,
+               "99999999999999 60000 redlatch:nobody "
+               "11111111-2222-4333-8444-555555555555"});
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(queued(), 0);
+}
+
 TEST_F(Several, AreWaitedForUntilTheLastIsFree) {
   Lock one(client, "mail", long_lease);
   ContenderOf<Lock> other(another());

@@ -21,7 +21,9 @@
 /// The locks of several keys at once, all of which have the same value.
 namespace redlatch::protocol {
 
-// Whether all of the locks, every `step`th of KEYS, are free. A refusal names what is no lock.
+// Whether all of the locks, every `step`th of KEYS, each with its queue behind it, are free. One of
+// which the lease has expired is granted to the first who waits for it, if there is one. A refusal
+// names what is no lock.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
   local free = true
   for i = 1, #KEYS, step do
@@ -31,44 +33,50 @@ inline constexpr std::string_view all_free_lua = R"(local function all_free(step
     elseif kind ~= 'none' then
       local name = string.gsub(KEYS[i], '[^%w:._/{}-]', '?')
       return redis.error_reply('NOLOCK ' .. name .. ' is a ' .. kind)
+    elseif read_entry(redis.pcall('LINDEX', KEYS[i + 1], 0)) then
+      if type(serve({KEYS[i], KEYS[i + 1]})) == 'string' then free = false end
     end
   end
   return free
 end
 )";
 
-// KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: acquired; 0: somebody has one of them.
-inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(1)
+// KEYS the locks, each with its queue behind it, ARGV[1] the value, ARGV[2] the ttl. 1: acquired;
+// 0: somebody has one of them.
+inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
 if free ~= true then return free or 0 end
-for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+for i = 1, #KEYS, 2 do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2]) end
 return 1)";
 REDLATCH_API extern const Sha1 acquire_all_hash;
-inline constexpr Script acquire_all_script{.text = joined<all_free_lua, acquire_all_lua>,
-                                           .hash = &acquire_all_hash,
-                                           .effect = Script::Effect::other,
-                                           .takes_more = true};
+inline constexpr Script acquire_all_script{
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, all_free_lua, acquire_all_lua>,
+    .hash = &acquire_all_hash,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"},
+    .takes_more = true};
 
-// KEYS the locks, each with its counter behind it, ARGV[3] the counters' ttl. The fencing token,
-// which is larger than all that were drawn for any of them, or 0.
-inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(2)
+// KEYS the locks, each with its queue and its counter behind it, ARGV[3] the counters' ttl. The
+// fencing token, which is larger than all that were drawn for any of them, or 0.
+inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(3)
 if free ~= true then return free or 0 end
 local token = 0
-for i = 2, #KEYS, 2 do
+for i = 3, #KEYS, 3 do
   local drawn = draw(KEYS[i], ARGV[3])
   if type(drawn) ~= 'number' then return drawn end
   token = math.max(token, drawn)
 end
-for i = 1, #KEYS, 2 do
-  redis.call('SET', KEYS[i + 1], string.format('fence %.0f', token), 'PX', ARGV[3])
+for i = 1, #KEYS, 3 do
+  redis.call('SET', KEYS[i + 2], string.format('fence %.0f', token), 'PX', ARGV[3])
   redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
 REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
-    .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, all_free_lua,
+                   acquire_all_fenced_lua>,
     .hash = &acquire_all_fenced_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"fence"},
+    .side_keys = {"queue", "fence"},
     .takes_more = true};
 
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any

@@ -107,12 +107,13 @@ inline constexpr Script release_script{
 
 /// What the server says to an entry.
 enum class Standing : std::int64_t {
-  gone = 0,      // it is not in the queue any more
-  granted = 1,   // just now
-  told = 4,      // before; the message is on its way
-  queued = 2,    // behind others
-  first = 3,     // as the first
-  deadlock = -1  // it is not in the queue: it would wait for its own thread
+  gone = 0,        // it is not in the queue any more
+  granted = 1,     // just now
+  told = 4,        // before; the message is on its way
+  queued = 2,      // behind others
+  first = 3,       // as the first
+  own_reader = 5,  // behind a reader of its own thread, whose lease ends soon if nothing renews it
+  deadlock = -1    // it is not in the queue: it would wait for its own thread
 };
 
 // The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it
@@ -207,6 +208,11 @@ constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) no
   return std::min(ttl, 3 * refresh_period(ttl));
 }
 
+/// How long a reader of the waiter's own thread may take to end by itself. One that is still there
+/// afterwards is renewed, so that the wait would have no end.
+constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
+  return ttl / 4 + std::chrono::seconds(1);
+}
 /// Who waits for a lock of `value`, and where that one is told.
 struct Waiter {
   std::string_view value;

@@ -75,9 +75,7 @@ end
 // be. Whether `me` was one of them, or a refusal when the queue is somebody else's. Who waits for a
 // lock of another kind is passed over.
 //
-// `waits_for_itself` says whether the thread of a writer reads. A reader of which less than a
-// quarter of the writer's `ttl` is left is not renewed any more, so that its end can be waited for;
-// should it be renewed after all, the entry's next refresh sees that.
+// `own_reader` says for how long the thread of a writer reads yet, if it does.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
   local is_in = false
   while true do
@@ -101,13 +99,14 @@ local function holds_already(value)
   local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
   return string.sub(value, 1, 1) == '=' and held and mark(held) == mark(value)
 end
-local function waits_for_itself(value, ttl)
-  local thread = string.match(value, '^w(%S+)')
+local function own_reader(writer)
+  local thread = string.match(writer, '^w(%S+)')
   local held = thread and redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
+  local left
   for i = 1, #held, 2 do
-    if mark(held[i]) == 'r' .. thread and held[i + 1] - now > ttl / 4 then return true end
+    if mark(held[i]) == 'r' .. thread then left = held[i + 1] - now end
   end
-  return false
+  return left
 end
 )";
 
@@ -118,7 +117,7 @@ inline constexpr std::string_view acquire_shared_lua = R"(local refusal = admit_
 if refusal then return refusal end
 local may = admits(ARGV[1])
 if type(may) == 'table' then return may end
-if not may then return waits_for_itself(ARGV[1], ARGV[2]) and -1 or 0 end
+if not may then return own_reader(ARGV[1]) and -1 or 0 end
 if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
@@ -157,7 +156,8 @@ inline constexpr Script release_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// As of `stand_script`.
+// As of `stand_script`. The thread of a writer that waits may read by itself, with a lease that is
+// not valid any more: it ends in a moment. More than a quarter of the writer's ttl is no moment.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
@@ -165,7 +165,8 @@ inline constexpr std::string_view stand_shared_lua =
 end
 local may = admits(ARGV[1])
 if type(may) == 'table' and ARGV[5] == 'new' then return may end
-if may == false and waits_for_itself(ARGV[1], ARGV[2]) then
+local own = may == false and own_reader(ARGV[1])
+if own and own > ARGV[2] / 4 then
   local entry = find(table.concat({ARGV[5], ARGV[2], ARGV[3], ARGV[1]}, ' '))
   if entry then redis.call('LREM', KEYS[2], 1, entry) end
   return -1
@@ -180,7 +181,7 @@ end
 local is_in = admit_waiting(ARGV[1])
 if is_in then return type(is_in) == 'table' and is_in or 1 end
 if not index then return 0 end
-return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
+return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
 REDLATCH_API extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
