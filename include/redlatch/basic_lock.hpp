@@ -192,9 +192,9 @@ class BasicLock {
   /// The number of this acquisition: larger than that of every acquisition of the key before, with
   /// fencing, through restarts and losses of the counter, unless the clock goes back while the
   /// counter's last values are lost: on one server by setting it back, and by a failover to a
-  /// replica that has not received them and whose clock is behind. Let the guarded resource refuse whoever comes with a smaller one
-  /// than it has seen. Zero when not held. Throws `Errc::invalid_argument` without
-  /// `LockOptions::fencing`. No I/O.
+  /// replica that has not received them and whose clock is behind. Let the guarded resource refuse
+  /// whoever comes with a smaller one than it has seen. Zero when not held. Throws
+  /// `Errc::invalid_argument` without `LockOptions::fencing`. No I/O.
   std::uint64_t fencing_token() const {
     if (!options_.fencing) {
       throw Error(Errc::invalid_argument,
