@@ -42,6 +42,8 @@ const Rights to_queue{"&redlatch:*", "+rpush",   "+lpos",      "+lset",         
                       "+lrem",       "+publish", "+subscribe", "+pubsub|numsub"};
 /// To let those in who wait, and for a FairLock to try once.
 const Rights to_give_way{"+lpop", "+exists"};
+/// To verify it.
+const Rights to_verify{"+getrange"};
 /// For the first in the queue to see at once that somebody without a queue has let go.
 const Rights to_watch{"&__redis__:invalidate", "+client|id", "+client|tracking", "+client|caching",
                       "+pttl"};
@@ -69,7 +71,7 @@ TYPED_TEST_SUITE(FamilyRights, Members, );
 
 TYPED_TEST(FamilyRights, Suffice) {
   const Rights all = needed<TypeParam> + to_release<TypeParam> + to_queue + to_give_way + to_watch +
-                     to_leave_no_trace;
+                     to_verify + to_leave_no_trace;
   Client worker = this->user(all);
   auto lock = deferred<TypeParam>(worker);
   lock.lock();

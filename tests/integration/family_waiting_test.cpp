@@ -176,11 +176,9 @@ TYPED_TEST(FamilyWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
 /// As after a JOIN that comes late, over a connection that was cut: the entry is served, and
 /// whoever wanted it has given up.
 TYPED_TEST(FamilyWaiting, GivesBackAGrantThatComesTooLate) {
-  using Waiter = typename TestFixture::Waiter;
   Client other = this->another();
-  std::string value;
   elsewhere([&] {
-    auto lock = deferred<Waiter>(other);
+    auto lock = deferred<typename TestFixture::Waiter>(other);
     std::jthread waiting([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
     ASSERT_TRUE(this->is_queued(1));
     const auto entry = this->entry(0);

@@ -59,7 +59,7 @@ TEST(Exclusive, ExtendsByTheCompareAndExpireScript) {
 }
 
 TEST(Exclusive, AsksWhoHoldsTheKey) {
-  EXPECT_EQ(words(exclusive.holder("token")), (Words{"GET", "job:42"}));
+  EXPECT_EQ(words(exclusive.holder("token")), (Words{"GETRANGE", "job:42", "0", "5"}));
   EXPECT_EQ(exclusive.holder("token").expect(), Expect::text_or_nil);
 }
 

@@ -69,9 +69,11 @@ class Exclusive {
   /// What the values of these locks begin with, before their token.
   static std::string_view mark() noexcept { return {}; }
 
-  /// Asks whether the value holds the key; `holds` reads the answer.
-  Command holder(std::string_view /*value*/) const {
-    return Command(Expect::text_or_nil, "GET", key_);
+  /// Asks whether the value holds the key; `holds` reads the answer. That is at most one byte
+  /// longer than the value, however long it is that somebody else has put there.
+  Command holder(std::string_view value) const {
+    return Command(Expect::text_or_nil, "GETRANGE", key_, std::int64_t{0},
+                   static_cast<std::int64_t>(value.size()));
   }
   static bool holds(const Reply& holder, std::string_view value) noexcept {
     return holder.kind == Reply::Kind::string && holder.text == value;
