@@ -94,7 +94,7 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   const Command exec(Expect::array_or_nil, "EXEC");
   // Without a transaction the change would be made at once, so that it is begun beforehand.
   // At most one byte more than the token is read, however long the value is. Of a key that is
-  // absent it is as empty as of an empty value, which is somebody else's.
+  // absent it is as empty as of an empty value, which is another program's.
   const std::array opening{Command(Expect::status, "WATCH", key),
                            Command(Expect::integer, "EXISTS", key),
                            Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0},

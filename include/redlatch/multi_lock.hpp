@@ -23,7 +23,7 @@ namespace redlatch {
 /// still be at work. With `fencing`, the token is larger than all that were drawn for any of the
 /// keys before.
 ///
-/// There is no queue for several keys, and an attempt gives way to whoever waits in the queue of
+/// There is no queue for several keys, and an attempt gives way to the waiters in the queue of
 /// one of them: when the lease of its last holder has expired, the first of these gets it. Those
 /// who wait for several keys try again after full-jitter pauses of 1 to 100 ms, so keys that
 /// waiting `Lock`s pass on to each other without a gap may keep them waiting for as long as that

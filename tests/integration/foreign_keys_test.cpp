@@ -133,7 +133,7 @@ class ForeignSets : public ForeignKeys<L> {};
 using ClassesOfSets = testing::Types<ReadLock, WriteLock, RecursiveLock, Permit>;
 TYPED_TEST_SUITE(ForeignSets, ClassesOfSets, );
 
-/// Some of their scores are in the past, as those of a holder that has died.
+/// Some of their scores are in the past, as those of a dead holder.
 TYPED_TEST(ForeignSets, AreRefusedAndLeftAloneWhateverTheirMembers) {
   for (const char* member : {"", " x", "3", "r", "3 x", "=o:x", "w 1-2", "rx 1-2-3-4-"}) {
     for (const char* score : {"5", "99999999999999", "-inf", "inf"}) {

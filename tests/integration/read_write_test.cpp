@@ -262,8 +262,8 @@ TEST_F(Deadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
 }
 
 TEST_F(Deadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
-  const ReadLock renewed(client, "job", {.ttl = 300ms});
-  WriteLock next(client, "job", std::defer_lock, {.ttl = 4s});
+  const ReadLock renewed(client, "job", {.ttl = 1200ms});
+  WriteLock next(client, "job", std::defer_lock, {.ttl = 60s});
   EXPECT_EQ(error_of([&] { next.lock(); }), expected);
   EXPECT_TRUE(is_queued(0));
   EXPECT_TRUE(renewed.owns_lock());

@@ -69,8 +69,8 @@ class Exclusive {
   /// What the values of these locks begin with, before their token.
   static std::string_view mark() noexcept { return {}; }
 
-  /// Asks whether the value holds the key; `holds` reads the answer. That is at most one byte
-  /// longer than the value, however long it is that somebody else has put there.
+  /// Asks whether the value holds the key; `holds` reads the answer. That has at most one byte
+  /// more than the value, however much another program has put there.
   Command holder(std::string_view value) const {
     return Command(Expect::text_or_nil, "GETRANGE", key_, std::int64_t{0},
                    static_cast<std::int64_t>(value.size()));

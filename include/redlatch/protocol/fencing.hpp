@@ -11,7 +11,7 @@
 namespace redlatch::protocol {
 
 // From a counter, "fence" with the last number behind it, which gets a ttl of its own in
-// milliseconds. Anything else at its name is somebody else's, and is not touched.
+// milliseconds. Anything else at its name belongs to another program, and is not touched.
 inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
   local found = redis.pcall('GET', counter)
   if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE') then return found end

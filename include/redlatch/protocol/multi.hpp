@@ -22,8 +22,8 @@
 namespace redlatch::protocol {
 
 // Whether all of the locks, every `step`th of KEYS, each with its queue behind it, are free. One of
-// which the lease has expired is granted to the first who waits for it, if there is one. A refusal
-// names what is no lock.
+// which the lease has expired is granted to the first waiter in its queue, if there is one. A
+// refusal names what is no lock.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
   local free = true
   for i = 1, #KEYS, step do
@@ -33,7 +33,7 @@ inline constexpr std::string_view all_free_lua = R"(local function all_free(step
     elseif kind ~= 'none' then
       local name = string.gsub(KEYS[i], '[^%w:._/{}-]', '?')
       return redis.error_reply('NOLOCK ' .. name .. ' is a ' .. kind)
-    elseif read_entry(redis.pcall('LINDEX', KEYS[i + 1], 0)) then
+    elseif read_entry(redis.pcall('LINDEX', KEYS[i + 1], '0')) then
       if type(serve({KEYS[i], KEYS[i + 1]})) == 'string' then free = false end
     end
   end

@@ -24,7 +24,7 @@ end
 
 // KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
 // of whoever waits, and the value, with spaces in between. A list whose first entry has another
-// form is somebody else's, and is not touched.
+// form belongs to another program, and is not touched.
 //
 // `is_heard` says whether a channel of exactly this name has a subscriber. PUBLISH counts
 // subscribers of patterns, too, so that its answer says less, and is only relied on where the user
@@ -52,13 +52,14 @@ end
 )";
 
 // `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
-// be, and gives it up when there is none. Who waits for a lock of another kind is passed over. The
-// key is set before anybody is told that it is. A refusal on the way must not leave half a release
+// be, and gives it up when there is none. Entries of locks of another kind are passed over. The key
+// is set before anybody is told that it is. A refusal on the way must not leave half a release
 // behind: it ends with a lock that is free. The value that has the key now, or a refusal, or false.
-// The parameter has the name that names the keys in the script itself.
-inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me)
+// `entry` is the first one, if it is known. KEYS is also the name of the parameter, since some
+// services run only scripts in which each key is written as KEYS[n].
+inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me, entry)
   while true do
-    local entry = redis.pcall('LINDEX', KEYS[2], 0)
+    entry = entry or redis.pcall('LINDEX', KEYS[2], '0')
     local expiry, ttl, channel, value = read_entry(entry)
     local refusal = false
     if value then
@@ -85,6 +86,7 @@ inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me)
         return done
       end
     end
+    entry = nil
   end
 end
 )";
@@ -94,9 +96,10 @@ end
 // a read-only replica says so instead of answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
-if type(redis.pcall('LINDEX', KEYS[2], 0)) ~= 'string' then return redis.call('DEL', KEYS[1]) end
+local first = redis.pcall('LINDEX', KEYS[2], '0')
+if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
-inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS)
+inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS, nil, first)
 return holder and 1 or 0)";
 REDLATCH_API extern const Sha1 release_hash;
 inline constexpr Script release_script{
@@ -131,11 +134,11 @@ end
 // Adds the entry of ARGV[1], ARGV[2] the ttl and ARGV[3] the channel, which counts for ARGV[4]
 // milliseconds, if ARGV[5] is `new`. Otherwise that is until when it counts, as was told, and it
 // counts for longer. The new end, the entry, its index, or none when it is gone, and the length
-// of the queue when it was added; or only a refusal, when the queue is somebody else's. The key of
-// a queue that is in use lives on, which is seen to now and then; one that all have abandoned lives
-// for an hour.
+// of the queue when it was added; or only a refusal, when the queue is another program's. The key
+// of a queue that is in use lives on, which is seen to now and then; one that all have abandoned
+// lives for an hour.
 inline constexpr std::string_view enqueue_lua = R"(local function foreign_queue()
-  local first = redis.pcall('LINDEX', KEYS[2], 0)
+  local first = redis.pcall('LINDEX', KEYS[2], '0')
   if not first or read_entry(first) then return nil end
   return is_foreign(first) and no_queue(KEYS[2]) or first
 end
@@ -172,7 +175,7 @@ if not holder then
   if served == ARGV[1] then return 1 end
   if type(served) == 'table' then return served end
   if not served and length > 0 then return redis.error_reply('ERR nobody is served') end
-  index = index and redis.call('LINDEX', KEYS[2], 0) == entry and 0 or index
+  index = index and redis.call('LINDEX', KEYS[2], '0') == entry and 0 or index
 end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
@@ -208,11 +211,12 @@ constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) no
   return std::min(ttl, 3 * refresh_period(ttl));
 }
 
-/// How long a reader of the waiter's own thread may take to end by itself. One that is still there
-/// afterwards is renewed, so that the wait would have no end.
+/// How long a waiter is `Standing::own_reader` at most. A reader that is still there afterwards is
+/// renewed, so that the wait would have no end.
 constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
-  return ttl / 4 + std::chrono::seconds(1);
+  return ttl / 50 + std::chrono::milliseconds(1100);
 }
+
 /// Who waits for a lock of `value`, and where that one is told.
 struct Waiter {
   std::string_view value;

@@ -20,12 +20,12 @@ namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
 //
-// Those whose time is over go first, if all that would go, and whoever is left at the head, are
-// locks. `admits` says whether a value may be one of the holders now, or answers with an error. The
-// key lives as long as the holder whose time is over last, whatever was asked for before.
+// Holders whose time is over go first, if these and the first that stays have the form of a lock.
+// `admits` says whether a value may be one of the holders now, or answers with an error. The key
+// lives as long as the holder whose time is over last, whatever was asked for before.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
 local function is_lock(value) return string.find(value, '^[%drw=]%S* %x+%-%x+%-%x+%-%x+%-%x+') end
-local first, last = 0, 0
+local first, last = '0', '0'
 repeat
   local oldest = redis.call('ZRANGE', KEYS[1], first, last, 'WITHSCORES')
   for i = 1, #oldest, 2 do
@@ -38,7 +38,7 @@ until #oldest == 0 or tonumber(oldest[#oldest]) > now
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local function mark(value) return string.match(value, '^%S+') end
 local function admits(value)
-  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
   if not held then return true end
   local ours, theirs = mark(value), mark(held)
   local limit, other = tonumber(ours), tonumber(theirs)
@@ -57,7 +57,7 @@ local function admits(value)
   return ours == theirs
 end
 local function settle_life()
-  local longest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+  local longest = redis.call('ZRANGE', KEYS[1], '-1', '-1', 'WITHSCORES')[2]
   if longest then redis.call('PEXPIRE', KEYS[1], longest - now) end
 end
 local function hold(value, ttl)
@@ -72,14 +72,14 @@ end
 )";
 
 // `admit_waiting` takes those in who are first and may, as long as they can be told; `me` need not
-// be. Whether `me` was one of them, or a refusal when the queue is somebody else's. Who waits for a
-// lock of another kind is passed over.
+// be. Whether `me` was one of them, or a refusal when the queue is another program's. Entries of
+// locks of another kind are passed over.
 //
 // `own_reader` says for how long the thread of a writer reads yet, if it does.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
   local is_in = false
   while true do
-    local entry = redis.pcall('LINDEX', KEYS[2], 0)
+    local entry = redis.pcall('LINDEX', KEYS[2], '0')
     if not entry then return is_in end
     local expiry, ttl, channel, value = read_entry(entry)
     if not value then return is_foreign(entry) and no_queue(KEYS[2]) or entry end
@@ -96,12 +96,13 @@ inline constexpr std::string_view admit_waiting_lua = R"(local function admit_wa
   end
 end
 local function holds_already(value)
-  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
-  return string.sub(value, 1, 1) == '=' and held and mark(held) == mark(value)
+  if string.sub(value, 1, 1) ~= '=' then return false end
+  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
+  return held and mark(held) == mark(value)
 end
 local function own_reader(writer)
   local thread = string.match(writer, '^w(%S+)')
-  local held = thread and redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
+  local held = thread and redis.call('ZRANGE', KEYS[1], '0', '-1', 'WITHSCORES') or {}
   local left
   for i = 1, #held, 2 do
     if mark(held[i]) == 'r' .. thread then left = held[i + 1] - now end
@@ -157,7 +158,8 @@ inline constexpr Script release_shared_script{
     .side_keys = {"queue"}};
 
 // As of `stand_script`. The thread of a writer that waits may read by itself, with a lease that is
-// not valid any more: it ends in a moment. More than a quarter of the writer's ttl is no moment.
+// not valid any more, and is gone 1 % of its ttl later: a lease of which more is left than a
+// fiftieth of the writer's ttl and 100 ms is taken for a valid one.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
@@ -166,7 +168,7 @@ end
 local may = admits(ARGV[1])
 if type(may) == 'table' and ARGV[5] == 'new' then return may end
 local own = may == false and own_reader(ARGV[1])
-if own and own > ARGV[2] / 4 then
+if own and own > ARGV[2] / 50 + 100 then
   local entry = find(table.concat({ARGV[5], ARGV[2], ARGV[3], ARGV[1]}, ' '))
   if entry then redis.call('LREM', KEYS[2], 1, entry) end
   return -1
@@ -181,7 +183,7 @@ end
 local is_in = admit_waiting(ARGV[1])
 if is_in then return type(is_in) == 'table' and is_in or 1 end
 if not index then return 0 end
-return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
+return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], '0') == entry and 3 or 2))";
 REDLATCH_API extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
@@ -209,7 +211,7 @@ inline constexpr Script leave_shared_script{
 
 // How long it takes until the first of the holders expires; -1: there are none.
 inline constexpr std::string_view life_shared_lua =
-    R"(local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+    R"(local first = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
 REDLATCH_API extern const Sha1 life_shared_hash;
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
