@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include <redlatch/protocol/queue.hpp>
+#include <redlatch/protocol/shared.hpp>
 
 #include "require.hpp"
 

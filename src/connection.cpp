@@ -51,7 +51,7 @@ void Connection::append_call(const protocol::Command& command, ScriptCall call) 
   const std::size_t keys = (1 + more.size()) * script.keys_of_each();
   append_header('*', 3 + keys + arguments.size());
   append_bulk(call == ScriptCall::by_hash ? "EVALSHA" : "EVAL");
-  append_bulk(call == ScriptCall::by_hash ? script.sha1 : script.text);
+  append_bulk(call == ScriptCall::by_hash ? script.sha1() : script.text);
   append_bulk(protocol::Argument(static_cast<std::int64_t>(keys)).text());
   append_keys(command.argument(0), script);
   while (!more.empty()) append_keys(more.next(), script);

@@ -93,17 +93,23 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   const std::string_view token = call.argument(1);
   const Command exec(Expect::array_or_nil, "EXEC");
   // Without a transaction the change would be made at once, so that it is begun beforehand.
+  // At most one byte more than the token is read, however long the value is. Of a key that is
+  // absent it is as empty as of an empty value, which is another program's.
   const std::array opening{Command(Expect::status, "WATCH", key),
-                           Command(Expect::text_or_nil, "GET", key),
+                           Command(Expect::integer, "EXISTS", key),
+                           Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0},
+                                   static_cast<std::int64_t>(token.size())),
                            Command(Expect::status, "MULTI")};
   for (const Command& command : opening) connection_.append(command);
   connection_.flush(deadline);
   Reply watched = answer(opening[0], deadline);
-  Reply holder = answer(opening[1], deadline);
-  Reply begun = answer(opening[2], deadline);
+  const Reply exists = answer(opening[1], deadline);
+  Reply holder = answer(opening[2], deadline);
+  Reply begun = answer(opening[3], deadline);
+  if (exists.is_error()) holder = exists;
   if (begun.is_error()) return watched.is_error() ? watched : begun;
   // An absent key is written to as well: see exclusive.hpp.
-  const bool theirs = holder.kind == Reply::Kind::string && holder.text != token;
+  const bool theirs = exists.integer != 0 && holder.text != token;
   const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
   const Command change = protocol::guarded_change(call);
   if (changes) connection_.append(change);

@@ -23,7 +23,10 @@ namespace redlatch {
 
 /// The answer to `unlock()`.
 enum class Unlock {
-  /// The server has given the lock up, and it was ours until then.
+  /// The server has given the lock up, and it was ours until then. Or a waiting thread of the same
+  /// client has it now, to which it was passed on without asking the server, as it was valid by the
+  /// clocks: then the server is not asked whether a stranger has deleted or overwritten the key,
+  /// and that thread's lock is the one that is told of the loss.
   released,
   /// It was no longer ours: it had expired, was taken over or deleted, or was not held at all.
   lost,
@@ -188,10 +191,11 @@ class BasicLock {
   }
 
   /// The number of this acquisition: larger than that of every acquisition of the key before, with
-  /// fencing, through restarts and losses of the counter, unless the server's clock is set back and
-  /// the counter is lost at once. Let the guarded resource refuse whoever comes with a smaller one
-  /// than it has seen. Zero when not held. Throws `Errc::invalid_argument` without
-  /// `LockOptions::fencing`. No I/O.
+  /// fencing, through restarts and losses of the counter, unless the clock goes back while the
+  /// counter's last values are lost: on one server by setting it back, and by a failover to a
+  /// replica that has not received them and whose clock is behind. Let the guarded resource refuse
+  /// whoever comes with a smaller one than it has seen. Zero when not held. Throws
+  /// `Errc::invalid_argument` without `LockOptions::fencing`. No I/O.
   std::uint64_t fencing_token() const {
     if (!options_.fencing) {
       throw Error(Errc::invalid_argument,

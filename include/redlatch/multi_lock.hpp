@@ -23,9 +23,11 @@ namespace redlatch {
 /// still be at work. With `fencing`, the token is larger than all that were drawn for any of the
 /// keys before.
 ///
-/// There is no queue for several keys. Those who wait try again after full-jitter pauses of 1 to
-/// 100 ms, so keys that waiting `Lock`s pass on to each other without a gap may keep them waiting
-/// for as long as that goes on: bound the wait.
+/// There is no queue for several keys, and an attempt gives way to the waiters in the queue of
+/// one of them: when the lease of its last holder has expired, the first of these gets it. Those
+/// who wait for several keys try again after full-jitter pauses of 1 to 100 ms, so keys that
+/// waiting `Lock`s pass on to each other without a gap may keep them waiting for as long as that
+/// goes on: bound the wait.
 ///
 /// `key()` is the first of the keys, which events and errors name, and whose connection is used:
 /// the release at the end of a scope is not waited for, and only what is asked about the first key

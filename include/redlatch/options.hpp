@@ -67,8 +67,10 @@ struct LockOptions {
   /// No more of that once the lock has been held for so long, in milliseconds: a guard against work
   /// that hangs. 0: no limit; negative: `Errc::invalid_argument`.
   std::chrono::milliseconds max_hold{0};
-  /// Draws a fencing token with each acquisition: `fencing_token()`. Needs scripts; where the
-  /// client may not send any, `Errc::unsupported`.
+  /// Draws a fencing token with each acquisition: `fencing_token()`, which says what could make the
+  /// numbers repeat. With failovers, keep the clocks of the servers in step, and use
+  /// `durability.replicas`, so that the replicas have the counter. Needs scripts; where the client
+  /// may not send any, `Errc::unsupported`.
   bool fencing = false;
   /// Who holds the lock, for people who look at the server: stored behind the token, with a space
   /// in between. At most 1,024 bytes without control characters, else `Errc::invalid_argument`.

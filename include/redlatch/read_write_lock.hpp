@@ -41,7 +41,9 @@ class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
 ///
 /// A thread that holds the read side, by an object of any client, would wait for itself: `lock()`
 /// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
-/// false at once. Threads are told apart by where they acquired the read side. A thread that writes
+/// false at once. A reader that is not valid any more, and only not yet gone at the server, is
+/// waited for instead; where the server's queue cannot be used, it counts as a reader until then.
+/// Threads are told apart by where they acquired the read side. A thread that writes
 /// and then waits to read by another object is not told; `downgrade()` is for that.
 class WriteLock : public Possession<protocol::WriteSide, Client, std::string> {
  public:

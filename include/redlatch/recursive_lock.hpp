@@ -21,8 +21,8 @@ namespace redlatch {
 ///
 /// The owner is the thread that acquires, or who is named: `Owner{"worker-7"}`, in any thread,
 /// process and host. Others get the lock when the last hold was released, in the order of arrival;
-/// an owner who holds it already overtakes them. All holds of an owner end together: each lasts at
-/// the server for as long as the longest of them, and each that is renewed renews all.
+/// an owner who holds it already overtakes them. Each hold has a lease of its own, which only its
+/// object renews: a hold whose process was killed ends after its ttl, whatever the others do.
 ///
 /// A client with `scripting` off is `Errc::unsupported`. At the server the key is a sorted set of
 /// the holds, by when their leases end. A key that holds something else is `Errc::wrong_type`. A

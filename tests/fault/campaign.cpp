@@ -21,7 +21,7 @@ constexpr std::size_t too_many = 10;
 /// Of a script that is named by its hash or by its text.
 std::string_view sha1_of(std::string_view script) {
   for (const protocol::Script* one : {&protocol::release_script, &protocol::extend_script}) {
-    if (script == one->text) return one->sha1;
+    if (script == one->text) return one->sha1();
   }
   return script;
 }

@@ -39,10 +39,10 @@ struct Count {
 void count(std::string_view said, Count& count) {
   std::map<std::string, bool> released;
   for (const Command& command : commands_in(said)) {
-    if (command.sha1 == protocol::release_script.sha1) {
+    if (command.sha1 == protocol::release_script.sha1()) {
       ++count.releases;
       released[command.key] = true;
-    } else if (command.sha1 == protocol::extend_script.sha1) {
+    } else if (command.sha1 == protocol::extend_script.sha1()) {
       ++count.renewals;
       if (released[command.key]) ++count.late;
     }

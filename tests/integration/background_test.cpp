@@ -85,7 +85,7 @@ TEST(LostLock, IsAskedForAgainWithinOneTimeOut) {
   constexpr auto command_timeout = 3s;
   std::atomic<bool> silent = false;
   const ScriptedServer server([&](const ScriptedRequest& request) {
-    if (request.is("GET")) return resp::nil;
+    if (request.is("GETRANGE")) return resp::bulk("");
     return silent ? silence : resp::ok;
   });
   Client client(server.url(), {.connect_timeout = 20s, .command_timeout = command_timeout});
@@ -102,7 +102,7 @@ TEST(LostLock, IsAskedForAgainWithinOneTimeOut) {
   }
   ASSERT_GE(names.size(), 4U);
   names.resize(4);
-  EXPECT_EQ(names, (std::vector<std::string>{"SET", "GET", "EVALSHA", "SET"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"SET", "GETRANGE", "EVALSHA", "SET"}));
 }
 
 /// Without scripts, what takes an acquisition back needs another connection than the one that the
@@ -118,7 +118,8 @@ TEST(UndoByConversation, IsHadAgainOnceTheOldConnectionHasSettled) {
       return silence;
     }
     if (request.is("WATCH") && request.connection == set_on) same = true;
-    if (request.is("GET")) return resp::nil;
+    if (request.is("EXISTS")) return resp::integer(0);
+    if (request.is("GETRANGE")) return resp::bulk("");
     if (request.is("DEL")) return resp::status("QUEUED");
     if (request.is("EXEC")) {
       ++conversations;
@@ -143,7 +144,8 @@ TEST(UndoByConversation, IsHadOnceWhenItFoundTheKey) {
       token = request.words[2];
       return silence;
     }
-    if (request.is("GET")) return resp::bulk(token);
+    if (request.is("EXISTS")) return resp::integer(1);
+    if (request.is("GETRANGE")) return resp::bulk(token);
     if (request.is("DEL")) return resp::status("QUEUED");
     if (request.is("EXEC")) {
       ++conversations;

@@ -96,7 +96,7 @@ class QueueTest : public ServerTest {
     return entry;
   }
 
-  const std::string queue = "job:queue:{job}";
+  const std::string queue = "job:redlatch:queue:{job}";
 };
 
 /// The same where "job" is held.

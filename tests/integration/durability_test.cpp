@@ -118,7 +118,8 @@ TEST_F(Durable, LocksMayBeFenced) {
   LockOptions options = on_one;
   options.fencing = true;
   const Lock lock(client, "job", options);
-  EXPECT_EQ(raw_replica.get("job:fence:{job}"), std::to_string(lock.fencing_token()));
+  EXPECT_EQ(raw_replica.get("job:redlatch:fence:{job}"),
+            "fence " + std::to_string(lock.fencing_token()));
 }
 
 TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {

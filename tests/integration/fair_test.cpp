@@ -94,8 +94,10 @@ class Fair : public QueueTest {
   /// Somebody who can be told, and neither asks nor hurries.
   void let_somebody_wait() {
     listener.command({"SUBSCRIBE", "redlatch:somebody"});
-    raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody somebody"});
+    raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody " + somebody});
   }
+
+  const std::string somebody = "11111111-2222-4333-8444-555555555555";
 
   FairLock holder{client, "job", std::defer_lock, long_lease};
   RawClient listener{server.socket()};
@@ -138,14 +140,14 @@ TEST_F(Fair, TurnsOfClientsAreInTheOrderOfArrival) {
 TEST_F(Fair, AttemptGivesWayToThoseWhoWaitWhenALeaseHasExpired) {
   let_somebody_wait();
   EXPECT_FALSE(holder.try_lock());
-  EXPECT_EQ(raw.get("job"), "somebody");
+  EXPECT_EQ(raw.get("job"), somebody);
   EXPECT_EQ(queued(), 0);
 }
 
 TEST_F(Fair, WaitComesAfterThoseWhoWaitWhenALeaseHasExpired) {
   let_somebody_wait();
   Rival<FairLock> rival(another());
-  ASSERT_TRUE(eventually([&] { return raw.get("job") == "somebody"; }));
+  ASSERT_TRUE(eventually([&] { return raw.get("job") == somebody; }));
   ASSERT_TRUE(is_queued(1));
   EXPECT_FALSE(rival.held);
   raw.command({"DEL", "job"});

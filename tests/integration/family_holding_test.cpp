@@ -199,7 +199,7 @@ TYPED_TEST(Numbered, AcquisitionsRiseAlsoThroughTheQueue) {
     EXPECT_GT(rival.lock.fencing_token(), last);
     last = rival.lock.fencing_token();
     rival.ends();
-    this->raw.command({"DEL", "job:fence:{job}"});
+    this->raw.command({"DEL", "job:redlatch:fence:{job}"});
   }
 }
 

@@ -19,15 +19,17 @@ Rights operator+(Rights some, const Rights& others) {
 
 /// What a class cannot do without, besides for its queue.
 template <class L>
-const Rights needed{"~job*", "+eval",   "+evalsha", "+time",    "+zremrangebyscore", "+zrange",
-                    "+zadd", "+zscore", "+pttl",    "+pexpire", "+lindex",           "+llen"};
+const Rights needed{"~job*",   "+eval", "+evalsha", "+time",    "+zremrangebyscore",
+                    "+zrange", "+zadd", "+zscore",  "+pexpire", "+lindex",
+                    "+llen"};
 template <>
 const Rights needed<Permit> = needed<WriteLock> + Rights{"+zcard"};
 template <>
 const Rights needed<RecursiveLock> = needed<Permit>;
 template <>
-const Rights needed<FairLock>{"~job*", "&redlatch:*", "+eval",  "+evalsha", "+time", "+get",
-                              "+set",  "+pexpire",    "+rpush", "+lpos",    "+lset", "+subscribe"};
+const Rights needed<FairLock>{"~job*", "&redlatch:*", "+eval",     "+evalsha", "+time",
+                              "+get",  "+set",        "+pexpire",  "+lindex",  "+rpush",
+                              "+lpos", "+lset",       "+subscribe"};
 
 /// To give it up.
 template <class L>
@@ -36,10 +38,12 @@ template <>
 const Rights to_release<FairLock>{"+del"};
 
 /// To wait in a queue; without it, who waits asks again and again.
-const Rights to_queue{"&redlatch:*", "+rpush", "+lpos",    "+lset",
-                      "+lrange",     "+lrem",  "+publish", "+subscribe"};
+const Rights to_queue{"&redlatch:*", "+rpush",   "+lpos",      "+lset",         "+lrange",
+                      "+lrem",       "+publish", "+subscribe", "+pubsub|numsub"};
 /// To let those in who wait, and for a FairLock to try once.
 const Rights to_give_way{"+lpop", "+exists"};
+/// To verify it.
+const Rights to_verify{"+getrange"};
 /// For the first in the queue to see at once that somebody without a queue has let go.
 const Rights to_watch{"&__redis__:invalidate", "+client|id", "+client|tracking", "+client|caching",
                       "+pttl"};
@@ -67,7 +71,7 @@ TYPED_TEST_SUITE(FamilyRights, Members, );
 
 TYPED_TEST(FamilyRights, Suffice) {
   const Rights all = needed<TypeParam> + to_release<TypeParam> + to_queue + to_give_way + to_watch +
-                     to_leave_no_trace;
+                     to_verify + to_leave_no_trace;
   Client worker = this->user(all);
   auto lock = deferred<TypeParam>(worker);
   lock.lock();

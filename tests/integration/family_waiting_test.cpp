@@ -158,14 +158,40 @@ TYPED_TEST(FamilyWaiting, LeavesNoKeyForEver) {
   }
 }
 
-TYPED_TEST(FamilyWaiting, IsNotStoppedByAnEntryOfAnotherKind) {
-  this->raw.command({"RPUSH", this->queue, "no such thing"});
+TYPED_TEST(FamilyWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
+  const std::string token = "11111111-2222-4333-8444-555555555555";
+  RawClient listener(this->server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:somebody"});
   this->raw.command({"RPUSH", this->queue, "1 60000 redlatch:nobody expired"});
-  this->raw.command({"RPUSH", this->queue, "99999999999999 60000 redlatch:nobody 1 silent"});
+  this->raw.command({"RPUSH", this->queue, "99999999999999 60000 redlatch:nobody 1 " + token});
+  this->raw.command({"RPUSH", this->queue, "99999999999999 60000 redlatch:nobody " + token});
+  const bool is_string = this->raw.command({"TYPE", "job"}).text == "string";
+  this->raw.command(
+      {"RPUSH", this->queue,
+       "99999999999999 60000 redlatch:somebody " + std::string(is_string ? "1 " : "") + token});
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(eventually([&] { return this->queued() >= 2; }));
   this->holder.unlock();
   EXPECT_TRUE(rival.has_it());
+}
+
+/// As after a JOIN that comes late, over a connection that was cut: the entry is served, and
+/// whoever wanted it has given up.
+TYPED_TEST(FamilyWaiting, GivesBackAGrantThatComesTooLate) {
+  Client other = this->another();
+  elsewhere([&] {
+    auto lock = deferred<typename TestFixture::Waiter>(other);
+    std::jthread waiting([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
+    ASSERT_TRUE(this->is_queued(1));
+    const auto entry = this->entry(0);
+    waiting.request_stop();
+    waiting.join();
+    ASSERT_TRUE(this->is_queued(0));
+    this->raw.command(
+        {"RPUSH", this->queue, "99999999999999 60000 " + entry.channel + ' ' + entry.value});
+  });
+  EXPECT_EQ(this->holder.unlock(), Unlock::released);
+  EXPECT_TRUE(eventually([&] { return !this->raw.exists("job"); }));
 }
 
 /// With a process that waits as soon as it may, with a lease of a second.
@@ -204,6 +230,22 @@ TYPED_TEST(FamilyProcess, ThatIsKilledWhileItWaitsIsPassedOver) {
   ASSERT_TRUE(this->is_queued(2));
   this->process.kill();
   this->holder.unlock();
+  EXPECT_TRUE(rival.has_it());
+}
+
+/// As monitoring programs do.
+TYPED_TEST(FamilyProcess, ThatIsKilledIsPassedOverAlsoWhereSomebodyListensToAllChannels) {
+  RawClient listener(this->server.socket());
+  listener.command({"PSUBSCRIBE", "*"});
+  typename TestFixture::Rival rival(this->another());
+  ASSERT_TRUE(this->is_queued(2));
+  const auto dead = this->entry(0);
+  this->process.kill();
+  ASSERT_TRUE(eventually([&] {
+    return this->raw.command({"PUBSUB", "NUMSUB", dead.channel}).elements.at(1).integer == 0;
+  }));
+  this->holder.unlock();
+  EXPECT_FALSE(this->is_at_the_server(dead.value));
   EXPECT_TRUE(rival.has_it());
 }
 

@@ -8,15 +8,13 @@
 #include <thread>
 #include <vector>
 
-#include <redlatch/protocol/exclusive.hpp>
-
 #include "limited_user.hpp"
 
 namespace redlatch::test {
 namespace fencing_test {
 
 constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
-const std::string counter = "lock:job:fence:{lock:job}";
+const std::string counter = "lock:job:redlatch:fence:{lock:job}";
 
 class Fencing : public LimitedUserTest {
  protected:
@@ -66,7 +64,7 @@ TEST_F(Fencing, NumbersAreTheServersTimeInMicroseconds) {
 }
 
 TEST_F(Fencing, NumbersDoNotFollowAClockThatIsSetBack) {
-  raw.command({"SET", counter, "9000000000000000"});
+  raw.command({"SET", counter, "fence 9000000000000000"});
   EXPECT_EQ(draw(), 9'000'000'000'000'001U);
   EXPECT_EQ(draw(), 9'000'000'000'000'002U);
 }
@@ -141,7 +139,7 @@ TEST_F(Fencing, NamesACounterOfAnotherKind) {
 
 TEST_F(Fencing, RefusesACounterThatCannotCount) {
   for (const char* number : {"inf", "nan", "-5", "1e30", "9007199254740992"}) {
-    raw.command({"SET", counter, number});
+    raw.command({"SET", counter, "fence " + std::string(number)});
     EXPECT_EQ(error_of([&] { Lock(client, "lock:job", fenced).owns_lock(); }), Errc::wrong_type)
         << number;
     EXPECT_FALSE(raw.exists("lock:job")) << number;
@@ -169,13 +167,6 @@ TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
       EXPECT_EQ(error_of(live), Errc::not_permitted) << rights[left_out];
     }
     raw.command({"DEL", "lock:job"});
-  }
-}
-
-TEST_F(Fencing, SendsTheHashThatTheServerFinds) {
-  for (const protocol::Script* script :
-       {&protocol::release_script, &protocol::extend_script, &protocol::acquire_fenced_script}) {
-    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(script->text)}).text, script->sha1);
   }
 }
 

@@ -32,7 +32,7 @@ class ServerTest : public testing::Test {
 
   /// Until somebody who was turned away queues up for "job".
   bool somebody_waits() {
-    return eventually([&] { return raw.exists("job:queue:{job}"); });
+    return eventually([&] { return raw.exists("job:redlatch:queue:{job}"); });
   }
 
   RedisServer server{};

@@ -147,7 +147,8 @@ TEST(RefusedRelease, IsNotForgottenWhileAnotherAnswerIsToCome) {
 class RefusedScripts : public LimitedUserTest {
  protected:
   RefusedScripts() {
-    allow({"~lock:*", "+set", "+get", "+del", "+pexpire", "+watch", "+multi", "+exec"});
+    allow({"~lock:*", "+set", "+getrange", "+exists", "+del", "+pexpire", "+watch", "+multi",
+           "+exec"});
   }
 };
 

@@ -59,6 +59,48 @@ TEST_F(Keys, ThatAreEmptyAreRefused) {
             Errc::invalid_argument);
 }
 
+/// What a stranger has put into the key of a lock, with scripts and without.
+class StrangersValue : public ServerTest, public testing::WithParamInterface<bool> {
+ protected:
+  static ClientOptions options() {
+    ClientOptions options = patient();
+    options.scripting = GetParam();
+    options.connections = 1;
+    return options;
+  }
+  /// Each question about the lock is a no, which breaks no connection.
+  void is_not_ours(const std::string& value) {
+    const auto put = [&] { raw.command({"SET", "job", value, "PX", "500000"}); };
+    for (int i = 0; i < 3; ++i) {
+      Lock lock(worker, "job", long_lease);
+      put();
+      EXPECT_FALSE(i == 0 && lock.verify());
+      EXPECT_FALSE(i == 1 && lock.extend());
+      EXPECT_EQ(lock.unlock(), Unlock::lost);
+      EXPECT_TRUE(raw.get("job") == value);
+      EXPECT_GT(raw.pttl("job"), 400'000);
+      raw.command({"DEL", "job"});
+    }
+    EXPECT_EQ(worker.metrics().disconnected, 0U);
+  }
+
+  Client worker{server.url(), options()};
+};
+INSTANTIATE_TEST_SUITE_P(Scripting, StrangersValue, testing::Bool());
+
+TEST_P(StrangersValue, MayBeLong) { is_not_ours(std::string(3 << 20, 'x')); }
+
+TEST_P(StrangersValue, MayBeEmpty) { is_not_ours({}); }
+
+TEST_P(StrangersValue, MayBeginLikeOurs) {
+  Lock lock(worker, "job", long_lease);
+  raw.command({"APPEND", "job", std::string(3 << 20, 'x')});
+  EXPECT_FALSE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  EXPECT_GT(raw.command({"STRLEN", "job"}).integer, 3 << 20);
+  EXPECT_EQ(worker.metrics().disconnected, 0U);
+}
+
 using Ttl = ServerTest;
 
 TEST_F(Ttl, UnderTenMillisecondsIsRefused) {

@@ -10,10 +10,10 @@ namespace least_rights_test {
 /// The least that a user needs. The README has these lists.
 class LeastRights : public LimitedUserTest {
  protected:
-  const std::vector<std::string> with_scripting{"~lock:*",  "+set",  "+get",    "+del",
-                                                "+pexpire", "+eval", "+evalsha"};
-  const std::vector<std::string> without_scripting{"~lock:*",  "+set",   "+get",   "+del",
-                                                   "+pexpire", "+watch", "+multi", "+exec"};
+  const std::vector<std::string> with_scripting{"~lock:*", "+set",     "+get",  "+getrange",
+                                                "+del",    "+pexpire", "+eval", "+evalsha"};
+  const std::vector<std::string> without_scripting{
+      "~lock:*", "+set", "+getrange", "+exists", "+del", "+pexpire", "+watch", "+multi", "+exec"};
 
   static ClientOptions options(bool scripting) {
     ClientOptions options = patient();

@@ -30,7 +30,7 @@ class Several : public QueueTest {
     return false;
   }
   void set_counter(const std::string& key, const std::string& value) {
-    raw.command({"SET", key + ":fence:{" + key + "}", value});
+    raw.command({"SET", key + ":redlatch:fence:{" + key + "}", "fence " + value});
   }
 
   MultiLock lock{client, {"job", "mail", "log"}, std::defer_lock, long_lease};
@@ -116,7 +116,9 @@ TEST_F(Several, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
     const Lock log(other, "log", long_lease);
     has_log = true;
   });
-  ASSERT_TRUE(eventually([&] { return raw.command({"LLEN", "log:queue:{log}"}).integer == 1; }));
+  ASSERT_TRUE(eventually([&] {
+    return raw.command({"LLEN", "log:redlatch:queue:{log}"}).integer == 1;
+  }));
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_TRUE(waiter.has_it());
   EXPECT_TRUE(eventually([&] { return has_log.load(); }));
@@ -132,6 +134,31 @@ TEST_F(Several, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
     ASSERT_TRUE(is_queued(1));
   }
   EXPECT_TRUE(waiters.front().has_it());
+}
+
+/// Of a lease that has expired.
+TEST_F(Several, AreLeftToWhoeverWaitsForOneOfThem) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:somebody"});
+  const std::string waiter = "11111111-2222-4333-8444-555555555555";
+  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:nobody 1" + waiter});
+  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody " + waiter});
+  for (const bool fencing : {false, true}) {
+    MultiLock some(client, {"mail", "job"}, std::defer_lock, {.ttl = 60s, .fencing = fencing});
+    EXPECT_FALSE(some.try_lock());
+    EXPECT_EQ(raw.get("job"), waiter);
+    EXPECT_FALSE(raw.exists("mail"));
+  }
+  raw.command({"DEL", "job"});
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(Several, AreTakenWhereThoseWhoWaitedAreGone) {
+  raw.command({"RPUSH", queue,
+               "99999999999999 60000 redlatch:nobody "
+               "11111111-2222-4333-8444-555555555555"});
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(queued(), 0);
 }
 
 TEST_F(Several, AreWaitedForUntilTheLastIsFree) {
@@ -325,7 +352,7 @@ TEST_F(Several, DrawANumberAboveThoseOfEachKey) {
 }
 
 TEST_F(Several, AreNotTakenWithoutANumber) {
-  raw.command({"LPUSH", "mail:fence:{mail}", "x"});
+  raw.command({"LPUSH", "mail:redlatch:fence:{mail}", "x"});
   const Error error = thrown_by([&] {
     MultiLock(client, {"job", "mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
   });

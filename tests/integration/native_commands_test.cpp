@@ -32,7 +32,8 @@ class NewerServer {
       return resp::integer(holds(words[1], words.back()) ? remove(words[1]) : 0);
     }
     if (request.is("EVALSHA")) return resp::integer(remove(words[3]));
-    if (request.is("GET")) return keys.contains(words[1]) ? resp::bulk(keys[words[1]]) : resp::nil;
+    if (request.is("EXISTS")) return resp::integer(keys.contains(words[1]) ? 1 : 0);
+    if (request.is("GETRANGE")) return resp::bulk(keys.contains(words[1]) ? keys[words[1]] : "");
     if (request.is("DEL")) {
       deleted_ = words[1];
       return resp::status("QUEUED");

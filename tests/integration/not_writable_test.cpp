@@ -159,7 +159,7 @@ TEST_P(NotWritable, IsRiddenOutByAWaiter) {
   Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   std::thread waiter([&] { lock.lock(); });
-  EXPECT_TRUE(eventually([&] { return raw.exists("job:queue:{job}"); }));
+  EXPECT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
   begin();
   EXPECT_EQ(holder.unlock(), Unlock::unknown);
   end();
@@ -241,7 +241,7 @@ TEST_F(Loading, IsRiddenOutByAWaiter) {
   Lock lock(client, "job", std::defer_lock);
   RawClient raw(server.socket());
   std::thread waiter([&] { lock.lock(); });
-  EXPECT_TRUE(eventually([&] { return raw.exists("job:queue:{job}"); }));
+  EXPECT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
   fill_and_restart();
   ASSERT_TRUE(is_over());
   RawClient(server.socket()).command({"DEL", "job"});

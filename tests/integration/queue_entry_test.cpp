@@ -63,7 +63,8 @@ class Scripts : public ServerTest {};
 
 TEST_F(Scripts, AreFoundByTheHashThatTheServerHas) {
   for (const NamedScript& one : all_scripts) {
-    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(one.script->text)}).text, one.script->sha1)
+    EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(one.script->text)}).text,
+              one.script->sha1())
         << one.name;
   }
 }

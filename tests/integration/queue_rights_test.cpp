@@ -29,6 +29,7 @@ class QueueRights : public ServerQueueTest {
                                      "+lindex",
                                      "+lrem",
                                      "+publish",
+                                     "+pubsub|numsub",
                                      "+subscribe",
                                      "+client|id",
                                      "+client|tracking",
@@ -79,6 +80,9 @@ TEST_F(QueueRights, ToListenAreMissed) {
 
 TEST_F(QueueRights, ToTellAreMissed) { expect_patience("+publish"); }
 
+/// PUBLISH says nearly the same.
+TEST_F(QueueRights, ToAskWhoListensAreMissed) { expect_patience("+pubsub|numsub"); }
+
 TEST_F(QueueRights, ToRunScriptsAreMissed) {
   expect_patience("+eval");
   expect_patience("+evalsha");
@@ -109,11 +113,13 @@ TEST_F(QueueRights, AreNotUsedWithoutScripting) {
 }
 
 TEST_F(QueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
-  Client stranger = user(
-      {"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha", "+lpop", "+time"}, "");
+  Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha",
+                          "+lindex", "+lpop", "+time"},
+                         "");
   holder.unlock();
   Lock lock(stranger, "job", long_lease);
-  raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:nobody somebody"});
+  raw.command({"RPUSH", queue,
+               "99999999999999 60000 redlatch:nobody 11111111-2222-4333-8444-555555555555"});
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_FALSE(raw.exists("job"));
 }

@@ -250,6 +250,25 @@ TEST_F(Deadlock, IsNoneOnceTheReadersLeaseIsOver) {
   EXPECT_TRUE(writer.owns_lock());
 }
 
+/// The server has it for a little longer: 32 ms of 3 s.
+TEST_F(Deadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
+  for (const auto ttl : {2s, 60s}) {
+    const ReadLock brief(client, "job", {.ttl = 3s, .auto_renew = false});
+    WriteLock next(client, "job", std::defer_lock, {.ttl = ttl});
+    EXPECT_TRUE(eventually([&] { return !brief.owns_lock(); }));
+    next.lock();
+    EXPECT_TRUE(next.owns_lock());
+  }
+}
+
+TEST_F(Deadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
+  const ReadLock renewed(client, "job", {.ttl = 1200ms});
+  WriteLock next(client, "job", std::defer_lock, {.ttl = 60s});
+  EXPECT_EQ(error_of([&] { next.lock(); }), expected);
+  EXPECT_TRUE(is_queued(0));
+  EXPECT_TRUE(renewed.owns_lock());
+}
+
 /// The server of a test has not heard of the script that releases.
 TEST_F(Deadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
   { const ReadLock gone(client, "job"); }

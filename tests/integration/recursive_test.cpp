@@ -1,7 +1,6 @@
 // A RecursiveLock is held by its owner as often as it likes.
 
 #include <atomic>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,12 +15,6 @@ namespace recursive_test {
 class Recursion : public QueueTest {
  protected:
   std::int64_t holds() { return raw.command({"ZCARD", "job"}).integer; }
-  std::set<std::string> ends() {
-    std::set<std::string> all;
-    const RawReply reply = raw.command({"ZRANGE", "job", "0", "-1", "WITHSCORES"});
-    for (std::size_t i = 1; i < reply.elements.size(); i += 2) all.insert(reply.elements[i].text);
-    return all;
-  }
   bool is_free_for_another() {
     return elsewhere([&] { return RecursiveLock(client, "job", std::try_to_lock).owns_lock(); });
   }
@@ -127,29 +120,43 @@ TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
   EXPECT_TRUE(eventually([&] { return is_free_for_another(); }));
 }
 
-TEST_F(Recursion, EndsForAllHoldsAtOnce) {
-  RecursiveLock longer(client, "job", {.ttl = 600ms, .auto_renew = false});
+TEST_F(Recursion, EndsForEachHoldByItself) {
+  RecursiveLock longer(client, "job", {.ttl = 20s, .auto_renew = false});
   RecursiveLock shorter(client, "job", {.ttl = 100ms, .auto_renew = false});
   EXPECT_EQ(holds(), 2);
-  EXPECT_EQ(ends().size(), 1U) << "one end for both";
-  EXPECT_TRUE(eventually([&] { return !shorter.owns_lock(); }));
-  EXPECT_EQ(holds(), 2);
-  Rival<RecursiveLock> waiting(another());
-  EXPECT_TRUE(waiting.has_it());
-  EXPECT_FALSE(longer.owns_lock());
-  EXPECT_EQ(holds(), 1);
+  EXPECT_TRUE(eventually([&] { return longer.hold_count() == 1; }));
+  EXPECT_FALSE(shorter.owns_lock());
+  EXPECT_EQ(shorter.unlock(), Unlock::lost);
+  EXPECT_TRUE(longer.verify());
+  EXPECT_FALSE(is_free_for_another());
 }
 
-TEST_F(Recursion, IsRenewedForAllHoldsByEach) {
+TEST_F(Recursion, IsNotRenewedByOtherHoldsOfTheOwner) {
   RecursiveLock silent(client, "job", {.ttl = 300ms, .auto_renew = false});
   RecursiveLock renewed(client, "job", {.ttl = 300ms});
-  EXPECT_TRUE(eventually([&] { return !silent.owns_lock(); }));
-  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 6; }));
-  EXPECT_EQ(holds(), 2);
-  EXPECT_EQ(ends().size(), 1U);
+  EXPECT_TRUE(eventually([&] { return renewed.hold_count() == 1; }));
+  EXPECT_TRUE(renewed.verify());
   EXPECT_EQ(renewed.unlock(), Unlock::released);
-  EXPECT_EQ(holds(), 1) << "and it ends by itself";
-  EXPECT_TRUE(eventually([&] { return is_free_for_another(); }));
+  EXPECT_TRUE(is_free_for_another());
+}
+
+TEST_F(Recursion, OfAProcessThatWasKilledEndsWhileOthersOfItsOwnerGoOn) {
+  const SharedMemory<std::atomic<bool>> is_held;
+  Child dead([&] {
+    Client own(server.url(), patient());
+    const RecursiveLock lock(own, "job", Owner{"x"}, {.ttl = 1s});
+    *is_held = true;
+    eventually([] { return false; }, 60s);
+  });
+  ASSERT_TRUE(eventually([&] { return is_held->load(); }));
+  RecursiveLock alive(client, "job", Owner{"x"}, {.ttl = 1s});
+  EXPECT_EQ(alive.hold_count(), 2);
+  dead.kill();
+  EXPECT_TRUE(eventually([&] { return alive.hold_count() == 1; }));
+  ContenderOf<RecursiveLock> other(another(), long_lease, Owner{"y"});
+  ASSERT_TRUE(is_queued(1));
+  EXPECT_EQ(alive.unlock(), Unlock::released);
+  EXPECT_TRUE(other.has_it());
 }
 
 TEST_F(Recursion, OvertakesThoseWhoWait) {

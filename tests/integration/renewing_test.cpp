@@ -134,7 +134,7 @@ TEST_F(Renewing, WorksWithoutScripts) {
 }
 
 TEST_F(Renewing, WorksForAUserWhoMayNotRunScripts) {
-  allow({"~*", "+set", "+get", "+del", "+pexpire", "+watch", "+multi", "+exec"});
+  allow({"~*", "+set", "+getrange", "+exists", "+del", "+pexpire", "+watch", "+multi", "+exec"});
   Client limited = user();
   Lock lock(limited, "job", brief);
   EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));

@@ -31,7 +31,7 @@ TEST(ScopeExit, DoesNotWaitForTheAnswerToTheRelease) {
 TEST(ScopeExit, DoesNotWaitForTheAnswersOfOthersEither) {
   ScriptedServer server([](const ScriptedRequest& request) {
     if (request.is("EVALSHA")) return resp::integer(1);
-    return request.is("GET") ? silence : resp::ok;
+    return request.is("GETRANGE") ? silence : resp::ok;
   });
   ClientOptions options = patient();
   options.connections = 1;
@@ -39,7 +39,7 @@ TEST(ScopeExit, DoesNotWaitForTheAnswersOfOthersEither) {
   std::optional<Lock> lock(std::in_place, client, "job", long_lease);
   Lock other(client, "another job", long_lease);
   const std::jthread asker([&] { EXPECT_FALSE(other.verify()); });
-  ASSERT_TRUE(eventually([&] { return server.count("GET") == 1; }));
+  ASSERT_TRUE(eventually([&] { return server.count("GETRANGE") == 1; }));
   EXPECT_LT(duration_of([&] { lock.reset(); }), patient().command_timeout / 2);
   server.say(1, resp::nil);
   EXPECT_TRUE(eventually([&] { return server.count("EVALSHA") == 1; }));

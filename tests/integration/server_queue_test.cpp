@@ -139,7 +139,7 @@ TEST_F(ServerQueue, IsNotStoppedByAGrantThatComesAfterTheLastWait) {
 
 TEST_F(ServerQueue, SkipsEntriesThatHaveExpiredAndThoseOfNobody) {
   raw.command({"RPUSH", queue, "1 60000 redlatch:nobody expired",
-               "99999999999999 60000 redlatch:nobody silent"});
+               "99999999999999 60000 redlatch:nobody 11111111-2222-4333-8444-555555555555"});
   Contender contender(another());
   ASSERT_TRUE(is_queued(3));
   holder.unlock();
@@ -283,8 +283,11 @@ TEST_F(ServerQueue, GoesOnWhenTheServerRunsOutOfMemory) {
   EXPECT_TRUE(contender.has_it());
 }
 
-TEST_F(ServerQueue, IsNotStoppedByAnEntryOfAnotherKind) {
-  raw.command({"RPUSH", queue, "no such thing"});
+TEST_F(ServerQueue, IsNotStoppedByAWaiterForAnotherKindOfLock) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:reader"});
+  raw.command({"RPUSH", queue,
+               "99999999999999 60000 redlatch:reader r1 11111111-2222-4333-8444-555555555555"});
   Contender contender(another());
   ASSERT_TRUE(is_queued(2));
   EXPECT_EQ(holder.unlock(), Unlock::released);

@@ -172,7 +172,7 @@ TEST_F(StrangeServer, ThatDripsItsAnswersIsUnderstood) {
   ScriptedServer* self = nullptr;
   ScriptedServer dripping([&](const ScriptedRequest& request) {
     std::string answer = request.is("EVALSHA") ? resp::integer(1) : resp::ok;
-    if (request.is("GET")) answer = resp::bulk(self->requests().back().words[1]);
+    if (request.is("GETRANGE")) answer = resp::bulk(self->requests().back().words[1]);
     for (const char byte : answer) {
       self->say(request.connection, std::string(1, byte));
       std::this_thread::yield();

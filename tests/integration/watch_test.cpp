@@ -9,8 +9,9 @@
 namespace redlatch::test {
 namespace watch_test {
 
-/// The conversation with a server that runs no scripts: WATCH, GET, MULTI, then DEL or PEXPIRE, and
-/// EXEC. `change` takes the place of single answers; an empty one leaves the answer as it is.
+/// The conversation with a server that runs no scripts: WATCH, EXISTS, GETRANGE, MULTI, then DEL or
+/// PEXPIRE, and EXEC. `change` takes the place of single answers; an empty one leaves the answer as
+/// it is.
 class Watch : public testing::Test {
  protected:
   std::string answer(const ScriptedRequest& request) {
@@ -19,7 +20,8 @@ class Watch : public testing::Test {
     }
     if (request.is("COMMAND")) return resp::array({resp::nil_array, resp::nil_array});
     if (request.is("SET")) token = request.words[2];
-    if (request.is("GET")) return resp::bulk(token);
+    if (request.is("EXISTS")) return resp::integer(1);
+    if (request.is("GETRANGE")) return resp::bulk(token);
     if (request.is("DEL") || request.is("PEXPIRE")) return resp::status("QUEUED");
     if (request.is("EXEC")) return resp::array({resp::integer(1)});
     return resp::ok;
@@ -49,8 +51,8 @@ TEST_F(Watch, GuardsTheDeletion) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
   std::vector<std::string> names;
   for (const ScriptedRequest& request : server.requests()) names.push_back(request.name());
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"COMMAND", "SET", "WATCH", "GET", "MULTI", "DEL", "EXEC"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"COMMAND", "SET", "WATCH", "EXISTS", "GETRANGE",
+                                             "MULTI", "DEL", "EXEC"}));
 }
 
 TEST_F(Watch, StartsAgainWhenTheKeyChangedMeanwhile) {
@@ -66,7 +68,7 @@ TEST_F(Watch, StartsAgainWhenTheKeyChangedMeanwhile) {
 TEST_F(Watch, LeavesAKeyAloneThatWasTakenOverMeanwhile) {
   bool taken_over = false;
   set_change([&](const ScriptedRequest& request) {
-    if (request.is("GET") && taken_over) return resp::bulk("a stranger");
+    if (request.is("GETRANGE") && taken_over) return resp::bulk("a stranger");
     if (!request.is("EXEC")) return std::string();
     taken_over = true;
     return resp::nil_array;

@@ -177,5 +177,32 @@ TEST(Downgrade, OfWhatIsNotHeldIsNotPermitted) {
   }
 }
 
+Fake fake_with_queue_and(std::vector<Answer> answers) {
+  const Fake executor = fake(says(integer(0)));
+  executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  for (Answer& answer : answers) executor->will(std::move(answer));
+  return executor;
+}
+Answer behind_own_reader() { return says(integer(8 * 7 + 5), ok(), ok(), integer(20)); }
+
+TEST(ReadWrite, WaitsForAReaderOfItsOwnThreadThatIsAboutToEnd) {
+  const Fake executor =
+      fake_with_queue_and({behind_own_reader(), behind_own_reader(), says(integer(8 * 7 + 1))});
+  Writer writer(executor);
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
+}
+
+TEST(ReadWrite, TakesAReaderOfItsOwnThreadThatDoesNotEndForADeadlock) {
+  const Fake executor = fake_with_queue_and(std::vector(1000, behind_own_reader()));
+  Writer writer(executor, {.ttl = 4s});
+  const auto start = executor->now();
+  EXPECT_THROW(writer.lock(), std::system_error);
+  EXPECT_GE(executor->now() - start, 1180ms);
+  EXPECT_LE(executor->now() - start, 4s);
+  ASSERT_FALSE(executor->posted.empty());
+  EXPECT_TRUE(executor->posted.back().command.starts_with("LEAVE_SHARED job "));
+}
+
 }  // namespace read_write_test
 }  // namespace redlatch::test

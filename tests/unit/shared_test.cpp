@@ -53,6 +53,19 @@ TEST(Shared, TakesASortedSetOrNothingForALock) {
   }
 }
 
+TEST(Shared, GivesAGrantBackByTheScriptOfItsClass) {
+  const std::string token = "3f0c2d1e-2222-4333-8444-555555555555";
+  for (const std::string& value : {token, token + " a label", "0" + token.substr(1)}) {
+    EXPECT_EQ(line(protocol::give_back("job", value)), "LEAVE job " + value);
+  }
+  for (const std::string& mark :
+       {std::string("3"), std::string("1000000"), std::string("=o:x"),
+        "=o:" + std::string(256, 'a'), "=t:" + token, "r" + token, "w" + token}) {
+    const std::string value = mark + " " + token + " a label";
+    EXPECT_EQ(line(protocol::give_back("job", value)), "LEAVE_SHARED job " + value);
+  }
+}
+
 TEST(Shared, ReadsADeadlockAsANoForEver) {
   EXPECT_EQ(protocol::verdict(integer(-1)), protocol::Verdict::no);
   EXPECT_TRUE(protocol::is_deadlock(integer(-1)));

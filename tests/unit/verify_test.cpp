@@ -10,7 +10,7 @@ TEST(Verify, IsTrueWhenTheKeyHoldsOurToken) {
   TestLock lock = held_on(executor);
   executor->will(says(text(lock.token())));
   EXPECT_TRUE(lock.verify());
-  EXPECT_EQ(executor->said()[1], "GET job");
+  EXPECT_EQ(executor->said()[1], "GETRANGE job 0 36");
   EXPECT_EQ(executor->calls[1].connecting, Connecting::on_top);
 }
 
@@ -34,7 +34,7 @@ TEST(Verify, IsFalseWhenTheTokenIsOnlyAPart) {
 TEST(Verify, IsFalseWhenTheKeyIsGone) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
-  executor->will(says(nil()));
+  executor->will(says(text("")));
   EXPECT_FALSE(lock.verify());
   EXPECT_FALSE(lock.owns_lock());
 }

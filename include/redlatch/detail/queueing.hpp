@@ -53,6 +53,10 @@ class Queueing {
       case protocol::Standing::deadlock:
         static_cast<void>(place.withdraw(Ending::settled));
         return Outcome::deadlocks;
+      case protocol::Standing::own_reader:
+        if (!waits_for_itself()) return Outcome::waits;
+        leave(place);
+        return Outcome::deadlocks;
       default:
         return Outcome::waits;
     }
@@ -91,7 +95,7 @@ class Queueing {
       const protocol::Command command = holding_.protocol().join(waiter(*place.entry()));
       const Answers answers = holding_.ask({&command, 1}, &undo);
       if (const auto standing = standing_in(answers, place)) {
-        due_ += *standing == protocol::Standing::first ? unwatched : refresh_period();
+        due_ += is_first_ ? unwatched : refresh_period();
         return standing;
       }
       if (answers.may_have_acted()) executor().post(key(), undo);
@@ -129,6 +133,15 @@ class Queueing {
     return standing;
   }
 
+  /// Whether the reader of its own thread should have ended by now.
+  bool waits_for_itself() {
+    const TimePoint now = executor().now();
+    if (!own_reader_until_) {
+      own_reader_until_ = now + protocol::own_reader_ends_within(options_.ttl);
+    }
+    return now >= *own_reader_until_;
+  }
+
   static bool is_done(const protocol::Reply* reply) noexcept {
     return reply != nullptr && !reply->is_error();
   }
@@ -140,7 +153,8 @@ class Queueing {
     if (reply == nullptr) throw answers.error(key());
     if (reply->is_error()) return std::nullopt;
     const protocol::Standing standing = protocol::standing(*reply);
-    is_first_ = standing == protocol::Standing::first;
+    // The end of a reader of its own is waited for as by the first.
+    is_first_ = standing == protocol::Standing::first || standing == protocol::Standing::own_reader;
     if (standing != protocol::Standing::gone) {
       place.entry()->queue_until(protocol::expiry(*reply));
     }
@@ -208,6 +222,7 @@ class Queueing {
   std::string_view channel_{};
   TimePoint due_{};
   bool is_first_ = false;
+  std::optional<TimePoint> own_reader_until_{};
 };
 
 }  // namespace redlatch::detail

@@ -14,10 +14,11 @@ namespace redlatch::protocol {
 
 // KEYS[1] the lock, ARGV[1] the token, ARGV[2] the ttl in milliseconds. 1: extended; 0: not ours.
 // An absent key is written to as well, for the same reason as by a release.
+REDLATCH_API extern const Sha1 extend_hash;
 inline constexpr Script extend_script{.text = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] or not holder then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0)",
-                                      .sha1 = "cc2a0ead694e9df2bcdbbaec64648c0fd880e60a",
+                                      .hash = &extend_hash,
                                       .effect = Script::Effect::expire};
 
 /// One holder of one key: a string that holds the holder's value, which begins with its token, and
@@ -68,9 +69,11 @@ class Exclusive {
   /// What the values of these locks begin with, before their token.
   static std::string_view mark() noexcept { return {}; }
 
-  /// Asks whether the value holds the key; `holds` reads the answer.
-  Command holder(std::string_view /*value*/) const {
-    return Command(Expect::text_or_nil, "GET", key_);
+  /// Asks whether the value holds the key; `holds` reads the answer. That has at most one byte
+  /// more than the value, however much another program has put there.
+  Command holder(std::string_view value) const {
+    return Command(Expect::text_or_nil, "GETRANGE", key_, std::int64_t{0},
+                   static_cast<std::int64_t>(value.size()));
   }
   static bool holds(const Reply& holder, std::string_view value) noexcept {
     return holder.kind == Reply::Kind::string && holder.text == value;

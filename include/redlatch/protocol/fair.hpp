@@ -16,15 +16,16 @@ namespace redlatch::protocol {
 inline constexpr std::string_view acquire_fair_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
-  local served = serve(KEYS[1], KEYS[2])
+  local served = serve(KEYS)
   if served then return type(served) == 'table' and served or 0 end
 end
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_fair_hash;
 inline constexpr Script acquire_fair_script{
-    .text = joined<milliseconds_lua, serve_lua, draw_lua, acquire_fair_lua>,
-    .sha1 = "a64b62f93da5e0f6c0e7abc76db317b5d277d0bd",
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, acquire_fair_lua>,
+    .hash = &acquire_fair_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 

@@ -10,18 +10,22 @@
 /// counter is no smaller than the clock, so that one which was lost does not start again.
 namespace redlatch::protocol {
 
-// From a counter, which gets a ttl of its own in milliseconds.
+// From a counter, "fence" with the last number behind it, which gets a ttl of its own in
+// milliseconds. Anything else at its name belongs to another program, and is not touched.
 inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
   local found = redis.pcall('GET', counter)
   if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE') then return found end
-  local last = tonumber(found or 0)
-  if not (last and last >= 0 and last < 2 ^ 53) then
+  local last = 0
+  if found then
+    last = type(found) == 'string' and tonumber(string.match(found, '^fence (%d+)$'))
+  end
+  if not (last and last < 2 ^ 53) then
     local name = string.gsub(counter, '[^%w:._/{}-]', '?')
-    return redis.error_reply('NOLOCK the fencing counter ' .. name .. ' is no number to count on')
+    return redis.error_reply('NOLOCK ' .. name .. ' is no fencing counter of a lock')
   end
   local time = redis.call('TIME')
   local token = math.max(last + 1, time[1] * 1000000 + time[2])
-  redis.call('SET', counter, string.format('%.0f', token), 'PX', life)
+  redis.call('SET', counter, string.format('fence %.0f', token), 'PX', life)
   return token
 end
 )";
@@ -34,8 +38,9 @@ inline constexpr std::string_view acquire_fenced_lua =
 local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_fenced_hash;
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
-                                              .sha1 = "3c83d199b25c9c0edaafd6d0492eb264961271ef",
+                                              .hash = &acquire_fenced_hash,
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
@@ -45,8 +50,9 @@ inline constexpr std::string_view claim_fenced_lua =
 local token = draw(KEYS[2], ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 claim_fenced_hash;
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
-                                            .sha1 = "f366d71650f69514a5b0a4dd9ccdc9178dedcb76",
+                                            .hash = &claim_fenced_hash,
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 

@@ -21,7 +21,9 @@
 /// The locks of several keys at once, all of which have the same value.
 namespace redlatch::protocol {
 
-// Whether all of the locks, every `step`th of KEYS, are free. A refusal names what is no lock.
+// Whether all of the locks, every `step`th of KEYS, each with its queue behind it, are free. One of
+// which the lease has expired is granted to the first waiter in its queue, if there is one. A
+// refusal names what is no lock.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
   local free = true
   for i = 1, #KEYS, step do
@@ -31,42 +33,50 @@ inline constexpr std::string_view all_free_lua = R"(local function all_free(step
     elseif kind ~= 'none' then
       local name = string.gsub(KEYS[i], '[^%w:._/{}-]', '?')
       return redis.error_reply('NOLOCK ' .. name .. ' is a ' .. kind)
+    elseif read_entry(redis.pcall('LINDEX', KEYS[i + 1], '0')) then
+      if type(serve({KEYS[i], KEYS[i + 1]})) == 'string' then free = false end
     end
   end
   return free
 end
 )";
 
-// KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: acquired; 0: somebody has one of them.
-inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(1)
+// KEYS the locks, each with its queue behind it, ARGV[1] the value, ARGV[2] the ttl. 1: acquired;
+// 0: somebody has one of them.
+inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
 if free ~= true then return free or 0 end
-for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+for i = 1, #KEYS, 2 do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2]) end
 return 1)";
-inline constexpr Script acquire_all_script{.text = joined<all_free_lua, acquire_all_lua>,
-                                           .sha1 = "803e3475a37f9a45cab34ac325b25a4b91ac94dc",
-                                           .effect = Script::Effect::other,
-                                           .takes_more = true};
+REDLATCH_API extern const Sha1 acquire_all_hash;
+inline constexpr Script acquire_all_script{
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, all_free_lua, acquire_all_lua>,
+    .hash = &acquire_all_hash,
+    .effect = Script::Effect::other,
+    .side_keys = {"queue"},
+    .takes_more = true};
 
-// KEYS the locks, each with its counter behind it, ARGV[3] the counters' ttl. The fencing token,
-// which is larger than all that were drawn for any of them, or 0.
-inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(2)
+// KEYS the locks, each with its queue and its counter behind it, ARGV[3] the counters' ttl. The
+// fencing token, which is larger than all that were drawn for any of them, or 0.
+inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(3)
 if free ~= true then return free or 0 end
 local token = 0
-for i = 2, #KEYS, 2 do
+for i = 3, #KEYS, 3 do
   local drawn = draw(KEYS[i], ARGV[3])
   if type(drawn) ~= 'number' then return drawn end
   token = math.max(token, drawn)
 end
-for i = 1, #KEYS, 2 do
-  redis.call('SET', KEYS[i + 1], string.format('%.0f', token), 'PX', ARGV[3])
+for i = 1, #KEYS, 3 do
+  redis.call('SET', KEYS[i + 2], string.format('fence %.0f', token), 'PX', ARGV[3])
   redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
+REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
-    .text = joined<draw_lua, all_free_lua, acquire_all_fenced_lua>,
-    .sha1 = "e63931b5a76b1ca29419b458fc33bf4d8c20a1a6",
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, all_free_lua,
+                   acquire_all_fenced_lua>,
+    .hash = &acquire_all_fenced_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"fence"},
+    .side_keys = {"queue", "fence"},
     .takes_more = true};
 
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
@@ -78,8 +88,9 @@ inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS)
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
 return 1)";
+REDLATCH_API extern const Sha1 extend_all_hash;
 inline constexpr Script extend_all_script{.text = extend_all_lua,
-                                          .sha1 = "fc9ccb91d9ce5578d88b48924272a1e05141f71f",
+                                          .hash = &extend_all_hash,
                                           .effect = Script::Effect::other,
                                           .takes_more = true};
 
@@ -88,7 +99,7 @@ inline constexpr Script extend_all_script{.text = extend_all_lua,
 inline constexpr std::string_view release_all_lua = R"(local outcome = 1
 for i = 1, #KEYS, 2 do
   local holder = redis.pcall('GET', KEYS[i])
-  if not holder or holder == ARGV[1] then serve(KEYS[i], KEYS[i + 1]) end
+  if not holder or holder == ARGV[1] then serve({KEYS[i], KEYS[i + 1]}) end
   if type(holder) == 'table' then
     outcome = holder
   elseif holder ~= ARGV[1] and outcome == 1 then
@@ -96,18 +107,20 @@ for i = 1, #KEYS, 2 do
   end
 end
 return outcome)";
+REDLATCH_API extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
-    .text = joined<milliseconds_lua, serve_lua, release_all_lua>,
-    .sha1 = "7384486cd8ef599f647311ea0988b4f2c69346a2",
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, release_all_lua>,
+    .hash = &release_all_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"},
     .takes_more = true};
 
 // How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
+REDLATCH_API extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
 for _, key in ipairs(KEYS) do longest = math.max(longest, redis.call('PTTL', key)) end
 return longest)",
-                                        .sha1 = "860170e61572b17bae5665b026d7a761a17728c1",
+                                        .hash = &life_all_hash,
                                         .effect = Script::Effect::other,
                                         .takes_more = true};
 

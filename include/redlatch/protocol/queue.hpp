@@ -23,32 +23,68 @@ end
 )";
 
 // KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
-// of whoever waits, and the value, with spaces in between.
+// of whoever waits, and the value, with spaces in between. A list whose first entry has another
+// form belongs to another program, and is not touched.
 //
+// `is_heard` says whether a channel of exactly this name has a subscriber. PUBLISH counts
+// subscribers of patterns, too, so that its answer says less, and is only relied on where the user
+// may not ask.
+inline constexpr std::string_view entry_lua = R"(local function read_entry(entry)
+  if type(entry) ~= 'string' then return nil end
+  return string.match(entry, '^(%d+) (%d+) (redlatch:%S+) (.+)$')
+end
+local function is_foreign(entry)
+  return type(entry) == 'string' or string.find(entry.err, 'WRONGTYPE')
+end
+local function no_queue(key)
+  local name = string.gsub(key, '[^%w:._/{}-]', '?')
+  return redis.error_reply('NOLOCK ' .. name .. ' is no queue of a lock')
+end
+local function is_heard(channel)
+  local heard = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  return heard.err or heard[2] > 0
+end
+local function is_told(channel, value, key)
+  local told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
+  if type(told) == 'table' then return told end
+  return told > 0
+end
+)";
+
 // `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
-// be, and gives it up when there is none. The key is set before anybody is told that it is. A
-// refusal on the way must not leave half a release behind: it ends with a lock that is free. The
-// value that has the key now, or a refusal, or nothing. `entry` is the first if it was taken out
-// already.
-inline constexpr std::string_view serve_lua = R"(local function serve(key, queue, me, entry)
+// be, and gives it up when there is none. Entries of locks of another kind are passed over. The key
+// is set before anybody is told that it is. A refusal on the way must not leave half a release
+// behind: it ends with a lock that is free. The value that has the key now, or a refusal, or false.
+// `entry` is the first one, if it is known. KEYS is also the name of the parameter, since some
+// services run only scripts in which each key is written as KEYS[n].
+inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me, entry)
   while true do
-    entry = entry or redis.pcall('LPOP', queue)
-    local refusal = type(entry) ~= 'string'
-    if not refusal then
-      local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
-      if value and tonumber(expiry) > milliseconds() then
-        local done = redis.pcall('SET', key, value, 'PX', ttl)
-        if not done.err then
-          if value == me then return value end
-          done = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
-          if type(done) == 'number' and done > 0 then return value end
-        end
-        if type(done) == 'table' then entry, refusal = done, true end
-      end
+    entry = entry or redis.pcall('LINDEX', KEYS[2], '0')
+    local expiry, ttl, channel, value = read_entry(entry)
+    local refusal = false
+    if value then
+      entry = redis.pcall('LPOP', KEYS[2])
+      if type(entry) == 'table' then refusal = entry end
+    elseif type(entry) == 'table' then
+      refusal = entry
     end
-    if refusal then
-      redis.call('DEL', key)
-      return entry
+    if refusal or not value then
+      redis.call('DEL', KEYS[1])
+      return refusal
+    end
+    local counts = tonumber(expiry) > milliseconds() and
+      string.find(value, '^%x+%-%x+%-%x+%-%x+%-%x+')
+    if counts and (value == me or is_heard(channel)) then
+      local done = redis.pcall('SET', KEYS[1], value, 'PX', ttl)
+      if not done.err then
+        if value == me then return value end
+        done = is_told(channel, value, KEYS[1])
+        if done == true then return value end
+      end
+      if done then
+        redis.call('DEL', KEYS[1])
+        return done
+      end
     end
     entry = nil
   end
@@ -60,25 +96,27 @@ end
 // a read-only replica says so instead of answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
-local first = redis.pcall('LPOP', KEYS[2])
+local first = redis.pcall('LINDEX', KEYS[2], '0')
 if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
-inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS[1], KEYS[2], nil, first)
+inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS, nil, first)
 return holder and 1 or 0)";
+REDLATCH_API extern const Sha1 release_hash;
 inline constexpr Script release_script{
-    .text = joined<release_lua, milliseconds_lua, serve_lua, release_to_first_lua>,
-    .sha1 = "f920fdda9542f27ffd7146f8d134dbd79b4e1223",
+    .text = joined<release_lua, milliseconds_lua, entry_lua, serve_lua, release_to_first_lua>,
+    .hash = &release_hash,
     .effect = Script::Effect::remove,
     .side_keys = {"queue"}};
 
 /// What the server says to an entry.
 enum class Standing : std::int64_t {
-  gone = 0,      // it is not in the queue any more
-  granted = 1,   // just now
-  told = 4,      // before; the message is on its way
-  queued = 2,    // behind others
-  first = 3,     // as the first
-  deadlock = -1  // it is not in the queue: it would wait for its own thread
+  gone = 0,        // it is not in the queue any more
+  granted = 1,     // just now
+  told = 4,        // before; the message is on its way
+  queued = 2,      // behind others
+  first = 3,       // as the first
+  own_reader = 5,  // behind a reader of its own thread, whose lease ends soon if nothing renews it
+  deadlock = -1    // it is not in the queue: it would wait for its own thread
 };
 
 // The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it
@@ -96,15 +134,23 @@ end
 // Adds the entry of ARGV[1], ARGV[2] the ttl and ARGV[3] the channel, which counts for ARGV[4]
 // milliseconds, if ARGV[5] is `new`. Otherwise that is until when it counts, as was told, and it
 // counts for longer. The new end, the entry, its index, or none when it is gone, and the length
-// of the queue when it was added. The key of a queue that is in use lives on, which is seen to now
-// and then; one that all have abandoned lives for an hour.
-inline constexpr std::string_view enqueue_lua = R"(local function enqueue()
+// of the queue when it was added; or only a refusal, when the queue is another program's. The key
+// of a queue that is in use lives on, which is seen to now and then; one that all have abandoned
+// lives for an hour.
+inline constexpr std::string_view enqueue_lua = R"(local function foreign_queue()
+  local first = redis.pcall('LINDEX', KEYS[2], '0')
+  if not first or read_entry(first) then return nil end
+  return is_foreign(first) and no_queue(KEYS[2]) or first
+end
+local function enqueue()
   local rest = ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]
   local expiry = milliseconds() + ARGV[4]
   local entry = expiry .. rest
   local length = 0
   local index
   if ARGV[5] == 'new' then
+    local refusal = foreign_queue()
+    if refusal then return refusal end
     length = redis.call('RPUSH', KEYS[2], entry)
     index = length - 1
   else
@@ -123,18 +169,20 @@ if holder == ARGV[1] then
   return 4
 end
 local expiry, entry, index, length = enqueue()
+if type(expiry) == 'table' then return expiry end
 if not holder then
-  local served = serve(KEYS[1], KEYS[2], ARGV[1])
+  local served = serve(KEYS, ARGV[1])
   if served == ARGV[1] then return 1 end
   if type(served) == 'table' then return served end
   if not served and length > 0 then return redis.error_reply('ERR nobody is served') end
-  index = index and redis.call('LINDEX', KEYS[2], 0) == entry and 0 or index
+  index = index and redis.call('LINDEX', KEYS[2], '0') == entry and 0 or index
 end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
+REDLATCH_API extern const Sha1 stand_hash;
 inline constexpr Script stand_script{
-    .text = joined<milliseconds_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
-    .sha1 = "827a88ef3b47f5799eb2afb542b1bb9c2a1499e2",
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
+    .hash = &stand_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -142,14 +190,15 @@ inline constexpr Script stand_script{
 // was told; without these there is none. 1: it was in the queue or had the key; 0: neither.
 inline constexpr std::string_view leave_lua =
     R"(if redis.call('GET', KEYS[1]) == ARGV[1] then
-  serve(KEYS[1], KEYS[2])
+  serve(KEYS)
   return 1
 end
 local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
+REDLATCH_API extern const Sha1 leave_hash;
 inline constexpr Script leave_script{
-    .text = joined<milliseconds_lua, serve_lua, find_lua, leave_lua>,
-    .sha1 = "739537ca6ad1bb1152d32e6cf036bb08505d1c98",
+    .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, leave_lua>,
+    .hash = &leave_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
@@ -160,6 +209,12 @@ constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl
 /// And so long it does.
 constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) noexcept {
   return std::min(ttl, 3 * refresh_period(ttl));
+}
+
+/// How long a waiter is `Standing::own_reader` at most. A reader that is still there afterwards is
+/// renewed, so that the wait would have no end.
+constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
+  return ttl / 50 + std::chrono::milliseconds(1100);
 }
 
 /// Who waits for a lock of `value`, and where that one is told.
@@ -183,10 +238,6 @@ inline Command stay(const Script& stand, std::string_view key, const Waiter& wai
 inline Command leave(const Script& leave, std::string_view key, const Waiter& waiter,
                      std::int64_t expiry) {
   return Command(leave, key, waiter.value, waiter.ttl, waiter.channel, expiry);
-}
-/// Gives back what was granted, so that there is no entry any more.
-inline Command give_back(std::string_view key, std::string_view value) {
-  return Command(leave_script, key, value);
 }
 /// The answer to `join` and `stay`, which is no error.
 inline Standing standing(const Reply& reply) noexcept {

@@ -14,13 +14,14 @@ namespace redlatch::protocol {
 // KEYS[1] the holders, KEYS[2] the queue, ARGV[1] the value of the writer, ARGV[2] that of the
 // reader, ARGV[3] the ttl. 1: the reader holds it in place of the writer; 0: that one did not.
 inline constexpr std::string_view downgrade_lua =
-    R"(if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+    R"(if give_up(ARGV[1]) == 0 then return 0 end
 hold(ARGV[2], ARGV[3])
 pcall(admit_waiting)
 return 1)";
+REDLATCH_API extern const Sha1 downgrade_hash;
 inline constexpr Script downgrade_script{
-    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
-    .sha1 = "c68ad4334066d77e6693940398e3d5fbda339886",
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
+    .hash = &downgrade_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 

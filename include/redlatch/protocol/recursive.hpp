@@ -23,10 +23,11 @@ namespace protocol {
 
 // KEYS[1] the holders, ARGV[1] a value or its mark. How many holds its owner has.
 inline constexpr std::string_view count_lua =
-    R"(local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+    R"(local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
 return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
+REDLATCH_API extern const Sha1 count_hash;
 inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lua, count_lua>,
-                                     .sha1 = "ce47e6dc82b50bed8d83589e9f2996d12c474a85",
+                                     .hash = &count_hash,
                                      .effect = Script::Effect::other};
 
 /// One of the holds of one owner: the thread that asks, or who is named.

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <string_view>
 
+#include <redlatch/detail/export.hpp>
+#include <redlatch/protocol/sha1.hpp>
+
 namespace redlatch::protocol {
 
 /// A Lua script. The first of its arguments is the lock, a key.
@@ -14,7 +17,9 @@ struct Script {
   enum class Effect { remove, expire, other };
 
   std::string_view text;
-  std::string_view sha1;
+  /// Of the text. It is computed when the library is compiled, in src/script_hashes.cpp, because
+  /// that takes a second, which users of these headers should not pay for.
+  const Sha1* hash;
   Effect effect;
   /// The purposes of the keys behind it, which belong to the lock: see side_key.hpp. Empty ones
   /// come last.
@@ -23,6 +28,7 @@ struct Script {
   /// packed.hpp.
   bool takes_more = false;
 
+  std::string_view sha1() const noexcept { return hash->digits(); }
   std::size_t keys_of_each() const noexcept {
     return 1 + static_cast<std::size_t>(
                    std::count_if(side_keys.begin(), side_keys.end(),

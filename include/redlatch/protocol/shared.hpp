@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,19 +20,25 @@ namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
 //
-// Those whose time is over go first, if they are locks. `admits` says whether a value may be one of
-// the holders now, or answers with an error. Holds of one owner end together, so that each is as
-// long as the longest.
+// Holders whose time is over go first, if these and the first that stays have the form of a lock.
+// `admits` says whether a value may be one of the holders now, or answers with an error. The key
+// lives as long as the holder whose time is over last, whatever was asked for before.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
-local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if oldest[1] and tonumber(oldest[2]) <= now and
-    not string.find(oldest[1], '^%S+ %x+%-%x+%-%x+%-%x+%-%x+') then
-  return redis.error_reply('NOLOCK the key is a sorted set of something else')
-end
+local function is_lock(value) return string.find(value, '^[%drw=]%S* %x+%-%x+%-%x+%-%x+%-%x+') end
+local first, last = '0', '0'
+repeat
+  local oldest = redis.call('ZRANGE', KEYS[1], first, last, 'WITHSCORES')
+  for i = 1, #oldest, 2 do
+    if not is_lock(oldest[i]) then
+      return redis.error_reply('NOLOCK the key is a sorted set of something else')
+    end
+  end
+  first, last = last + 1, last + 64
+until #oldest == 0 or tonumber(oldest[#oldest]) > now
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local function mark(value) return string.match(value, '^%S+') end
 local function admits(value)
-  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
   if not held then return true end
   local ours, theirs = mark(value), mark(held)
   local limit, other = tonumber(ours), tonumber(theirs)
@@ -49,69 +56,78 @@ local function admits(value)
   if kind(ours) == 'rw' then return ours:sub(1, 1) == 'r' and theirs:sub(1, 1) == 'r' end
   return ours == theirs
 end
+local function settle_life()
+  local longest = redis.call('ZRANGE', KEYS[1], '-1', '-1', 'WITHSCORES')[2]
+  if longest then redis.call('PEXPIRE', KEYS[1], longest - now) end
+end
 local function hold(value, ttl)
-  local left = redis.call('PTTL', KEYS[1])
-  if string.sub(value, 1, 1) == '=' then
-    ttl = math.max(left, ttl)
-    for _, other in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-      redis.call('ZADD', KEYS[1], now + ttl, other)
-    end
-  end
   redis.call('ZADD', KEYS[1], now + ttl, value)
-  if left < tonumber(ttl) then redis.call('PEXPIRE', KEYS[1], ttl) end
+  settle_life()
+end
+local function give_up(value)
+  local had = redis.call('ZREM', KEYS[1], value)
+  if had == 1 then pcall(settle_life) end
+  return had
 end
 )";
 
 // `admit_waiting` takes those in who are first and may, as long as they can be told; `me` need not
-// be. Whether `me` was one of them.
+// be. Whether `me` was one of them, or a refusal when the queue is another program's. Entries of
+// locks of another kind are passed over.
+//
+// `own_reader` says for how long the thread of a writer reads yet, if it does.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
   local is_in = false
   while true do
-    local entry = redis.call('LINDEX', KEYS[2], 0)
+    local entry = redis.pcall('LINDEX', KEYS[2], '0')
     if not entry then return is_in end
-    local expiry, ttl, channel, value = string.match(entry, '^(%d+) (%d+) (%S+) (.+)$')
-    local counts = value and tonumber(expiry) > now
+    local expiry, ttl, channel, value = read_entry(entry)
+    if not value then return is_foreign(entry) and no_queue(KEYS[2]) or entry end
+    local counts = tonumber(expiry) > now and is_lock(value)
     if counts and admits(value) ~= true then return is_in end
     redis.call('LPOP', KEYS[2])
-    if counts then
+    if counts and value == me then
       hold(value, ttl)
-      if value == me then
-        is_in = true
-      else
-        local told = redis.pcall('PUBLISH', channel, value .. '\n' .. KEYS[1])
-        if type(told) ~= 'number' or told == 0 then redis.call('ZREM', KEYS[1], value) end
-      end
+      is_in = true
+    elseif counts and is_heard(channel) then
+      hold(value, ttl)
+      if is_told(channel, value, KEYS[1]) ~= true then give_up(value) end
     end
   end
 end
 local function holds_already(value)
-  local held = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
-  return string.sub(value, 1, 1) == '=' and held and mark(held) == mark(value)
+  if string.sub(value, 1, 1) ~= '=' then return false end
+  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
+  return held and mark(held) == mark(value)
 end
-local function waits_for_itself(value)
-  local thread = string.match(value, '^w(%S+)')
-  if thread then
-    for _, held in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-      if mark(held) == 'r' .. thread then return true end
-    end
+local function own_reader(writer)
+  local thread = string.match(writer, '^w(%S+)')
+  local held = thread and redis.call('ZRANGE', KEYS[1], '0', '-1', 'WITHSCORES') or {}
+  local left
+  for i = 1, #held, 2 do
+    if mark(held[i]) == 'r' .. thread then left = held[i + 1] - now end
   end
+  return left
 end
 )";
 
 // ARGV[2] the ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: one of the
 // holders; 0: not; -1: it would wait for its own thread. Nobody overtakes those who wait, but an
 // owner who holds the lock already.
-inline constexpr std::string_view acquire_shared_lua = R"(admit_waiting()
+inline constexpr std::string_view acquire_shared_lua = R"(local refusal = admit_waiting()
+if refusal then return refusal end
 local may = admits(ARGV[1])
 if type(may) == 'table' then return may end
-if not may then return waits_for_itself(ARGV[1]) and -1 or 0 end
+if not may then return own_reader(ARGV[1]) and -1 or 0 end
 if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 acquire_shared_hash;
 inline constexpr Script acquire_shared_script{
-    .text = joined<milliseconds_lua, draw_lua, holders_lua, admit_waiting_lua, acquire_shared_lua>,
-    .sha1 = "cbe0783258817512ff45bf958f208e9e7e3b7524",
+    .text = joined<milliseconds_lua, draw_lua, entry_lua, holders_lua, admit_waiting_lua,
+                   acquire_shared_lua>,
+    .hash = &acquire_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
@@ -122,72 +138,97 @@ inline constexpr std::string_view extend_shared_lua =
 local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
+REDLATCH_API extern const Sha1 extend_shared_hash;
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
-    .sha1 = "e36117d7e037797921dcfd4e7a7a79763f36c8c0",
+    .hash = &extend_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
 // 1: released; 0: it was none of the holders. A refusal to tell somebody must not undo it.
 inline constexpr std::string_view release_shared_lua =
-    R"(local released = redis.call('ZREM', KEYS[1], ARGV[1])
+    R"(local released = give_up(ARGV[1])
 pcall(admit_waiting)
 return released)";
+REDLATCH_API extern const Sha1 release_shared_hash;
 inline constexpr Script release_shared_script{
-    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
-    .sha1 = "42bad17fd562af8dc329431552fa1168c0336bbb",
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
+    .hash = &release_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// As of `stand_script`.
+// As of `stand_script`. The thread of a writer that waits may read by itself, with a lease that is
+// not valid any more, and is gone 1 % of its ttl later: a lease of which more is left than a
+// fiftieth of the writer's ttl and 100 ms is taken for a valid one.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
   return 4
 end
-if ARGV[5] == 'new' then
-  local may = admits(ARGV[1])
-  if type(may) == 'table' then return may end
-  if not may and waits_for_itself(ARGV[1]) then return -1 end
+local may = admits(ARGV[1])
+if type(may) == 'table' and ARGV[5] == 'new' then return may end
+local own = may == false and own_reader(ARGV[1])
+if own and own > ARGV[2] / 50 + 100 then
+  local entry = find(table.concat({ARGV[5], ARGV[2], ARGV[3], ARGV[1]}, ' '))
+  if entry then redis.call('LREM', KEYS[2], 1, entry) end
+  return -1
 end
 local expiry, entry, index = enqueue()
+if type(expiry) == 'table' then return expiry end
 if index and holds_already(ARGV[1]) then
   redis.call('LREM', KEYS[2], 1, entry)
   hold(ARGV[1], ARGV[2])
   return 1
 end
-if admit_waiting(ARGV[1]) then return 1 end
+local is_in = admit_waiting(ARGV[1])
+if is_in then return type(is_in) == 'table' and is_in or 1 end
 if not index then return 0 end
-return expiry * 8 + (redis.call('LINDEX', KEYS[2], 0) == entry and 3 or 2))";
+return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], '0') == entry and 3 or 2))";
+REDLATCH_API extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
-    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, enqueue_lua,
-                   stand_shared_lua>,
-    .sha1 = "7495730569425db83ae642a4cb00806b82937cd0",
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
+                   enqueue_lua, stand_shared_lua>,
+    .hash = &stand_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
 // As of `leave_script`. Who leaves may have kept others waiting.
 inline constexpr std::string_view leave_shared_lua =
-    R"(local left = redis.call('ZREM', KEYS[1], ARGV[1])
+    R"(local left = give_up(ARGV[1])
 if left == 0 and ARGV[2] then
   local entry = find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
   left = entry and redis.call('LREM', KEYS[2], 1, entry) or 0
 end
 pcall(admit_waiting)
 return left)";
+REDLATCH_API extern const Sha1 leave_shared_hash;
 inline constexpr Script leave_shared_script{
-    .text = joined<milliseconds_lua, holders_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
-    .sha1 = "dc0a7a28216e5075949a259f06a6840b816d6074",
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
+                   leave_shared_lua>,
+    .hash = &leave_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
 // How long it takes until the first of the holders expires; -1: there are none.
 inline constexpr std::string_view life_shared_lua =
-    R"(local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+    R"(local first = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
+REDLATCH_API extern const Sha1 life_shared_hash;
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
-                                           .sha1 = "3a577a0cbe88011adc65162433c275e6420cda86",
+                                           .hash = &life_shared_hash,
                                            .effect = Script::Effect::other};
+
+/// Whether a value begins with a mark, so that it is one of several holders: with a character that
+/// no token begins with, or a number, which is shorter than a token.
+inline bool has_mark(std::string_view value) noexcept {
+  constexpr std::size_t token_size = 36;
+  return value.find_first_of("=rw") == 0 || value.find(' ') < token_size;
+}
+/// Gives back what was granted, so that there is no entry any more: by the script of the class that
+/// the value is of.
+inline Command give_back(std::string_view key, std::string_view value) {
+  return Command(has_mark(value) ? leave_shared_script : leave_script, key, value);
+}
 
 /// One of several holders of one key. What kind of a lock it is says the mark.
 class Shared {
