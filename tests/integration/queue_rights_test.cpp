@@ -36,6 +36,8 @@ class QueueRights : public ServerQueueTest {
                                      "+client|caching",
                                      "+pttl",
                                      "+script|load",
+                                     "+exists",
+                                     "+getrange",
                                      "+watch",
                                      "+multi",
                                      "+exec"};

@@ -214,7 +214,7 @@ constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) no
 /// How long a waiter is `Standing::own_reader` at most. A reader that is still there afterwards is
 /// renewed, so that the wait would have no end.
 constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
-  return ttl / 50 + std::chrono::milliseconds(1100);
+  return ttl / 10 + std::chrono::milliseconds(1100);
 }
 
 /// Who waits for a lock of `value`, and where that one is told.

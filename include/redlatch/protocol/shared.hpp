@@ -158,8 +158,8 @@ inline constexpr Script release_shared_script{
     .side_keys = {"queue"}};
 
 // As of `stand_script`. The thread of a writer that waits may read by itself, with a lease that is
-// not valid any more, and is gone 1 % of its ttl later: a lease of which more is left than a
-// fiftieth of the writer's ttl and 100 ms is taken for a valid one.
+// lost already, because it was not renewed: the server forgets that 6 % of its ttl later. A lease
+// of which more is left than a tenth of the writer's ttl and 100 ms is taken for one that is held.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
@@ -168,7 +168,7 @@ end
 local may = admits(ARGV[1])
 if type(may) == 'table' and ARGV[5] == 'new' then return may end
 local own = may == false and own_reader(ARGV[1])
-if own and own > ARGV[2] / 50 + 100 then
+if own and own > ARGV[2] / 10 + 100 then
   local entry = find(table.concat({ARGV[5], ARGV[2], ARGV[3], ARGV[1]}, ' '))
   if entry then redis.call('LREM', KEYS[2], 1, entry) end
   return -1
