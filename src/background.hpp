@@ -146,6 +146,7 @@ class Background final : public Aftermath {
   void note(EventKind kind, std::string_view key, TimePoint since, std::error_code error) noexcept;
   void enqueue(EventKind kind, std::string_view key, TimePoint since,
                std::error_code error) noexcept;
+  bool has_more_urgent() const noexcept;
   void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);
 

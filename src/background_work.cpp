@@ -225,8 +225,14 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
   open(std::move(one));
 }
 
-/// Tells the program what has happened. It may end the client from there; what the end has to tell
-/// comes behind what is being told. Renewals that are due, and answers, come before most of it.
+/// Renewals that are due, and answers, come before most events.
+bool Background::has_more_urgent() const noexcept {
+  return BootClock::now() >= std::min(renewer_.due(), look_at_);
+}
+
+/// Tells the program what has happened. A callback may end the client: from then on `gone` is set
+/// and nothing of this object is touched any more, not even its mutex. What the end has to tell
+/// comes behind what is being told.
 void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
   tell_at_ = TimePoint::max();
   if (std::exchange(telling_, true)) return;
@@ -235,9 +241,8 @@ void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) n
   for (std::size_t left = events->size();;) {
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss();
     if (!loss && events->empty()) break;
-    const bool others_wait =
-        told >= left || (told > 0 && BootClock::now() >= std::min(renewer_.due(), look_at_));
-    if (!loss && others_wait && !gone && !stopping_) break;
+    const bool rests = !gone && !stopping_ && (told >= left || (told > 0 && has_more_urgent()));
+    if (!loss && rests) break;
     if (loss) note(EventKind::lost, loss->key, loss->since, {});
     std::list<Event> event;
     if (!loss) event.splice(event.end(), *events, events->begin());

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -190,6 +192,63 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
     const Lock lost(*client, "lost", long_lease);
   }
   EXPECT_TRUE(eventually([&] { return calls == 2; }));
+}
+
+/// The first call keeps the others queued, and the second ends the client in front of them.
+TEST_F(FromACallback, TheClientMayBeEndedWhileMoreEventsAreQueued) {
+  std::thread([] {}).join();  // as above
+  const auto threads = entries("/proc/self/task");
+  std::atomic<int> calls = 0;
+  std::atomic<bool> queued = false;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event&) {
+    const int call = ++calls;
+    if (call == 1) eventually([&] { return queued.load(); });
+    if (call == 2) client.reset();
+  };
+  client = std::make_unique<Client>(server.url(), options);
+  for (int i = 0; i < 3; ++i) {
+    Lock lock(*client, "job", long_lease);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  queued = true;
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
+  EXPECT_EQ(calls, 7) << "what is queued is told all the same";
+  calls_left = 0;
+}
+
+/// The same from the callback of a `lost_token`, with events queued behind the loss.
+TEST_F(FromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
+  std::thread([] {}).join();  // as above
+  const auto threads = entries("/proc/self/task");
+  std::atomic<int> calls = 0;
+  std::atomic<bool> lost = false;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event&) {
+    if (++calls == 1) eventually([&] { return lost.load(); });
+  };
+  client = std::make_unique<Client>(server.url(), options);
+  std::vector<Lock> held;
+  for (const std::string key : {"a", "b", "c"}) {
+    held.emplace_back(*client, key, LockOptions{.ttl = 100ms, .auto_renew = false});
+  }
+  std::atomic<bool> ended = false;
+  const auto end_client = [&] {
+    held.clear();
+    client.reset();
+    ended = true;
+  };
+  std::vector<std::stop_token> tokens;
+  for (const Lock& lock : held) tokens.push_back(lock.lost_token());
+  const std::stop_callback end(tokens.front(), end_client);
+  EXPECT_TRUE(eventually([&] {
+    return std::none_of(held.begin(), held.end(), [](const Lock& one) { return one.owns_lock(); });
+  }));
+  lost = true;
+  EXPECT_TRUE(eventually([&] { return ended.load(); }));
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
+  EXPECT_GE(calls, 5) << "connected, three times acquired, lost";
+  calls_left = 0;
 }
 
 /// A program that is slower than its events: what is held is looked after all the same.
