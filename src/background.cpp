@@ -129,7 +129,8 @@ void Background::enqueue(EventKind kind, std::string_view key, TimePoint since,
                          std::error_code error) noexcept {
   const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
                     kind == EventKind::renewed || kind == EventKind::released;
-  if (good && events_->size() >= most_untold) return;
+  // Good news never takes the place of bad news, and a callback that hangs costs bounded memory.
+  if (events_->size() >= (good ? max_queued_good : max_queued)) return counters_.count_dropped();
   const TimePoint now = BootClock::now();
   try {
     events_->push_back(
@@ -138,7 +139,7 @@ void Background::enqueue(EventKind kind, std::string_view key, TimePoint since,
          .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(now - since),
          .error = error});
   } catch (const std::bad_alloc&) {
-    return;  // there is no memory to say it
+    return counters_.count_dropped();
   }
   if (good && tell_at_ != TimePoint::max()) return;
   tell_at_ = good ? now + look_after : now;

@@ -125,7 +125,10 @@ class Background final : public Aftermath {
 
   /// How long an answer may lie about that nobody comes to read, and good news that nobody is told.
   static constexpr std::chrono::milliseconds look_after{50};
-  static constexpr std::size_t most_untold = 10'000;
+  /// Events in the queue of `on_event`: good ones are dropped beyond the first, all beyond the
+  /// other.
+  static constexpr std::size_t max_queued_good = 10'000;
+  static constexpr std::size_t max_queued = 20'000;
 
   void wake() noexcept;
   void start() noexcept;

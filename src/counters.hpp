@@ -15,6 +15,8 @@ class Counters {
   void count(EventKind kind) noexcept {
     counts_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   }
+  /// An event that `on_event` will not be called for.
+  void count_dropped() noexcept { dropped_.fetch_add(1, std::memory_order_relaxed); }
   /// All but how things are now.
   Metrics snapshot() const noexcept {
     const auto of = [this](EventKind kind) {
@@ -28,13 +30,15 @@ class Counters {
             .released = of(EventKind::released),
             .release_unknown = of(EventKind::release_unknown),
             .connected = of(EventKind::connected),
-            .disconnected = of(EventKind::disconnected)};
+            .disconnected = of(EventKind::disconnected),
+            .events_dropped = dropped_.load(std::memory_order_relaxed)};
   }
 
  private:
   static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::disconnected) + 1;
 
   std::array<std::atomic<std::uint64_t>, kinds> counts_{};
+  std::atomic<std::uint64_t> dropped_ = 0;
 };
 
 }  // namespace redlatch::detail

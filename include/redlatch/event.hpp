@@ -53,6 +53,9 @@ struct Metrics {
   std::uint64_t release_unknown = 0;
   std::uint64_t connected = 0;
   std::uint64_t disconnected = 0;
+  /// Events that `ClientOptions::on_event` was not called for, because it was too far behind or
+  /// memory had run out. They are counted above all the same.
+  std::uint64_t events_dropped = 0;
   /// Locks that are held.
   std::uint64_t held = 0;
   /// Calls that wait for somebody else's lock.

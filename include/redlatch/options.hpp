@@ -34,9 +34,10 @@ struct ClientOptions {
   std::chrono::microseconds busy_poll{0};
   /// Told what happens to locks and connections, on a thread of the client and with none of its
   /// mutexes held: everything may be called from it. One call at a time, in order. A loss is told
-  /// at once, what goes well within about 50 ms; of that, what is more than 10,000 events ahead of
-  /// the program is left out. Renewals wait while it runs, so it should be short. Must not throw:
-  /// that ends the program.
+  /// at once, what goes well within about 50 ms. While 10,000 events wait for the program, further
+  /// good news is dropped, and beyond 20,000 everything is; `Metrics::events_dropped` counts what
+  /// was. Renewals wait while it runs, so it should be short. Must not throw: that ends the
+  /// program.
   std::function<void(const Event&)> on_event{};
 };
 

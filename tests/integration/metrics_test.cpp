@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <thread>
@@ -172,6 +173,28 @@ TEST_F(Counted, IsALossBehindTenThousandsOfOtherEvents) {
   EXPECT_TRUE(eventually([&] { return lost == 1; }));
   EXPECT_LT(good, 10'100);
   EXPECT_EQ(chatty.metrics().acquired, 6001U);
+}
+
+/// A callback that hangs, with more bad news than it will ever hear: each loss is one event.
+TEST_F(Counted, AreEventsThatAreDroppedWhileACallbackHangs) {
+  std::atomic<bool> hangs = true;
+  std::atomic<std::uint64_t> told = 0;
+  std::atomic<std::uint64_t> lost = 0;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event& event) {
+    eventually([&] { return !hangs; }, 60s);
+    if (event.kind == EventKind::lost) ++lost;
+    ++told;
+  };
+  Client chatty(server.url(), options);
+  constexpr std::uint64_t losses = 25'000;
+  for (std::uint64_t i = 0; i < losses; ++i)
+    chatty.executor()->happened(EventKind::lost, "job", chatty.executor()->now(), {});
+  EXPECT_EQ(chatty.metrics().lost, losses);
+  EXPECT_GE(chatty.metrics().events_dropped, losses - 20'001);
+  hangs = false;
+  EXPECT_TRUE(eventually([&] { return told + chatty.metrics().events_dropped == losses; }));
+  EXPECT_LE(lost, 20'001U);
 }
 
 TEST_F(Counted, AreToldInTheOrderInWhichTheyHappened) {
