@@ -15,7 +15,8 @@ namespace {
 
 using protocol::Reply;
 
-// No answer to a command of ours comes near these.
+// No answer to a command of ours comes near these. An answer is counted from its first byte on, so
+// that one of many pieces ends, too.
 constexpr std::size_t most_bytes = std::size_t{1} << 20;
 constexpr std::size_t most_elements = std::size_t{1} << 16;
 
@@ -23,7 +24,10 @@ constexpr std::size_t most_elements = std::size_t{1} << 16;
 Reply& place_of(const redisReadTask* task) {
   if (task->parent == nullptr) return *static_cast<Reply*>(task->privdata);
   auto& parent = *static_cast<Reply*>(task->parent->obj);
-  return parent.elements.at(static_cast<std::size_t>(task->idx));
+  // They come in order, each when the one before is whole: nothing points into that any more.
+  const auto index = static_cast<std::size_t>(task->idx);
+  if (index == parent.elements.size()) parent.elements.emplace_back();
+  return parent.elements.at(index);
 }
 
 /// Null tells the reader that memory is short; an exception must not pass through C.
@@ -59,7 +63,8 @@ template <class Count>
 void* create_array(const redisReadTask* task, Count count) noexcept {
   const auto size = static_cast<std::size_t>(count);
   if (size > most_elements) return nullptr;
-  return fill(task, Reply::Kind::array, [&](Reply& reply) { reply.elements.resize(size); });
+  // The size is only what the server claims: memory is taken for elements that have come.
+  return fill(task, Reply::Kind::array, [](Reply&) {});
 }
 
 redisReplyObjectFunctions make_functions() {
@@ -97,7 +102,8 @@ ReplyReader::ReplyReader(ReplyReader&& other) noexcept
 }
 
 void ReplyReader::feed(std::string_view bytes) {
-  if (reader_->len - reader_->pos + bytes.size() > most_bytes) {
+  unread_ += bytes.size();
+  if (unread_ > most_bytes) {
     throw IoError(Errc::protocol_error, "the answer is longer than any that was asked for");
   }
   if (::redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK) fail(*reader_);
@@ -109,6 +115,7 @@ std::optional<Reply> ReplyReader::next() {
   void* reply = nullptr;
   if (::redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) fail(*reader_);
   if (reply == nullptr) return std::nullopt;
+  unread_ = reader_->len - reader_->pos;
   if (reply != &root_) throw IoError(Errc::protocol_error, "the answer is of a kind of RESP3");
   return std::exchange(root_, Reply{});
 }

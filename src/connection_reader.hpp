@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -34,6 +35,7 @@ class ReplyReader {
   };
 
   protocol::Reply root_{};
+  std::size_t unread_ = 0;  // bytes of the reply that is being read, and behind it
   std::unique_ptr<redisReader, Free> reader_;
 };
 

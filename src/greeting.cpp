@@ -1,12 +1,8 @@
 #include "greeting.hpp"
 
-#include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <string>
-#include <string_view>
 #include <utility>
 
 #include <redlatch/protocol/exclusive.hpp>
@@ -52,16 +48,7 @@ void check_database(const Reply& reply) {
 /// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
 void check_uptime(const Reply& info, std::chrono::milliseconds least) {
   if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
-  constexpr std::string_view name = "uptime_in_seconds:";
-  const std::size_t place = info.text.find(name);
-  std::int64_t seconds = 0;
-  if (place != std::string::npos) {
-    const char* const number = info.text.data() + place + name.size();
-    std::from_chars(number, info.text.data() + info.text.size(), seconds);
-  }
-  constexpr std::int64_t century = 100LL * 366 * 24 * 3600;  // what follows cannot overflow
-  seconds = std::clamp<std::int64_t>(seconds, 0, century);
-  if (std::chrono::seconds(seconds - 1) >= least) return;
+  if (protocol::uptime_in(info) - std::chrono::seconds(1) >= least) return;
   throw IoError(
       Errc::not_writable,
       "it has been running for less than min_uptime, so that it may have forgotten locks");

@@ -1,5 +1,9 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include <redlatch/protocol/reply.hpp>
@@ -99,6 +103,17 @@ std::string printable(std::string_view text) {
     }
   }
   return out;
+}
+
+std::chrono::seconds uptime_in(const Reply& info) noexcept {
+  constexpr std::string_view name = "uptime_in_seconds:";
+  const std::size_t place = info.text.find(name);
+  if (place == std::string::npos) return std::chrono::seconds::zero();
+  std::int64_t seconds = 0;
+  std::from_chars(info.text.data() + place + name.size(), info.text.data() + info.text.size(),
+                  seconds);
+  constexpr auto max = std::chrono::duration_cast<std::chrono::seconds>(max_life).count();
+  return std::chrono::seconds(std::clamp<std::int64_t>(seconds, 0, max));
 }
 
 Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -6,10 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include <redlatch/detail/backoff.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/protocol/command.hpp>
+#include <redlatch/protocol/durability.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 #include <redlatch/protocol/native.hpp>
+#include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/reply.hpp>
 
 #include "connection_reader.hpp"
@@ -87,8 +91,32 @@ void check_error(const Reply& reply) {
   }
 }
 
+void check_numbers(const Reply& reply) {
+  using namespace redlatch::protocol;
+  if (const auto life = life_in(&reply)) {
+    require(*life >= std::chrono::milliseconds::zero() && *life <= max_life, "a life is bounded");
+    redlatch::detail::Backoff backoff;
+    const auto pause = backoff.next(*life);
+    require(pause >= pause.zero() && pause <= redlatch::detail::Backoff::longest,
+            "no pause is longer than the longest");
+    require(backoff.just_past(*life) >= *life, "a life that is waited out does not overflow");
+  }
+  require(uptime_in(reply) >= std::chrono::seconds::zero() && uptime_in(reply) <= max_life,
+          "an uptime is bounded");
+  if (reply.kind == Reply::Kind::integer) {
+    const auto place = static_cast<std::int64_t>(standing(reply));
+    require(place >= -1 && place <= 4, "a standing is one of those that are known");
+    require(expiry(reply) >= 0, "an expiry is no negative number");
+    const Replicas two(2);
+    require(two.has_it(reply) == (reply.integer >= 2), "two replicas are at least two");
+    require(!two.lack(reply).empty(), "what is lacking can be said");
+  }
+  require(!Disk::has_it(reply) || !reply.elements.empty(), "nothing is no disk");
+}
+
 void check(const Reply& reply) {
   using namespace redlatch::protocol;
+  check_numbers(reply);
   const Verdict verdict = redlatch::protocol::verdict(reply);
   require((verdict == Verdict::refused) == reply.is_error(), "errors, and only they, refuse");
   if (reply.is_error()) check_error(reply);

@@ -87,6 +87,18 @@ TEST_F(Waiting, ForLongerThanAnyClockCountsIsWaitingWithoutBound) {
   next.join();
 }
 
+/// 317 years are more nanoseconds than 64 bits have room for.
+TEST_F(Waiting, AsksAsRarelyForALeaseOfCenturiesAsForOneOfAnHour) {
+  for (const char* seconds : {"3600", "9999999999"}) {
+    SCOPED_TRACE(seconds);
+    raw.command({"SET", "job", "a stranger's", "EX", seconds});
+    Lock lock(client, "job", std::defer_lock, long_lease);
+    raw.command({"CONFIG", "RESETSTAT"});
+    EXPECT_FALSE(lock.try_lock_for(1s));
+    EXPECT_LT(raw.info("stats", "total_commands_processed:"), 200);
+  }
+}
+
 TEST_F(Waiting, LeavesTheHoldersLeaseAsItIs) {
   const Lock holder(client, "job", {.ttl = 5s});
   const Lock lock(client, "job", 100ms, long_lease);

@@ -192,6 +192,21 @@ TEST(ReplyReader, RefusesAReplyThatIsTooLong) {
       IoError);
 }
 
+/// Each of its strings is short, and read before the next one comes.
+TEST(ReplyReader, RefusesALongReplyOfShortPieces) {
+  ReplyReader reader;
+  reader.feed("*60000\r\n");
+  const std::string piece = "$4096\r\n" + std::string(4096, 'x') + "\r\n";
+  EXPECT_THROW(
+      {
+        for (int i = 0; i < 60'000; ++i) {
+          reader.feed(piece);
+          EXPECT_EQ(reader.next(), std::nullopt);
+        }
+      },
+      IoError);
+}
+
 TEST(ReplyReader, ReadsALongReply) {
   const std::string content(std::size_t{1} << 19, 'x');
   EXPECT_EQ(read("$" + std::to_string(content.size()) + "\r\n" + content + "\r\n").text, content);

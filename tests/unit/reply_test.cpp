@@ -1,8 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/reply.hpp>
 
 #include "replies.hpp"
@@ -48,6 +52,56 @@ TEST(Verdict, IsNotYesForAnythingElse) {
   for (const Reply& reply : {status("QUEUED"), text("OK"), array({ok()}), status("")}) {
     EXPECT_EQ(verdict(reply), Verdict::no);
   }
+}
+
+TEST(LifeIn, IsWhatPttlSays) {
+  const auto life = [](std::int64_t said) {
+    const Reply reply = integer(said);
+    return life_in(&reply);
+  };
+  EXPECT_EQ(life(5), std::chrono::milliseconds(5));
+  EXPECT_EQ(life(0), std::chrono::milliseconds(0));
+  EXPECT_EQ(life(-2), std::chrono::milliseconds(0)) << "there is no such key";
+  EXPECT_EQ(life(-1), std::nullopt) << "it has no expiry";
+  const Reply other = status("QUEUED");
+  EXPECT_EQ(life_in(&other), std::nullopt);
+  EXPECT_EQ(life_in(nullptr), std::nullopt);
+}
+
+/// 317 years are more nanoseconds than 64 bits have room for; a score of infinity becomes the
+/// smallest of all numbers.
+TEST(LifeIn, NeverOverflows) {
+  for (const std::int64_t said : {std::int64_t{9'999'999'999'000}, INT64_MAX}) {
+    const Reply reply = integer(said);
+    EXPECT_EQ(life_in(&reply), max_life);
+    EXPECT_GT(std::chrono::nanoseconds(*life_in(&reply)), std::chrono::years(99));
+  }
+  for (const std::int64_t said : {std::int64_t{-3}, INT64_MIN}) {
+    const Reply reply = integer(said);
+    EXPECT_EQ(life_in(&reply), std::nullopt);
+  }
+}
+
+TEST(UptimeIn, IsWithinACentury) {
+  const auto uptime = [](const std::string& said) {
+    return uptime_in(text("# Server\r\nuptime_in_seconds:" + said + "\r\n")).count();
+  };
+  EXPECT_EQ(uptime("17"), 17);
+  EXPECT_EQ(uptime("9223372036854775807"), 100LL * 31'556'952);
+  EXPECT_EQ(uptime("-9223372036854775808"), 0);
+  EXPECT_EQ(uptime("99999999999999999999"), 0) << "no number that can be read";
+  EXPECT_EQ(uptime("long"), 0);
+  EXPECT_EQ(uptime_in(text("")).count(), 0);
+}
+
+TEST(Standing, IsGoneForNumbersThatNoScriptGives) {
+  for (const std::int64_t said : {5, 6, 7, -2, -7, 800'005}) {
+    EXPECT_EQ(standing(integer(said)), Standing::gone) << said;
+  }
+  EXPECT_EQ(standing(integer(INT64_MIN)), Standing::gone);
+  EXPECT_EQ(expiry(integer(INT64_MIN)), 0);
+  EXPECT_EQ(standing(integer(80'003)), Standing::first);
+  EXPECT_EQ(expiry(integer(80'003)), 10'000);
 }
 
 TEST(Classify, KnowsWhoCannotWriteNow) {

@@ -208,7 +208,7 @@ class Holding : public Held<Protocol> {
     if (answers.verdict(protocol::answered) != protocol::Verdict::yes) {
       throw answers.error(protocol_.key());
     }
-    return answers.reply(0)->integer;
+    return std::max<std::int64_t>(answers.reply(0)->integer, 0);
   }
 
   /// Takes a lease over that another lock of this process has passed on.

@@ -39,7 +39,8 @@ class Queueing {
     due_ = executor().now();
     channel_ = address.channel;
     if (place.is_granted()) return claim(place.withdraw(Ending::settled));
-    const Standing standing = place.entry() == nullptr ? join(place) : stay(place, address);
+    const bool joins = place.entry() == nullptr;
+    const Standing standing = joins ? join(place) : stay(place, address);
     if (!standing) return Outcome::refused;
     switch (*standing) {
       case protocol::Standing::granted:
@@ -48,7 +49,8 @@ class Queueing {
         return claim(place.withdraw(Ending::told));
       case protocol::Standing::gone:
         leave(place.withdraw(Ending::gone));
-        due_ = executor().now();  // to join again
+        // To join again; not in a hurry where a server forgets entries as soon as it has them.
+        due_ = executor().now() + (joins ? backoff_.next({}) : TimePoint::duration::zero());
         return Outcome::waits;
       case protocol::Standing::deadlock:
         static_cast<void>(place.withdraw(Ending::settled));

@@ -239,12 +239,25 @@ inline Command leave(const Script& leave, std::string_view key, const Waiter& wa
                      std::int64_t expiry) {
   return Command(leave, key, waiter.value, waiter.ttl, waiter.channel, expiry);
 }
-/// The answer to `join` and `stay`, which is no error.
+/// The answer to `join` and `stay`, which is no error. An entry with an answer that no script of
+/// ours gives counts as gone.
 inline Standing standing(const Reply& reply) noexcept {
-  return static_cast<Standing>(reply.integer % 8);
+  const auto standing = static_cast<Standing>(reply.integer % 8);
+  switch (standing) {
+    case Standing::gone:
+    case Standing::granted:
+    case Standing::told:
+    case Standing::queued:
+    case Standing::first:
+    case Standing::deadlock:
+      return standing;
+  }
+  return Standing::gone;
 }
 /// With that, until when the entry counts. 0: it is none any more.
-inline std::int64_t expiry(const Reply& reply) noexcept { return reply.integer / 8; }
+inline std::int64_t expiry(const Reply& reply) noexcept {
+  return std::max<std::int64_t>(reply.integer / 8, 0);
+}
 
 /// "It is yours", as the one who waits is told.
 struct Grant {

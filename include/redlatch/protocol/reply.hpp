@@ -47,13 +47,22 @@ inline Verdict answered(const Reply& reply) noexcept {
   return reply.is_error() ? Verdict::refused : Verdict::yes;
 }
 
-/// The answer to PTTL; nothing for a key without expiry, zero for one that is not there.
+/// No number of milliseconds from a server counts for more, so that none can overflow.
+inline constexpr std::chrono::milliseconds max_life = std::chrono::years(100);
+
+/// The answer to PTTL, at most `max_life`; nothing for a key without expiry or for a number that
+/// PTTL never gives, zero for a key that is not there.
 inline std::optional<std::chrono::milliseconds> life_in(const Reply* reply) noexcept {
-  if (reply == nullptr || reply->kind != Reply::Kind::integer || reply->integer == -1) {
-    return std::nullopt;
-  }
-  return std::chrono::milliseconds(std::max<std::int64_t>(reply->integer, 0));
+  constexpr std::int64_t no_key = -2;
+  if (reply == nullptr || reply->kind != Reply::Kind::integer) return std::nullopt;
+  if (reply->integer == no_key) return std::chrono::milliseconds::zero();
+  if (reply->integer < 0) return std::nullopt;
+  return std::chrono::milliseconds(std::min<std::int64_t>(reply->integer, max_life.count()));
 }
+
+/// For how long the server has run, by its answer to INFO server, at most a century; zero when it
+/// does not say.
+REDLATCH_API std::chrono::seconds uptime_in(const Reply& info) noexcept;
 
 /// What an error reply means to a caller; anything unknown is `Errc::protocol_error`.
 REDLATCH_API Errc classify(std::string_view error_reply) noexcept;
