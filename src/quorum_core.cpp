@@ -40,13 +40,13 @@ std::vector<std::string> names_of(const std::vector<std::string>& urls) {
 
 /// One extension under way.
 struct Extension {
-  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bells& bells) {
+  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bell& bell) {
     renewal.begin(tenure);
     command = renewal.command.view();
     requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
     responses.resize(nodes.size());
     // For the next one: nobody waits for a server that is away.
-    round.emplace(nodes, requests, responses, Connecting::counted, bells);
+    round.emplace(nodes, requests, responses, Connecting::counted, bell);
   }
 
   Renewal renewal{};
@@ -94,7 +94,8 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
   const TimePoint begun = BootClock::now();
   TimePoint end = begun + server_timeout_;
   try {
-    Round round(nodes_, requests, responses, connecting, bells_);
+    const BorrowedBell bell(bells_);
+    Round round(nodes_, requests, responses, connecting, *bell);
     if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
       end += settings_.options.connect_timeout;
     }
@@ -151,11 +152,14 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
   const std::lock_guard guard(renewing_);
   Renewer& renewer = background_.renewer();
   if (closed_) return renewer.picked_up();
+  // One for all of them: a bell is a descriptor.
+  std::optional<BorrowedBell> bell;
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
   for (Tenure* tenure : due) {
     try {
-      extensions.emplace_back(nodes_, *tenure, bells_);
+      if (!bell) bell.emplace(bells_);
+      extensions.emplace_back(nodes_, *tenure, **bell);
     } catch (const std::exception&) {
       // No memory or descriptor is left: it is tried again.
       if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {

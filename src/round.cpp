@@ -30,6 +30,7 @@ std::unique_ptr<Bell> Bells::take() {
 
 void Bells::put_back(std::unique_ptr<Bell> bell) noexcept {
   const std::lock_guard guard(mutex_);
+  if (spare_.size() >= max_spare) return;
   try {
     spare_.push_back(std::move(bell));
   } catch (const std::bad_alloc&) {
@@ -38,8 +39,8 @@ void Bells::put_back(std::unique_ptr<Bell> bell) noexcept {
 }
 
 Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-             std::span<Response> responses, Connecting connecting, Bells& bells)
-    : Round(responses, bells) {
+             std::span<Response> responses, Connecting connecting, Bell& bell)
+    : Round(responses, bell) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     begin(parts_.emplace_back(*nodes[i], requests[i], responses[i]), connecting);
   }
@@ -48,7 +49,7 @@ Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Reque
 /// Whether there is a connection still is seen when something is said on it.
 void Round::begin(Part& part, Connecting connecting) {
   part.concluded = true;
-  part.caller.bell = bell_.get();
+  part.caller.bell = &bell_;
   part.channel.begin(part.caller);
   part.concluded = false;
   part.connects = !part.caller.done() && part.channel.fd() < 0;
@@ -64,10 +65,7 @@ void Round::begin(Part& part, Connecting connecting) {
                       "connecting to it has failed a moment ago");
 }
 
-Round::~Round() {
-  leave();
-  bells_.put_back(std::move(bell_));
-}
+Round::~Round() { leave(); }
 
 void Round::leave() noexcept {
   for (Part& part : parts_) {
@@ -124,9 +122,9 @@ void Round::end() {
 }
 
 void Round::sleep(TimePoint end) {
-  std::vector<pollfd> watched{{.fd = bell_->fd(), .events = POLLIN, .revents = 0}};
+  std::vector<pollfd> watched{{.fd = bell_.fd(), .events = POLLIN, .revents = 0}};
   std::vector<Channel*> channels;
-  bell_->listen();
+  bell_.listen();
   bool is_done = false;
   for (Part& part : parts_) {
     if (part.concluded) continue;
@@ -135,7 +133,7 @@ void Round::sleep(TimePoint end) {
     channels.push_back(&part.channel);
   }
   if (!is_done) poll_until(watched, end);
-  bell_->stop_listening();
+  bell_.stop_listening();
   for (std::size_t i = 0; i < channels.size(); ++i) {
     if (watched[i + 1].revents != 0) channels[i]->look();
   }

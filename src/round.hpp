@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
@@ -47,6 +48,7 @@ class Node {
 /// Bells that are used again and again, since each is a descriptor.
 class Bells {
  public:
+  /// Throws `Error` when there is no descriptor left.
   std::unique_ptr<Bell> take();
   void put_back(std::unique_ptr<Bell> bell) noexcept;
   void before_fork() { mutex_.lock(); }
@@ -57,8 +59,26 @@ class Bells {
   }
 
  private:
+  /// A burst of callers leaves no more descriptors than that.
+  static constexpr std::size_t max_spare = 16;
+
   std::mutex mutex_{};
   std::vector<std::unique_ptr<Bell>> spare_{};
+};
+
+/// A bell for as long as this lives.
+class BorrowedBell {
+ public:
+  explicit BorrowedBell(Bells& bells) : bells_(bells), bell_(bells.take()) {}
+  BorrowedBell(const BorrowedBell&) = delete;
+  BorrowedBell& operator=(const BorrowedBell&) = delete;
+  ~BorrowedBell() { bells_.put_back(std::move(bell_)); }
+
+  Bell& operator*() const noexcept { return *bell_; }
+
+ private:
+  Bells& bells_;
+  std::unique_ptr<Bell> bell_;
 };
 
 /// One question that several servers are asked at once. Whoever asks reads the answers by itself,
@@ -67,9 +87,10 @@ class Bells {
 class Round {
  public:
   /// Sends the requests, one for each node, where there are connections, and has the others
-  /// connect, if it may.
+  /// connect, if it may. One thread may wait for several rounds by the same bell, one after the
+  /// other.
   Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-        std::span<Response> responses, Connecting connecting, Bells& bells);
+        std::span<Response> responses, Connecting connecting, Bell& bell);
   Round(const Round&) = delete;
   Round& operator=(const Round&) = delete;
   ~Round();
@@ -102,8 +123,7 @@ class Round {
     bool concluded = false;  // the response is complete
   };
 
-  Round(std::span<Response> responses, Bells& bells)
-      : responses_(responses), bells_(bells), bell_(bells.take()) {}
+  Round(std::span<Response> responses, Bell& bell) : responses_(responses), bell_(bell) {}
 
   void begin(Part& part, Connecting connecting);
   bool is_over(Executor::Enough enough, TimePoint end_for_new);
@@ -111,8 +131,7 @@ class Round {
   void sleep(TimePoint end);
 
   std::span<Response> responses_;
-  Bells& bells_;
-  std::unique_ptr<Bell> bell_;
+  Bell& bell_;
   std::list<Part> parts_{};
 };
 

@@ -1,13 +1,41 @@
 // Renewals of a Redlock.
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdint>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 #include "quorum.hpp"
 
 namespace redlatch::test {
 namespace redlock_renewal_test {
+
+/// The process gets no descriptor from this number on, as with `ulimit -n`.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t limit) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit lower{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &lower);
+  }
+  DescriptorLimit(const DescriptorLimit&) = delete;
+  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+bool can_open() {
+  const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
+}
 
 class KeptByThreeServers : public QuorumOf<3> {};
 
@@ -40,6 +68,24 @@ TEST_F(KeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
   EXPECT_TRUE(is_free()) << "what is lost stands in nobody's way";
   EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
+TEST_F(KeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
+  Quorum nodes(urls, calm());
+  std::vector<Redlock> held;
+  for (int i = 0; i < 600; ++i) {
+    held.emplace_back(nodes, "job:" + std::to_string(i), LockOptions{.ttl = 6s});
+  }
+  const DescriptorLimit limit(150);
+  const std::uint64_t renewed = nodes.metrics().renewed;
+  int not_opened = 0;
+  EXPECT_TRUE(eventually([&] {
+    not_opened += can_open() ? 0 : 1;
+    return nodes.metrics().renewed >= renewed + 1200;
+  }));
+  EXPECT_EQ(not_opened, 0);
+  EXPECT_EQ(nodes.metrics().renewal_failed, 0U);
+  for (const Redlock& lock : held) EXPECT_TRUE(lock.owns_lock());
 }
 
 /// Nobody but the renewals connects again.
