@@ -9,7 +9,7 @@ namespace redlatch::detail {
 namespace {
 
 /// So many are picked at once: who takes one back may have to wait for that.
-constexpr std::size_t most_picked = 256;
+constexpr std::size_t max_picked = 256;
 
 /// Renewals that are due a little later go with the others.
 std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.ttl() / 100; }
@@ -19,7 +19,10 @@ std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.tt
 Tenure& Renewer::open() {
   const std::lock_guard lock(mutex_);
   if (spare_.empty()) {
+    tries_.reserve(entries_ + 1);
+    notices_.reserve(entries_ + 1);
     spare_.emplace_back();
+    ++entries_;
     spare_.front().self = spare_.begin();
   }
   Entry& entry = spare_.front();
@@ -38,7 +41,7 @@ void Renewer::close(Tenure& tenure) noexcept {
 bool Renewer::keep(Tenure& tenure) noexcept {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
-  entry.next_try = entry.renew_at();
+  entry.next_try = next_renewal(entry);
   entry.is_suspended = false;
   if (entry.is_lost()) {
     if (entry.is_told) return false;
@@ -57,6 +60,7 @@ void Renewer::suspend(Tenure& tenure) noexcept {
   picked_up_.wait(lock, [&] { return !entry.picked; });
   entry.next_try = TimePoint::max();
   entry.is_suspended = true;
+  tries_.remove(entry);
 }
 
 bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
@@ -74,7 +78,7 @@ Renewer::HandedOver Renewer::hand_over(Tenure& tenure, const Upkeep& upkeep) noe
   if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
   entry.renew_for(upkeep);
   entry.lost() = std::stop_source(std::nostopstate);
-  entry.next_try = entry.renew_at();
+  entry.next_try = next_renewal(entry);
   const TimePoint before = due_;
   look_at(entry);
   return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
@@ -93,24 +97,34 @@ std::stop_token Renewer::lost_token(Tenure& tenure) {
 
 std::span<Tenure* const> Renewer::pick(TimePoint now) {
   const std::lock_guard lock(mutex_);
-  picked_.reserve(most_picked);
-  due_ = first_notice_ = TimePoint::max();
-  for (auto next = kept_.begin(); next != kept_.end();) {
-    Entry& entry = *next++;
-    if (now >= entry.notice_at()) entry.lose();
+  picked_.reserve(max_picked);
+  find_losses(now);
+  while (!tries_.empty() && picked_.size() < max_picked) {
+    Entry& entry = tries_.first();
     if (entry.is_lost()) {
       move(entry, Place::lost);
       continue;
     }
-    if (!entry.awaits_answer && entry.next_try - slack(entry) <= now &&
-        picked_.size() < most_picked) {
-      entry.picked = entry.awaits_answer = true;
-      ++awaited_;
-      picked_.push_back(&entry);
-    }
-    look_at(entry);
+    if (entry.next_try - slack(entry) > now) break;
+    entry.picked = entry.awaits_answer = true;
+    tries_.remove(entry);
+    ++awaited_;
+    picked_.push_back(&entry);
   }
+  due_ = std::min(tries_.first_due(), notices_.first_due());
   return picked_;
+}
+
+void Renewer::find_losses(TimePoint now) noexcept {
+  while (notices_.first_due() <= now) {
+    Entry& entry = notices_.first();
+    if (now >= entry.notice_at()) entry.lose();
+    if (entry.is_lost()) {
+      move(entry, Place::lost);
+    } else {
+      notices_.put(entry, entry.notice_at());
+    }
+  }
 }
 
 void Renewer::picked_up() noexcept {
@@ -140,7 +154,7 @@ bool Renewer::has_loss() const noexcept { return due() == TimePoint{}; }
 
 TimePoint Renewer::first_notice() const noexcept {
   const std::lock_guard lock(mutex_);
-  return first_notice_;
+  return notices_.first_due();
 }
 
 std::size_t Renewer::held() const {
@@ -172,11 +186,13 @@ Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Repl
     entry.confirm({sent, renewal.connection}, renewal.ttl);
   }
   if (entry.place != Place::kept) return Answered::counted;
-  if (!entry.is_suspended) entry.next_try = entry.renew_at();
+  if (entry.is_lost()) {
+    move(entry, Place::lost);
+    return Answered::lost;
+  }
+  if (!entry.is_suspended) entry.next_try = next_renewal(entry);
   look_at(entry);
-  if (!entry.is_lost()) return Answered::counted;
-  move(entry, Place::lost);
-  return Answered::lost;
+  return Answered::counted;
 }
 
 void Renewer::learn(const Renewal& renewal, std::span<const Response> responses) noexcept {
@@ -192,12 +208,14 @@ bool Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent,
   answered(entry);
   if (!is_looked_after(entry)) return false;
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
-  if (entry.place != Place::kept || entry.is_suspended) return true;
-  // Often enough before the validity ends, and not in a hurry.
-  const auto pause =
-      std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
-  const TimePoint again = now + pause;
-  entry.next_try = again < entry.upkeep().renew_until ? again : TimePoint::max();
+  if (entry.place != Place::kept) return true;
+  if (!entry.is_suspended) {
+    // Often enough before the validity ends, and not in a hurry.
+    const auto pause =
+        std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
+    const TimePoint again = now + pause;
+    entry.next_try = again < entry.upkeep().renew_until ? again : TimePoint::max();
+  }
   look_at(entry);
   return true;
 }
@@ -215,7 +233,7 @@ void Renewer::superseded(Tenure& tenure) noexcept {
   Entry& entry = entry_of(tenure);
   answered(entry);
   if (entry.place != Place::kept) return;
-  if (!entry.is_suspended) entry.next_try = entry.renew_at();
+  if (!entry.is_suspended) entry.next_try = next_renewal(entry);
   look_at(entry);
 }
 
@@ -231,10 +249,27 @@ void Renewer::answered(Entry& entry) noexcept {
   if (entry.place == Place::closed) move(entry, Place::spare);
 }
 
+/// A little before the time that the lease itself counts: many that were taken, or renewed, at once
+/// are not due at once for ever. Marsaglia's xorshift is good enough for that.
+TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
+  const TimePoint latest = entry.renew_at();
+  if (latest == TimePoint::max()) return latest;
+  random_ ^= random_ << 13U;
+  random_ ^= random_ >> 7U;
+  random_ ^= random_ << 17U;
+  constexpr int shares = 1024;
+  const std::chrono::nanoseconds share = std::chrono::nanoseconds(entry.ttl()) / 30 / shares;
+  return latest - share * static_cast<int>(random_ % shares);
+}
+
+/// Has the thread look when there is something to do for an entry that is kept.
 void Renewer::look_at(Entry& entry) noexcept {
-  first_notice_ = std::min(first_notice_, entry.notice_at());
-  due_ = std::min(due_, entry.notice_at());
-  if (!entry.awaits_answer) due_ = std::min(due_, entry.next_try);
+  const TimePoint notice = entry.notice_at();
+  notices_.put(entry, notice);
+  due_ = std::min(due_, notice);
+  if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
+  tries_.put(entry, entry.next_try);
+  due_ = std::min(due_, entry.next_try);
 }
 
 Renewer::Entries& Renewer::list_for(Place place) noexcept {
@@ -251,6 +286,10 @@ Renewer::Entries& Renewer::list_for(Place place) noexcept {
 }
 
 void Renewer::move(Entry& entry, Place to) noexcept {
+  if (entry.place == Place::kept && to != Place::kept) {
+    tries_.remove(entry);
+    notices_.remove(entry);
+  }
   Entries& target = list_for(to);
   // The spare ones are used again while they are warm.
   target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
@@ -259,6 +298,8 @@ void Renewer::move(Entry& entry, Place to) noexcept {
 }
 
 void Renewer::after_fork_in_child() noexcept {
+  tries_.clear();
+  notices_.clear();
   own_.splice(own_.end(), kept_);
   own_.splice(own_.end(), lost_);
   for (auto next = own_.begin(); next != own_.end();) {
@@ -272,7 +313,7 @@ void Renewer::after_fork_in_child() noexcept {
   std::construct_at(&picked_up_);
   picked_.clear();
   awaited_ = 0;
-  due_ = first_notice_ = TimePoint::max();
+  due_ = TimePoint::max();
   mutex_.unlock();
 }
 

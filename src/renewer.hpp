@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -14,7 +15,9 @@
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/protocol/reply.hpp>
+#include <redlatch/token.hpp>
 
+#include "due_heap.hpp"
 #include "renewal.hpp"
 
 namespace redlatch::detail {
@@ -31,7 +34,8 @@ struct Loss {
 /// background thread's, may be called by any thread.
 class Renewer {
  public:
-  Renewer() = default;
+  /// With 0, renewals have no jitter.
+  explicit Renewer(std::uint64_t seed = random_seed()) noexcept : random_(seed) {}
   Renewer(const Renewer&) = delete;
   Renewer& operator=(const Renewer&) = delete;
   ~Renewer() = default;
@@ -97,6 +101,8 @@ class Renewer {
     closed  // nobody's, but an answer is still to come
   };
   struct Entry : Tenure {
+    DueIndex try_index{};
+    DueIndex notice_index{};
     Place place = Place::spare;
     bool picked = false;
     bool is_told = false;  // of the loss
@@ -113,7 +119,10 @@ class Renewer {
   void move(Entry& entry, Place to) noexcept;
   bool take_back(Tenure& tenure, Place to) noexcept;
   void answered(Entry& entry) noexcept;
+  /// When a lease is renewed that was confirmed just now.
+  TimePoint next_renewal(const Entry& entry) noexcept;
   void look_at(Entry& entry) noexcept;
+  void find_losses(TimePoint now) noexcept;
 
   mutable std::mutex mutex_{};
   std::condition_variable picked_up_{};
@@ -121,10 +130,16 @@ class Renewer {
   Entries own_{};  // those that are over or closed, too
   Entries kept_{};
   Entries lost_{};
+  std::size_t entries_ = 0;  // all that there are
+  // Of those that are kept: when a renewal is due, unless one is under way, and when a loss has to
+  // be told. A lock's own thread may change the time of its lease before it is kept again, so that
+  // what is at the front is looked at once more.
+  DueHeap<Entry, &Entry::try_index> tries_{};
+  DueHeap<Entry, &Entry::notice_index> notices_{};
   std::vector<Tenure*> picked_{};
   std::size_t awaited_ = 0;
-  TimePoint due_ = TimePoint::max();
-  TimePoint first_notice_ = TimePoint::max();
+  TimePoint due_ = TimePoint::max();  // when the thread looks again; may be too early
+  std::uint64_t random_;
 };
 
 }  // namespace redlatch::detail

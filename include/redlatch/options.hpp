@@ -62,8 +62,8 @@ struct LockOptions {
   /// milliseconds. At least 10 ms, else `Errc::invalid_argument`. Long enough for the guarded work,
   /// short enough to wait out when a holder dies.
   std::chrono::milliseconds ttl{10'000};
-  /// Extended in the background each time that a third of the ttl is over, until the lock is
-  /// released or lost.
+  /// Extended in the background each time that about a third of the ttl is over (up to a thirtieth
+  /// of the ttl sooner), until the lock is released or lost.
   bool auto_renew = true;
   /// No more of that once the lock has been held for so long, in milliseconds: a guard against work
   /// that hangs. 0: no limit; negative: `Errc::invalid_argument`.

@@ -105,7 +105,7 @@ void check_numbers(const Reply& reply) {
           "an uptime is bounded");
   if (reply.kind == Reply::Kind::integer) {
     const auto place = static_cast<std::int64_t>(standing(reply));
-    require(place >= -1 && place <= 4, "a standing is one of those that are known");
+    require(place >= -1 && place <= 5, "a standing is one of those that are known");
     require(expiry(reply) >= 0, "an expiry is no negative number");
     const Replicas two(2);
     require(two.has_it(reply) == (reply.integer >= 2), "two replicas are at least two");

@@ -59,7 +59,7 @@ class RenewerTest : public testing::Test {
     renewer.failed(tenure, tenure.upkeep().ttl, {sent}, sent + 1ms);
   }
 
-  Renewer renewer{};
+  Renewer renewer{0};
   const protocol::Exclusive exclusive{"job"};
 };
 

@@ -20,6 +20,17 @@ TEST_F(RenewerTest, TellsTheLossWhenTheServerSaysSo) {
   EXPECT_FALSE(renewer.next_loss());
 }
 
+/// Nor is anything due in the distant past, from where no time can be counted without overflow.
+TEST_F(RenewerTest, HasNothingDueForALossThatIsTold) {
+  Tenure& tenure = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  EXPECT_TRUE(answered(tenure, integer(0), start + 3s));
+  EXPECT_EQ(renewer.due(), TimePoint{});
+  ASSERT_TRUE(renewer.next_loss());
+  EXPECT_GE(renewer.due(), start);
+  EXPECT_EQ(renewer.first_notice(), TimePoint::max());
+}
+
 TEST_F(RenewerTest, TakesAKeyOfAnotherKindForALoss) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);

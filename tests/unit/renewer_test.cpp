@@ -1,6 +1,7 @@
 // When leases are renewed.
 
 #include <algorithm>
+#include <chrono>
 
 #include "renewer_fixture.hpp"
 
@@ -40,6 +41,48 @@ TEST_F(RenewerTest, PicksSoManyAtOnceAndNoMore) {
   EXPECT_EQ(picked(start + 3s), 256U);
   EXPECT_LE(renewer.due(), start + 3s);
   EXPECT_EQ(picked(start + 3s), 44U);
+}
+
+TEST_F(RenewerTest, PicksThoseFirstThatAreDueFirst) {
+  Tenure& last = held(9900ms);
+  Tenure& first = held(9s);
+  const auto due = renewer.pick(start + 4s);
+  ASSERT_EQ(due.size(), 2U);
+  EXPECT_EQ(due[0], &first);
+  EXPECT_EQ(due[1], &last);
+  renewer.picked_up();
+}
+
+/// As many locks as a busy worker has: what is due is found without a look at all of them.
+TEST_F(RenewerTest, DoesNotLookAtThoseThatAreNotDue) {
+  for (int i = 0; i < 50'000; ++i) held(60s);
+  const auto before = std::chrono::steady_clock::now();
+  for (int i = 0; i < 10'000; ++i) EXPECT_EQ(picked(start + 1s), 0U);
+  const auto time = std::chrono::steady_clock::now() - before;
+  EXPECT_LT(time, 2s) << "ten thousand scans take longer than that";
+}
+
+TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {
+  Renewer renewer{1};
+  const protocol::Exclusive exclusive("job");
+  TimePoint earliest = TimePoint::max();
+  TimePoint latest{};
+  for (int i = 0; i < 200; ++i) {
+    Tenure& tenure = renewer.open();
+    tenure.begin(detail::Lease("token", here), "job");
+    tenure.renew_by(exclusive.extend("token", 9s), {.ttl = 9s, .renews = true, .since = start});
+    tenure.confirm({start}, 9s);
+    renewer.keep(tenure);
+    earliest = std::min(earliest, renewer.due());
+    renewer.pick(TimePoint{});  // makes it forget what it was due for
+    latest = std::max(latest, renewer.due());
+    renewer.take_back_for_good(tenure);
+    renewer.picked_up();
+    renewer.pick(TimePoint{});
+  }
+  EXPECT_LE(latest, start + 3s);
+  EXPECT_GE(earliest, start + 3s - 300ms) << "a thirtieth of the ttl";
+  EXPECT_GT(latest - earliest, 200ms);
 }
 
 TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {

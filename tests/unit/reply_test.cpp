@@ -95,7 +95,7 @@ TEST(UptimeIn, IsWithinACentury) {
 }
 
 TEST(Standing, IsGoneForNumbersThatNoScriptGives) {
-  for (const std::int64_t said : {5, 6, 7, -2, -7, 800'005}) {
+  for (const std::int64_t said : {6, 7, -2, -7, 800'006}) {
     EXPECT_EQ(standing(integer(said)), Standing::gone) << said;
   }
   EXPECT_EQ(standing(integer(INT64_MIN)), Standing::gone);

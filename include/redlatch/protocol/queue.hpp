@@ -249,6 +249,7 @@ inline Standing standing(const Reply& reply) noexcept {
     case Standing::told:
     case Standing::queued:
     case Standing::first:
+    case Standing::own_reader:
     case Standing::deadlock:
       return standing;
   }
