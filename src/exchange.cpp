@@ -22,7 +22,7 @@ void Exchange::begin(TimePoint now) noexcept {
   said = now;
   replies.clear();
   change_ends = Connection::nowhere;
-  repeat = superseded = false;
+  repeat = superseded = cut_short = shares = false;
   commands = is_nobodys() ? 1 : caller->request.commands.size();
   blocks = is_nobodys() ? std::chrono::milliseconds::zero() : caller->request.blocks;
 }
@@ -65,7 +65,10 @@ Exchanges release_of(std::string_view key, const Undo& undo) {
 void Exchange::mend(Session& session, TimePoint end) {
   if (repeat) {
     said = BootClock::now();
-    if (caller != nullptr) return session.run(caller->request.commands, replies, end + blocks);
+    cut_short = shares = false;
+    if (caller != nullptr) {
+      return session.run(caller->request.commands, replies, end + caller->request.blocks);
+    }
     const protocol::Command again = command(0);
     return session.run({&again, 1}, replies, end);
   }

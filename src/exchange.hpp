@@ -34,7 +34,11 @@ struct Exchange {
   std::array<protocol::Expect, most_commands> expected{};
   std::array<protocol::Form, most_commands> forms{};
   Session::Position change_ends = Connection::nowhere;  // of the first command that changes data
-  std::chrono::milliseconds blocks{0};                  // as the request
+  /// How long the server is asked to wait for the answer to the last command.
+  std::chrono::milliseconds blocks{0};
+  bool cut_short = false;  // which is less than the request has
+  bool shares = false;     // the last command is said, and answered, with that of a later exchange
+  TimePoint queued_at{};   // of one that blocks
   TimePoint said{};
   Replies replies{};
   bool repeat = false;  // has to be said once more, as a whole, in a conversation
@@ -61,6 +65,13 @@ struct Exchange {
   /// Says what was refused in other ways, or everything again if it is to be repeated.
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }
+  /// How many of the replies are to commands that were said for this exchange.
+  std::size_t own_replies() const noexcept { return shares ? commands - 1 : commands; }
+  /// Whether the server may be asked to wait.
+  bool is_to_block() const noexcept {
+    return caller != nullptr && caller->request.blocks > std::chrono::milliseconds::zero();
+  }
+  const protocol::Command& last_command() const { return caller->request.commands.back(); }
   protocol::Command command(std::size_t i) const {
     if (is_release) return release.command();
     return is_renewal ? renewal.command.view() : caller->request.commands[i];

@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "shared_question.hpp"
+
 namespace redlatch::detail {
 
 namespace {
@@ -25,12 +27,16 @@ constexpr std::chrono::milliseconds min_patience{50};
 /// A little less than command_timeout, so that a caller that gave up leaves no connection for the
 /// next one to try.
 std::chrono::nanoseconds patience_for(const Exchange& one, std::chrono::milliseconds usual) {
-  const std::chrono::nanoseconds all = (usual + one.blocks) * 7 / 8;
+  const std::chrono::nanoseconds all = usual * 7 / 8 + one.blocks;
   if (!one.is_renewal) return all;
   return std::min<std::chrono::nanoseconds>(all, std::max(min_patience, one.renewal.ttl / 3));
 }
 
 std::atomic<std::uint64_t> last_connection = 0;
+
+/// How much longer than its own time a request may be kept waiting by others with the same
+/// question.
+constexpr std::chrono::milliseconds share_slack{100};
 
 }  // namespace
 
@@ -167,6 +173,7 @@ void Line::abandon(bool in_use) noexcept {
 void Line::queue(Caller& caller) {
   caller.exchange = pool_.take(queue_);
   caller.exchange->caller = &caller;
+  if (caller.exchange->is_to_block()) caller.exchange->queued_at = BootClock::now();
 }
 
 void Line::queue(std::string_view key, const Undo& undo) {
@@ -187,12 +194,14 @@ void Line::queue(Tenure& renewed) {
 bool Line::say_queued(Whose whose) {
   const TimePoint now = BootClock::now();
   bool said = false;
+  SharedQuestion question(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto one = next++;
     one->renewal.connection = number_;
     if (one->caller != nullptr) {
       if (whose != Whose::everybodys) continue;
       if (pipeline_.session->converses(one->caller->request.commands)) break;
+      if (one->is_to_block() && !question.takes(*one)) continue;  // in the next batch
       ++waiting_;
     } else if (one->is_renewal && whose == Whose::releases) {
       continue;
@@ -206,9 +215,15 @@ bool Line::say_queued(Whose whose) {
       mend_.splice(mend_.end(), queue_, one);
       continue;
     }
-    pipeline_.append(queue_, one, now);
     said = true;
+    if (one->is_to_block()) {
+      question.add(queue_, one, now);
+      continue;
+    }
+    question.ask();
+    pipeline_.append(queue_, one, now);
   }
+  question.ask();
   if (said) used_ = now;
   return said;
 }
@@ -276,6 +291,7 @@ void Line::answer(Exchanges& from) noexcept {
   } else if (one->caller != nullptr) {
     one->caller->response.replies = std::move(one->replies);
     note_sent(*one);
+    one->caller->response.cut_short = one->cut_short;
     --waiting_;
     to_wake_.finish(*one->caller);
   }

@@ -1,11 +1,14 @@
 // Locks that have to get to a real replica, or to a real disk.
 
+#include <atomic>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
+#include "slow_link.hpp"
 
 namespace redlatch::test {
 namespace durability_test {
@@ -130,6 +133,49 @@ TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {
   EXPECT_NE(std::string(error.what()).find("1 of 2 replicas"), std::string::npos) << error.what();
 }
 
+/// A replica that is in good health and 100 ms away in each direction: one question for each lock,
+/// one behind the other, would take at least 6 s on some connection.
+class DurableFarAway : public ServerTest {
+ protected:
+  DurableFarAway() {
+    EXPECT_TRUE(eventually([&] {
+      raw.command({"SET", "in step?", "", "PX", "1"});
+      return raw.command({"WAIT", "1", "1000"}).integer >= 1;
+    }));
+    raw.command({"CONFIG", "RESETSTAT"});
+  }
+  std::vector<std::string> as_replica() {
+    raw.command({"CONFIG", "SET", "repl-diskless-sync-delay", "0"});
+    return {"--replicaof", "127.0.0.1", std::to_string(link.port())};
+  }
+  /// How many threads of so many hold a lock that the replica has.
+  int held_by(int threads, std::chrono::milliseconds time) {
+    Client caller(server.url(), {.connect_timeout = 20s, .command_timeout = 2s});
+    std::atomic<int> held = 0;
+    std::vector<std::jthread> callers;
+    for (int i = 0; i < threads; ++i) {
+      callers.emplace_back([&, key = "job:" + std::to_string(i)] {
+        const std::error_code error = error_of([&] {
+          const Lock lock(caller, key,
+                          {.ttl = 60s, .durability = {.replicas = 1, .timeout = time}});
+          ++held;
+        });
+        EXPECT_FALSE(error) << key << ": " << error.message();
+      });
+    }
+    callers.clear();
+    return held;
+  }
+
+  SlowLink link{server.socket(), 100ms};
+  RedisServer replica{as_replica()};
+};
+
+TEST_F(DurableFarAway, LocksOfManyThreadsAskTogether) {
+  EXPECT_EQ(held_by(128, 2s), 128);
+  EXPECT_LT(raw.calls("wait"), 64);
+}
+
 /// The documentation promises an answer about what the same connection has written before, so that
 /// one behind a refused change is worth nothing.
 TEST(DurableBehindAForgottenScript, LocksAreAskedForAgain) {
@@ -147,6 +193,35 @@ TEST(DurableBehindAForgottenScript, LocksAreAskedForAgain) {
     const std::vector<std::string> expected{"SET", "EVALSHA", "WAIT", "EVALSHA", "EVAL", "WAIT"};
     EXPECT_EQ(heard, expected);
   }
+}
+
+/// The one with little time is told in time, and the other asks again.
+TEST(DurableForDifferentTimes, LocksAskTogether) {
+  std::atomic<std::size_t> blocked = 0;  // connection
+  ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
+    if (request.is("EVALSHA")) return resp::integer(1);
+    if (!request.is("WAIT")) return resp::ok;
+    if (blocked == 0) {
+      blocked = request.connection;
+      return "";
+    }
+    return resp::integer(std::stoi(request.words[2]) <= 400 ? 0 : 1);
+  });
+  ClientOptions options = patient();
+  options.connections = 1;
+  Client client(server.url(), options);
+  const auto outcome = [&](const std::string& key, std::chrono::milliseconds time) {
+    return error_of([&] {
+      const Lock lock(client, key, {.ttl = 60s, .durability = {.replicas = 1, .timeout = time}});
+    });
+  };
+  std::jthread first([&] { EXPECT_FALSE(outcome("first", 20s)); });
+  EXPECT_TRUE(eventually([&] { return blocked != 0; }));
+  std::jthread hasty([&] { EXPECT_EQ(outcome("hasty", 300ms), Errc::no_quorum); });
+  std::jthread lasting([&] { EXPECT_FALSE(outcome("lasting", 20s)); });
+  EXPECT_TRUE(eventually([&] { return server.count("SET") == 3; }));
+  client.ping();  // behind the answers to these
+  server.say(blocked, resp::integer(1));
 }
 
 /// Redis 7.0 has no WAITAOF; later servers and Valkey have.

@@ -112,6 +112,12 @@ class Answers {
     });
   }
 
+  /// Whether a server that was to wait was asked to wait for less than the request has.
+  bool are_cut_short() const noexcept {
+    return std::any_of(responses_.begin(), responses_.end(),
+                       [](const Response& response) { return response.cut_short; });
+  }
+
   /// The i-th reply of the first server that gave one, or null.
   const protocol::Reply* reply(std::size_t i) const noexcept {
     for (const Response& response : responses_) {

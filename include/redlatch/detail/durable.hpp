@@ -17,10 +17,11 @@
 namespace redlatch::detail {
 
 /// Extends the lease, so that there is something to ask about on the connection that asks where it
-/// has got to. Throws `Error` when it has not got there in time.
+/// has got to. False when it is to be asked again, since there was less time for the answer than
+/// until `end`. Throws `Error` when the lease has not got there in time.
 template <class Protocol, class Place>
-void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
-                 const LockOptions& options, const Place& place, TimePoint end) {
+bool has_got_to(Executor& executor, const Protocol& protocol, Tenure& tenure,
+                const LockOptions& options, const Place& place, TimePoint end) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor.now());
   const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would be for ever
   const std::array commands{protocol.extend(tenure.value(), options.ttl), place.ask(time)};
@@ -39,9 +40,17 @@ void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
   if (reply.is_error()) {
     throw protocol::to_error(reply, protocol.key(), executor.server(0), false);
   }
-  if (place.has_it(reply)) return;
+  if (place.has_it(reply)) return true;
+  if (answers.are_cut_short() && executor.now() < end) return false;
   throw too_few(place.lack(reply) + " after " + std::to_string(options.durability.timeout.count()) +
                 " ms");
+}
+
+template <class Protocol, class Place>
+void await_place(Executor& executor, const Protocol& protocol, Tenure& tenure,
+                 const LockOptions& options, const Place& place, TimePoint end) {
+  while (!has_got_to(executor, protocol, tenure, options, place, end)) {
+  }
 }
 
 /// Whether the server says that the lease is gone.

@@ -50,8 +50,9 @@ struct Request {
   /// Carried out in the background when the server may have acted and its answers are not all
   /// known.
   const Undo* undo = nullptr;
-  /// So long the server may keep the connection waiting, on top of the time-out for commands. It is
-  /// one that is used for nothing else then.
+  /// So long the server may keep the connection waiting, on top of the time-out for commands: by
+  /// the last command, whose last argument that is. Requests with the same question may be answered
+  /// together. The connection is one that is used for nothing else.
   std::chrono::milliseconds blocks{0};
 };
 
@@ -85,6 +86,9 @@ struct Response {
   TimePoint sent{};
   /// The connection that it went out on; no other ever has the same number. 0: not known.
   std::uint64_t connection = 0;
+  /// The server was asked to wait for a shorter time than the request has, since others shared the
+  /// question: it may be asked again.
+  bool cut_short = false;
 };
 
 /// Whether a call may connect when it finds no connection.

@@ -76,6 +76,12 @@ class Command {
   }
   std::span<const Argument> arguments() const noexcept { return {arguments_.data(), size_}; }
   std::string_view argument(std::size_t i) const noexcept { return arguments_[i].text(); }
+  /// The same command with another time at its end.
+  Command with_last(std::chrono::milliseconds time) const noexcept {
+    Command other = *this;
+    other.arguments_[size_ - 1] = Argument(time);
+    return other;
+  }
 
  private:
   static constexpr std::size_t capacity = 8;
