@@ -160,7 +160,7 @@ void Channel::finish(TimePoint end) noexcept {
     do {
       while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
       if (line_.connected()) line_.mend(end, guard);
-    } while (line_.connected() && (line_.say_queued(Line::Whose::nobodys) || line_.to_mend()));
+    } while (line_.connected() && (line_.say_queued(Line::Whose::nobodys) || line_.owes()));
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {

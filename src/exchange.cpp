@@ -55,6 +55,18 @@ bool Exchange::supersedes(const Exchange& refused) const noexcept {
          newer.argument(0) == older.argument(0) && newer.argument(1) == older.argument(1);
 }
 
+bool Exchange::can_be_said_again(std::span<const protocol::Script* const> known) const noexcept {
+  // Of several commands, those that were not refused would be carried out twice.
+  if (retried || (commands > 1 && !repeat)) return false;
+  for (std::size_t i = 0; i < commands; ++i) {
+    const protocol::Script* const script = command(i).script();
+    if (script == nullptr) continue;
+    if (std::find(known.begin(), known.end(), script) == known.end()) return false;
+    if (replies.size() <= i || !replies[i].text.starts_with("NOSCRIPT")) return false;
+  }
+  return true;
+}
+
 Exchanges release_of(std::string_view key, const Undo& undo) {
   Exchanges one(1);
   one.front().is_release = true;

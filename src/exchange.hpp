@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <iterator>
+#include <span>
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
@@ -41,9 +42,10 @@ struct Exchange {
   TimePoint queued_at{};   // of one that blocks
   TimePoint said{};
   Replies replies{};
-  bool repeat = false;  // has to be said once more, as a whole, in a conversation
+  bool repeat = false;  // has to be said once more, as a whole
   bool superseded =
-      false;  // refused, and something newer about its lease was carried out behind it
+      false;             // refused, and something newer about its lease was carried out behind it
+  bool retried = false;  // was said once more, in a batch, after a refusal
 
   /// Before it is said at `now`.
   void begin(TimePoint now) noexcept;
@@ -62,6 +64,9 @@ struct Exchange {
   bool gives_up(const Keys& keys) const noexcept {
     return is_release && Keys(release.key(), release.command()).meet(keys);
   }
+  /// Whether it can simply be said again, in a batch, after a refusal: once, and only where the
+  /// server lacked nothing but these scripts, which it has now.
+  bool can_be_said_again(std::span<const protocol::Script* const> known) const noexcept;
   /// Says what was refused in other ways, or everything again if it is to be repeated.
   void mend(Session& session, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }

@@ -191,10 +191,14 @@ void Line::queue(Tenure& renewed) {
   queue_.splice(queue_.end(), one);
 }
 
+SharedQuestion Line::shared_question() noexcept {
+  return SharedQuestion(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
+}
+
 bool Line::say_queued(Whose whose) {
   const TimePoint now = BootClock::now();
   bool said = false;
-  SharedQuestion question(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
+  SharedQuestion question = shared_question();
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto one = next++;
     one->renewal.connection = number_;
@@ -216,6 +220,7 @@ bool Line::say_queued(Whose whose) {
       continue;
     }
     said = true;
+    one->retried = false;
     if (one->is_to_block()) {
       question.add(queue_, one, now);
       continue;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
 
@@ -17,6 +18,8 @@
 #include "settings.hpp"
 
 namespace redlatch::detail {
+
+class SharedQuestion;
 
 /// A connection, and the exchanges about to be said on it, said and unanswered, or answered in a
 /// way that something can be done about.
@@ -78,7 +81,8 @@ class Line {
   /// Waits for answers and gives them to their owners.
   void read(TimePoint end, Guard& guard);
   void take_in();
-  /// Says in other ways what the server refused. Nothing must be unanswered.
+  /// Says in other ways what the server refused. Nothing must be unanswered. Once the server knows
+  /// a script again, those behind which lacked it are said in a batch, whose answers are to come.
   void mend(TimePoint end, Guard& guard);
   /// Says a queued request in a conversation. Nothing must be unanswered.
   void converse(Caller& caller, TimePoint end, Guard& guard);
@@ -122,7 +126,11 @@ class Line {
   void wake(Guard& guard) noexcept { to_wake_.wake(guard); }
 
  private:
+  SharedQuestion shared_question() noexcept;
   void deliver() noexcept;
+  void drop_unwanted() noexcept;
+  bool is_unwanted(const Exchange& refused) const noexcept;
+  void say_again(std::span<const protocol::Script* const> known, Guard& guard);
   template <class Conversation>
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;

@@ -1,41 +1,55 @@
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <new>
 #include <optional>
+#include <span>
 
 #include "line.hpp"
+#include "shared_question.hpp"
 
 // What needs the connection for itself.
 
 namespace redlatch::detail {
 
 void Line::mend(TimePoint end, Guard& guard) {
-  while (!mend_.empty()) {
+  std::array<const protocol::Script*, 8> texts{};  // that were sent by now
+  std::size_t sent = 0;
+  for (drop_unwanted(); !mend_.empty(); drop_unwanted()) {
     Exchange& one = mend_.front();
-    if (one.is_renewal && (one.superseded || !aftermath_.wants(one.renewal))) {
-      if (one.superseded) aftermath_.superseded(one.renewal);
-      pool_.put_away(mend_, mend_.begin());
-      continue;
-    }
-    if (one.superseded) {
-      answer(mend_);  // the caller gets the refusal
-      continue;
-    }
-    TimePoint latest = end;
-    if (one.caller != nullptr) {
-      if (BootClock::now() >= one.caller->end) {
-        fail_refused(mend_.begin());
-        continue;
-      }
-      one.caller->mended = true;
-      latest = std::min(end, one.caller->end);
-    }
+    const std::span known(texts.data(), sent);
+    if (one.can_be_said_again(known)) return say_again(known, guard);
+    const protocol::Script* const script = one.command(0).script();
+    if (one.caller != nullptr) one.caller->mended = true;
+    const TimePoint latest = one.caller == nullptr ? end : std::min(end, one.caller->end);
     talk(one, guard, [&] { one.mend(*pipeline_.session, latest); });
     if (!connected()) return;
+    if (script != nullptr && sent < texts.size()) texts[sent++] = script;
     answer(mend_);
   }
 }
 
-/// There is no time left to say it in another way.
+/// The first ones that need no retry, or for which there is no time left.
+void Line::drop_unwanted() noexcept {
+  while (!mend_.empty() && is_unwanted(mend_.front())) {
+    const auto one = mend_.begin();
+    if (one->is_renewal) {
+      if (one->superseded) aftermath_.superseded(one->renewal);
+      pool_.put_away(mend_, one);
+    } else if (one->superseded) {
+      answer(mend_);  // the caller gets the refusal
+    } else {
+      fail_refused(one);
+    }
+  }
+}
+
+bool Line::is_unwanted(const Exchange& refused) const noexcept {
+  if (refused.superseded) return true;
+  if (refused.is_renewal) return !aftermath_.wants(refused.renewal);
+  return refused.caller != nullptr && BootClock::now() >= refused.caller->end;
+}
+
 void Line::fail_refused(Exchanges::iterator one) noexcept {
   try {
     const IoError late(Errc::timed_out, "no answer within command_timeout");
@@ -45,6 +59,28 @@ void Line::fail_refused(Exchanges::iterator one) noexcept {
     --waiting_;
     fail(mend_, one, nullptr);
   }
+}
+
+/// In their order, up to the first for which that is not enough.
+void Line::say_again(std::span<const protocol::Script* const> known, Guard& guard) {
+  const TimePoint now = BootClock::now();
+  SharedQuestion question = shared_question();
+  for (drop_unwanted(); !mend_.empty(); drop_unwanted()) {
+    const auto one = mend_.begin();
+    if (!one->can_be_said_again(known)) break;
+    if (one->is_to_block()) {
+      if (!question.takes(*one)) break;
+      question.add(mend_, one, now);
+    } else {
+      question.ask();
+      pipeline_.append(mend_, one, now);
+    }
+    one->renewal.connection = number_;
+    one->retried = true;
+  }
+  question.ask();
+  used_ = now;
+  try_flush(guard);
 }
 
 void Line::converse(Caller& caller, TimePoint end, Guard& guard) {

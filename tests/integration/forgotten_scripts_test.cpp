@@ -52,6 +52,53 @@ TEST_F(ForgottenScript, IsSentByTheBackgroundWhenNobodyUsesTheClient) {
   EXPECT_EQ(raw.errors("NOSCRIPT"), 1);
 }
 
+/// A text for each would be a round trip for each.
+TEST_F(ForgottenScript, IsSentOnceForManyRenewals) {
+  Client one(server.url(), single());
+  std::vector<Lock> held;
+  for (int i = 0; i < 200; ++i) {
+    held.emplace_back(one, "job:" + std::to_string(i), LockOptions{.ttl = 6s});
+  }
+  forget();
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(eventually([&] { return one.metrics().renewed >= 200; }));
+  EXPECT_GE(raw.errors("NOSCRIPT"), 1);
+  EXPECT_LE(raw.calls("eval"), 3);
+  for (const Lock& lock : held) EXPECT_TRUE(lock.owns_lock());
+}
+
+/// Those of several kinds keep their order, and each kind's text is sent once.
+TEST_F(ForgottenScript, IsSentOnceForEachKindOfLock) {
+  Client one(server.url(), single());
+  std::vector<Lock> locks;
+  std::vector<ReadLock> readers;
+  for (int i = 0; i < 100; ++i) {
+    locks.emplace_back(one, "job:" + std::to_string(i), LockOptions{.ttl = 6s});
+    readers.emplace_back(one, "page:" + std::to_string(i), LockOptions{.ttl = 6s});
+  }
+  forget();
+  raw.command({"CONFIG", "RESETSTAT"});
+  EXPECT_TRUE(eventually([&] { return one.metrics().renewed >= 200; }));
+  EXPECT_GE(raw.errors("NOSCRIPT"), 1);
+  EXPECT_LE(raw.calls("eval"), 6);
+}
+
+/// A server that forgets whatever it is told (its scripts are flushed again and again) is told each
+/// text, and never the same hash for ever.
+TEST(ScriptThatIsForgottenAtOnce, IsSentForEachRelease) {
+  ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
+    if (request.is("EVALSHA")) return resp::error("NOSCRIPT No matching script. Please use EVAL.");
+    return request.is("EVAL") ? resp::integer(1) : resp::ok;
+  });
+  Client one(server.url(), single());
+  {
+    std::vector<Lock> held;
+    for (int i = 0; i < 20; ++i) held.emplace_back(one, "job:" + std::to_string(i), long_lease);
+  }
+  EXPECT_TRUE(eventually([&] { return one.metrics().released == 20; }));
+  EXPECT_LE(server.count("EVALSHA"), 40U);
+}
+
 TEST_F(ForgottenScript, IsSentBeforeTheClientIsGone) {
   {
     Client own(server.url(), patient());
