@@ -1,5 +1,7 @@
 #include "waiting_place.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -8,6 +10,14 @@
 namespace redlatch::detail {
 
 using Guard = Listening::Guard;
+
+namespace {
+
+constexpr std::chrono::milliseconds brief{100};
+/// A wake-up that is missed costs no more than that.
+constexpr std::chrono::seconds idle_bound{10};
+
+}  // namespace
 
 WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted,
                            InLine where)
@@ -43,6 +53,34 @@ void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
     if (room_.listening_.listen(*this, end, guard)) return;
   }
   guard.unlock();
+  sleep(end);
+}
+
+/// Where the lock changes hands quickly, the one who takes it does not wake the next one, which
+/// will have it handed over in a moment. So at first each looks by itself whether it has become the
+/// first; after that it sleeps until it is woken, and who leaves the place in front of it does
+/// that.
+void WaitingPlace::wait_in_line(TimePoint end, const std::stop_token& stop) {
+  const std::stop_callback stopping(stop, [this] {
+    Guard guard(room_.mutex_);
+    room_.wake(*this, guard);
+  });
+  const int taken = posts_taken_;
+  sleep(std::min(end, BootClock::now() + brief));
+  if (posts_taken_ > taken || BootClock::now() >= end || !begin_idling()) return;
+  sleep(std::min(end, BootClock::now() + idle_bound));
+  const Guard guard(room_.mutex_);
+  is_idle_ = false;
+}
+
+/// False when it has become the first meanwhile.
+bool WaitingPlace::begin_idling() noexcept {
+  const Guard guard(room_.mutex_);
+  is_idle_ = !is_first_;
+  return is_idle_;
+}
+
+void WaitingPlace::sleep(TimePoint end) noexcept {
   if (turn_.wait_until(end)) ++posts_taken_;
 }
 
@@ -100,7 +138,7 @@ QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
   }
   if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
   if (queue_ != nullptr && queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
-  if (next != nullptr && !holds) room_.wake(*next, guard);
+  if (next != nullptr && (!holds || next->is_idle_)) room_.wake(*next, guard);
   if (guard.owns_lock()) guard.unlock();
   while (posts_taken_ < posts_) {
     turn_.wait();

@@ -27,6 +27,7 @@ class WaitingPlace final : public QueuePlace {
   bool is_first() const noexcept override { return is_first_; }
   bool has_lease() const noexcept override { return has_lease_; }
   void wait(TimePoint end, const std::stop_token& stop) override;
+  void wait_in_line(TimePoint end, const std::stop_token& stop) override;
   void note_answers(bool come) noexcept override;
   Address address(TimePoint latest, const std::stop_token& stop) override;
   void refuse_queue() noexcept override;
@@ -45,6 +46,8 @@ class WaitingPlace final : public QueuePlace {
   /// Whether it would listen now: nobody is told of a lock that a neighbour has.
   bool listens() const noexcept;
   WaitingPlace* make_room(bool holds) noexcept;
+  void sleep(TimePoint end) noexcept;
+  bool begin_idling() noexcept;
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;
@@ -56,6 +59,7 @@ class WaitingPlace final : public QueuePlace {
   std::list<WaitingPlace*>::iterator self_{};
   std::atomic<bool> is_first_ = false;
   std::atomic<bool> has_lease_ = false;
+  bool is_idle_ = false;  // sleeps until it is woken, since nothing has happened for a while
   TenureOf lease_{};
 
   TenureOf entry_{};

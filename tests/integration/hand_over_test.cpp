@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -87,6 +88,67 @@ TEST_F(HandOver, GoesToWhoCameFirst) {
     EXPECT_EQ(others, 1);
     EXPECT_EQ(waiter->ends(), Unlock::released);
   }
+}
+
+/// How often a thread of this process has gone to sleep.
+std::int64_t sleeps_of(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/status");
+  const std::string label = "voluntary_ctxt_switches:";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(label)) return std::stoll(line.substr(label.size()));
+  }
+  return 0;
+}
+
+/// Many wait for one key for long: only the first of them has anything to do.
+TEST_F(HandOver, CostsThoseFurtherBackNothing) {
+  constexpr std::size_t waiters = 100;
+  std::mutex mutex;
+  std::vector<pid_t> ids;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < waiters; ++i) {
+      threads.emplace_back([&] {
+        {
+          const std::lock_guard guard(mutex);
+          ids.push_back(::gettid());
+        }
+        const Lock lock(client, "job", {.ttl = 600ms});
+      });
+    }
+    EXPECT_TRUE(eventually([&] { return client.metrics().waiting == waiters; }));
+    const auto sleeps = [&] {
+      std::int64_t all = 0;
+      for (const pid_t id : ids) all += sleeps_of(id);
+      return all;
+    };
+    const auto refreshed = [&](std::int64_t times) {
+      const std::int64_t before = raw.calls("lset");
+      return eventually([&] { return raw.calls("lset") >= before + times; });
+    };
+    EXPECT_TRUE(refreshed(2)) << "all of them are asleep by then";
+    const std::int64_t before = sleeps();
+    EXPECT_TRUE(refreshed(5)) << "the entry of the first: a second";
+    EXPECT_LT(sleeps() - before, 100);
+    holder.unlock();
+  }
+  EXPECT_EQ(client.metrics().acquired, 1 + waiters);
+}
+
+/// Nobody who is in front tells it to ask: the lease was taken from the one who has it.
+TEST_F(HandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
+  Waiter second(client, long_lease);
+  Waiter third(client, long_lease);
+  Waiter fourth(client, long_lease);
+  EXPECT_FALSE(eventually([&] { return third.held.load(); }, 300ms)) << "they are idle by then";
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  ASSERT_TRUE(second.has_it());
+  raw.command({"DEL", "job"});
+  EXPECT_TRUE(eventually([&] { return third.held.load(); }, 5s));
+  EXPECT_EQ(third.ends(), Unlock::released);
+  EXPECT_TRUE(fourth.has_it());
+  EXPECT_EQ(fourth.ends(), Unlock::released);
+  EXPECT_EQ(second.ends(), Unlock::lost);
 }
 
 TEST_F(HandOver, IsDoneByTheEndOfAScopeToo) {

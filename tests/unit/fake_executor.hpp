@@ -184,6 +184,9 @@ class FakeExecutor final : public detail::Executor {
     void wait(TimePoint end, const std::stop_token& stop) override {
       executor_.pause(end - executor_.now_, stop);
     }
+    void wait_in_line(TimePoint end, const std::stop_token& stop) override {
+      wait(std::min(end, executor_.now_ + 100ms), stop);
+    }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
     detail::Address address(TimePoint, const std::stop_token&) override {

@@ -37,6 +37,8 @@ class QueuePlace {
   /// while this is the first, the server has news of the entry, or a stop is requested. May come
   /// back for nothing.
   virtual void wait(TimePoint end, const std::stop_token& stop) = 0;
+  /// The same for one that is not the first: also until it is.
+  virtual void wait_in_line(TimePoint end, const std::stop_token& stop) = 0;
   /// Whether one was passed on.
   virtual bool has_lease() const noexcept = 0;
   /// Whether the server answers the first. Those who come while it does not ask it themselves.

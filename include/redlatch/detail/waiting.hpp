@@ -68,7 +68,8 @@ class Waiting {
   Executor& executor() const noexcept { return holding_.executor(); }
   bool over(TimePoint now) const noexcept { return deadline_ && now >= *deadline_; }
 
-  /// The first asks, or has itself told, and the others ask once their time is over.
+  /// The first asks, or has itself told. The others sleep until they are the first, or their time
+  /// is over.
   bool wait_at(QueuePlace& place) {
     std::optional<Error> error;
     bool asks = !pauses_ && place.is_first() && has_queue(place);
@@ -83,8 +84,12 @@ class Waiting {
       }
       asks = true;
       tell_contention();
-      const TimePoint end = place.is_first() ? std::max(due_, now) : now + Backoff::longest;
-      place.wait(deadline_ ? std::min(*deadline_, end) : end, stop_);
+      const TimePoint end = deadline_.value_or(TimePoint::max());
+      if (place.is_first()) {
+        place.wait(std::min(std::max(due_, now), end), stop_);
+      } else {
+        place.wait_in_line(end, stop_);
+      }
       now = executor().now();
     }
     if (error) throw *error;
