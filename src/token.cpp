@@ -1,10 +1,18 @@
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -13,31 +21,91 @@
 namespace redlatch {
 namespace {
 
-template <std::size_t count>
-std::array<unsigned char, count> random_bytes() {
-  std::array<unsigned char, count> bytes{};
-  for (std::size_t filled = 0; filled < bytes.size();) {
-    const ssize_t got = ::getrandom(bytes.data() + filled, bytes.size() - filled, 0);
+void draw(std::span<unsigned char> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
     if (got > 0) {
-      filled += static_cast<std::size_t>(got);
+      bytes = bytes.subspan(static_cast<std::size_t>(got));
     } else if (got == 0 || errno != EINTR) {
       throw std::system_error(got == 0 ? EIO : errno, std::generic_category(),
                               "redlatch: the system gives no random numbers (getrandom)");
     }
   }
-  return bytes;
+}
+
+using Bytes = std::array<unsigned char, 16>;
+
+/// Random bytes for the next tokens of one thread, so that a system call yields several. They are
+/// on a page of their own, which the kernel fills with zeros in a child, whatever way it was
+/// forked: the child finds an empty stock and not its parent's tokens.
+struct Stock {
+  static constexpr std::size_t capacity = 16;
+
+  std::size_t left = 0;
+  bool exists = true;  // false in a child
+  std::array<Bytes, capacity> drawn{};
+};
+
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+/// Null where the kernel does not wipe pages: before Linux 4.14, or emulated. An emulator that
+/// ignores all advice takes one that does not exist, too.
+Stock* new_stock() noexcept {
+  const std::size_t size = page_size();
+  void* const page =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return nullptr;
+  constexpr int no_advice = -1;
+  if (::madvise(page, size, no_advice) == 0 || ::madvise(page, size, MADV_WIPEONFORK) != 0) {
+    ::munmap(page, size);
+    return nullptr;
+  }
+  ::madvise(page, size, MADV_DONTDUMP);
+  return new (page) Stock;
+}
+
+/// The next bytes of a stock; false in a child, also in one that was forked by a signal's handler
+/// in the middle of this.
+bool take(Stock& stock, Bytes& bytes) {
+  if (!stock.exists) return false;
+  if (stock.left == 0) {
+    draw({stock.drawn.front().data(), sizeof stock.drawn});
+    stock.left = Stock::capacity;
+  }
+  Bytes& next = stock.drawn[(stock.left - 1) % Stock::capacity];
+  bytes = next;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (!stock.exists) return false;
+  ::explicit_bzero(next.data(), next.size());
+  --stock.left;
+  return true;
 }
 
 /// Locks in static storage go after the main thread's own storage, so its end has to be known.
 thread_local constinit bool thread_ends = false;
 struct Spare {
   std::string text{};
+  Stock* stock = new_stock();
   Spare() = default;
   Spare(const Spare&) = delete;
   Spare& operator=(const Spare&) = delete;
-  ~Spare() { thread_ends = true; }
+  ~Spare() {
+    thread_ends = true;
+    if (stock != nullptr) ::munmap(stock, page_size());
+  }
 };
 thread_local Spare spare;
+
+Bytes next_bytes() {
+  Bytes bytes{};
+  if (!thread_ends && spare.stock != nullptr) {
+    if (take(*spare.stock, bytes)) return bytes;
+    new (spare.stock) Stock;
+    if (take(*spare.stock, bytes)) return bytes;
+  }
+  draw(bytes);
+  return bytes;
+}
 
 }  // namespace
 
@@ -46,11 +114,13 @@ void detail::recycle_token(std::string token) noexcept {
 }
 
 std::uint_fast32_t detail::random_seed() {
-  return std::bit_cast<std::uint32_t>(random_bytes<sizeof(std::uint32_t)>());
+  std::array<unsigned char, sizeof(std::uint32_t)> bytes{};
+  draw(bytes);
+  return std::bit_cast<std::uint32_t>(bytes);
 }
 
 std::string make_token() {
-  auto bytes = random_bytes<16>();
+  Bytes bytes = next_bytes();
   bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0F) | 0x40);  // version 4
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3F) | 0x80);  // variant of RFC 4122
 

@@ -1,9 +1,17 @@
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <csignal>
+#include <cstddef>
+#include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <unordered_set>
+#include <vector>
 
 #include <redlatch/token.hpp>
 
@@ -46,6 +54,56 @@ TEST(Token, IsRandomInEveryPlace) {
     const bool fixed = place == 8 || place == 13 || place == 14 || place == 18 || place == 23;
     EXPECT_EQ(seen[place].size(), fixed ? 1U : place == 19 ? 4U : 16U) << place;
   }
+}
+
+/// What the function writes in a child that was made by `fork_it`.
+template <class Fork>
+std::string token_of_child(Fork fork_it) {
+  std::array<int, 2> ends{};
+  EXPECT_EQ(::pipe(ends.data()), 0);
+  const pid_t child = static_cast<pid_t>(fork_it());
+  if (child == 0) {
+    const std::string token = make_token();
+    const bool written = ::write(ends[1], token.data(), token.size()) == 36;
+    ::_exit(written ? 0 : 1);
+  }
+  std::string token(36, ' ');
+  EXPECT_EQ(::read(ends[0], token.data(), token.size()), 36);
+  ::waitpid(child, nullptr, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return token;
+}
+
+/// Also when libc knows nothing of the fork, so that no handler of pthread_atfork runs.
+TEST(Token, IsAnotherInEachChild) {
+  std::unordered_set<std::string> tokens;
+  std::size_t made = 0;
+  for (int i = 0; i < 40; ++i) {
+    tokens.insert(make_token());
+    tokens.insert(token_of_child([] { return ::fork(); }));
+    tokens.insert(token_of_child([] { return ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }));
+    made += 3;
+  }
+  EXPECT_EQ(tokens.size(), made);
+}
+
+TEST(Token, IsAnotherInEachThread) {
+  std::mutex mutex;
+  std::unordered_set<std::string> tokens;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 1000; ++round) {
+          const std::string token = make_token();
+          const std::lock_guard guard(mutex);
+          tokens.insert(token);
+        }
+      });
+    }
+  }
+  EXPECT_EQ(tokens.size(), 8'000U);
 }
 
 }  // namespace token_test
