@@ -270,7 +270,7 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
 bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
   judge();
   if (!line_.awaited() && line_.is_stale()) line_.open_mending();
-  while (line_.connected() && !line_.awaited() && !line_.to_mend()) {
+  while (line_.connected() && line_.has_queued() && !line_.awaited() && !line_.to_mend()) {
     try {
       const bool silent = line_.is_stale();
       if (!line_.say_queued(silent ? Line::Whose::releases : Line::Whose::everybodys)) break;

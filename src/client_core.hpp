@@ -48,7 +48,7 @@ class ClientCore final : public Keeper,
   }
   bool hand_over(std::string_view key, TenureOf& lease,
                  const LockOptions& given) noexcept override {
-    return room_.hand_over(key, lease, given, now());
+    return room_.hand_over(key, lease, given);
   }
   void call_first(std::string_view key) noexcept override { room_.call_first(key); }
   Metrics metrics() const override {

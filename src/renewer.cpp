@@ -17,6 +17,11 @@ std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.tt
 }  // namespace
 
 Tenure& Renewer::open() {
+  if (Entry* const entry = aside_.exchange(nullptr)) {
+    entry->place = Place::own;
+    entry->is_told = false;
+    return *entry;
+  }
   const std::lock_guard lock(mutex_);
   if (spare_.empty()) {
     tries_.reserve(entries_ + 1);
@@ -27,22 +32,32 @@ Tenure& Renewer::open() {
   }
   Entry& entry = spare_.front();
   entry.is_told = false;
+  entry.is_free = true;
   move(entry, Place::own);
   return entry;
 }
 
 void Renewer::close(Tenure& tenure) noexcept {
-  const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
+  if (put_aside(entry)) return;
+  const std::lock_guard lock(mutex_);
   entry.lost() = std::stop_source(std::nostopstate);
   move(entry, entry.awaits_answer ? Place::closed : Place::spare);
+}
+
+/// A short section needs a tenure for a moment, and then the next one does.
+bool Renewer::put_aside(Entry& entry) noexcept {
+  if (!entry.is_free) return false;
+  entry.lost() = std::stop_source(std::nostopstate);
+  Entry* none = nullptr;
+  return aside_.compare_exchange_strong(none, &entry);
 }
 
 bool Renewer::keep(Tenure& tenure) noexcept {
   const std::lock_guard lock(mutex_);
   Entry& entry = entry_of(tenure);
   entry.next_try = next_renewal(entry);
-  entry.is_suspended = false;
+  entry.is_suspended = entry.is_free = false;
   if (entry.is_lost()) {
     if (entry.is_told) return false;
     move(entry, Place::lost);
@@ -68,6 +83,7 @@ bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
   Entry& entry = entry_of(tenure);
   picked_up_.wait(lock, [&] { return !entry.picked; });
   move(entry, to);
+  entry.is_free = to == Place::over && !entry.awaits_answer;
   return entry.is_told;
 }
 
@@ -305,7 +321,7 @@ void Renewer::after_fork_in_child() noexcept {
   for (auto next = own_.begin(); next != own_.end();) {
     Entry& entry = *next++;
     const bool closed = entry.place == Place::closed;
-    entry.picked = entry.awaits_answer = false;
+    entry.picked = entry.awaits_answer = entry.is_free = false;
     entry.unlock_after_fork();
     entry.place = Place::own;
     if (closed) move(entry, Place::spare);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -108,6 +109,7 @@ class Renewer {
     bool is_told = false;  // of the loss
     bool awaits_answer = false;
     bool is_suspended = false;
+    bool is_free = false;  // is the lock's alone: it was not kept, or nothing is to come any more
     TimePoint next_try = TimePoint::max();
     std::list<Entry>::iterator self{};
   };
@@ -118,12 +120,15 @@ class Renewer {
   Entries& list_for(Place place) noexcept;
   void move(Entry& entry, Place to) noexcept;
   bool take_back(Tenure& tenure, Place to) noexcept;
+  bool put_aside(Entry& entry) noexcept;
   void answered(Entry& entry) noexcept;
   /// When a lease is renewed that was confirmed just now.
   TimePoint next_renewal(const Entry& entry) noexcept;
   void look_at(Entry& entry) noexcept;
   void find_losses(TimePoint now) noexcept;
 
+  /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
+  std::atomic<Entry*> aside_ = nullptr;
   mutable std::mutex mutex_{};
   std::condition_variable picked_up_{};
   Entries spare_{};

@@ -59,9 +59,10 @@ bool WaitingRoom::fits(const Tenure& tenure, const LockOptions& given, const Loc
          (upkeep.handed_over == 0 || now - upkeep.first_handed_over < longest_run);
 }
 
-bool WaitingRoom::hand_over(std::string_view key, TenureOf& lease, const LockOptions& given,
-                            TimePoint now) noexcept {
+bool WaitingRoom::hand_over(std::string_view key, TenureOf& lease,
+                            const LockOptions& given) noexcept {
   if (size_ == 0) return false;
+  const TimePoint now = BootClock::now();
   Guard guard(mutex_);
   WaitingQueue* const queue = find(key);
   if (queue == nullptr) return false;

@@ -53,8 +53,7 @@ class WaitingRoom final : public Watched {
 
   /// Passes a lease on to the first who waits for its key, if that one would take it as it is and
   /// the turn of other processes has not come. `lease` is empty then.
-  bool hand_over(std::string_view key, TenureOf& lease, const LockOptions& given,
-                 TimePoint now) noexcept;
+  bool hand_over(std::string_view key, TenureOf& lease, const LockOptions& given) noexcept;
   /// The key was given up at the server: the first may ask for it.
   void call_first(std::string_view key) noexcept;
 

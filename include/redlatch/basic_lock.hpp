@@ -131,7 +131,7 @@ class BasicLock {
   }
 
   /// True while possession is certain. No I/O: it compares clocks.
-  bool owns_lock() const noexcept { return holding_.valid(executor().now()); }
+  bool owns_lock() const noexcept { return holding_.exists() && holding_.valid(executor().now()); }
   explicit operator bool() const noexcept { return owns_lock(); }
 
   /// When possession stops being certain: the ttl counted from before the request was sent, less a
