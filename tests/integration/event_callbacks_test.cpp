@@ -251,6 +251,30 @@ TEST_F(FromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
   calls_left = 0;
 }
 
+/// What its servers' own clients tell goes through the thread that calls back.
+TEST(CallbackOfAQuorum, MayEndItWhileMoreEventsAreQueued) {
+  std::thread([] {}).join();  // as above
+  const auto threads = entries("/proc/self/task");
+  const RedisServer one;
+  const RedisServer two;
+  const RedisServer three;
+  std::atomic<int> calls = 0;
+  std::atomic<bool> queued = false;
+  std::optional<Quorum> nodes;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event&) {
+    const int call = ++calls;
+    if (call == 1) eventually([&] { return queued.load(); });
+    if (call == 2) nodes.reset();
+  };
+  nodes.emplace(std::vector{one.url(), two.url(), three.url()},
+                QuorumOptions{.client = options, .server_timeout = 10s});
+  for (int i = 0; i < 3; ++i) const Redlock lock(*nodes, "job", long_lease);
+  queued = true;
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
+  EXPECT_GE(calls, 9) << "connected, acquired and released, three times each";
+}
+
 /// A program that is slower than its events: what is held is looked after all the same.
 TEST(CallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
   const RedisServer server;
