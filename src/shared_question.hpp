@@ -15,7 +15,7 @@ namespace redlatch::detail {
 /// since it is about everything that was written on its connection before. Asked one by one, each
 /// request would wait for all before it.
 ///
-/// Nobody is kept waiting much longer than its own request has time: with that time over, and no
+/// No request is kept waiting much longer than it has time: with that time over, and no
 /// good answer, those that have more time left ask again.
 class SharedQuestion {
  public:

@@ -56,10 +56,10 @@ void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
   sleep(end);
 }
 
-/// Where the lock changes hands quickly, the one who takes it does not wake the next one, which
-/// will have it handed over in a moment. So at first each looks by itself whether it has become the
-/// first; after that it sleeps until it is woken, and who leaves the place in front of it does
-/// that.
+/// Where the lock changes hands quickly, a thread that takes it does not wake the next waiter,
+/// which will have it handed over in a moment. So at first each looks by itself whether it has
+/// become the first; after that it sleeps until it is woken, and who leaves the place in front of
+/// it does that.
 void WaitingPlace::wait_in_line(TimePoint end, const std::stop_token& stop) {
   const std::stop_callback stopping(stop, [this] {
     Guard guard(room_.mutex_);

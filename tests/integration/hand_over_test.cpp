@@ -135,7 +135,7 @@ TEST_F(HandOver, CostsThoseFurtherBackNothing) {
   EXPECT_EQ(client.metrics().acquired, 1 + waiters);
 }
 
-/// Nobody who is in front tells it to ask: the lease was taken from the one who has it.
+/// No waiter in front tells it to ask: the lease was taken from its holder.
 TEST_F(HandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
   Waiter second(client, long_lease);
   Waiter third(client, long_lease);
