@@ -44,15 +44,12 @@ void Background::stop() noexcept {
 
 Background::~Background() {
   stop();
-  if (thread_.get_id() == std::this_thread::get_id()) {
-    *gone_ = true;
-    thread_.detach();
-    run();
-  } else if (thread_.joinable()) {
+  if (thread_.joinable()) {
     thread_.join();
   } else {
     run();
   }
+  notifier_.finish();
 }
 
 void Background::serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched) {
@@ -106,48 +103,13 @@ void Background::ended(const Release& release, Fate fate) noexcept {
   if (kind) happened(*kind, release.key(), release.since(), error_of(release, fate));
 }
 
-void Background::note(const Release& release, Fate fate) noexcept {
-  const std::optional<EventKind> kind = event_of(fate);
-  if (kind) note(*kind, release.key(), release.since(), error_of(release, fate));
-}
-
-void Background::note(EventKind kind, std::string_view key, TimePoint since,
-                      std::error_code error) noexcept {
-  counters_.count(kind);
-  if (settings_.options.on_event) enqueue(kind, key, since, error);
-}
-
 void Background::happened(EventKind kind, std::string_view key, TimePoint since,
                           std::error_code error) noexcept {
-  counters_.count(kind);
-  if (!settings_.options.on_event) return;
-  const Guard guard(mutex_);
-  enqueue(kind, key, since, error);
-}
-
-void Background::enqueue(EventKind kind, std::string_view key, TimePoint since,
-                         std::error_code error) noexcept {
-  const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
-                    kind == EventKind::renewed || kind == EventKind::released;
-  // Good news never takes the place of bad news, and a callback that hangs costs bounded memory.
-  if (events_->size() >= (good ? max_queued_good : max_queued)) return counters_.count_dropped();
-  const TimePoint now = BootClock::now();
-  try {
-    events_->push_back(
-        {.kind = kind,
-         .key = std::string(key),
-         .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(now - since),
-         .error = error});
-  } catch (const std::bad_alloc&) {
-    return counters_.count_dropped();
-  }
-  if (good && tell_at_ != TimePoint::max()) return;
-  tell_at_ = good ? now + look_after : now;
-  wake();
+  notifier_.happened(kind, key, since, error);
 }
 
 Metrics Background::metrics() const {
-  Metrics metrics = counters_.snapshot();
+  Metrics metrics = notifier_.metrics();
   metrics.held = renewer_.held();
   return metrics;
 }
@@ -177,7 +139,6 @@ void Background::start() noexcept {
     wake_up_.open();
     interrupt_.open();
     thread_ = quiet_thread([this] { run(); });
-    runs_ = true;
     wants_thread_ = false;
   } catch (const std::exception&) {
     // No thread or descriptor is left: the next command tries again, and so does the destructor.
@@ -188,7 +149,10 @@ void Background::require_thread() {
   if (runs_) return;
   const Guard guard(mutex_);
   start();
-  if (runs_) return;
+  if (thread_.joinable() && notifier_.ensure_started()) {
+    runs_ = true;
+    return;
+  }
   throw Error(Errc::unreachable, "no thread can be started to look after locks; allow more",
               settings_.server);
 }
@@ -212,15 +176,12 @@ bool Background::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
 void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
   const Renewer::Answered answered = renewer_.answered(renewal, reply, sent, BootClock::now());
-  if (answered == Renewer::Answered::lost) {
-    const Guard guard(mutex_);
-    wake();
-  } else if (answered == Renewer::Answered::counted &&
-             protocol::ours(reply) != protocol::Verdict::no) {
-    const bool good = !reply.is_error();
-    happened(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
-             good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
+  if (answered != Renewer::Answered::counted || protocol::ours(reply) == protocol::Verdict::no) {
+    return;
   }
+  const bool good = !reply.is_error();
+  happened(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
+           good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
 }
 
 void Background::renewal_failed(const Renewal& renewal, TimePoint sent,
@@ -242,9 +203,6 @@ void Background::retry_start() noexcept {
 void Background::after_fork_in_child() noexcept {
   retired_.abandon();
   open_.clear();
-  events_->clear();
-  telling_ = false;
-  tell_at_ = TimePoint::max();
   std::construct_at(&thread_);
   runs_ = false;
   wants_thread_ = false;
@@ -255,6 +213,7 @@ void Background::after_fork_in_child() noexcept {
   wake_up_.close();
   interrupt_.close();
   renewer_.after_fork_in_child();
+  notifier_.after_fork_in_child();
   mutex_.unlock();
 }
 

@@ -17,7 +17,7 @@
 
 #include "aftermath.hpp"
 #include "channel.hpp"
-#include "counters.hpp"
+#include "notifier.hpp"
 #include "renewer.hpp"
 #include "retired.hpp"
 #include "settings.hpp"
@@ -53,7 +53,7 @@ class Background final : public Aftermath {
 
   explicit Background(const Settings& settings)
       : settings_(settings),
-        on_event_(std::make_shared<const OnEvent>(settings.options.on_event)) {}
+        notifier_(settings.options.on_event, settings.role.forward, renewer_) {}
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
   /// Waits for what is open, for at most `command_timeout`, counted from `stop`. May be called from
@@ -111,24 +111,21 @@ class Background final : public Aftermath {
   // Around fork(2): the child has neither the thread nor its work.
   void before_fork() {
     mutex_.lock();
+    notifier_.before_fork();
     renewer_.before_fork();
   }
   void after_fork_in_parent() {
     renewer_.after_fork_in_parent();
+    notifier_.after_fork_in_parent();
     mutex_.unlock();
   }
   void after_fork_in_child() noexcept;
 
  private:
   using Guard = std::unique_lock<std::mutex>;
-  using OnEvent = std::function<void(const Event&)>;
 
-  /// How long an answer may lie about that nobody comes to read, and good news that nobody is told.
+  /// How long an answer may stay unread when no caller reads it.
   static constexpr std::chrono::milliseconds look_after{50};
-  /// Events in the queue of `on_event`: good ones are dropped beyond the first, all beyond the
-  /// other.
-  static constexpr std::size_t max_queued_good = 10'000;
-  static constexpr std::size_t max_queued = 20'000;
 
   void wake() noexcept;
   void start() noexcept;
@@ -145,32 +142,22 @@ class Background final : public Aftermath {
   void connect_wanted(Guard& guard);
   TimePoint patience() const noexcept;
   bool is_pressed() const noexcept;
-  void note(const Release& release, Fate fate) noexcept;
-  void note(EventKind kind, std::string_view key, TimePoint since, std::error_code error) noexcept;
-  void enqueue(EventKind kind, std::string_view key, TimePoint since,
-               std::error_code error) noexcept;
-  bool has_more_urgent() const noexcept;
-  void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard);
 
   const Settings& settings_;
-  const std::shared_ptr<const OnEvent> on_event_;
   std::vector<Channel*> channels_{};
   ChannelOf channel_of_{};
   Watched* watched_ = nullptr;
   Renew renew_{};
 
   Renewer renewer_{};
+  Notifier notifier_;
   std::vector<Channel*> renewing_{};  // only used by the thread
 
   std::mutex mutex_{};
   Exchanges open_{};
   std::vector<Channel*> to_connect_{};
   RetiredConnections retired_{};
-  std::shared_ptr<std::list<Event>> events_ = std::make_shared<std::list<Event>>();
-  bool telling_ = false;                  // somebody calls `on_event`, for all events
-  TimePoint tell_at_ = TimePoint::max();  // good news
-  Counters counters_{};
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::chrono::milliseconds look_pause_{};
@@ -180,8 +167,7 @@ class Background final : public Aftermath {
   bool stopping_ = false;
   TimePoint stop_at_ = TimePoint::max();
   WakeUp wake_up_{};
-  WakeUp interrupt_{};    // ends an attempt to connect
-  bool* gone_ = nullptr;  // set by a destructor that the thread itself runs
+  WakeUp interrupt_{};  // ends an attempt to connect
   std::thread thread_{};
 };
 

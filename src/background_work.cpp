@@ -21,15 +21,10 @@ constexpr std::chrono::milliseconds look_soon{1};
 }  // namespace
 
 void Background::run() noexcept {
-  const std::shared_ptr<const OnEvent> on_event = on_event_;  // may outlive the client
-  bool gone = false;
   Guard guard(mutex_);
-  gone_ = &gone;
   for (;;) {
     try {
       const bool finished = work(guard);
-      tell(guard, *on_event, gone);
-      if (gone) return;
       if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
       rest(guard);
     } catch (const std::exception&) {
@@ -41,8 +36,7 @@ void Background::run() noexcept {
     }
   }
   retired_.close();
-  for (const Exchange& one : open_) note(one.release, one.release.run_out());
-  tell(guard, *on_event, gone);
+  for (const Exchange& one : open_) ended(one.release, one.release.run_out());
 }
 
 bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
@@ -96,7 +90,8 @@ void Background::renew_due(Guard& guard) {
     Channel& channel = channel_of_(tenure->key());
     if (!channel.renew(*tenure)) {
       renewer_.failed(*tenure, {}, {}, BootClock::now());
-      counters_.count(EventKind::renewal_failed);  // there is no memory to tell it
+      happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
+               make_error_code(std::errc::not_enough_memory));
     }
     if (std::find(renewing_.begin(), renewing_.end(), &channel) == renewing_.end()) {
       renewing_.push_back(&channel);
@@ -137,7 +132,7 @@ bool Background::is_pressed() const noexcept {
 }
 
 void Background::connect_wanted(Guard& guard) {
-  while (!to_connect_.empty() && !renewer_.has_loss()) {
+  while (!to_connect_.empty()) {
     Channel* const channel = to_connect_.back();
     to_connect_.pop_back();
     const int cancel = interrupt_.fd();
@@ -169,7 +164,6 @@ Exchanges Background::take_due(TimePoint now) {
 
 /// One end for all of them, however many there are.
 void Background::repeat_due(Guard& guard) {
-  if (!stopping_ && renewer_.has_loss()) return;
   const TimePoint now = BootClock::now();
   const TimePoint end = patience();
   for (;;) {
@@ -225,44 +219,9 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
   open(std::move(one));
 }
 
-/// Renewals that are due, and answers, come before most events.
-bool Background::has_more_urgent() const noexcept {
-  return BootClock::now() >= std::min(renewer_.due(), look_at_);
-}
-
-/// Tells the program what has happened. A callback may end the client: from then on `gone` is set
-/// and nothing of this object is touched any more, not even its mutex. What the end has to tell
-/// comes behind what is being told.
-void Background::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
-  tell_at_ = TimePoint::max();
-  if (std::exchange(telling_, true)) return;
-  const std::shared_ptr<std::list<Event>> events = events_;
-  std::size_t told = 0;
-  for (std::size_t left = events->size();;) {
-    std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss();
-    if (!loss && events->empty()) break;
-    const bool rests = !gone && !stopping_ && (told >= left || (told > 0 && has_more_urgent()));
-    if (!loss && rests) break;
-    if (loss) note(EventKind::lost, loss->key, loss->since, {});
-    std::list<Event> event;
-    if (!loss) event.splice(event.end(), *events, events->begin());
-    if (!gone) guard.unlock();
-    if (loss) {
-      loss->told.request_stop();
-    } else {
-      on_event(event.front());
-      ++told;
-    }
-    if (!gone) guard.lock();
-  }
-  if (gone) return;
-  telling_ = false;
-  if (!events->empty()) tell_at_ = BootClock::now();
-}
-
 /// Sleeps until something is due or a server has spoken.
 void Background::rest(Guard& guard) {
-  TimePoint end = std::min({stop_at_, look_at_, tell_at_, retired_.until(), renewer_.due()});
+  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
   for (const Exchange& one : open_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }

@@ -16,8 +16,7 @@ namespace {
 /// So long it is tried to give back a lock that nobody waits for any more.
 constexpr std::chrono::minutes longest_grant{1};
 
-Settings checked(std::string_view url, ClientOptions options, std::chrono::milliseconds min_uptime,
-                 std::function<void(std::string_view id)> admit) {
+Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
   require(is_time_out(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
   require(options.connections >= 1 && options.connections <= 1024,
@@ -32,16 +31,14 @@ Settings checked(std::string_view url, ClientOptions options, std::chrono::milli
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
-  return {std::move(endpoint), std::move(options), std::move(server),
-          min_uptime,          std::move(admit),   std::move(resolver)};
+  return {std::move(endpoint), std::move(options), std::move(server), std::move(role),
+          std::move(resolver)};
 }
 
 }  // namespace
 
-ClientCore::ClientCore(std::string_view url, ClientOptions options,
-                       std::chrono::milliseconds min_uptime,
-                       std::function<void(std::string_view id)> admit)
-    : settings_(checked(url, std::move(options), min_uptime, std::move(admit))),
+ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole role)
+    : settings_(checked(url, std::move(options), std::move(role))),
       room_(settings_,
             [this](Tenure& tenure, const Upkeep& upkeep) {
               return background_.hand_over(tenure, upkeep);

@@ -24,10 +24,7 @@ class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {
  public:
-  /// Servers that have not run for `min_uptime` are refused, and those that `admit` does.
-  ClientCore(std::string_view url, ClientOptions options,
-             std::chrono::milliseconds min_uptime = std::chrono::milliseconds::zero(),
-             std::function<void(std::string_view id)> admit = {});
+  ClientCore(std::string_view url, ClientOptions options, NodeRole role = {});
   ~ClientCore() override = default;
 
   std::size_t servers() const noexcept override { return 1; }

@@ -87,11 +87,11 @@ Greeting::Greeting(const Settings& settings) {
                         abilities_ = protocol::read_abilities(reply);
                       }});
   }
-  const auto least = settings.min_uptime;
+  const auto least = settings.role.min_uptime;
   const bool has_least = least > std::chrono::milliseconds::zero();
-  if (!has_least && !settings.admit) return;
+  if (!has_least && !settings.role.admit) return;
   add(
-      [least, has_least, admit = settings.admit](const Reply& reply) {
+      [least, has_least, admit = settings.role.admit](const Reply& reply) {
         if (has_least) check_uptime(reply, least);
         if (admit) admit(id_in(reply));
       },

@@ -64,19 +64,23 @@ protocol::Reply as_reply(protocol::Verdict verdict) {
 }  // namespace
 
 QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
-    : settings_{.endpoint = {}, .options = options.client, .server = {}},
+    : settings_{.endpoint = {}, .options = options.client, .server = {}, .role = {}},
       server_timeout_(options.server_timeout),
       voices_(names_of(urls)),
       background_(settings_) {
   check(urls, options);
   // What happens to connections is told together with what happens to locks.
-  options.client.on_event = [this](const Event& event) {
-    background_.happened(event.kind, event.key, BootClock::now() - event.elapsed, event.error);
-  };
+  options.client.on_event = {};
   for (std::size_t i = 0; i < urls.size(); ++i) {
-    nodes_.push_back(std::make_unique<Node>(
-        std::make_shared<ClientCore>(urls[i], options.client, options.min_uptime,
-                                     [this, i](std::string_view id) { voices_.admit(i, id); })));
+    nodes_.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
+        urls[i], options.client,
+        NodeRole{.min_uptime = options.min_uptime,
+                 .admit = [this, i](std::string_view id) { voices_.admit(i, id); },
+                 .forward =
+                     [this](EventKind kind, std::string_view key, TimePoint since,
+                            std::error_code error) {
+                       background_.happened(kind, key, since, error);
+                     }})));
   }
   background_.serve([this](std::span<Tenure* const> due) { renew(due); });
 }

@@ -152,8 +152,9 @@ void Renewer::picked_up() noexcept {
   picked_up_.notify_all();
 }
 
-std::optional<Loss> Renewer::next_loss() noexcept {
+std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   const std::lock_guard lock(mutex_);
+  find_losses(now);
   if (lost_.empty()) return std::nullopt;
   Entry& entry = lost_.front();
   move(entry, Place::own);
@@ -163,10 +164,20 @@ std::optional<Loss> Renewer::next_loss() noexcept {
 
 TimePoint Renewer::due() const noexcept {
   const std::lock_guard lock(mutex_);
-  return lost_.empty() ? due_ : TimePoint{};
+  return due_;
 }
 
-bool Renewer::has_loss() const noexcept { return due() == TimePoint{}; }
+TimePoint Renewer::next_notice() noexcept {
+  const std::lock_guard lock(mutex_);
+  notice_ = lost_.empty() ? notices_.first_due() : TimePoint{};
+  return notice_;
+}
+
+void Renewer::wake_notifier(TimePoint notice) noexcept {
+  if (notice >= notice_) return;
+  notice_ = notice;
+  if (notifier_ != nullptr) notifier_->signal();
+}
 
 TimePoint Renewer::first_notice() const noexcept {
   const std::lock_guard lock(mutex_);
@@ -282,6 +293,7 @@ TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
 void Renewer::look_at(Entry& entry) noexcept {
   const TimePoint notice = entry.notice_at();
   notices_.put(entry, notice);
+  wake_notifier(notice);
   due_ = std::min(due_, notice);
   if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
   tries_.put(entry, entry.next_try);
@@ -311,6 +323,7 @@ void Renewer::move(Entry& entry, Place to) noexcept {
   target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
                 entry.self);
   entry.place = to;
+  if (to == Place::lost) wake_notifier(TimePoint{});
 }
 
 void Renewer::after_fork_in_child() noexcept {
@@ -329,7 +342,7 @@ void Renewer::after_fork_in_child() noexcept {
   std::construct_at(&picked_up_);
   picked_.clear();
   awaited_ = 0;
-  due_ = TimePoint::max();
+  due_ = notice_ = TimePoint::max();
   mutex_.unlock();
 }
 

@@ -20,6 +20,7 @@
 
 #include "due_heap.hpp"
 #include "renewal.hpp"
+#include "wake_up.hpp"
 
 namespace redlatch::detail {
 
@@ -31,8 +32,8 @@ struct Loss {
 };
 
 /// The tenures of a client: who is due for a renewal, who has to be told of a loss. It says nothing
-/// to anybody by itself. Everything but `pick`, `picked_up` and `next_loss`, which are the
-/// background thread's, may be called by any thread.
+/// to anybody by itself. `pick` and `picked_up` are the background thread's, `next_loss` and
+/// `next_notice` the notifier's; everything else may be called by any thread.
 class Renewer {
  public:
   /// With 0, renewals have no jitter.
@@ -59,11 +60,14 @@ class Renewer {
   /// that no renewal is put behind a release.
   std::span<Tenure* const> pick(TimePoint now);
   void picked_up() noexcept;
-  std::optional<Loss> next_loss() noexcept;
-  /// When there is something to pick or to tell, unless `keep` says something else.
+  /// Signals this when there is a loss to tell, or one earlier than `next_notice` has said.
+  void notify(const WakeUp& notifier) noexcept { notifier_ = &notifier; }
+  /// A loss that is known by now, or has to be told now.
+  std::optional<Loss> next_loss(TimePoint now) noexcept;
+  /// When there is one to tell; in the past when there is one already.
+  TimePoint next_notice() noexcept;
+  /// When there is something to pick, unless `keep` says something else.
   TimePoint due() const noexcept;
-  /// There is something to tell.
-  bool has_loss() const noexcept;
   /// When the first loss has to be told.
   TimePoint first_notice() const noexcept;
   bool awaits_answers() const noexcept;
@@ -126,6 +130,7 @@ class Renewer {
   TimePoint next_renewal(const Entry& entry) noexcept;
   void look_at(Entry& entry) noexcept;
   void find_losses(TimePoint now) noexcept;
+  void wake_notifier(TimePoint notice) noexcept;
 
   /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
   std::atomic<Entry*> aside_ = nullptr;
@@ -143,7 +148,9 @@ class Renewer {
   DueHeap<Entry, &Entry::notice_index> notices_{};
   std::vector<Tenure*> picked_{};
   std::size_t awaited_ = 0;
-  TimePoint due_ = TimePoint::max();  // when the thread looks again; may be too early
+  TimePoint due_ = TimePoint::max();     // when the background looks again; may be too early
+  TimePoint notice_ = TimePoint::max();  // when the notifier does
+  const WakeUp* notifier_ = nullptr;
   std::uint64_t random_;
 };
 

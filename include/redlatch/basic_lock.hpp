@@ -180,8 +180,8 @@ class BasicLock {
   /// the twentieth part of the ttl (at least 2 ms) before the end of validity, or when there were
   /// none until then. Hand it to the work. One for each acquisition; releasing does not request a
   /// stop. Callbacks run on a thread of the client, with none of its mutexes held, and should be
-  /// short, since renewals wait for them. A token without a state when the lock is not held, or
-  /// memory has run out.
+  /// short, since other losses and events wait for them. A token without a state when the lock is
+  /// not held, or memory has run out.
   std::stop_token lost_token() const noexcept {
     try {
       return holding_.lost_token();

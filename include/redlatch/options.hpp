@@ -36,8 +36,8 @@ struct ClientOptions {
   /// mutexes held: everything may be called from it. One call at a time, in order. A loss is told
   /// at once, what goes well within about 50 ms. While 10,000 events wait for the program, further
   /// good news is dropped, and beyond 20,000 everything is; `Metrics::events_dropped` counts what
-  /// was. Renewals wait while it runs, so it should be short. Must not throw: that ends the
-  /// program.
+  /// was. What is told behind it waits while it runs, the loss of a lock included; renewals do not.
+  /// Must not throw: that ends the program.
   std::function<void(const Event&)> on_event{};
 };
 

@@ -195,6 +195,20 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
 }
 
 /// The first call keeps the others queued, and the second ends the client in front of them.
+/// It stands still until the lease has been renewed beyond its first ttl.
+TEST_F(FromACallback, RenewalsAreNotWaitedFor) {
+  bool renewed = false;
+  start([&](const Event&) {
+    raw.command({"CONFIG", "RESETSTAT"});
+    renewed = eventually([&] { return raw.calls("pexpire") >= 4; });
+  });
+  const Lock held(*client, "held", {.ttl = 1s});
+  lose();
+  EXPECT_TRUE(is_over());
+  EXPECT_TRUE(renewed);
+  EXPECT_TRUE(held.owns_lock());
+}
+
 TEST_F(FromACallback, TheClientMayBeEndedWhileMoreEventsAreQueued) {
   std::thread([] {}).join();  // as above
   const auto threads = entries("/proc/self/task");

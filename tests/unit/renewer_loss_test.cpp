@@ -13,11 +13,11 @@ TEST_F(RenewerTest, TellsTheLossWhenTheServerSaysSo) {
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(tenure, integer(0), start + 3s));
   EXPECT_FALSE(tenure.valid(start + 3s, here));
-  const std::optional<detail::Loss> loss = renewer.next_loss();
+  const std::optional<detail::Loss> loss = renewer.next_loss({});
   ASSERT_TRUE(loss);
   EXPECT_EQ(loss->key, "job");
   EXPECT_EQ(loss->since, start);
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
 }
 
 /// Nor is anything due in the distant past, from where no time can be counted without overflow.
@@ -25,8 +25,8 @@ TEST_F(RenewerTest, HasNothingDueForALossThatIsTold) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(tenure, integer(0), start + 3s));
-  EXPECT_EQ(renewer.due(), TimePoint{});
-  ASSERT_TRUE(renewer.next_loss());
+  EXPECT_EQ(renewer.next_notice(), TimePoint{});
+  ASSERT_TRUE(renewer.next_loss({}));
   EXPECT_GE(renewer.due(), start);
   EXPECT_EQ(renewer.first_notice(), TimePoint::max());
 }
@@ -43,11 +43,12 @@ TEST_F(RenewerTest, TellsTheLossBeforeTheEndOfValidity) {
   EXPECT_EQ(renewer.due(), start + 938ms);
   EXPECT_EQ(renewer.first_notice(), start + 938ms);
   EXPECT_EQ(picked(start + 938ms - 1ns), 0U);
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
   EXPECT_EQ(picked(start + 938ms), 0U);
   EXPECT_FALSE(tenure.valid(start + 938ms, here));
-  EXPECT_EQ(renewer.due(), TimePoint{}) << "long ago, and no overflow when now is subtracted";
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_EQ(renewer.next_notice(), TimePoint{})
+      << "long ago, and no overflow when now is subtracted";
+  EXPECT_TRUE(renewer.next_loss({}));
   EXPECT_EQ(renewer.due(), TimePoint::max());
 }
 
@@ -60,7 +61,7 @@ TEST_F(RenewerTest, DoesNotReviveWhatIsLost) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_EQ(picked(start + 9s), 0U);
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
   EXPECT_FALSE(answered(tenure, integer(1), start + 8s));
   EXPECT_FALSE(tenure.valid(start + 9s, here));
 }
@@ -70,7 +71,7 @@ TEST_F(RenewerTest, ForgetsALossThatWasNotToldBeforeTheRelease) {
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(tenure, integer(0), start + 3s));
   renewer.take_back_for_good(tenure);
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
 }
 
 TEST_F(RenewerTest, TellsALossThatWasFoundDuringAnExtension) {
@@ -79,7 +80,7 @@ TEST_F(RenewerTest, TellsALossThatWasFoundDuringAnExtension) {
   renewer.take_back(tenure);
   EXPECT_FALSE(answered(tenure, integer(0), start + 3s));
   EXPECT_TRUE(renewer.keep(tenure));
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
 }
 
 TEST_F(RenewerTest, TellsThoseWhoAskedForIt) {
@@ -87,7 +88,7 @@ TEST_F(RenewerTest, TellsThoseWhoAskedForIt) {
   const std::stop_token token = renewer.lost_token(tenure);
   EXPECT_EQ(token, renewer.lost_token(tenure));
   EXPECT_EQ(picked(start + 9s), 0U);
-  std::optional<detail::Loss> loss = renewer.next_loss();
+  std::optional<detail::Loss> loss = renewer.next_loss({});
   ASSERT_TRUE(loss);
   EXPECT_FALSE(token.stop_requested());
   loss->told.request_stop();
@@ -97,7 +98,7 @@ TEST_F(RenewerTest, TellsThoseWhoAskedForIt) {
 TEST_F(RenewerTest, TellsThoseWhoAskLater) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 9s), 0U);
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
   EXPECT_TRUE(renewer.lost_token(tenure).stop_requested());
 }
 
@@ -105,10 +106,10 @@ TEST_F(RenewerTest, TellsALossOnce) {
   Tenure& tenure = held();
   tenure.lose();
   EXPECT_EQ(picked(start + 3s), 0U);
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
   renewer.take_back(tenure);
   EXPECT_FALSE(renewer.keep(tenure));
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
   EXPECT_TRUE(renewer.take_back_for_good(tenure));
 }
 
@@ -117,7 +118,7 @@ TEST_F(RenewerTest, TellsTheLossOfWhatIsSuspended) {
   renewer.suspend(tenure);
   EXPECT_LE(renewer.due(), tenure.notice_at());
   EXPECT_EQ(picked(tenure.notice_at()), 0U);
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
   EXPECT_TRUE(tenure.is_lost());
 }
 
@@ -125,7 +126,7 @@ TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
   Tenure& tenure = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   picked(tenure.notice_at());
-  ASSERT_TRUE(renewer.next_loss());
+  ASSERT_TRUE(renewer.next_loss({}));
   EXPECT_EQ(outcome(tenure, integer(1), start + 3s), Renewer::Answered::too_late);
   EXPECT_FALSE(renewer.awaits_answers());
 }

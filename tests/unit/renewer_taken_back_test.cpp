@@ -13,7 +13,7 @@ TEST_F(RenewerTest, LeavesAloneWhatWasTakenBack) {
   Tenure& tenure = held();
   renewer.take_back_for_good(tenure);
   EXPECT_EQ(picked(start + 1h), 0U);
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
 }
 
 TEST_F(RenewerTest, CountsAnAnswerThatComesDuringAnExtension) {
@@ -99,7 +99,7 @@ TEST_F(RenewerTest, KeepsNothingInAForkedChild) {
   renewer.after_fork_in_child();
   EXPECT_EQ(renewer.due(), TimePoint::max());
   EXPECT_EQ(picked(start + 1h), 0U);
-  EXPECT_FALSE(renewer.next_loss());
+  EXPECT_FALSE(renewer.next_loss({}));
   renewer.close(kept);
   renewer.close(lost);
 }

@@ -97,7 +97,7 @@ TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
   }
   EXPECT_EQ(tries, 19);
   EXPECT_EQ(now, start + 9s - 92ms - 450ms);
-  EXPECT_TRUE(renewer.next_loss());
+  EXPECT_TRUE(renewer.next_loss({}));
 }
 
 TEST_F(RenewerTest, TriesAgainWhatCouldNotBeSentAtAll) {
