@@ -37,9 +37,8 @@ struct Exchange {
   std::chrono::milliseconds blocks{0};                  // as the request
   TimePoint said{};
   Replies replies{};
-  bool repeat = false;  // has to be said once more, as a whole, in a conversation
-  bool superseded =
-      false;  // refused, and something newer about its lease was carried out behind it
+  bool repeat = false;      // has to be said once more, as a whole, in a conversation
+  bool superseded = false;  // a newer command about its lease was carried out: no retry
 
   /// Before it is said at `now`.
   void begin(TimePoint now) noexcept;
