@@ -42,10 +42,9 @@ struct Exchange {
   TimePoint queued_at{};   // of one that blocks
   TimePoint said{};
   Replies replies{};
-  bool repeat = false;  // has to be said once more, as a whole
-  bool superseded =
-      false;             // refused, and something newer about its lease was carried out behind it
-  bool retried = false;  // was said once more, in a batch, after a refusal
+  bool repeat = false;      // has to be said once more, as a whole
+  bool superseded = false;  // a newer command about its lease was carried out: no retry
+  bool retried = false;     // was said once more, in a batch, after a refusal
 
   /// Before it is said at `now`.
   void begin(TimePoint now) noexcept;

@@ -34,6 +34,7 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
 
 std::vector<std::string> names_of(const std::vector<std::string>& urls) {
   std::vector<std::string> names;
+  names.reserve(urls.size());
   for (const std::string& url : urls) names.push_back(parse_url(url).name());
   return names;
 }

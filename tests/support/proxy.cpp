@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -94,6 +95,14 @@ void Proxy::stall(std::size_t but_newest) {
     for (Link& link : links_) link.stalled = left-- > but_newest;
   }
   wake();
+}
+
+bool Proxy::holds_requests() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(links_.begin(), links_.end(), [](const Link& link) {
+    int unread = 0;
+    return link.stalled && ::ioctl(link.client.fd, FIONREAD, &unread) == 0 && unread > 0;
+  });
 }
 
 void Proxy::arm_newest(const Fault& fault) {

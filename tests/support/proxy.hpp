@@ -47,6 +47,8 @@ class Proxy {
   void release();
   /// Nothing passes any more on the connections that there are now, but the newest so many.
   void stall(std::size_t but_newest = 0);
+  /// Whether a client has said something on a stalled connection.
+  bool holds_requests() const;
 
   /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
   /// then is kept as `traffic`.
