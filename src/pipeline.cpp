@@ -27,7 +27,7 @@ void Pipeline::begin(Exchanges& from, Exchanges::iterator one, TimePoint now) {
   unanswered.splice(unanswered.end(), from, one);
 }
 
-void Pipeline::say(Exchange& one, std::size_t i, const protocol::Command& command) {
+void Pipeline::say(Exchange& one, std::size_t i, const protocol::Command& command) const {
   one.forms[i] = session->form_of(command);
   one.expected[i] = protocol::expect_of(command, one.forms[i]);
   session->append(command, one.forms[i]);

@@ -27,7 +27,7 @@ struct Pipeline {
 
  private:
   void begin(Exchanges& from, Exchanges::iterator one, TimePoint now);
-  void say(Exchange& one, std::size_t i, const protocol::Command& command);
+  void say(Exchange& one, std::size_t i, const protocol::Command& command) const;
   void share_answer(Exchanges::iterator last);
 };
 
