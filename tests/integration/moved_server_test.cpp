@@ -77,6 +77,18 @@ TEST_F(MovedServer, IsFoundByAGuardsRelease) {
   EXPECT_TRUE(eventually([&] { return !raw_after.exists("job"); }, 3s));
 }
 
+TEST_F(MovedServer, IsFoundByThoseWhoWait) {
+  Lock holder(client, "job", long_lease);
+  Client other(name.url());
+  Lock waiting(other, "job", std::defer_lock, long_lease);
+  std::thread waiter([&] { waiting.lock(); });
+  EXPECT_TRUE(eventually([&] { return other.metrics().contended == 1; }));
+  fail_over("job");
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  waiter.join();
+  EXPECT_EQ(raw_after.get("job"), waiting.token());
+}
+
 TEST_F(MovedServer, ThatCannotBeFoundIsAnErrorAndNotAStorm) {
   const Lock lock(client, "job", long_lease);
   raw_before.command({"REPLICAOF", "127.0.0.1", "1"});
