@@ -89,6 +89,23 @@ TEST_F(MovedServer, IsFoundByThoseWhoWait) {
   EXPECT_EQ(raw_after.get("job"), waiting.token());
 }
 
+/// A waiter whose connection leads to a replica would take it for a grant.
+TEST_F(MovedServer, SendsNoGrantToItsReplicas) {
+  RawClient at_replica(after.socket());
+  at_replica.command({"PSUBSCRIBE", "*"});
+  Lock holder(client, "job", long_lease);
+  Client other(name.url());
+  Lock waiting(other, "job", std::defer_lock, long_lease);
+  std::thread waiter([&] { waiting.lock(); });
+  EXPECT_TRUE(eventually([&] { return raw_before.calls("rpush") == 1; }));
+  holder.unlock();
+  waiter.join();
+  EXPECT_GE(raw_before.calls("publish"), 1);
+  raw_before.command({"PUBLISH", "another channel", "the end"});
+  EXPECT_EQ(at_replica.next().elements.back().text, "the end");
+  EXPECT_TRUE(eventually([&] { return raw_after.get("job") == waiting.token(); }));
+}
+
 TEST_F(MovedServer, ThatCannotBeFoundIsAnErrorAndNotAStorm) {
   const Lock lock(client, "job", long_lease);
   raw_before.command({"REPLICAOF", "127.0.0.1", "1"});

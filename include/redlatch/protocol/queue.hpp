@@ -28,7 +28,8 @@ end
 //
 // `is_heard` says whether a channel of exactly this name has a subscriber. PUBLISH counts
 // subscribers of patterns, too, so that its answer says less, and is only relied on where the user
-// may not ask.
+// may not ask. The message is not replicated: a waiter whose connection leads to a replica, as
+// after a failover, would take it for a grant although the primary has passed the waiter over.
 inline constexpr std::string_view entry_lua = R"(local function read_entry(entry)
   if type(entry) ~= 'string' then return nil end
   return string.match(entry, '^(%d+) (%d+) (redlatch:%S+) (.+)$')
@@ -45,7 +46,9 @@ local function is_heard(channel)
   return heard.err or heard[2] > 0
 end
 local function is_told(channel, value, key)
+  pcall(redis.set_repl, redis.REPL_NONE)
   local told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
+  pcall(redis.set_repl, redis.REPL_ALL)
   if type(told) == 'table' then return told end
   return told > 0
 end
