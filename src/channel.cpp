@@ -299,7 +299,8 @@ bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
 /// shows whether the answer is there, or comes at once.
 bool Channel::begin_grace(Caller& caller) const noexcept {
   if (!line_.connected() || caller.grace_until != TimePoint{}) return false;
-  caller.grace_until = BootClock::now() + Line::grace;
+  const TimePoint now = BootClock::now();
+  caller.grace_until = now + Line::grace_for(now - caller.end);
   return true;
 }
 

@@ -45,7 +45,7 @@ void Line::connected_by(std::unique_ptr<Session> session,
   pipeline_.session = std::move(session);
   pipeline_.life = std::move(life);
   outdated_.reset();
-  suspected_ = {};
+  missing_from_ = TimePoint::max();
   number_ = ++last_connection;
   if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
@@ -79,17 +79,24 @@ void Line::refresh(Look look) {
 void Line::read_before_judging() {
   if (!is_overdue()) return;
   take_in();
-  if (is_overdue() && suspected_ == TimePoint{}) suspected_ = BootClock::now();
+  if (!is_overdue() || missing_from_ != TimePoint::max()) return;
+  // Counted from the end of the callers' time, which is a little later.
+  missing_from_ = BootClock::now() + grace_for(age() - patience() * 8 / 7);
 }
 
 bool Line::is_stale() const noexcept {
-  return suspected_ != TimePoint{} && is_overdue() && BootClock::now() - suspected_ >= grace;
+  return missing_from_ != TimePoint::max() && is_overdue() && BootClock::now() >= missing_from_;
 }
 
-bool Line::is_overdue() const noexcept {
-  if (all_answered()) return false;
-  const Exchange& first = pipeline_.unanswered.front();
-  return BootClock::now() - first.said >= patience_for(first, settings_.options.command_timeout);
+bool Line::is_overdue() const noexcept { return !all_answered() && age() >= patience(); }
+
+/// These two are for lines on which something is unanswered.
+TimePoint::duration Line::age() const noexcept {
+  return BootClock::now() - pipeline_.unanswered.front().said;
+}
+
+TimePoint::duration Line::patience() const noexcept {
+  return patience_for(pipeline_.unanswered.front(), settings_.options.command_timeout);
 }
 
 void Line::drop_outdated() noexcept {
@@ -253,7 +260,7 @@ void Line::deliver() noexcept {
   Exchanges& unanswered = pipeline_.unanswered;
   while (!unanswered.empty() && unanswered.front().complete()) {
     Exchange& one = unanswered.front();
-    suspected_ = {};
+    missing_from_ = TimePoint::max();
     one.repeat = !one.is_abandoned() && one.depends_on(mend_);
     if (one.is_abandoned() || (!one.repeat && !one.was_refused())) {
       for (Exchange& refused : mend_) refused.superseded |= one.supersedes(refused);

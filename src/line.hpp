@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -48,9 +49,13 @@ class Line {
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
-  /// After a pause of this process a server has so long to answer what was sent just before or
-  /// behind the pause, and the leader to read what is there.
-  static constexpr std::chrono::milliseconds grace{10};
+  /// How much longer an answer is waited for when its time was found to be over so `late`: the
+  /// process may have stood still, so that an answer is there, or comes at once, and the leader
+  /// needs a moment to read it.
+  static constexpr TimePoint::duration grace_for(TimePoint::duration late) noexcept {
+    return std::clamp<TimePoint::duration>(late, std::chrono::milliseconds(10),
+                                           std::chrono::milliseconds(100));
+  }
   /// A pause of this process must not be taken for the server's silence: what has come is read
   /// before that is judged.
   void read_before_judging();
@@ -141,6 +146,8 @@ class Line {
   void let_be_overtaken() noexcept;
   void fail_renewals(Exchanges& from, std::error_code why) noexcept;
   bool is_overdue() const noexcept;
+  TimePoint::duration age() const noexcept;
+  TimePoint::duration patience() const noexcept;
   void note_end(std::error_code why) const noexcept;
   void note_verdict(const Exchange& one) noexcept;
 
@@ -156,8 +163,9 @@ class Line {
   ConnectSchedule schedule_{};
   std::optional<Errc> outdated_{};  // what the server said of itself
   TimePoint connected_at_{};
-  TimePoint used_{};       // when something was last sent or received
-  TimePoint suspected_{};  // when an answer was found to be overdue, although all was read
+  TimePoint used_{};  // when something was last sent or received
+  /// When an answer that was found to be overdue, although all was read, counts as missing.
+  TimePoint missing_from_ = TimePoint::max();
   WakeList to_wake_{};
 };
 

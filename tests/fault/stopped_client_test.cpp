@@ -24,7 +24,7 @@ namespace stopped_client_test {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto command_timeout = 100ms;
+constexpr auto command_timeout = 300ms;
 constexpr int threads = 4;
 
 struct Shared {
@@ -53,11 +53,20 @@ void use(const std::string& url, Shared& shared) {
   shared.disconnected = client.metrics().disconnected;
 }
 
-TEST(StoppedClient, GivesNoHealthyConnectionUp) {
-  constexpr unsigned stops = 30;
+class StoppedClient : public testing::TestWithParam<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Keys, StoppedClient, testing::Bool(), [](const auto& test) {
+  return std::string(test.param ? "Contended" : "ItsOwn");
+});
+
+TEST_P(StoppedClient, GivesNoHealthyConnectionUp) {
+  constexpr unsigned stops = 15;
   const RedisServer server;
   const SharedMemory<Shared> shared;
+  const SharedMemory<Shared> rivals;
+  rivals->over = !GetParam();
   Child client([&] { use(server.url(), *shared); });
+  Child rival([&] { use(server.url(), *rivals); });
   std::mt19937 random(1);
   for (unsigned i = 0; i < stops; ++i) {
     const std::uint64_t before = shared->cycles;
@@ -68,10 +77,12 @@ TEST(StoppedClient, GivesNoHealthyConnectionUp) {
     EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
     client.go_on();
   }
-  shared->over = true;
+  shared->over = rivals->over = true;
   EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(rival.wait(), 0);
   EXPECT_EQ(shared->disconnected, 0U);
-  EXPECT_EQ(shared->errors, 0U);
+  // A machine that is busy with something else may make a call or two late all the same.
+  EXPECT_LT(shared->errors, stops / 3);
 }
 
 }  // namespace stopped_client_test
