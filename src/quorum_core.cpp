@@ -68,12 +68,19 @@ QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions optio
     : settings_{.endpoint = {}, .options = options.client, .server = {}, .role = {}},
       server_timeout_(options.server_timeout),
       voices_(names_of(urls)),
-      background_(settings_) {
+      background_(settings_),
+      nodes_(make_nodes(urls, std::move(options))) {
+  background_.serve([this](std::span<Tenure* const> due) { renew(due); });
+}
+
+QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
+                                         QuorumOptions options) {
   check(urls, options);
   // What happens to connections is told together with what happens to locks.
   options.client.on_event = {};
+  Nodes nodes;
   for (std::size_t i = 0; i < urls.size(); ++i) {
-    nodes_.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
+    nodes.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
         urls[i], options.client,
         NodeRole{.min_uptime = options.min_uptime,
                  .admit = [this, i](std::string_view id) { voices_.admit(i, id); },
@@ -83,7 +90,7 @@ QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions optio
                        background_.happened(kind, key, since, error);
                      }})));
   }
-  background_.serve([this](std::span<Tenure* const> due) { renew(due); });
+  return nodes;
 }
 
 QuorumCore::~QuorumCore() {

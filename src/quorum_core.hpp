@@ -51,6 +51,9 @@ class QuorumCore final : public Keeper, private ForkAware {
   std::uint64_t process() const noexcept override { return nodes_.front()->core().process(); }
 
  private:
+  using Nodes = std::vector<std::unique_ptr<Node>>;
+
+  Nodes make_nodes(const std::vector<std::string>& urls, QuorumOptions options);
   Background& background() noexcept override { return background_; }
   void renew(std::span<Tenure* const> due);
 
@@ -65,7 +68,9 @@ class QuorumCore final : public Keeper, private ForkAware {
   std::mutex renewing_{};
   bool closed_ = false;    // nothing is renewed any more
   Background background_;  // goes after the nodes, which have it tell what happens to them
-  std::vector<std::unique_ptr<Node>> nodes_{};
+  // Before the registration: a fork locks the nodes' mutexes first, since what happens to them is
+  // handed on with some of these held.
+  Nodes nodes_;
   ForkRegistration registration_{*this};
 };
 

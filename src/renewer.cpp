@@ -148,15 +148,22 @@ void Renewer::picked_up() noexcept {
     const std::lock_guard lock(mutex_);
     for (Tenure* tenure : picked_) entry_of(*tenure).picked = false;
     picked_.clear();
+    if (!lost_.empty()) wake_notifier(TimePoint{});
   }
   picked_up_.notify_all();
+}
+
+/// One that was picked has to wait: the background thread reads what it is about.
+Renewer::Entries::iterator Renewer::next_lost() noexcept {
+  return std::find_if(lost_.begin(), lost_.end(), [](const Entry& entry) { return !entry.picked; });
 }
 
 std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   const std::lock_guard lock(mutex_);
   find_losses(now);
-  if (lost_.empty()) return std::nullopt;
-  Entry& entry = lost_.front();
+  const auto next = next_lost();
+  if (next == lost_.end()) return std::nullopt;
+  Entry& entry = *next;
   move(entry, Place::own);
   entry.is_told = true;
   return Loss{.told = entry.lost(), .key = entry.take_key(), .since = entry.upkeep().since};
@@ -169,7 +176,7 @@ TimePoint Renewer::due() const noexcept {
 
 TimePoint Renewer::next_notice() noexcept {
   const std::lock_guard lock(mutex_);
-  notice_ = lost_.empty() ? notices_.first_due() : TimePoint{};
+  notice_ = next_lost() == lost_.end() ? notices_.first_due() : TimePoint{};
   return notice_;
 }
 

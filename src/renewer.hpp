@@ -57,7 +57,7 @@ class Renewer {
   HandedOver hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
 
   /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
-  /// that no renewal is put behind a release.
+  /// that no renewal is put behind a release, and no loss of theirs is told.
   std::span<Tenure* const> pick(TimePoint now);
   void picked_up() noexcept;
   /// Signals this when there is a loss to tell, or one earlier than `next_notice` has said.
@@ -130,6 +130,7 @@ class Renewer {
   TimePoint next_renewal(const Entry& entry) noexcept;
   void look_at(Entry& entry) noexcept;
   void find_losses(TimePoint now) noexcept;
+  Entries::iterator next_lost() noexcept;
   void wake_notifier(TimePoint notice) noexcept;
 
   /// The one that was closed last, which is opened again without the mutex. It is in `own_`.

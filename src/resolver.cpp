@@ -139,7 +139,11 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
     if (look_up->wait(std::min(until, deadline), cancel)) {
       const Guard guard(mutex_);
       learn(*look_up);
-      if (look_up->found().error == 0) return known();
+      if (look_up->found().error == 0) {
+        // A later one may have found none.
+        SocketAddresses now = known();
+        return now.empty() ? look_up->found().addresses : now;
+      }
       if (before.empty() || look_up->is_an_answer()) look_up->fail();
     }
     why = "the host name could not be looked up within connect_timeout";

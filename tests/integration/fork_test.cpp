@@ -263,5 +263,27 @@ TEST_F(ForkOfAQuorum, DoesNotWaitForARenewal) {
   servers[2]->resume();
 }
 
+/// What happens to the connections is told while a fork may be about to lock everything.
+TEST_F(ForkOfAQuorum, MayHappenWhileItTellsOfItsConnections) {
+  EXPECT_EQ(in_child([&] {
+              ClientOptions options = patient();
+              options.on_event = [](const Event&) {};
+              Quorum nodes(urls, {.client = options, .server_timeout = 10s});
+              std::atomic<bool> stop = false;
+              std::thread reconnecting([&] {
+                while (!stop) {
+                  for (const auto& one : raw) one->command({"CLIENT", "KILL", "TYPE", "normal"});
+                  error_of([&] { const Redlock lock(nodes, "job", std::try_to_lock, long_lease); });
+                }
+              });
+              Checks checks;
+              for (int i = 0; i < 100; ++i) checks.expect(in_child([] { return 0; }) == 0);
+              stop = true;
+              reconnecting.join();
+              return checks.status();
+            }),
+            0);
+}
+
 }  // namespace fork_test
 }  // namespace redlatch::test

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -18,8 +19,10 @@
 
 #include "fake_resolver.hpp"
 #include "fixture.hpp"
+#include "io_error.hpp"
 #include "resolver.hpp"
 #include "scripted_server.hpp"
+#include "socket.hpp"
 
 namespace redlatch::test {
 namespace resolving_test {
@@ -219,6 +222,34 @@ TEST_F(Resolving, MayGoOnWhileTheProcessEnds) {
               }),
               7);
   }
+}
+
+/// Who has waited for one look-up may come to its answer when a later one has found nothing.
+TEST_F(Resolving, FindsAnAddressOrFailsWhileTheNameComesAndGoes) {
+  detail::Resolver shared({.host = FakeResolver::name, .port = 1});
+  std::atomic<int> found = 0;
+  std::atomic<int> failed = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 16; ++i) {
+    threads.emplace_back([&] {
+      for (int call = 0; call < 1000; ++call) {
+        try {
+          const auto end = detail::BootClock::now() + 60s;
+          EXPECT_FALSE(shared.addresses(end, detail::never_cancelled).empty());
+          ++found;
+        } catch (const detail::IoError&) {
+          ++failed;
+        }
+      }
+    });
+  }
+  while (found + failed < 16 * 1000) {
+    FakeResolver::fail_with(found < failed ? 0 : EAI_NONAME);
+    std::this_thread::yield();
+  }
+  threads.clear();
+  EXPECT_GT(found, 0);
+  EXPECT_GT(failed, 0);
 }
 
 /// A listener on 127.0.0.2 that no program serves.

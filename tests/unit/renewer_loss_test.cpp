@@ -1,9 +1,14 @@
 // When the loss of a lease is told, and to whom.
 
+#include <poll.h>
+
+#include <array>
 #include <optional>
 #include <stop_token>
 
+#include "poll.hpp"
 #include "renewer_fixture.hpp"
+#include "wake_up.hpp"
 
 namespace redlatch::test {
 namespace renewer_loss_test {
@@ -141,6 +146,24 @@ TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
   EXPECT_FALSE(answered(
       tenure, protocol::Reply{.kind = protocol::Reply::Kind::integer, .integer = 1}, start + 3s));
   EXPECT_EQ(tenure.valid_until(), end);
+}
+
+/// The background thread reads what is to be renewed, while any thread may find that it is lost.
+TEST_F(RenewerTest, TellsNoLossOfWhatIsPicked) {
+  detail::WakeUp notifier;
+  notifier.open();
+  renewer.notify(notifier);
+  const Tenure& tenure = held();
+  ASSERT_EQ(renewer.pick(start + 3s).size(), 1U);
+  EXPECT_FALSE(renewer.next_loss(start + 9s));
+  EXPECT_EQ(renewer.next_notice(), TimePoint::max());
+  EXPECT_EQ(tenure.key(), "job");
+  notifier.clear();
+  renewer.picked_up();
+  std::array<pollfd, 1> woken{{{.fd = notifier.fd(), .events = POLLIN, .revents = 0}}};
+  EXPECT_EQ(detail::poll_until(woken, {}), 1);
+  EXPECT_EQ(renewer.next_notice(), TimePoint{});
+  EXPECT_TRUE(renewer.next_loss(start + 9s));
 }
 
 }  // namespace renewer_loss_test
