@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -68,7 +69,7 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
   const Request& request = requests.front();
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.undo != nullptr;
-  if (acquires && (several_owed_ || Keys::are_several(request.commands.front()))) {
+  if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
     // A silent connection leaves the other half to the acquisition.
     await_releases(request, end - settings_.options.command_timeout / 2);
   }
@@ -85,7 +86,9 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
   const Keys keys(request.key, request.commands.front());
   const Channel* const own = &channel_of(request.key);
   const protocol::Command question(protocol::Expect::anything, "PTTL", request.key);
-  several_owed_ = false;  // before the look, so that nothing is missed that is posted meanwhile
+  // Before the look, so that nothing is missed that is posted meanwhile.
+  const std::uint64_t posted = several_posted_;
+  bool any_several = false;
   for (std::size_t i = 0; i < settings_.options.connections; ++i) {
     Channel& channel = *channels_[i];
     Line::Owed owed = channel.owed(keys);
@@ -95,7 +98,11 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
                       end);
       owed = channel.owed(keys);
     }
-    if (owed.several) several_owed_ = true;
+    any_several |= owed.several;
+  }
+  if (any_several) return;
+  std::uint64_t settled = several_settled_;
+  while (settled < posted && !several_settled_.compare_exchange_weak(settled, posted)) {
   }
 }
 

@@ -65,8 +65,11 @@ class ClientCore final : public Keeper,
  private:
   Background& background() noexcept override { return background_; }
   void await_releases(const Request& request, TimePoint end);
+  /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
+  /// other channels have to wait for.
+  bool several_owed() const noexcept { return several_settled_ != several_posted_; }
   void note_owed(const Undo& undo) noexcept {
-    if (Keys::are_several(undo.command)) several_owed_ = true;
+    if (Keys::are_several(undo.command)) ++several_posted_;
   }
 
   void before_fork() override;
@@ -76,9 +79,10 @@ class ClientCore final : public Keeper,
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
-  // Whether a channel may owe the release of several keys, which acquisitions of each of them on
-  // other channels have to wait for.
-  std::atomic<bool> several_owed_ = false;
+  // Releases of several keys that were posted, and how many of these are known to be over. Not one
+  // flag: while one acquisition waits for such a release, the others have to know of it, too.
+  std::atomic<std::uint64_t> several_posted_ = 0;
+  std::atomic<std::uint64_t> several_settled_ = 0;
   WaitingRoom room_;
   Background background_;  // goes before the channels and the room, which its thread needs
   ForkRegistration registration_{*this};

@@ -263,6 +263,18 @@ class SeveralOnTwoConnections : public ServerTest {
     } while (proxy.connections() == 1);
   }
 
+  /// A key on the newest connection, which is not that of "first".
+  std::string another_apart_from_first() {
+    std::string key = "third";
+    for (;; key += "!") {
+      const std::size_t connections = proxy.connections();
+      const std::size_t passed = proxy.passed(Proxy::Direction::request);
+      Lock(delayed, key, long_lease).unlock();
+      if (proxy.connections() > connections) return key;
+      if (proxy.passed(Proxy::Direction::request) > passed) return key;
+    }
+  }
+
   /// Whether the attempt succeeds once the release in front of it has come to the server.
   template <class L>
   bool succeeds_behind_the_release(L lock) {
@@ -303,6 +315,20 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnothe
   }
   EXPECT_TRUE(succeeds_behind_the_release(
       MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
+}
+
+/// One that waits for the release must not make the others forget that there is one.
+TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionsOfTwoOfThem) {
+  const std::string third = another_apart_from_first();
+  {
+    const MultiLock guard(delayed, {"first", second, third}, long_lease);
+    proxy.stall(1);
+  }
+  Lock lock(delayed, second, std::defer_lock, long_lease);
+  auto before = std::async(std::launch::async, [&] { return lock.try_lock(); });
+  EXPECT_FALSE(eventually([&] { return before.wait_for(0s) == std::future_status::ready; }, 200ms));
+  EXPECT_TRUE(succeeds_behind_the_release(Lock(delayed, third, std::defer_lock, long_lease)));
+  EXPECT_TRUE(before.get());
 }
 
 /// Those of one key do not wait for the release of others.

@@ -294,5 +294,16 @@ TEST_F(ServerQueue, IsNotStoppedByAWaiterForAnotherKindOfLock) {
   EXPECT_TRUE(contender.has_it());
 }
 
+/// The server tells of its changes as of those of the lock.
+TEST_F(ServerQueue, IsNotAskedForEachChangeOfAKeyOfTheSameNameInAnotherDatabase) {
+  constexpr int changes = 20'000;
+  const Contender contender(another());
+  ASSERT_TRUE(is_queued(1));
+  RawClient other(server.socket());
+  other.command({"SELECT", "1"});
+  for (int i = 0; i < changes; ++i) other.command({"INCR", "job"});
+  EXPECT_LE(raw.calls("evalsha"), changes / 20);
+}
+
 }  // namespace server_queue_test
 }  // namespace redlatch::test

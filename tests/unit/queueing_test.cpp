@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace redlatch::test {
@@ -261,6 +263,39 @@ TEST(Queueing, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(executor->calls[2].at, executor->calls[1].at);
+}
+
+/// As of a key of the same name in another database.
+TEST(Queueing, AsksLessAndLessOftenWhenTheKeyChangesAllTheTime) {
+  const Fake executor = fake_with_queue();
+  executor->will(first());
+  for (int i = 0; i < 1000; ++i) executor->will(first_and_watched(60'000));
+  std::size_t calls = 0;
+  executor->on_pause = [&] {
+    executor->changed = std::exchange(calls, executor->calls.size()) < executor->calls.size();
+  };
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock_for(1s));
+  EXPECT_GE(executor->calls.size(), 10U);
+  EXPECT_LE(executor->calls.size(), 50U);
+}
+
+TEST(Queueing, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
+  const Fake executor = fake_with_queue();
+  executor->will(first());
+  for (int i = 0; i < 1000; ++i) executor->will(first_and_watched(60'000));
+  std::size_t calls = 0;
+  TimePoint change{};
+  executor->on_pause = [&] {
+    executor->changed = std::exchange(calls, executor->calls.size()) < executor->calls.size();
+    if (calls < 15 || change != TimePoint{}) return;
+    executor->advance(300ms);
+    executor->changed = true;
+    change = executor->now();
+  };
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock_for(5s));
+  EXPECT_EQ(executor->calls[15].at, change);
 }
 
 }  // namespace queueing_test

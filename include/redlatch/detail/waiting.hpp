@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -126,8 +127,22 @@ class Waiting {
   }
 
   /// Without an entry there is something to ask whenever the wait has come back.
-  bool is_due(QueuePlace& place, TimePoint now) const noexcept {
-    return place.entry() == nullptr || place.has_news() || now >= due_;
+  bool is_due(QueuePlace& place, TimePoint now) noexcept {
+    if (place.entry() == nullptr || place.is_granted() || now >= due_) return true;
+    return place.has_news() && is_due_for_change(place, now);
+  }
+  /// The first change is worth a question at once. Where one follows the other, as of a key of the
+  /// same name in another database, more and more of them share one.
+  bool is_due_for_change(QueuePlace& place, TimePoint now) noexcept {
+    if (now < changes_from_) {
+      place.forget_changes();
+      due_ = std::min(due_, changes_from_);
+      return false;
+    }
+    const bool was_quiet = now - changes_from_ >= pace_;
+    pace_ = was_quiet ? shortest_pace : std::min<TimePoint::duration>(2 * pace_, Backoff::longest);
+    changes_from_ = now + pace_;
+    return true;
   }
 
   bool ask(QueuePlace& place, bool last) {
@@ -202,6 +217,9 @@ class Waiting {
   Backoff backoff_{};
   Look look_ = Look::at_life_and_kind;
   TimePoint due_{};
+  static constexpr TimePoint::duration shortest_pace = std::chrono::milliseconds(1);
+  TimePoint::duration pace_ = shortest_pace;
+  TimePoint changes_from_{};  // a change is a reason to ask
 };
 
 }  // namespace redlatch::detail
