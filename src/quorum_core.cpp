@@ -82,7 +82,8 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
   for (std::size_t i = 0; i < urls.size(); ++i) {
     nodes.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
         urls[i], options.client,
-        NodeRole{.min_uptime = options.min_uptime,
+        NodeRole{.only_scripts = true,
+                 .min_uptime = options.min_uptime,
                  .admit = [this, i](std::string_view id) { voices_.admit(i, id); },
                  .forward =
                      [this](EventKind kind, std::string_view key, TimePoint since,

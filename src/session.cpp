@@ -24,6 +24,7 @@ Session::Session(LoggedIn made, const Settings& settings, int cancel)
     : connection_(std::move(made.connection)),
       resolver_(settings.resolver),
       address_(made.address),
+      only_scripts_(settings.role.only_scripts),
       abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
       asked_for_abilities_(made.abilities.has_value()) {
   connection_.begin_waiting({.usual = settings.options.command_timeout,
@@ -58,7 +59,8 @@ void Session::run(std::span<const Command> commands, Replies& replies, TimePoint
 
 Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
   if (call.script() == nullptr) return refusal;
-  const bool only_by_script = call.script()->effect == protocol::Script::Effect::other;
+  const bool only_by_script =
+      only_scripts_ || call.script()->effect == protocol::Script::Effect::other;
   for (;;) {
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = say(call, deadline, ScriptCall::by_text);

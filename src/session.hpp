@@ -60,7 +60,7 @@ class Session {
   /// Says the commands and leaves a reply for each in `replies`.
   void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
   /// Says a script that the server did not know, or did not let its user run, in other ways, until
-  /// the server takes one or none is left.
+  /// the server takes one or none is left. Where only scripts are said, that is with their text.
   protocol::Reply mend(const protocol::Command& call, protocol::Form form, protocol::Reply refusal,
                        TimePoint deadline);
   /// Whether a conversation that ended with an exception may have changed data.
@@ -86,6 +86,7 @@ class Session {
   Connection connection_;
   std::shared_ptr<Resolver> resolver_;
   SocketAddress address_;
+  const bool only_scripts_;
   protocol::Abilities abilities_{};
   bool asked_for_abilities_ = false;
 };

@@ -18,6 +18,9 @@ namespace redlatch::detail {
 
 /// What a client does for others when it is one of a quorum's.
 struct NodeRole {
+  /// A script that is refused is said in no other way: what needs a connection for itself cannot be
+  /// said to several servers at once.
+  bool only_scripts = false;
   /// Servers that have not run for so long are refused.
   std::chrono::milliseconds min_uptime{0};
   /// Told the id of every server that a connection has reached, which is empty where the server

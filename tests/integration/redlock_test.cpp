@@ -37,6 +37,21 @@ TEST_F(ThreeServers, ExcludeOthers) {
   EXPECT_TRUE(second.try_lock_for(10s));
 }
 
+/// An answer about its scripts is none that a connection keeps to.
+TEST_F(ThreeServers, AreNamedWhileTheyRefuseScriptsAndServeAgainBehindThat) {
+  Quorum nodes(urls, calm());
+  Redlock lock(nodes, "job", long_lease);
+  for (const auto& one : raw) one->command({"ACL", "SETUSER", "default", "-@scripting"});
+  for (int i = 0; i < 2; ++i) {
+    const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+    EXPECT_NE(std::string(error.what()).find("evalsha"), std::string::npos) << error.what();
+  }
+  for (const auto& one : raw) one->command({"ACL", "SETUSER", "default", "+@scripting"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(is_free());
+}
+
 TEST_F(ThreeServers, AreGivenBackAtTheEndOfTheScope) {
   Quorum nodes(urls, calm());
   { const Redlock lock(nodes, "job", long_lease); }
