@@ -198,6 +198,19 @@ TEST_F(Permits, AreNoOtherKindOfALock) {
   EXPECT_EQ(taken(), 1);
 }
 
+/// As long as a token is, and of the same characters, a label must not make a permit of the value
+/// of a lock.
+TEST_F(Permits, AreNotGrantedToAWaiterForALockWithALabelLikeAToken) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:lock"});
+  raw.command({"RPUSH", "job:redlatch:queue:{job}",
+               "99999999999999 60000 redlatch:lock 11111111-2222-4333-8444-555555555555 "
+               "66666666-7777-4888-9999-000000000000"});
+  const Permit permit = one();
+  EXPECT_TRUE(permit);
+  EXPECT_EQ(taken(), 1);
+}
+
 TEST_F(Permits, AreNotHadOfOtherKindsOfLocks) {
   const Lock lock(client, "job", long_lease);
   EXPECT_EQ(error_of([&] { one(); }), Errc::wrong_type);

@@ -24,7 +24,10 @@ namespace redlatch::protocol {
 // `admits` says whether a value may be one of the holders now, or answers with an error. The key
 // lives as long as the holder whose time is over last, whatever was asked for before.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
-local function is_lock(value) return string.find(value, '^[%drw=]%S* %x+%-%x+%-%x+%-%x+%-%x+') end
+local function is_lock(value)
+  local token = ' %x+%-%x+%-%x+%-%x+%-%x+'
+  return string.find(value, '^%d+' .. token) or string.find(value, '^[rw=]%S*' .. token)
+end
 local first, last = '0', '0'
 repeat
   local oldest = redis.call('ZRANGE', KEYS[1], first, last, 'WITHSCORES')
