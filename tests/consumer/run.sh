@@ -63,6 +63,15 @@ subdirectory() {
   prints_version "$work_root/subdirectory/version"
 }
 
+# A module and its host, each with a static redlatch.
+plugin() {
+  local work=$work_root/plugin status=0
+  configure "$here/plugin" "$work" "-DCMAKE_PREFIX_PATH=$work_root/static/prefix"
+  "$CMAKE" --build "$work" --parallel 2
+  "$work/host" "$work/libplugin.so" || status=$?
+  [[ $status == 0 ]] || fail "host.cpp says what its status $status means"
+}
+
 pkg_config() {
   local work=$work_root/$1 flags options=()
   [[ $1 == shared ]] || options+=(--static)
