@@ -15,8 +15,9 @@ fail() {
   exit 1
 }
 
-# All of redlatch in one unit, which is quick, and shows that it can be built so.
+# All of redlatch in one unit, which is quick, and shows that it can be built so without a warning.
 configure() { "$CMAKE" -G Ninja -S "$1" -B "$2" "-DCMAKE_CXX_COMPILER=$CXX" \
+  "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 "${@:3}"; }
 
 # Installs a static or a shared redlatch into $work_root/KIND/prefix, by way of another directory.
@@ -61,6 +62,40 @@ subdirectory() {
   configure "$here/subdirectory" "$work_root/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
   "$CMAKE" --build "$work_root/subdirectory" --parallel 2 --target version
   prints_version "$work_root/subdirectory/version"
+}
+
+# asks PATTERN COMMAND...: what the command prints, with a server's URL behind it, fits the pattern.
+asks() {
+  local printed
+  # shellcheck disable=SC2016 # with_server sets REDIS_URL
+  printed=$("$WITH_SERVER" sh -c 'exec "$@" "$REDIS_URL"' sh "${@:2}") ||
+    fail "${*:2} fails; it printed '$printed'"
+  # shellcheck disable=SC2053 # a pattern
+  [[ $printed == $1 ]] || fail "${*:2} printed '$printed', not '$1'"
+}
+
+readonly another_hiredis='not supported: *hiredis*'
+
+# hiredis 1.x in the parent's tree, while the system has another.
+vendored() {
+  local work=$work_root/vendored
+  configure "$here/vendored" "$work" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work" --parallel 2 --target ping ping_by_another
+  asks pong "$work/ping"
+  asks "$another_hiredis" "$work/ping_by_another"
+}
+
+# Built for the system's hiredis, and run with another.
+another_hiredis() {
+  local work=$work_root/another_hiredis flags
+  mkdir -p "$work"
+  flags=$(PKG_CONFIG_PATH=$work_root/static/prefix/lib/pkgconfig \
+    pkg-config --static --cflags --libs redlatch)
+  "$CXX" -shared -fPIC "$here/hiredis_1/read.cpp" -o "$work/libhiredis_1.so"
+  # shellcheck disable=SC2086 # they are several
+  "$CXX" -std=c++20 "$here/ping.cpp" -o "$work/ping" $flags
+  asks pong "$work/ping"
+  asks "$another_hiredis" env "LD_PRELOAD=$work/libhiredis_1.so" "$work/ping"
 }
 
 # A module and its host, each with a static redlatch.
