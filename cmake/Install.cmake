@@ -8,11 +8,11 @@ install(EXPORT redlatch NAMESPACE redlatch:: FILE redlatchTargets.cmake DESTINAT
 
 configure_package_config_file(cmake/redlatchConfig.cmake.in redlatchConfig.cmake
   INSTALL_DESTINATION ${package_dir})
-write_basic_package_version_file(redlatchConfigVersion.cmake COMPATIBILITY SameMajorVersion)
+write_basic_package_version_file(redlatchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/redlatchConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/redlatchConfigVersion.cmake
-  cmake/FindHiredis.cmake
+  cmake/redlatchHiredis.cmake
   DESTINATION ${package_dir})
 
 # Relative to the file itself, so that an installed tree can be moved. A directory that is absolute stays so.

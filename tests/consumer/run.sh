@@ -58,10 +58,33 @@ prints_version() {
   [[ $printed == "$VERSION" ]] || fail "printed '$printed', not '$VERSION'"
 }
 
-subdirectory() {
-  configure "$here/subdirectory" "$work_root/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
-  "$CMAKE" --build "$work_root/subdirectory" --parallel 2 --target version
-  prints_version "$work_root/subdirectory/version"
+# Inside of a project that has names of its own, once as a subdirectory and once installed.
+foreign() {
+  local work=$work_root/foreign
+  configure "$here/foreign" "$work/installed" "-DPACKAGE=$work_root/static/prefix"
+  configure "$here/foreign" "$work/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work/subdirectory" --parallel 2 --target foreign_version
+  prints_version "$work/subdirectory/foreign_version"
+}
+
+# From a repository with the sources as they are, on the branch that the README names. It gets one
+# more commit at each run, so that the clone made before can be updated. Nothing of redlatch is
+# installed with the program.
+fetch_content() {
+  local work=$work_root/fetch_content installed
+  rm -rf "$work/repository"/* "$work/installed"
+  mkdir -p "$work/repository"
+  cp -r "$SOURCE"/{CMakeLists.txt,cmake,include,src} "$work/repository"
+  git -C "$work/repository" init --quiet --initial-branch=main
+  git -C "$work/repository" add --all
+  git -C "$work/repository" -c user.name=test -c user.email=test@localhost \
+    commit --quiet --allow-empty --message=test
+  configure "$here/fetch_content" "$work/build" "-DREDLATCH_REPOSITORY=file://$work/repository"
+  "$CMAKE" --build "$work/build" --parallel 2
+  "$CMAKE" --install "$work/build" --prefix "$work/installed"
+  prints_version "$work/installed/bin/version"
+  installed=$(find "$work/installed" -type f)
+  [[ $installed == "$work/installed/bin/version" ]] || fail "installed, too: $installed"
 }
 
 # asks PATTERN COMMAND...: what the command prints, with a server's URL behind it, fits the pattern.
@@ -83,6 +106,31 @@ vendored() {
   "$CMAKE" --build "$work" --parallel 2 --target ping ping_by_another
   asks pong "$work/ping"
   asks "$another_hiredis" "$work/ping_by_another"
+}
+
+# refuses PATTERN ARGUMENT...: tests/consumer/refused is not configured, with an error that fits.
+refuses() {
+  local work=$work_root/refused printed
+  rm -rf "$work"
+  ! printed=$(configure "$here/refused" "$work" "${@:2}" 2>&1) || fail "${*:2} is configured"
+  printed=$(tr -s '[:space:]' ' ' <<<"$printed")
+  # shellcheck disable=SC2053 # a pattern
+  [[ $printed == $1 ]] || fail "${*:2} printed $printed"
+}
+
+# Found out when a build is configured: headers that are another's, or of another version.
+refused() {
+  local from_source=-DREDLATCH_SOURCE_DIR=$SOURCE package=-DPACKAGE=$work_root/static/prefix
+  local one=$here/hiredis_1 system
+  system=$("$CXX" -M -x c++ - <<<'#include <hiredis/read.h>' | tr ' ' '\n' | grep '/hiredis/read\.h$')
+  refuses '*has version 1.x, but its header * has version 0.x*' "$from_source" \
+    -DSOVERSION=1 "-DINCLUDE_DIR=${system%/read.h}"
+  refuses '*has version 0.x, but its header * has version 1.x*' "$from_source" \
+    -DSOVERSION=0.14 "-DINCLUDE_DIR=$one"
+  refuses '*not the header read.h that belongs to it*' "$from_source" \
+    -DSOVERSION=1 "-DINCLUDE_DIR=$work_root"
+  refuses '*redlatch was built for hiredis 0.x, and this one is of version 1.x*' "$package" \
+    -DSOVERSION=1 "-DINCLUDE_DIR=$one"
 }
 
 # Built for the system's hiredis, and run with another.
