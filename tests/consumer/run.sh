@@ -61,6 +61,7 @@ prints_version() {
 # Inside of a project that has names of its own, once as a subdirectory and once installed.
 foreign() {
   local work=$work_root/foreign
+  rm -f "$work"/*/CMakeCache.txt  # what is in it is looked at
   configure "$here/foreign" "$work/installed" "-DPACKAGE=$work_root/static/prefix"
   configure "$here/foreign" "$work/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
   "$CMAKE" --build "$work/subdirectory" --parallel 2 --target foreign_version
@@ -97,7 +98,13 @@ asks() {
   [[ $printed == $1 ]] || fail "${*:2} printed '$printed', not '$1'"
 }
 
-readonly another_hiredis='not supported: *hiredis*'
+# What comes of it when redlatch is built for the system's hiredis and meets 1.x, or the reverse.
+with_another_hiredis() {
+  case $(pkg-config --modversion hiredis) in
+    0.*) echo 'not supported: *hiredis*' ;;
+    *) echo pong ;;
+  esac
+}
 
 # hiredis 1.x in the parent's tree, while the system has another.
 vendored() {
@@ -105,7 +112,7 @@ vendored() {
   configure "$here/vendored" "$work" "-DREDLATCH_SOURCE_DIR=$SOURCE"
   "$CMAKE" --build "$work" --parallel 2 --target ping ping_by_another
   asks pong "$work/ping"
-  asks "$another_hiredis" "$work/ping_by_another"
+  asks "$(with_another_hiredis)" "$work/ping_by_another"
 }
 
 # refuses PATTERN ARGUMENT...: tests/consumer/refused is not configured, with an error that fits.
@@ -120,17 +127,28 @@ refuses() {
 
 # Found out when a build is configured: headers that are another's, or of another version.
 refused() {
-  local from_source=-DREDLATCH_SOURCE_DIR=$SOURCE package=-DPACKAGE=$work_root/static/prefix
-  local one=$here/hiredis_1 system
-  system=$("$CXX" -M -x c++ - <<<'#include <hiredis/read.h>' | tr ' ' '\n' | grep '/hiredis/read\.h$')
+  local from_source=-DREDLATCH_SOURCE_DIR=$SOURCE installed=$work_root/static/prefix
+  local one=$here/hiredis_1 zero=$work_root/hiredis_0 major
+  mkdir -p "$zero"
+  cp "$one/read.h" "$zero"
+  sed 's/HIREDIS_MAJOR 1/HIREDIS_MAJOR 0/' "$one/hiredis.h" >"$zero/hiredis.h"
   refuses '*has version 1.x, but its header * has version 0.x*' "$from_source" \
-    -DSOVERSION=1 "-DINCLUDE_DIR=${system%/read.h}"
+    -DSOVERSION=1 "-DINCLUDE_DIR=$zero"
   refuses '*has version 0.x, but its header * has version 1.x*' "$from_source" \
     -DSOVERSION=0.14 "-DINCLUDE_DIR=$one"
   refuses '*not the header read.h that belongs to it*' "$from_source" \
     -DSOVERSION=1 "-DINCLUDE_DIR=$work_root"
-  refuses '*redlatch was built for hiredis 0.x, and this one is of version 1.x*' "$package" \
-    -DSOVERSION=1 "-DINCLUDE_DIR=$one"
+
+  # The package is for the system's hiredis, whatever that is.
+  for major in 0 1; do
+    [[ $(pkg-config --modversion hiredis) != $major.* ]] || continue
+    refuses "*redlatch was built for hiredis *, and this one is of version $major.x*" \
+      "-DPACKAGE=$installed" "-DSOVERSION=$major" \
+      "-DINCLUDE_DIR=$([[ $major == 0 ]] && echo "$zero" || echo "$one")"
+    sed "s/^Version: .*/Version: $major.9/" "$one/hiredis.pc" >"$zero/hiredis.pc"
+    ! PKG_CONFIG_PATH=$zero:$installed/lib/pkgconfig pkg-config --static --libs redlatch ||
+      fail "pkg-config takes hiredis $major.9"
+  done
 }
 
 # Built for the system's hiredis, and run with another.
@@ -143,7 +161,7 @@ another_hiredis() {
   # shellcheck disable=SC2086 # they are several
   "$CXX" -std=c++20 "$here/ping.cpp" -o "$work/ping" $flags
   asks pong "$work/ping"
-  asks "$another_hiredis" env "LD_PRELOAD=$work/libhiredis_1.so" "$work/ping"
+  asks "$(with_another_hiredis)" env "LD_PRELOAD=$work/libhiredis_1.so" "$work/ping"
 }
 
 # A module and its host, each with a static redlatch.
