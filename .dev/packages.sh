@@ -11,7 +11,7 @@ needs() {
     case $purpose in
       build) echo gtest python3 sqlite3 ;;
       demo) echo server ;;
-      test | asan | tsan) echo gtest server pkg-config python3 python3-redis sqlite3 ;;
+      test | asan | tsan) echo git gtest server pkg-config python3 python3-redis sqlite3 ;;
       bench) echo server benchmark gnuplot python3 python3-redis ;;
       lint) echo clang++ clang-format clang-tidy shellcheck sqlite3 ;;
       fuzz) echo clang++ clang-runtime ;;

@@ -8,11 +8,11 @@ install(EXPORT redlatch NAMESPACE redlatch:: FILE redlatchTargets.cmake DESTINAT
 
 configure_package_config_file(cmake/redlatchConfig.cmake.in redlatchConfig.cmake
   INSTALL_DESTINATION ${package_dir})
-write_basic_package_version_file(redlatchConfigVersion.cmake COMPATIBILITY SameMajorVersion)
+write_basic_package_version_file(redlatchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/redlatchConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/redlatchConfigVersion.cmake
-  cmake/FindHiredis.cmake
+  cmake/redlatchHiredis.cmake
   DESTINATION ${package_dir})
 
 # Relative to the file itself, so that an installed tree can be moved. A directory that is absolute stays so.
@@ -23,6 +23,10 @@ cmake_path(APPEND pc_libdir "${CMAKE_INSTALL_LIBDIR}")
 set(pc_includedir "\${prefix}")
 cmake_path(APPEND pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
 set(pc_requires_private "hiredis")
+if(NOT hiredis_major STREQUAL "")
+  math(EXPR next_major "${hiredis_major} + 1")
+  set(pc_requires_private "hiredis >= ${hiredis_major}, hiredis < ${next_major}")
+endif()
 if(BUILD_SHARED_LIBS)
   set(pc_requires_private "")
 endif()

@@ -1,8 +1,14 @@
 #include "connection_reader.hpp"
 
+// The build names the header of the hiredis that is linked: <hiredis/read.h> may be another's.
+#ifdef REDLATCH_HIREDIS_READ_H
+#include REDLATCH_HIREDIS_READ_H
+#else
 #include <hiredis/read.h>
+#endif
 
 #include <cstddef>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -77,6 +83,20 @@ redisReplyObjectFunctions make_functions() {
   return functions;
 }
 
+/// Whether the library that made `reader` is of the header's version. Versions 0.x and 1.x differ
+/// behind `maxbuf`: a new reader of 1.x has a limit there that is not zero, and one of 0.x has
+/// tasks that are. Only when these agree is a reader as long as the header says.
+template <class Reader>
+bool fits_header(const Reader& reader, const redisReplyObjectFunctions& functions) noexcept {
+  long long behind_maxbuf = 0;
+  std::memcpy(
+      &behind_maxbuf,
+      reinterpret_cast<const char*>(&reader) + offsetof(Reader, maxbuf) + sizeof reader.maxbuf,
+      sizeof behind_maxbuf);
+  constexpr bool has_limit = requires { reader.maxelements; };
+  return (behind_maxbuf != 0) == has_limit && reader.ridx == -1 && reader.fn == &functions;
+}
+
 [[noreturn]] void fail(const redisReader& reader) {
   throw IoError(Errc::protocol_error, "the answer is not the Redis protocol (" +
                                           std::string(reader.errstr) +
@@ -93,6 +113,11 @@ ReplyReader::ReplyReader() {
   static redisReplyObjectFunctions functions = make_functions();
   reader_.reset(::redisReaderCreateWithFunctions(&functions));
   if (reader_ == nullptr) throw std::bad_alloc();
+  if (!fits_header(*reader_, functions)) {
+    throw IoError(Errc::unsupported,
+                  "redlatch was built for another version of hiredis than the one that is loaded; "
+                  "is there a second hiredis in this program?");
+  }
   reader_->privdata = &root_;
 }
 

@@ -14,6 +14,7 @@ namespace redlatch::detail {
 /// Cuts what a server sends into replies, by hiredis. The only place that knows hiredis.
 class ReplyReader {
  public:
+  /// Throws `IoError` (`unsupported`) when the hiredis that is loaded is not the one built for.
   ReplyReader();
   ReplyReader(ReplyReader&& other) noexcept;
   ReplyReader& operator=(ReplyReader&&) = delete;

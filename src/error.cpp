@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include <redlatch/error.hpp>
@@ -9,9 +10,24 @@
 namespace redlatch {
 namespace {
 
+constexpr const char* category_name = "redlatch";
+
+/// By name: a plugin and its host can have a copy of the library each, and so a category each.
+bool is_ours(const std::error_category& category) noexcept {
+  return category.name() == std::string_view(category_name);
+}
+
 class Category final : public std::error_category {
  public:
-  const char* name() const noexcept override { return "redlatch"; }
+  const char* name() const noexcept override { return category_name; }
+
+  bool equivalent(int code, const std::error_condition& condition) const noexcept override {
+    return condition.value() == code && is_ours(condition.category());
+  }
+
+  bool equivalent(const std::error_code& code, int condition) const noexcept override {
+    return code.value() == condition && is_ours(code.category());
+  }
 
   std::string message(int code) const override {
     switch (static_cast<Errc>(code)) {
@@ -51,6 +67,10 @@ const std::error_category& error_category() noexcept {
 
 std::error_code make_error_code(Errc code) noexcept {
   return {static_cast<int>(code), error_category()};
+}
+
+bool operator==(const std::error_code& code, Errc value) noexcept {
+  return code.value() == static_cast<int>(value) && is_ours(code.category());
 }
 
 Error::Error(Errc code, const std::string& what, std::string server, bool in_doubt)

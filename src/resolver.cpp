@@ -19,24 +19,25 @@
 #include "wake_up.hpp"
 
 namespace redlatch::detail {
-namespace {
-
-/// For an answer, when an older one can serve: name servers that work answer sooner.
-constexpr std::chrono::milliseconds longest_wait{500};
 
 /// What getaddrinfo(3) has found; its error otherwise, with errno in `system_error`.
-struct Found {
+struct FoundAddresses {
   SocketAddresses addresses{};
   int error = 0;
   int system_error = 0;
 };
 
-Found find(const std::string& host, std::uint16_t port, int flags) {
+namespace {
+
+/// For an answer, when an older one can serve: name servers that work answer sooner.
+constexpr std::chrono::milliseconds longest_wait{500};
+
+FoundAddresses find(const std::string& host, std::uint16_t port, int flags) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = flags;
   addrinfo* list = nullptr;
-  Found found;
+  FoundAddresses found;
   found.error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
   found.system_error = errno;
   if (found.error != 0) return found;
@@ -51,7 +52,7 @@ SocketAddresses without_look_up(const Endpoint& endpoint) {
   if (!endpoint.path.empty()) return {SocketAddress::of_unix(endpoint.path)};
   // The number of the network interface in an IPv6 address may change.
   if (endpoint.host.find('%') != std::string::npos) return {};
-  Found found = find(endpoint.host, endpoint.port, AI_NUMERICHOST | AI_NUMERICSERV);
+  FoundAddresses found = find(endpoint.host, endpoint.port, AI_NUMERICHOST | AI_NUMERICSERV);
   if (found.error == EAI_MEMORY) throw std::bad_alloc();
   return std::move(found.addresses);
 }
@@ -88,7 +89,7 @@ class Resolver::LookUp {
   TimePoint begun() const noexcept { return begun_; }
   bool is_finished() const noexcept { return is_finished_; }
   /// Of one that is finished, as all that follows.
-  const Found& found() const noexcept { return found_; }
+  const FoundAddresses& found() const noexcept { return found_; }
   /// False when the name servers could not be asked. That a name has no address is an answer: the
   /// address that it had may be another server's by now.
   bool is_an_answer() const noexcept {
@@ -111,7 +112,7 @@ class Resolver::LookUp {
   const TimePoint begun_ = BootClock::now();
   WakeUp finished_{};
   std::atomic<bool> is_finished_ = false;
-  Found found_{};
+  FoundAddresses found_{};
 };
 
 Resolver::Resolver(const Endpoint& endpoint)

@@ -36,10 +36,15 @@ enum class Errc {
   invalid_argument
 };
 
-/// The category of `Errc`; its name is "redlatch".
+/// The category of `Errc`; its name is "redlatch". Two copies of the static library in one process,
+/// say in a plugin and in its host, have one each, so that `std::error_code`s of both, compared
+/// with each other, differ: compare them with an `Errc`.
 REDLATCH_API const std::error_category& error_category() noexcept;
 
 REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
+
+/// True for the codes of every copy of the library: categories are compared by name.
+REDLATCH_API bool operator==(const std::error_code& code, Errc value) noexcept;
 
 /// The one exception of the library. `code()` compares equal to a value of `Errc`; `what()` names
 /// the server, the key and what to do, and never a password or a token.

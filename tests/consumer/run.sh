@@ -15,8 +15,9 @@ fail() {
   exit 1
 }
 
-# All of redlatch in one unit, which is quick, and shows that it can be built so.
+# All of redlatch in one unit, which is quick, and shows that it can be built so without a warning.
 configure() { "$CMAKE" -G Ninja -S "$1" -B "$2" "-DCMAKE_CXX_COMPILER=$CXX" \
+  "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 "${@:3}"; }
 
 # Installs a static or a shared redlatch into $work_root/KIND/prefix, by way of another directory.
@@ -57,10 +58,119 @@ prints_version() {
   [[ $printed == "$VERSION" ]] || fail "printed '$printed', not '$VERSION'"
 }
 
-subdirectory() {
-  configure "$here/subdirectory" "$work_root/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
-  "$CMAKE" --build "$work_root/subdirectory" --parallel 2 --target version
-  prints_version "$work_root/subdirectory/version"
+# Inside of a project that has names of its own, once as a subdirectory and once installed.
+foreign() {
+  local work=$work_root/foreign
+  rm -f "$work"/*/CMakeCache.txt  # what is in it is looked at
+  configure "$here/foreign" "$work/installed" "-DPACKAGE=$work_root/static/prefix"
+  configure "$here/foreign" "$work/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work/subdirectory" --parallel 2 --target foreign_version
+  prints_version "$work/subdirectory/foreign_version"
+}
+
+# From a repository with the sources as they are, on the branch that the README names. It gets one
+# more commit at each run, so that the clone made before can be updated. Nothing of redlatch is
+# installed with the program.
+fetch_content() {
+  local work=$work_root/fetch_content installed
+  rm -rf "$work/repository"/* "$work/installed"
+  mkdir -p "$work/repository"
+  cp -r "$SOURCE"/{CMakeLists.txt,cmake,include,src} "$work/repository"
+  git -C "$work/repository" init --quiet --initial-branch=main
+  git -C "$work/repository" add --all
+  git -C "$work/repository" -c user.name=test -c user.email=test@localhost \
+    commit --quiet --allow-empty --message=test
+  configure "$here/fetch_content" "$work/build" "-DREDLATCH_REPOSITORY=file://$work/repository"
+  "$CMAKE" --build "$work/build" --parallel 2
+  "$CMAKE" --install "$work/build" --prefix "$work/installed"
+  prints_version "$work/installed/bin/version"
+  installed=$(find "$work/installed" -type f)
+  [[ $installed == "$work/installed/bin/version" ]] || fail "installed, too: $installed"
+}
+
+# asks PATTERN COMMAND...: what the command prints, with a server's URL behind it, fits the pattern.
+asks() {
+  local printed
+  # shellcheck disable=SC2016 # with_server sets REDIS_URL
+  printed=$("$WITH_SERVER" sh -c 'exec "$@" "$REDIS_URL"' sh "${@:2}") ||
+    fail "${*:2} fails; it printed '$printed'"
+  # shellcheck disable=SC2053 # a pattern
+  [[ $printed == $1 ]] || fail "${*:2} printed '$printed', not '$1'"
+}
+
+# What comes of it when redlatch is built for the system's hiredis and meets 1.x, or the reverse.
+with_another_hiredis() {
+  case $(pkg-config --modversion hiredis) in
+    0.*) echo 'not supported: *hiredis*' ;;
+    *) echo pong ;;
+  esac
+}
+
+# hiredis 1.x in the parent's tree, while the system has another.
+vendored() {
+  local work=$work_root/vendored
+  configure "$here/vendored" "$work" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work" --parallel 2 --target ping ping_by_another
+  asks pong "$work/ping"
+  asks "$(with_another_hiredis)" "$work/ping_by_another"
+}
+
+# refuses PATTERN ARGUMENT...: tests/consumer/refused is not configured, with an error that fits.
+refuses() {
+  local work=$work_root/refused printed
+  rm -rf "$work"
+  ! printed=$(configure "$here/refused" "$work" "${@:2}" 2>&1) || fail "${*:2} is configured"
+  printed=$(tr -s '[:space:]' ' ' <<<"$printed")
+  # shellcheck disable=SC2053 # a pattern
+  [[ $printed == $1 ]] || fail "${*:2} printed $printed"
+}
+
+# Found out when a build is configured: headers that are another's, or of another version.
+refused() {
+  local from_source=-DREDLATCH_SOURCE_DIR=$SOURCE installed=$work_root/static/prefix
+  local one=$here/hiredis_1 zero=$work_root/hiredis_0 major
+  mkdir -p "$zero"
+  cp "$one/read.h" "$zero"
+  sed 's/HIREDIS_MAJOR 1/HIREDIS_MAJOR 0/' "$one/hiredis.h" >"$zero/hiredis.h"
+  refuses '*has version 1.x, but its header * has version 0.x*' "$from_source" \
+    -DSOVERSION=1 "-DINCLUDE_DIR=$zero"
+  refuses '*has version 0.x, but its header * has version 1.x*' "$from_source" \
+    -DSOVERSION=0.14 "-DINCLUDE_DIR=$one"
+  refuses '*not the header read.h that belongs to it*' "$from_source" \
+    -DSOVERSION=1 "-DINCLUDE_DIR=$work_root"
+
+  # The package is for the system's hiredis, whatever that is.
+  for major in 0 1; do
+    [[ $(pkg-config --modversion hiredis) != $major.* ]] || continue
+    refuses "*redlatch was built for hiredis *, and this one is of version $major.x*" \
+      "-DPACKAGE=$installed" "-DSOVERSION=$major" \
+      "-DINCLUDE_DIR=$([[ $major == 0 ]] && echo "$zero" || echo "$one")"
+    sed "s/^Version: .*/Version: $major.9/" "$one/hiredis.pc" >"$zero/hiredis.pc"
+    ! PKG_CONFIG_PATH=$zero:$installed/lib/pkgconfig pkg-config --static --libs redlatch ||
+      fail "pkg-config takes hiredis $major.9"
+  done
+}
+
+# Built for the system's hiredis, and run with another.
+another_hiredis() {
+  local work=$work_root/another_hiredis flags
+  mkdir -p "$work"
+  flags=$(PKG_CONFIG_PATH=$work_root/static/prefix/lib/pkgconfig \
+    pkg-config --static --cflags --libs redlatch)
+  "$CXX" -shared -fPIC "$here/hiredis_1/read.cpp" -o "$work/libhiredis_1.so"
+  # shellcheck disable=SC2086 # they are several
+  "$CXX" -std=c++20 "$here/ping.cpp" -o "$work/ping" $flags
+  asks pong "$work/ping"
+  asks "$(with_another_hiredis)" env "LD_PRELOAD=$work/libhiredis_1.so" "$work/ping"
+}
+
+# A module and its host, each with a static redlatch.
+plugin() {
+  local work=$work_root/plugin status=0
+  configure "$here/plugin" "$work" "-DCMAKE_PREFIX_PATH=$work_root/static/prefix"
+  "$CMAKE" --build "$work" --parallel 2
+  "$work/host" "$work/libplugin.so" || status=$?
+  [[ $status == 0 ]] || fail "host.cpp says what its status $status means"
 }
 
 pkg_config() {

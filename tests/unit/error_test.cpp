@@ -26,6 +26,33 @@ TEST(Error, ComparesEqualToItsCode) {
   EXPECT_FALSE(error.code() == Errc::unreachable);
 }
 
+TEST(Error, ComparesEqualToTheCodeOfAnotherCopyOfTheLibrary) {
+  class Category : public std::error_category {
+   public:
+    explicit Category(const char* name) : name_(name) {}
+    const char* name() const noexcept override { return name_; }
+    std::string message(int) const override { return {}; }
+
+   private:
+    const char* name_;
+  };
+  const std::string name = "redlatch";  // at another address than the library's own
+  const Category copy(name.c_str());
+  const std::error_code theirs(static_cast<int>(Errc::timed_out), copy);
+  EXPECT_TRUE(theirs == Errc::timed_out);
+  EXPECT_TRUE(Errc::timed_out == theirs);
+  EXPECT_FALSE(theirs != Errc::timed_out);
+  EXPECT_TRUE(theirs != Errc::unreachable);
+  EXPECT_TRUE(make_error_code(Errc::timed_out) == theirs.default_error_condition());
+  EXPECT_FALSE(make_error_code(Errc::unreachable) == theirs.default_error_condition());
+  EXPECT_TRUE(theirs == make_error_code(Errc::timed_out).default_error_condition());
+
+  const Category stranger("stranger");
+  EXPECT_FALSE(std::error_code(static_cast<int>(Errc::timed_out), stranger) == Errc::timed_out);
+  EXPECT_FALSE(make_error_code(Errc::timed_out) ==
+               std::error_condition(static_cast<int>(Errc::timed_out), stranger));
+}
+
 TEST(Error, IsASystemError) {
   try {
     throw Error(Errc::no_quorum, "too few");
