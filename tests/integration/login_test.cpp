@@ -49,6 +49,22 @@ TEST_F(Login, WithUserAndPasswordWorksWithPercentEncoding) {
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
 }
 
+TEST_F(Login, OverASocketWorks) {
+  const std::string path = server.socket();
+  for (const std::string credentials : {":the-default-users", "worker:p%40ss%3A%2Fw%3F%25%23"}) {
+    Client client("unix://" + credentials + "@" + path + "?db=2", patient());
+    EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+  }
+}
+
+TEST_F(Login, OverASocketFailsWithoutAWordOfThePassword) {
+  Client client(std::string("unix://worker:") + secret + "@" + server.socket(), patient());
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+  EXPECT_EQ(error.server(), server.unix_url());
+  EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+}
+
 TEST_F(Login, WithAWrongPasswordFails) {
   fails_with(with_credentials(server, std::string(":") + secret));
   fails_with(with_credentials(server, std::string("worker:") + secret));
