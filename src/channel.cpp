@@ -288,7 +288,7 @@ bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
     return false;
   } else {
     led_ = false;
-    line_.open_releases();
+    line_.open_releases(failure_ ? failure_->code() : Errc::unreachable);
     if (line_.owes()) aftermath_.expect_answers();
   }
   line_.wake(guard);

@@ -124,7 +124,7 @@ class Channel {
   bool connecting_ = false;
   TimePoint connecting_since_{};
   std::chrono::nanoseconds connected_for_{0};  // spent in all on connecting
-  std::optional<IoError> failure_{};           // of the last attempt to connect
+  std::optional<IoError> failure_{};           // of the last attempt to connect, if it failed
 };
 
 }  // namespace redlatch::detail

@@ -63,6 +63,7 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   }
   if (session) {
     line_.schedule().succeeded(done);
+    failure_.reset();
     aftermath_.happened(EventKind::connected, {}, start, {});
   }
   line_.connected_by(std::move(session), std::move(life));

@@ -32,11 +32,11 @@ void Connection::append_bulk(std::string_view text) {
 }
 
 void Connection::append_side_key(std::string_view key, std::string_view purpose) {
-  const auto pieces = protocol::side_key_pieces(key, purpose);
+  const protocol::SideKey name(key, purpose);
   std::size_t size = 0;
-  for (const std::string_view piece : pieces) size += piece.size();
+  for (const std::string_view piece : name.pieces()) size += piece.size();
   append_header('$', size);
-  for (const std::string_view piece : pieces) out_ += piece;
+  for (const std::string_view piece : name.pieces()) out_ += piece;
   out_ += "\r\n";
 }
 

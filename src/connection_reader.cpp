@@ -12,6 +12,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "io_error.hpp"
@@ -98,6 +99,14 @@ bool fits_header(const Reader& reader, const redisReplyObjectFunctions& function
 }
 
 [[noreturn]] void fail(const redisReader& reader) {
+  // The first byte of an alert, by which a server that expects TLS answers to anything else.
+  // Source: RFC 8446, section 5.1, "ContentType".
+  constexpr std::string_view alert = R"(got "\x15" as)";
+  if (std::string_view(reader.errstr).find(alert) != std::string_view::npos) {
+    throw IoError(Errc::unreachable,
+                  "the server answered with an alert of TLS, which redis:// does not speak; use a "
+                  "port without TLS");
+  }
   throw IoError(Errc::protocol_error, "the answer is not the Redis protocol (" +
                                           std::string(reader.errstr) +
                                           "); is this a Redis or Valkey server?");

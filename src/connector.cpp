@@ -68,10 +68,19 @@ class Attempt {
       greet();
     }
     if (state_ != State::greeting) return false;
-    connection_->try_flush();
-    while (connection_->take_in()) {
+    try {
+      connection_->try_flush();
+      while (connection_->take_in()) {
+      }
+      return greeting_.take_in(*connection_);
+    } catch (const IoError& error) {
+      const bool may_be_tls = address_.family() != AF_UNIX && !greeting_.has_answers();
+      if (error.code() != Errc::unreachable || !may_be_tls) throw;
+      // As Redis does, whose library has no alert for what is not TLS.
+      throw IoError(Errc::unreachable, std::string(error.what()) +
+                                           " before any answer; is this a port for TLS, "
+                                           "which redis:// does not speak?");
     }
-    return greeting_.take_in(*connection_);
   }
 
   LoggedIn taken() && {

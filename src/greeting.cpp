@@ -30,18 +30,21 @@ void check_admission(const Reply& reply) {
   }
 }
 
+/// A server that is too busy to look at the password says nothing of it.
 void check_login(const Reply& reply) {
   check_admission(reply);
-  if (reply.is_error()) {
-    throw IoError(Errc::authentication_failed, protocol::explain(reply.text));
-  }
+  if (!reply.is_error()) return;
+  const bool later = protocol::classify(reply.text) == Errc::not_writable;
+  throw IoError(later ? Errc::not_writable : Errc::authentication_failed,
+                protocol::explain(reply.text));
 }
 
 void check_database(const Reply& reply) {
   check_admission(reply);
   if (!reply.is_error()) return;
   const Errc code = protocol::classify(reply.text);
-  throw IoError(code == Errc::protocol_error ? Errc::invalid_argument : code,
+  if (code != Errc::protocol_error) throw IoError(code, protocol::explain(reply.text));
+  throw IoError(Errc::invalid_argument,
                 protocol::explain(reply.text) + "; check the database number in the URL");
 }
 

@@ -28,6 +28,8 @@ class Greeting {
   /// Takes the replies that have come; true when all have. Throws `IoError` when the server refuses
   /// the client.
   bool take_in(Connection& connection);
+  /// Whether the server has said anything that could be understood.
+  bool has_answers() const noexcept { return answered_ > 0; }
   /// Unknown when there was no need to ask.
   const std::optional<protocol::Abilities>& abilities() const noexcept { return abilities_; }
 

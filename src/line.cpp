@@ -364,7 +364,7 @@ void Line::fail_queued(Caller& caller, const IoError* why) noexcept {
 }
 
 void Line::fail_queued(const IoError& why) noexcept {
-  open_releases();
+  open_releases(why.code());
   while (!queue_.empty()) fail(queue_, queue_.begin(), &why);
 }
 
@@ -382,13 +382,13 @@ void Line::nudge_queued() noexcept {
   }
 }
 
-void Line::open_releases() noexcept {
+void Line::open_releases(Errc why) noexcept {
   if (connected()) return;  // what is refused keeps its turn
   open_mending();
-  fail_renewals(queue_, make_error_code(Errc::unreachable));
+  fail_renewals(queue_, make_error_code(why));
   for (Exchange& one : queue_) {
     if (!one.is_release) continue;
-    one.release.failed(Errc::unreachable, BootClock::now());
+    one.release.failed(why, BootClock::now());
     one.release.wait_until(schedule_.next());
   }
   aftermath_.open_releases(queue_);

@@ -117,8 +117,8 @@ class Line {
   /// A queued caller, or all of them. Null: memory has run out.
   void fail_queued(Caller& caller, const IoError* why) noexcept;
   void fail_queued(const IoError& why) noexcept;
-  /// Leaves what nobody waits for, and nobody here will say, to the background.
-  void open_releases() noexcept;
+  /// Without a connection, for this reason: leaves what nobody waits for to the background.
+  void open_releases(Errc why) noexcept;
   bool has_renewals() const noexcept;
   /// The same for the refused, whatever is unanswered before them.
   void open_mending() noexcept;

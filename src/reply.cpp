@@ -12,6 +12,7 @@ namespace redlatch::protocol {
 namespace {
 
 constexpr std::string_view in_script = "@user_script";
+constexpr std::string_view of_script = " script: ";  // its hash and the line follow
 constexpr std::string_view echo = ", with args beginning with";
 
 struct Class {
@@ -26,7 +27,7 @@ constexpr std::array classes{
     Class{"LOADING", Errc::not_writable, "it is reading its data; try again later"},
     Class{"MASTERDOWN", Errc::not_writable, "it is a replica without its primary; use the primary"},
     Class{"MISCONF", Errc::not_writable, "it cannot save its data; look at its log and disk"},
-    Class{"OOM", Errc::not_writable, "its maxmemory is used up; give it more, or delete keys"},
+    Class{"OOM", Errc::not_writable, "its maxmemory is used up; give it more"},
     Class{"NOREPLICAS", Errc::not_writable, "too few of its replicas are in step"},
     Class{"BUSY", Errc::not_writable,
           "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
@@ -36,11 +37,10 @@ constexpr std::array classes{
     Class{"WRONGPASS", Errc::authentication_failed, "check user and password in the URL"},
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that the README lists"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
-    Class{"WRONGTYPE", Errc::wrong_type, "use another key, or delete it"},
+    Class{"WRONGTYPE", Errc::wrong_type, "use another key"},
     Class{"CROSSSLOT", Errc::invalid_argument,
           "give all keys that are locked together the same hash tag, as in {tag}:name"},
-    Class{"NOLOCK the key is a lock", Errc::wrong_type, "use another key"},
-    Class{"NOLOCK", Errc::wrong_type, "use another key, or delete it"},
+    Class{"NOLOCK", Errc::wrong_type, "use another key"},
     Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
     Class{"ERR unknown command 'WAITAOF'", Errc::unsupported,
@@ -71,6 +71,13 @@ std::string_view unwrapped(std::string_view text) {
   if (place == std::string_view::npos) return text;
   const std::size_t inner = text.find_first_not_of(": -0123456789", place + in_script.size());
   return inner == std::string_view::npos ? text : text.substr(inner);
+}
+
+/// Without the place in a script, which says nothing to those who did not write it.
+std::string_view without_script(std::string_view error_reply) {
+  std::string_view text = unwrapped(without_arguments(error_reply));
+  if (text.find(in_script) != std::string_view::npos) text = text.substr(0, text.find(of_script));
+  return text;
 }
 
 bool begins_with_words(std::string_view text, std::string_view words) {
@@ -156,11 +163,13 @@ Error about(Errc code, std::string_view key, const std::string& server,
 
 std::string explain(std::string_view error_reply) {
   std::string explanation = "the server said \"";
-  explanation += without_arguments(error_reply);
+  const Class known = classified(error_reply);
+  explanation += known.code == Errc::protocol_error ? without_arguments(error_reply)
+                                                    : without_script(error_reply);
   explanation += '"';
-  if (const std::string_view advice = classified(error_reply).advice; !advice.empty()) {
+  if (!known.advice.empty()) {
     explanation += "; ";
-    explanation += advice;
+    explanation += known.advice;
   }
   return explanation;
 }

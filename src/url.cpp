@@ -18,7 +18,7 @@ namespace {
   throw Error(Errc::invalid_argument,
               "bad server URL: " + part +
                   "; the forms are redis://[user[:password]@]host[:port][/db] and "
-                  "unix:///path/to.sock[?db=N]");
+                  "unix://[user[:password]@]/path/to.sock[?db=N]");
 }
 
 /// What stands before `mark` and behind it; all of it and nothing when there is no `mark`.
@@ -59,11 +59,11 @@ std::string decoded(std::string_view text, const char* part) {
   return out;
 }
 
-/// So that it can be read again, and be printed.
-std::string encoded(std::string_view text) {
+/// So that it can be read again, and be printed. `reserved`: what has a meaning where it stands.
+std::string encoded(std::string_view text, std::string_view reserved) {
   std::string out;
   for (const char c : text) {
-    if (c > ' ' && c <= '~' && c != '%' && c != '?') {
+    if (c > ' ' && c <= '~' && reserved.find(c) == std::string_view::npos) {
       out += c;
     } else {
       constexpr const char* digits = "0123456789ABCDEF";
@@ -80,6 +80,32 @@ void read_credentials(std::string_view text, Endpoint& endpoint) {
   if (password) endpoint.password = decoded(*password, "password");
 }
 
+// In a URL the '%' before the zone of an IPv6 address, as in fe80::1%eth0, is encoded itself.
+// Source: RFC 6874, section 2. Most people write it as it is, which is understood as well.
+constexpr std::string_view zone_mark = "%25";
+
+/// As the system writes it.
+std::string read_ipv6(std::string_view text) {
+  const std::size_t percent = text.find('%');
+  if (percent == std::string_view::npos) return std::string(text);
+  const std::string_view zone = text.substr(percent);
+  if (zone.size() == 1) reject("the zone of the IPv6 address is missing");
+  if (!zone.starts_with(zone_mark) || zone == zone_mark) return std::string(text);
+  std::string host(text.substr(0, percent + 1));
+  return host += decoded(zone.substr(zone_mark.size()), "zone of the IPv6 address");
+}
+
+std::string written_ipv6(std::string_view host) {
+  const std::size_t percent = host.find('%');
+  std::string text = "[";
+  text += host.substr(0, percent);
+  if (percent != std::string_view::npos) {
+    text += zone_mark;
+    text += encoded(host.substr(percent + 1), "%/?#@:[]");
+  }
+  return text += ']';
+}
+
 void read_host(std::string_view text, Endpoint& endpoint) {
   const bool bracketed = text.starts_with('[');
   const std::size_t bracket = text.find(']');
@@ -89,7 +115,7 @@ void read_host(std::string_view text, Endpoint& endpoint) {
     reject("the host has more than one ':'; put an IPv6 address in brackets");
   }
   if (bracketed && host.back() != ']') reject("something stands between the ']' and the port");
-  endpoint.host = bracketed ? host.substr(1, host.size() - 2) : host;
+  endpoint.host = bracketed ? read_ipv6(host.substr(1, host.size() - 2)) : std::string(host);
   if (endpoint.host.empty()) reject("the host is missing");
   if (bracketed && endpoint.host.find(':') == std::string::npos) {
     reject("the brackets of the host hold no IPv6 address");
@@ -121,9 +147,18 @@ Endpoint parse_redis(std::string_view text) {
 
 Endpoint parse_unix(std::string_view text) {
   Endpoint endpoint;
+  // The last '@' ends the credentials, as in the other form, so that no part of a password that
+  // holds one is ever taken for the path, which is shown.
+  if (!text.starts_with('/')) {
+    const std::size_t at = text.rfind('@');
+    if (at == std::string_view::npos || !text.substr(at + 1).starts_with('/')) {
+      reject("the path of the socket does not begin with '/' (an '@' in it is written %40)");
+    }
+    read_credentials(text.substr(0, at), endpoint);
+    text.remove_prefix(at + 1);
+  }
   const auto [path, query] = split(text, text.find('?'));
   endpoint.path = decoded(path, "path");
-  if (!endpoint.path.starts_with('/')) reject("the path of the socket does not begin with '/'");
   if (endpoint.path.size() >= sizeof(sockaddr_un::sun_path)) {
     reject("the path of the socket is longer than " +
            std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
@@ -140,9 +175,12 @@ Endpoint parse_unix(std::string_view text) {
 
 std::string Endpoint::name() const {
   const std::string number = std::to_string(database);
-  if (!path.empty()) return "unix://" + encoded(path) + (database == 0 ? "" : "?db=" + number);
+  if (!path.empty()) {
+    return "unix://" + encoded(path, "%?") + (database == 0 ? "" : "?db=" + number);
+  }
   const bool ipv6 = host.find(':') != std::string::npos;
-  return "redis://" + (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port) + "/" + number;
+  return "redis://" + (ipv6 ? written_ipv6(host) : host) + ":" + std::to_string(port) + "/" +
+         number;
 }
 
 Endpoint parse_url(std::string_view url) {
@@ -154,8 +192,12 @@ Endpoint parse_url(std::string_view url) {
   const std::string_view rest = url.substr(mark + 3);
   if (scheme == "redis") return parse_redis(rest);
   if (scheme == "unix") return parse_unix(rest);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 3> planned{
-      {{"rediss", "TLS"}, {"redis-sentinel", "Sentinel"}, {"redis-cluster", "Cluster"}}};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> planned{
+      {{"rediss", "TLS"},
+       {"redis-sentinel", "Sentinel"},
+       {"rediss-sentinel", "Sentinel"},
+       {"redis-cluster", "Cluster"},
+       {"rediss-cluster", "Cluster"}}};
   for (const auto& [name, what] : planned) {
     if (scheme == name) {
       throw Error(Errc::unsupported, std::string(what) + " (" + std::string(name) +

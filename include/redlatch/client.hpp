@@ -18,11 +18,12 @@ namespace redlatch {
 /// them to go waits at most `command_timeout` for releases that the server has not answered yet.
 class REDLATCH_API Client {
  public:
-  /// `redis://[user[:password]@]host[:port][/db]` or `unix:///path/to.sock[?db=N]`, with
-  /// percent-encoding in user and password, and IPv6 addresses in brackets. Connects to nothing
-  /// yet. Throws `Errc::invalid_argument` for a URL or option that cannot work and names the part,
-  /// and `Errc::unsupported` for `rediss://`, `redis-sentinel://` and `redis-cluster://`, which are
-  /// not built.
+  /// `redis://[user[:password]@]host[:port][/db]` or
+  /// `unix://[user[:password]@]/path/to.sock[?db=N]`, with percent-encoding in user, password and
+  /// path, and IPv6 addresses in brackets, with a zone as in `[fe80::1%25eth0]`. Connects to
+  /// nothing yet. Throws `Errc::invalid_argument` for a URL or option that cannot work and names
+  /// the part, and `Errc::unsupported` for `rediss://`, `redis-sentinel://` and `redis-cluster://`,
+  /// which are not built.
   explicit Client(std::string_view url = "redis://127.0.0.1:6379", ClientOptions options = {});
 
   Client(const Client&) = delete;

@@ -1,9 +1,12 @@
 // What `ClientOptions::on_event` is told of releases that nobody waited for.
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "diary.hpp"
 #include "fixture.hpp"
@@ -176,6 +179,120 @@ TEST_F(Unanswered, IsToldWhenTheServerIsGoneForGood) {
     server.reset();
   }
   is_told_once();
+}
+
+/// A refusal to let a client in, of whatever kind, and what it is to the program.
+struct Refusal {
+  std::string name;
+  std::string command;  // refused on connections to come
+  std::string text;
+  Errc code;
+
+  friend std::ostream& operator<<(std::ostream& out, const Refusal& refusal) {
+    return out << refusal.name;
+  }
+};
+
+/// A server that ends its connections and refuses new ones, as after a changed password.
+class CauseOfAnEvent : public testing::TestWithParam<Refusal> {
+ protected:
+  CauseOfAnEvent() {
+    client.emplace("redis://worker:secret@" + server.url().substr(8) + "/3",
+                   diary.options({.connect_timeout = 20s, .command_timeout = 2s}));
+  }
+  void TearDown() override {
+    refuses = false;
+    client.reset();
+  }
+  void refuse_all_from_now_on() {
+    refuses = true;
+    server.close_all();
+  }
+  bool is_told(EventKind kind) {
+    return eventually([&] {
+      const std::vector<Event> all = diary.events();
+      return std::any_of(all.begin(), all.end(), [&](const Event& event) {
+        return event.kind == kind && event.error == GetParam().code;
+      });
+    });
+  }
+
+  std::atomic<bool> refuses = false;
+  ScriptedServer server{[this](const ScriptedRequest& request) {
+    if (refuses && request.is(GetParam().command)) return resp::error(GetParam().text);
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  }};
+  Diary diary{};
+  std::optional<Client> client{};
+};
+
+TEST_P(CauseOfAnEvent, IsToldOfARenewal) {
+  const Lock lock(*client, "job", {.ttl = 3s});
+  refuse_all_from_now_on();
+  EXPECT_TRUE(is_told(EventKind::renewal_failed));
+}
+
+TEST_P(CauseOfAnEvent, IsToldOfAGuardsRelease) {
+  {
+    const Lock lock(*client, "job", {.ttl = 1s, .auto_renew = false});
+    refuse_all_from_now_on();
+  }
+  EXPECT_TRUE(is_told(EventKind::release_unknown));
+}
+
+TEST_P(CauseOfAnEvent, IsToldOfAGuardsReleaseWhenTheClientGoesFirst) {
+  {
+    const Lock lock(*client, "job", {.ttl = 60s, .auto_renew = false});
+    refuse_all_from_now_on();
+  }
+  // The second attempt comes when the first has failed.
+  const auto connections = server.connections();
+  ASSERT_TRUE(eventually([&] { return server.connections() >= connections + 2; }));
+  client.reset();
+  EXPECT_TRUE(is_told(EventKind::release_unknown));
+}
+
+TEST_P(CauseOfAnEvent, IsToldOfUnlock) {
+  Lock lock(*client, "job", long_lease);
+  refuse_all_from_now_on();
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_TRUE(is_told(EventKind::release_unknown));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Refusals, CauseOfAnEvent,
+    testing::Values(
+        Refusal{"ChangedPassword", "AUTH",
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                Errc::authentication_failed},
+        Refusal{"NoPasswordAnyMore", "AUTH",
+                "ERR AUTH <password> called without any password configured for the default user.",
+                Errc::authentication_failed},
+        Refusal{"ProtectedMode", "AUTH", "DENIED Redis is running in protected mode",
+                Errc::not_permitted},
+        Refusal{"TooManyClients", "AUTH", "ERR max number of clients reached", Errc::unreachable},
+        Refusal{"Busy", "AUTH", "BUSY Redis is busy running a script.", Errc::not_writable},
+        Refusal{"WrongDatabase", "SELECT", "ERR DB index is out of range", Errc::invalid_argument},
+        Refusal{"ForbiddenDatabase", "SELECT",
+                "NOPERM this user has no permissions to run the 'select' command",
+                Errc::not_permitted},
+        Refusal{"BusyWithTheDatabase", "SELECT", "BUSY Redis is busy running a script.",
+                Errc::not_writable}),
+    [](const auto& given) { return given.param.name; });
+
+TEST(CauseOfAnEventOfAServer, IsAChangedPassword) {
+  const RedisServer server({"--requirepass", "secret"});
+  RawClient raw(server.socket());
+  raw.command({"AUTH", "secret"});
+  Diary diary;
+  Client client("redis://:secret@127.0.0.1:" + std::to_string(server.port()), diary.options());
+  const Lock lock(client, "job", {.ttl = 3s});
+  raw.command({"CONFIG", "SET", "requirepass", "another"});
+  raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+  EXPECT_TRUE(eventually([&] {
+    const auto failed = diary.find(EventKind::renewal_failed);
+    return failed && failed->error == Errc::authentication_failed;
+  }));
 }
 
 /// Ends with the client, so that all that could be told has been told.

@@ -1,4 +1,9 @@
+#include <cstdint>
+#include <random>
 #include <string>
+#include <string_view>
+
+#include <redlatch/protocol/side_key.hpp>
 
 #include "fixture.hpp"
 
@@ -57,6 +62,67 @@ TEST_F(Keys, ThatAreEmptyAreRefused) {
             Errc::invalid_argument);
   EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::try_to_lock); }),
             Errc::invalid_argument);
+}
+
+/// A cluster of one server, which refuses a script whose keys are in different slots.
+class ClusterKeys : public testing::Test {
+ protected:
+  /// Takes two seconds.
+  void serve_all_slots() {
+    raw.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"});
+    EXPECT_TRUE(eventually([&] {
+      return raw.command({"CLUSTER", "INFO"}).text.find("cluster_state:ok") != std::string::npos;
+    }));
+  }
+  std::int64_t slot(const std::string& key) {
+    return raw.command({"CLUSTER", "KEYSLOT", key}).integer;
+  }
+  /// Any bytes, with braces among them.
+  static std::string odd_key(std::minstd_rand& random) {
+    constexpr std::string_view frequent = "{}{}ab";
+    std::string key(1 + random() % 12, '\0');
+    for (char& c : key) {
+      c = random() % 4 != 0 ? frequent[random() % frequent.size()]
+                            : static_cast<char>(random() % 256);
+    }
+    return key;
+  }
+
+  RedisServer server{{"--cluster-enabled", "yes", "--cluster-port", std::to_string(free_port())}};
+  RawClient raw{server.socket()};
+};
+
+TEST_F(ClusterKeys, HaveTheSlotOfTheKeysThatBelongToThem) {
+  constexpr unsigned seed = 20261129;
+  std::minstd_rand random(seed);
+  for (int i = 0; i < 5'000; ++i) {
+    const std::string key = odd_key(random);
+    ASSERT_EQ(slot(protocol::side_key(key, "queue")), slot(key)) << protocol::printable(key);
+    ASSERT_EQ(slot(protocol::side_key(key, "fence")), slot(key)) << protocol::printable(key);
+  }
+}
+
+TEST_F(ClusterKeys, WithOddBracesAreWaitedForAndDrawNumbers) {
+  serve_all_slots();
+  Client client(server.url(), patient());
+  Client other(server.url(), patient());
+  for (const std::string key : {"a}b", "{}a", "}{", "job{", "{}", "}", "{}{a}", "{a}b", "a b"}) {
+    FairLock lock(client, key, {.ttl = 60s, .fencing = true});
+    EXPECT_FALSE(Lock(other, key, 30ms)) << key;
+    EXPECT_EQ(error_of([&] { EXPECT_FALSE(FairLock(other, key, 30ms)); }), std::error_code());
+    EXPECT_GT(lock.fencing_token(), 0U);
+    EXPECT_EQ(lock.unlock(), Unlock::released) << key;
+    EXPECT_EQ(WriteLock(client, key + "/data", long_lease).unlock(), Unlock::released) << key;
+    EXPECT_EQ(MultiLock(client, {key}, long_lease).unlock(), Unlock::released) << key;
+  }
+}
+
+TEST_F(ClusterKeys, InSeveralSlotsAreNotLockedTogether) {
+  serve_all_slots();
+  Client client(server.url(), patient());
+  const Error error = thrown_by([&] { const MultiLock lock(client, {"a", "b"}); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("same hash tag"), std::string::npos) << error.what();
 }
 
 /// What a stranger has put into the key of a lock, with scripts and without.

@@ -49,6 +49,22 @@ TEST_F(Login, WithUserAndPasswordWorksWithPercentEncoding) {
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
 }
 
+TEST_F(Login, OverASocketWorks) {
+  const std::string path = server.socket();
+  for (const std::string credentials : {":the-default-users", "worker:p%40ss%3A%2Fw%3F%25%23"}) {
+    Client client("unix://" + credentials + "@" + path + "?db=2", patient());
+    EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+  }
+}
+
+TEST_F(Login, OverASocketFailsWithoutAWordOfThePassword) {
+  Client client(std::string("unix://worker:") + secret + "@" + server.socket(), patient());
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+  EXPECT_EQ(error.server(), server.unix_url());
+  EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
+}
+
 TEST_F(Login, WithAWrongPasswordFails) {
   fails_with(with_credentials(server, std::string(":") + secret));
   fails_with(with_credentials(server, std::string("worker:") + secret));
@@ -162,6 +178,58 @@ TEST(MaxClients, MakesTheServerUnreachable) {
   second.reset();
   ASSERT_TRUE(eventually([&] { return first.info("clients", "connected_clients:") == 1; }));
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+TEST(BusyServer, IsNoWrongPasswordNorDatabase) {
+  for (const std::string command : {"AUTH", "SELECT"}) {
+    const ScriptedServer server([&](const ScriptedRequest& request) {
+      return request.is(command) ? resp::error("BUSY Redis is busy running a script.") : resp::ok;
+    });
+    Client client("redis://:pass@" + server.url().substr(8) + "/3", patient());
+    const Error error = thrown_by([&] { client.ping(); });
+    EXPECT_EQ(error.code(), Errc::not_writable) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("in the URL"), std::string::npos) << error.what();
+  }
+}
+
+/// Answers the first that it is told with these bytes, and ends the connection.
+Error said_by_a_server_that_answers(const std::string& bytes) {
+  std::optional<ScriptedServer> server;
+  server.emplace([&](const ScriptedRequest&) {
+    server->close_after_answer();
+    return bytes;
+  });
+  Client client(server->url(), patient());
+  return thrown_by([&] { const Lock lock(client, "job"); });
+}
+
+TEST(TlsPort, IsNamedWhenItAnswersWithAnAlert) {
+  // A record with a fatal alert, protocol_version: RFC 8446, sections 5.1 and 6.
+  for (const std::string alert : {std::string("\x15\x03\x01\0\x02\x02\x46", 7),
+                                  std::string("\x15\x03\x03\0\x02\x02\x0a", 7)}) {
+    const Error error = said_by_a_server_that_answers(alert);
+    EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+    EXPECT_FALSE(error.in_doubt());
+    EXPECT_NE(std::string(error.what()).find("TLS"), std::string::npos) << error.what();
+  }
+}
+
+/// As a server whose library has no alert for what is not TLS.
+TEST(TlsPort, IsNamedWhenItOnlyEndsTheConnection) {
+  const Error error = said_by_a_server_that_answers("");
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_NE(std::string(error.what()).find("TLS"), std::string::npos) << error.what();
+}
+
+TEST(TlsPort, IsNotNamedWhenTheServerHasAnsweredBefore) {
+  const Error full =
+      said_by_a_server_that_answers(resp::error("ERR max number of clients reached"));
+  EXPECT_EQ(full.code(), Errc::unreachable);
+  EXPECT_EQ(std::string(full.what()).find("TLS"), std::string::npos) << full.what();
+  const Error half = said_by_a_server_that_answers(resp::ok);
+  EXPECT_EQ(half.code(), Errc::unreachable);
+  EXPECT_EQ(std::string(half.what()).find("TLS"), std::string::npos) << half.what();
 }
 
 TEST(NoServer, IsUnreachable) {

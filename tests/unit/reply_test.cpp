@@ -198,6 +198,44 @@ TEST(Explain, SaysWhatToDo) {
   EXPECT_TRUE(explain("ERR max number of clients reached").ends_with("; raise its maxclients"));
 }
 
+/// Who uses a lock does not know its scripts.
+TEST(Explain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
+  constexpr std::string_view wrong_type =
+      "the server said \"WRONGTYPE Operation against a key holding the wrong kind of value\"; use "
+      "another key";
+  EXPECT_EQ(explain("WRONGTYPE Operation against a key holding the wrong kind of value script: "
+                    "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:1."),
+            wrong_type);
+  EXPECT_EQ(explain(in_redis_6("@user_script:1: WRONGTYPE Operation against a key holding the "
+                               "wrong kind of value")),
+            wrong_type);
+  EXPECT_EQ(explain("OOM command not allowed when used memory > 'maxmemory'. script: "
+                    "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:7."),
+            explain("OOM command not allowed when used memory > 'maxmemory'."));
+  for (const std::string& refusal :
+       {std::string(acl_in_script), in_redis_6("@user_script:1: @user_script: 1: -READONLY no"),
+        in_redis_6("@user_script:1: @user_script: 1: The user executing the script can't run this "
+                   "command or subcommand")}) {
+    EXPECT_EQ(explain(refusal).find("cfa4e6df"), std::string::npos) << explain(refusal);
+    EXPECT_EQ(explain(refusal).find("user_script"), std::string::npos) << explain(refusal);
+  }
+}
+
+/// So that whoever looks after the library can find the place.
+TEST(Explain, QuotesAllOfAnUnknownErrorInAScript) {
+  constexpr std::string_view odd =
+      "ERR nobody is served script: cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:9.";
+  EXPECT_EQ(explain(odd), "the server said \"" + std::string(odd) + "\"");
+}
+
+/// It may be somebody's lock.
+TEST(Explain, NeverAdvisesToDeleteAKey) {
+  for (const char* reply : {"WRONGTYPE no", "NOLOCK mail is no queue of a lock",
+                            "NOLOCK the key is a lock of another kind", "OOM no", "LIMIT no"}) {
+    EXPECT_EQ(explain(reply).find("delete"), std::string::npos) << explain(reply);
+  }
+}
+
 TEST(Explain, OnlyQuotesWhatItDoesNotKnow) {
   EXPECT_EQ(explain("ERR what"), "the server said \"ERR what\"");
 }

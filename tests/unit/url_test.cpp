@@ -103,11 +103,61 @@ TEST(Url, NamesAnIpv6AddressInBrackets) {
   EXPECT_EQ(parse_url("redis://bob:x@[::1]:1").host, "::1");
 }
 
+/// RFC 6874, section 2.
+TEST(Url, NamesTheZoneOfAnIpv6Address) {
+  EXPECT_EQ(parse_url("redis://[fe80::1%25eth0]").host, "fe80::1%eth0");
+  EXPECT_EQ(parse_url("redis://[fe80::1%25lo]:6380/1").host, "fe80::1%lo");
+  EXPECT_EQ(parse_url("redis://[fe80::1%252]").host, "fe80::1%2");
+  EXPECT_EQ(parse_url("redis://[fe80::1%25a%2Db]").host, "fe80::1%a-b");
+  EXPECT_EQ(parse_url("redis://[fe80::1%25]").host, "fe80::1%25") << "the zone with this number";
+  EXPECT_EQ(parse_url("redis://[fe80::1%eth0]").name(), "redis://[fe80::1%25eth0]:6379/0");
+}
+
+TEST(Url, NeedsAZoneThatCanBeOne) {
+  EXPECT_TRUE(blames("redis://[fe80::1%]", "zone"));
+  EXPECT_TRUE(blames("redis://[fe80::1%25a%]", "zone"));
+  EXPECT_TRUE(blames("redis://[fe80::1%25a%zz]", "zone"));
+  EXPECT_TRUE(blames("redis://[fe80::1%25a%00]", "host"));
+  EXPECT_TRUE(blames("redis://[fe80::1%25a%20b]", "host"));
+  EXPECT_TRUE(blames("redis://[fe80::1%25a%5Db]", "host"));
+}
+
 TEST(Url, NamesASocket) {
   const Endpoint endpoint = parse_url("unix:///run/redis.sock");
   EXPECT_EQ(endpoint.path, "/run/redis.sock");
   EXPECT_EQ(endpoint.database, 0);
   EXPECT_EQ(parse_url("unix:///run/redis.sock?db=3").database, 3);
+}
+
+TEST(Url, NamesAUserAndAPasswordForASocket) {
+  const Endpoint endpoint = parse_url("unix://bob:s3cret@/run/redis.sock?db=3");
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "s3cret");
+  EXPECT_EQ(endpoint.path, "/run/redis.sock");
+  EXPECT_EQ(endpoint.database, 3);
+  EXPECT_EQ(parse_url("unix://:s3cret@/s").password, "s3cret");
+  EXPECT_EQ(parse_url("unix://bob@/s").user, "bob");
+  EXPECT_EQ(parse_url("unix://b%6fb%3a%40:p%2Fq%3F%23%25%20@/s").user, "bob:@");
+  EXPECT_EQ(parse_url("unix://b%6fb%3a%40:p%2Fq%3F%23%25%20@/s").password, "p/q?#% ");
+  EXPECT_EQ(parse_url("unix://bob:x@/run/a%40b.sock").path, "/run/a@b.sock");
+}
+
+TEST(Url, TakesOddCharactersInThePasswordOfASocketAsTheyAre) {
+  for (const char* password :
+       {"a/b", "a?b", "a#b", "a:b", "a@b", "@", ":", "a b", "a@/b", "/?db=1"}) {
+    SCOPED_TRACE(password);
+    const Endpoint endpoint = parse_url(std::string("unix://bob:") + password + "@/run/s?db=3");
+    EXPECT_EQ(endpoint.password, password);
+    EXPECT_EQ(endpoint.user, "bob");
+    EXPECT_EQ(endpoint.path, "/run/s");
+    EXPECT_EQ(endpoint.database, 3);
+  }
+}
+
+TEST(Url, TakesAnAtSignInThePathOfASocketForAPartOfIt) {
+  const Endpoint endpoint = parse_url("unix:///run/a:b@/redis.sock");
+  EXPECT_EQ(endpoint.path, "/run/a:b@/redis.sock");
+  EXPECT_EQ(endpoint.password, "");
 }
 
 TEST(Url, DecodesThePathOfASocket) {
@@ -119,11 +169,13 @@ TEST(Url, IsPrintedWithoutUserAndPassword) {
   EXPECT_EQ(parse_url("redis://:s3cret@[::1]:1").name(), "redis://[::1]:1/0");
   EXPECT_EQ(parse_url("unix:///run/redis.sock").name(), "unix:///run/redis.sock");
   EXPECT_EQ(parse_url("unix:///run/redis.sock?db=3").name(), "unix:///run/redis.sock?db=3");
+  EXPECT_EQ(parse_url("unix://bob:s3cret@/s?db=3").name(), "unix:///s?db=3");
 }
 
 TEST(Url, IsPrintedSoThatItCanBeReadAgain) {
   for (const char* url : {"redis://bob:x@host:1/2", "redis://[::1]:1/2", "redis://[fe80::1%eth0]",
-                          "redis://h\xc3\xb6st", "unix:///run/redis.sock?db=3",
+                          "redis://[fe80::1%2525x%25y%2F]", "redis://[fe80::1%25]",
+                          "unix:///x:y@/z", "redis://h\xc3\xb6st", "unix:///run/redis.sock?db=3",
                           "unix:///a%20b%3Fdb%3D1%25%0A%41.sock", "unix:///a#b@c:d"}) {
     SCOPED_TRACE(url);
     const Endpoint endpoint = parse_url(url);
@@ -207,7 +259,9 @@ TEST(Url, NeedsWholePercentEncodings) {
 TEST(Url, NeedsAnAbsolutePathForASocket) {
   EXPECT_TRUE(blames("unix://", "path"));
   EXPECT_TRUE(blames("unix://run/redis.sock", "path"));
-  EXPECT_TRUE(blames("unix://bob:x@/run/redis.sock", "path"));
+  EXPECT_TRUE(blames("unix://bob:x@run/redis.sock", "path"));
+  EXPECT_TRUE(blames("unix://bob:x@", "path"));
+  EXPECT_TRUE(blames("unix://bob:x@/run/a@b.sock", "%40"));
   EXPECT_TRUE(blames("unix://?db=1", "path"));
 }
 
@@ -229,7 +283,8 @@ TEST(Url, ListsTheFormsThatWork) {
 }
 
 TEST(Url, SaysWhichFormsAreNotBuilt) {
-  for (const char* scheme : {"rediss", "redis-sentinel", "redis-cluster"}) {
+  for (const char* scheme :
+       {"rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}) {
     const Error error = error_of([&] { return parse_url(std::string(scheme) + "://bob:x@h1,h2"); });
     EXPECT_EQ(error.code(), Errc::unsupported);
     EXPECT_NE(std::string(error.what()).find(scheme), std::string::npos);
@@ -247,11 +302,12 @@ std::string shown(std::string_view url) {
 
 TEST(Url, NeverShowsThePassword) {
   const std::string secret = "s3cr3tX";
-  for (const char* odd : {"",  "/",   "?", "#",  ":",        "@",    "%",   "%zz", "%4", "[",
-                          "]", "://", " ", "\n", "redis://", "\xff", "%00", "\\",  "'",  "\""}) {
+  for (const char* odd : {"",  "/",   "?", "#",  "@/",       ":",    "@",   "%",  "%zz", "%4", "[",
+                          "]", "://", " ", "\n", "redis://", "\xff", "%00", "\\", "'",   "\""}) {
     for (const std::string& password : {secret + odd, odd + secret, secret + odd + secret}) {
-      for (const char* rest : {"@", "@:0", "@host", "@host:x", "@host/x", "@[::1", "@a b",
-                               "@host:1:2", "@host/0?x", "@/path", "@host?db=x"}) {
+      for (const char* rest :
+           {"@", "@:0", "@host", "@host:x", "@host/x", "@[::1", "@a b", "@host:1:2", "@host/0?x",
+            "@/path", "@/path?x", "@path", "@host?db=x"}) {
         for (const char* scheme : {"redis", "rediss", "unix", "redis-sentinel", "http", ""}) {
           const std::string url = std::string(scheme) + "://bob:" + password + rest;
           EXPECT_EQ(shown(url).find(secret), std::string::npos) << url;

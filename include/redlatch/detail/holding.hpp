@@ -68,8 +68,7 @@ class Holding : public Held<Protocol> {
     if (const auto* kind = answers.reply(2); kind != nullptr && !Protocol::is_lock(*kind)) {
       throw protocol::about(
           Errc::wrong_type, protocol_.key(), executor_->server(0),
-          "the key holds a " + kind->text +
-              ", which is not a lock of this kind; use another key, or delete it if it is no lock");
+          "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
     }
     return {.deadlocks = protocol::is_deadlock(*answers.reply(0)),
             .life = protocol::life_in(answers.reply(1))};

@@ -96,7 +96,8 @@ REDLATCH_API std::string printable(std::string_view text);
 REDLATCH_API Error about(Errc code, std::string_view key, const std::string& server,
                          std::string_view explanation, bool in_doubt = false);
 
-/// What an error reply said, and what to do about it.
+/// What an error reply said, and what to do about it. The place in a script that had it is left
+/// out, unless the error is of no known kind.
 REDLATCH_API std::string explain(std::string_view error_reply);
 
 /// The exception for an error reply: what the server said, and what to do about it.

@@ -1,31 +1,139 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
+/// The names of the keys that belong to a lock. Each is in the slot of the lock's own key, so that
+/// a Redis Cluster takes both in one script, begins with that key, so that permissions by prefix
+/// cover both, and has "redlatch" in it, so that neither a program nor a lock of another name has
+/// the same.
+/// Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "hash tags".
 namespace redlatch::protocol {
 
-/// The pieces of the name of a key that belongs to a lock: `order:redlatch:queue:{order}`, or
-/// `{order}:redlatch:queue` for a key with a hash tag. It is in the same slot of a Cluster, begins
-/// with the lock's own name, so that permissions by prefix cover both, and has "redlatch" in it, so
-/// that neither a program nor a lock of another name has the same. (A key with braces
-/// that do not make a hash tag, such as `a}b`, may share no slot with it; with one server that
-/// makes no difference.)
-/// Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "hash tags".
-inline std::array<std::string_view, 6> side_key_pieces(std::string_view key,
-                                                       std::string_view purpose) noexcept {
-  const auto opens = key.find('{');
-  const auto closes = key.find('}', opens);
-  const bool has_tag =
-      opens != std::string_view::npos && closes != std::string_view::npos && closes > opens + 1;
-  if (has_tag) return {key, ":redlatch:", purpose};
-  return {key, ":redlatch:", purpose, ":{", key, "}"};
+inline constexpr unsigned slots = 16384;  // all of a cluster
+
+/// The checksum whose remainder by `slots` is the slot of the text, or of one that goes on after
+/// the text with the checksum `before`.
+/// Source: the cluster specification, "appendix A: CRC16 reference implementation".
+constexpr std::uint16_t checksum(std::string_view text, std::uint16_t before = 0) noexcept {
+  constexpr unsigned polynomial = 0x1021;
+  unsigned sum = before;
+  for (const char c : text) {
+    sum ^= static_cast<unsigned>(static_cast<unsigned char>(c)) << 8U;
+    for (int bit = 0; bit < 8; ++bit) {
+      sum = (sum << 1U) ^ ((sum & 0x8000U) != 0 ? polynomial : 0U);
+      sum &= 0xFFFFU;
+    }
+  }
+  return static_cast<std::uint16_t>(sum);
 }
+static_assert(checksum("123456789") == 0x31C3);
+
+/// As many zeros and ones at the end of a text as a slot has bits can move the text to any slot: a
+/// one in place of a zero flips the same bits of the checksum, whatever else the text is.
+class SlotDigits {
+ public:
+  static constexpr std::size_t count = 14;
+  using Digits = std::array<char, count>;
+
+  /// The digits with which a text of this checksum ends up in the slot of another.
+  static constexpr Digits from_to(std::uint16_t text, std::uint16_t other) noexcept {
+    const Digits zeros = digits(0);
+    const unsigned wrong = checksum({zeros.data(), count}, text) ^ other;
+    unsigned ones = 0;
+    for (std::size_t bit = 0; bit < count; ++bit) {
+      if (((wrong >> bit) & 1U) != 0) ones ^= ones_for(bit);
+    }
+    return digits(ones);
+  }
+
+ private:
+  static constexpr Digits digits(unsigned ones) noexcept {
+    Digits all{};
+    for (std::size_t i = 0; i < count; ++i) all[i] = ((ones >> i) & 1U) != 0 ? '1' : '0';
+    return all;
+  }
+
+  /// Which digits have to be ones to flip this bit of the slot, and no other: by Gauss'
+  /// elimination.
+  static consteval std::array<unsigned, count> solve() {
+    struct Row {
+      unsigned flipped;  // bits of the slot
+      unsigned ones;     // the digits that flip them
+    };
+    std::array<Row, count> rows{};
+    const auto sum = [](unsigned ones) {
+      const Digits all = digits(ones);
+      return checksum({all.data(), count}) % slots;
+    };
+    for (std::size_t i = 0; i < count; ++i) rows[i] = {sum(1U << i) ^ sum(0), 1U << i};
+    for (std::size_t bit = 0; bit < count; ++bit) {
+      std::size_t pivot = bit;
+      while (((rows.at(pivot).flipped >> bit) & 1U) == 0) ++pivot;
+      std::swap(rows[bit], rows[pivot]);
+      for (std::size_t i = 0; i < count; ++i) {
+        if (i == bit || ((rows[i].flipped >> bit) & 1U) == 0) continue;
+        rows[i].flipped ^= rows[bit].flipped;
+        rows[i].ones ^= rows[bit].ones;
+      }
+    }
+    std::array<unsigned, count> ones{};
+    for (std::size_t bit = 0; bit < count; ++bit) ones[bit] = rows[bit].ones;
+    return ones;
+  }
+  static constexpr unsigned ones_for(std::size_t bit) noexcept {
+    constexpr std::array<unsigned, count> solved = solve();
+    return solved[bit];
+  }
+};
+
+/// The name of one of these keys, in pieces:
+/// - `order:redlatch:queue:{order}`, with the whole key as the hash tag;
+/// - `{order}:redlatch:queue` for a key with a hash tag of its own;
+/// - `a}b:redlatch:queue:11010010110101` for a key with braces that make no hash tag, behind which
+///   there cannot be one with the same slot, either.
+class SideKey {
+ public:
+  SideKey(std::string_view key, std::string_view purpose) noexcept
+      : pieces_{key, ":redlatch:", purpose} {
+    const auto opens = key.find('{');
+    const auto closes = key.find('}', opens);
+    const bool has_tag =
+        opens != std::string_view::npos && closes != std::string_view::npos && closes > opens + 1;
+    if (has_tag) return;
+    if (opens == std::string_view::npos && key.find('}') == std::string_view::npos) {
+      pieces_[3] = ":{";
+      pieces_[4] = key;
+      pieces_[5] = "}";
+      return;
+    }
+    pieces_[3] = ":";
+    std::uint16_t sum = 0;
+    for (const std::string_view piece : pieces_) sum = checksum(piece, sum);
+    digits_ = SlotDigits::from_to(sum, checksum(key));
+    pieces_[4] = {digits_.data(), digits_.size()};
+  }
+  SideKey(const SideKey&) = delete;
+  SideKey& operator=(const SideKey&) = delete;
+  ~SideKey() = default;
+
+  std::span<const std::string_view> pieces() const& noexcept { return pieces_; }
+  std::span<const std::string_view> pieces() && = delete;
+
+ private:
+  SlotDigits::Digits digits_{};
+  std::array<std::string_view, 6> pieces_;
+};
 
 inline std::string side_key(std::string_view key, std::string_view purpose) {
+  const SideKey pieces(key, purpose);
   std::string name;
-  for (const std::string_view piece : side_key_pieces(key, purpose)) name += piece;
+  for (const std::string_view piece : pieces.pieces()) name += piece;
   return name;
 }
 
