@@ -55,6 +55,11 @@ void Channel::begin(Caller& caller) {
   pass_on(Refused::opened, guard);
 }
 
+void Channel::extend(Caller& caller, TimePoint end) noexcept {
+  const Guard guard(mutex_);
+  caller.end = end;
+}
+
 void Channel::leave(Caller& caller) noexcept {
   Guard guard(mutex_);
   while (caller.mended && !caller.done()) {

@@ -36,6 +36,8 @@ class Channel {
   /// Says a request, or queues it where somebody else leads or there is no connection, and waits
   /// for nothing: the caller has a bell. `look` takes in what has come, and `leave` ends it.
   void begin(Caller& caller);
+  /// It has time until `end`.
+  void extend(Caller& caller, TimePoint end) noexcept;
   void look() noexcept { static_cast<void>(take_in(command_end())); }
   /// The caller has waited for long enough. What it asked for is not taken back.
   void leave(Caller& caller) noexcept;

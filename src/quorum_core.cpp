@@ -41,13 +41,14 @@ std::vector<std::string> names_of(const std::vector<std::string>& urls) {
 
 /// One extension under way.
 struct Extension {
-  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bell& bell) {
+  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bell& bell,
+            TimePoint end) {
     renewal.begin(tenure);
     command = renewal.command.view();
     requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
     responses.resize(nodes.size());
     // For the next one: nobody waits for a server that is away.
-    round.emplace(nodes, requests, responses, Connecting::counted, bell);
+    round.emplace(nodes, requests, responses, Connecting::counted, bell, Round::Ends{end, end});
   }
 
   Renewal renewal{};
@@ -108,10 +109,10 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
   TimePoint end = begun + server_timeout_;
   try {
     const BorrowedBell bell(bells_);
-    Round round(nodes_, requests, responses, connecting, *bell);
-    if (connecting == Connecting::on_top && round.connected() <= nodes_.size() / 2) {
-      end += settings_.options.connect_timeout;
-    }
+    const bool on_top = connecting == Connecting::on_top;
+    const TimePoint connecting_end = on_top ? end + settings_.options.connect_timeout : end;
+    Round round(nodes_, requests, responses, connecting, *bell, {end, connecting_end});
+    if (round.connected() <= nodes_.size() / 2) end = connecting_end;
     round.wait(enough, end, begun + server_timeout_);
     if (BootClock::now() >= end) round.end();
     round.leave();
@@ -169,10 +170,14 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
   std::optional<BorrowedBell> bell;
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
+  // A server that takes its time must not have it from the renewals to come.
+  const TimePoint latest =
+      sent + std::max((renewer.first_notice() - sent) / 2, TimePoint::duration::zero());
+  const TimePoint end = std::min(sent + server_timeout_, latest);
   for (Tenure* tenure : due) {
     try {
       if (!bell) bell.emplace(bells_);
-      extensions.emplace_back(nodes_, *tenure, **bell);
+      extensions.emplace_back(nodes_, *tenure, **bell, end);
     } catch (const std::exception&) {
       // No memory or descriptor is left: it is tried again.
       if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {
@@ -182,10 +187,10 @@ void QuorumCore::renew(std::span<Tenure* const> due) {
     }
   }
   renewer.picked_up();
-  const TimePoint end = std::min(sent + server_timeout_, renewer.first_notice());
+  const TimePoint last = std::min(sent + server_timeout_, renewer.first_notice());
   for (Extension& extension : extensions) {
     try {
-      extension.round->wait(Answers::settled, end, {});
+      extension.round->wait(Answers::settled, last, {});
     } catch (const std::exception&) {
       // As above; what is known counts.
     }

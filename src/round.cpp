@@ -39,22 +39,24 @@ void Bells::put_back(std::unique_ptr<Bell> bell) noexcept {
 }
 
 Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-             std::span<Response> responses, Connecting connecting, Bell& bell)
+             std::span<Response> responses, Connecting connecting, Bell& bell, const Ends& ends)
     : Round(responses, bell) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    begin(parts_.emplace_back(*nodes[i], requests[i], responses[i]), connecting);
+    begin(parts_.emplace_back(*nodes[i], requests[i], responses[i]), connecting, ends);
   }
 }
 
 /// Whether there is a connection still is seen when something is said on it.
-void Round::begin(Part& part, Connecting connecting) {
+void Round::begin(Part& part, Connecting connecting, const Ends& ends) {
   part.concluded = true;
   part.caller.bell = &bell_;
+  part.caller.end = ends.connected;
   part.channel.begin(part.caller);
   part.concluded = false;
   part.connects = !part.caller.done() && part.channel.fd() < 0;
   if (!part.connects) return;
   if (connecting != Connecting::never && part.node.may_connect(BootClock::now())) {
+    part.channel.extend(part.caller, ends.connecting);
     return part.node.core().connect(part.channel);
   }
   part.channel.leave(part.caller);

@@ -86,11 +86,17 @@ class BorrowedBell {
 /// later is thrown away by whoever uses the connection next.
 class Round {
  public:
+  /// So long a server may take to answer what has to be said to it again. `leave` waits for that.
+  struct Ends {
+    TimePoint connected{};
+    TimePoint connecting{};  // where there was no connection
+  };
+
   /// Sends the requests, one for each node, where there are connections, and has the others
   /// connect, if it may. One thread may wait for several rounds by the same bell, one after the
   /// other.
   Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-        std::span<Response> responses, Connecting connecting, Bell& bell);
+        std::span<Response> responses, Connecting connecting, Bell& bell, const Ends& ends);
   Round(const Round&) = delete;
   Round& operator=(const Round&) = delete;
   ~Round();
@@ -125,7 +131,7 @@ class Round {
 
   Round(std::span<Response> responses, Bell& bell) : responses_(responses), bell_(bell) {}
 
-  void begin(Part& part, Connecting connecting);
+  void begin(Part& part, Connecting connecting, const Ends& ends);
   bool is_over(Executor::Enough enough, TimePoint end_for_new);
   static void conclude(Part& part);
   void sleep(TimePoint end);

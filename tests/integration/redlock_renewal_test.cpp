@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy.hpp"
 #include "quorum.hpp"
 
 namespace redlatch::test {
@@ -68,6 +69,38 @@ TEST_F(KeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
   EXPECT_TRUE(is_free()) << "what is lost stands in nobody's way";
   EXPECT_EQ(lock.unlock(), Unlock::lost);
+}
+
+/// The last of the servers forgets the scripts, and is silent when they are said again.
+class KeptByAMajority : public KeptByThreeServers {
+ protected:
+  static QuorumOptions options() {
+    ClientOptions client = patient();
+    client.command_timeout = 5s;
+    return {.client = client, .server_timeout = 200ms};
+  }
+  bool has_renewed(std::uint64_t times) {
+    const auto before = nodes.metrics().renewed;
+    return eventually([&] { return nodes.metrics().renewed >= before + times; });
+  }
+  std::size_t size_of_a_refusal() {
+    return raw[2]->command({"EVALSHA", std::string(40, 'f'), "0"}).text.size() + 3;
+  }
+
+  Proxy proxy{servers[2]->socket()};
+  Quorum nodes{{urls[0], urls[1], proxy.url()}, options()};
+};
+
+TEST_F(KeptByAMajority, IsRenewedWhileAMinorityHangsBehindARefusal) {
+  const Redlock lock(nodes, "job", {.ttl = 2s});
+  ASSERT_TRUE(has_renewed(1));
+  const std::size_t size = size_of_a_refusal();
+  raw[2]->command({"SCRIPT", "FLUSH"});
+  proxy.arm_newest({Proxy::Direction::reply, size, Proxy::Manner::stall});
+  ASSERT_TRUE(eventually([&] { return proxy.struck(); }));
+  EXPECT_TRUE(has_renewed(2));
+  EXPECT_TRUE(lock.owns_lock());
+  proxy.release();
 }
 
 TEST_F(KeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
