@@ -120,14 +120,9 @@ class BasicLock {
   /// object holds nothing afterwards, whatever the answer is.
   Unlock unlock() noexcept {
     if (!holding_.exists()) return Unlock::lost;
-    switch (holding_.release(options_)) {
-      case EventKind::released:
-        return Unlock::released;
-      case EventKind::release_unknown:
-        return Unlock::unknown;
-      default:
-        return Unlock::lost;
-    }
+    const EventKind ending = holding_.release(options_);
+    if (ending == EventKind::released) return Unlock::released;
+    return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
   }
 
   /// True while possession is certain. No I/O: it compares clocks.

@@ -44,7 +44,6 @@ class Holding : public Held<Protocol> {
  public:
   using Held<Protocol>::Held;
   using Held<Protocol>::exists;
-  using Held<Protocol>::valid;
   using Held<Protocol>::value;
   using Held<Protocol>::ask;
 
@@ -58,7 +57,7 @@ class Holding : public Held<Protocol> {
     if (verdict == protocol::Verdict::yes) {
       answers.learn_given(*tenure, options.ttl, protocol::verdict);
       if (options.fencing) {
-        tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+        tenure->fence(static_cast<std::uint64_t>(answers.number()));
       }
       take(std::move(tenure), options, undo);
       return {.held = true};
@@ -70,7 +69,7 @@ class Holding : public Held<Protocol> {
           Errc::wrong_type, protocol_.key(), executor_->server(0),
           "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
     }
-    return {.deadlocks = protocol::is_deadlock(*answers.reply(0)),
+    return {.deadlocks = protocol::is_deadlock(answers.number()),
             .life = protocol::life_in(answers.reply(1))};
   }
 
@@ -207,7 +206,7 @@ class Holding : public Held<Protocol> {
     if (answers.verdict(protocol::answered) != protocol::Verdict::yes) {
       throw answers.error(protocol_.key());
     }
-    return std::max<std::int64_t>(answers.reply(0)->integer, 0);
+    return std::max<std::int64_t>(answers.number(), 0);
   }
 
   /// Takes a lease over that another lock of this process has passed on.
@@ -223,7 +222,7 @@ class Holding : public Held<Protocol> {
   /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
   /// answered, `release_unknown`, is left to the background.
   EventKind release(const LockOptions& options) noexcept {
-    bool was_valid = valid(executor_->now());
+    bool was_valid = tenure_->valid(executor_->now(), executor_->process());
     const TimePoint since = tenure_->upkeep().since;
     if (was_valid && hand_over(options, since)) return EventKind::released;
     const bool told = executor_->take_back_for_good(*tenure_);
@@ -255,7 +254,7 @@ class Holding : public Held<Protocol> {
 
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
   void drop(const LockOptions& options) noexcept {
-    const bool was_valid = valid(executor_->now());
+    const bool was_valid = tenure_->valid(executor_->now(), executor_->process());
     const TimePoint since = tenure_->upkeep().since;
     if (was_valid && hand_over(options, since)) return;
     const bool told = executor_->take_back_for_good(*tenure_);
@@ -278,7 +277,8 @@ class Holding : public Held<Protocol> {
     if (answers.reply(0) == nullptr) return false;
     const protocol::Command question = protocol_.holder(tenure_->value());
     const Answers held = ask({&question, 1});
-    return held.reply(0) != nullptr && Protocol::holds(*held.reply(0), tenure_->value());
+    const protocol::Reply* const holder = held.reply(0);
+    return holder != nullptr && Protocol::holds(*holder, tenure_->value());
   }
 
   Answers ask_for(const Tenure& tenure, const LockOptions& options, Look look,
