@@ -64,13 +64,18 @@ class Holding : public Held<Protocol> {
     }
     if (answers.may_have_acted()) executor_->post(protocol_.key(), undo);
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
-    if (const auto* kind = answers.reply(2); kind != nullptr && !Protocol::is_lock(*kind)) {
-      throw protocol::about(
-          Errc::wrong_type, protocol_.key(), executor_->server(0),
-          "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
-    }
+    check_kind(answers.reply(2));
     return {.deadlocks = protocol::is_deadlock(answers.number()),
             .life = protocol::life_in(answers.reply(1))};
+  }
+
+  /// Asks what holds the key after a failed attempt. Throws `Errc::wrong_type` when it is no lock
+  /// of this kind. That the server does not say is no error: nothing depends on it, so that no
+  /// connection is made for it, either.
+  void look_at_kind() const {
+    const protocol::Command question = protocol_.kind();
+    const Answers answers = ask({&question, 1}, nullptr, Connecting::never);
+    check_kind(answers.reply(0));
   }
 
   /// A tenure for a lease that is yet to be given.
@@ -271,6 +276,13 @@ class Holding : public Held<Protocol> {
   using Held<Protocol>::protocol_;
   using Held<Protocol>::tenure_;
   using Held<Protocol>::end;
+
+  void check_kind(const protocol::Reply* kind) const {
+    if (kind == nullptr || Protocol::is_lock(*kind)) return;
+    throw protocol::about(
+        Errc::wrong_type, protocol_.key(), executor_->server(0),
+        "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
+  }
 
   /// Whether the server has answered with an error, and has the lease still.
   bool is_there_after(const Answers& answers) const {
