@@ -94,7 +94,8 @@ class BasicLock {
   [[nodiscard]] bool lock(std::stop_token stop) { return acquire(std::nullopt, stop); }
 
   /// One attempt. False when somebody else holds the lock, which is not an error. Throws as `lock`
-  /// does.
+  /// does. The first attempt of an object that fails costs one command more, which asks what holds
+  /// the key: `Errc::wrong_type` when it is no lock, for a user who may use `TYPE`.
   [[nodiscard]] bool try_lock() { return acquire(executor().now(), {}); }
 
   /// Waits for at most `wait`, and at least for one attempt. False when the time is over, or a stop
@@ -120,14 +121,9 @@ class BasicLock {
   /// object holds nothing afterwards, whatever the answer is.
   Unlock unlock() noexcept {
     if (!holding_.exists()) return Unlock::lost;
-    switch (holding_.release(options_)) {
-      case EventKind::released:
-        return Unlock::released;
-      case EventKind::release_unknown:
-        return Unlock::unknown;
-      default:
-        return Unlock::lost;
-    }
+    const EventKind ending = holding_.release(options_);
+    if (ending == EventKind::released) return Unlock::released;
+    return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
   }
 
   /// True while possession is certain. No I/O: it compares clocks.
@@ -258,6 +254,7 @@ class BasicLock {
       held = over(deadline) ? !asks && holding_.attempt(options_, detail::Look::no).held
                             : waiting.until_held();
     }
+    if (!held && !waits) look_at_kind();
     failed_ = !held;
     if (held) executor().happened(EventKind::acquired, key(), begun, {});
     return held;
@@ -267,13 +264,20 @@ class BasicLock {
     return deadline && executor().now() >= *deadline;
   }
 
+  /// Once for each object: a key that is no lock would be held elsewhere for ever.
+  void look_at_kind() {
+    if (Protocol::says_kind || executor().servers() > 1 || std::exchange(has_looked_, true)) return;
+    holding_.look_at_kind();
+  }
+
   void let_go() noexcept {
     if (holding_.exists()) holding_.drop(options_);
   }
 
   detail::Holding<Protocol> holding_;
   LockOptions options_;
-  bool failed_ = false;  // the last attempt of this object
+  bool failed_ = false;      // the last attempt of this object
+  bool has_looked_ = false;  // at what kind of a value a failed attempt has met
 };
 
 }  // namespace redlatch

@@ -21,8 +21,12 @@ enum class EventKind {
   lost,
   /// The server has given the lock up.
   released,
-  /// A release stays unanswered: that of `unlock()` for all of `command_timeout`, one that nobody
-  /// waited for until the ttl has ended the lease, or until the client is gone. `error`: why.
+  /// What became of a release is not known. That of `unlock()`: at once, when it was refused or not
+  /// answered within `command_timeout`. One that nobody waited for is repeated, and told as soon as
+  /// it is known that it will never be known: when the server answers again and does not have the
+  /// lock any more, which an attempt before that was not answered may have released; else when the
+  /// ttl has ended the lease, or when the client is gone. `error`: why the last attempt, or the one
+  /// that was not answered, failed.
   release_unknown,
   /// A connection is there. `elapsed`: since it was begun. No key, like the next.
   connected,

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -6,6 +7,7 @@
 #include <redlatch/protocol/side_key.hpp>
 
 #include "fixture.hpp"
+#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace keys_test {
@@ -62,6 +64,57 @@ TEST_F(Keys, ThatAreEmptyAreRefused) {
             Errc::invalid_argument);
   EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::try_to_lock); }),
             Errc::invalid_argument);
+}
+
+/// A single attempt that fails looks at what holds the key.
+class Attempts : public ServerTest {
+ protected:
+  template <class L>
+  void fail_for_what_is_no_lock(LockOptions options) {
+    raw.command({"DEL", "job"});
+    raw.command({"HSET", "job", "field", "value"});
+    L lock(client, "job", std::defer_lock, options);
+    const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
+    EXPECT_EQ(error.code(), Errc::wrong_type) << error.what();
+    EXPECT_NE(std::string(error.what()).find("the key holds a hash"), std::string::npos);
+    EXPECT_EQ(error_of([&] { const L other(client, "job", std::try_to_lock, options); }),
+              Errc::wrong_type);
+    EXPECT_EQ(error_of([&] { const L other(client, "job", 0s, options); }), Errc::wrong_type);
+    EXPECT_EQ(raw.command({"HLEN", "job"}).integer, 1);
+  }
+};
+
+TEST_F(Attempts, FailForWhatIsNoLock) {
+  fail_for_what_is_no_lock<Lock>({});
+  fail_for_what_is_no_lock<Lock>({.fencing = true});
+  fail_for_what_is_no_lock<FairLock>({});
+}
+
+TEST_F(Attempts, AskForTheKindOncePerObjectAndNeverWhenTheyAreSuccessful) {
+  const Lock holder(client, "job", std::try_to_lock, long_lease);
+  EXPECT_EQ(raw.calls("type"), 0);
+  Lock lock(client, "job", std::defer_lock);
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(lock.try_lock());
+  EXPECT_EQ(raw.calls("type"), 1);
+  EXPECT_FALSE(ReadLock(client, "reading", std::try_to_lock) &&
+               WriteLock(client, "reading", std::try_to_lock));
+  EXPECT_EQ(raw.calls("type"), 1) << "their script has seen it already";
+}
+
+TEST(AttemptsWhoseKindIsNotKnown, AreFalse) {
+  enum class Then { refused, silent, gone };
+  for (const Then then : {Then::refused, Then::silent, Then::gone}) {
+    std::optional<ScriptedServer> server;
+    server.emplace([&](const ScriptedRequest& request) {
+      if (request.is("SET")) return resp::nil;
+      if (!request.is("TYPE")) return resp::ok;
+      if (then == Then::gone) server->close_after_answer();
+      return then == Then::refused ? resp::error("NOPERM no") : std::string();
+    });
+    Client client(server->url(), {.connect_timeout = 20s, .command_timeout = 1s});
+    EXPECT_FALSE(Lock(client, "job", std::try_to_lock));
+    EXPECT_EQ(server->count("TYPE"), 1U);
+  }
 }
 
 /// A cluster of one server, which refuses a script whose keys are in different slots.

@@ -116,12 +116,6 @@ TEST_F(Waiting, ThrowsWrongTypeForAKeyThatNeverBecomesALock) {
   EXPECT_EQ(raw.command({"LLEN", "job"}).integer, 1);
 }
 
-TEST_F(Waiting, OnlySeesAWrongTypeSoOneAttemptIsFalse) {
-  raw.command({"HSET", "job", "field", "value"});
-  Lock lock(client, "job", std::defer_lock);
-  EXPECT_FALSE(lock.try_lock());
-}
-
 TEST_F(Waiting, TakesAStrangersKeyWithoutExpiryForContention) {
   raw.command({"SET", "job", "a stranger"});
   Lock lock(client, "job", std::defer_lock);

@@ -68,8 +68,8 @@ TEST(Shared, GivesAGrantBackByTheScriptOfItsClass) {
 
 TEST(Shared, ReadsADeadlockAsANoForEver) {
   EXPECT_EQ(protocol::verdict(integer(-1)), protocol::Verdict::no);
-  EXPECT_TRUE(protocol::is_deadlock(integer(-1)));
-  EXPECT_FALSE(protocol::is_deadlock(integer(0)));
+  EXPECT_TRUE(protocol::is_deadlock(-1));
+  EXPECT_FALSE(protocol::is_deadlock(0));
   EXPECT_EQ(protocol::standing(integer(-1)), protocol::Standing::deadlock);
   EXPECT_EQ(protocol::expiry(integer(-1)), 0);
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory_resource>
 #include <span>
 #include <string>
@@ -124,6 +125,12 @@ class Answers {
       if (response.replies.size() > i) return &response.replies[i];
     }
     return nullptr;
+  }
+
+  /// The first reply as a number; 0 when it is none.
+  std::int64_t number() const noexcept {
+    const protocol::Reply* const first = reply(0);
+    return first != nullptr ? first->integer : 0;
   }
 
   /// Why the verdict is `refused`.

@@ -36,14 +36,15 @@ bool has_got_to(Executor& executor, const Protocol& protocol, Tenure& tenure,
     throw too_few("the lock was deleted or taken over before it was durable");
   }
   answers.learn_given(tenure, options.ttl, protocol::ours);
-  const protocol::Reply& reply = *answers.reply(1);
-  if (reply.is_error()) {
-    throw protocol::to_error(reply, protocol.key(), executor.server(0), false);
+  const protocol::Reply* const reply = answers.reply(1);
+  if (reply == nullptr) throw too_few("the server did not say how durable the lock is");
+  if (reply->is_error()) {
+    throw protocol::to_error(*reply, protocol.key(), executor.server(0), false);
   }
-  if (place.has_it(reply)) return true;
+  if (place.has_it(*reply)) return true;
   if (answers.are_cut_short() && executor.now() < end) return false;
-  throw too_few(place.lack(reply) + " after " + std::to_string(options.durability.timeout.count()) +
-                " ms");
+  throw too_few(place.lack(*reply) + " after " +
+                std::to_string(options.durability.timeout.count()) + " ms");
 }
 
 template <class Protocol, class Place>

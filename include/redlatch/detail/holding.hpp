@@ -44,7 +44,6 @@ class Holding : public Held<Protocol> {
  public:
   using Held<Protocol>::Held;
   using Held<Protocol>::exists;
-  using Held<Protocol>::valid;
   using Held<Protocol>::value;
   using Held<Protocol>::ask;
 
@@ -58,20 +57,25 @@ class Holding : public Held<Protocol> {
     if (verdict == protocol::Verdict::yes) {
       answers.learn_given(*tenure, options.ttl, protocol::verdict);
       if (options.fencing) {
-        tenure->fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+        tenure->fence(static_cast<std::uint64_t>(answers.number()));
       }
       take(std::move(tenure), options, undo);
       return {.held = true};
     }
     if (answers.may_have_acted()) executor_->post(protocol_.key(), undo);
     if (verdict == protocol::Verdict::refused) throw answers.error(protocol_.key());
-    if (const auto* kind = answers.reply(2); kind != nullptr && !Protocol::is_lock(*kind)) {
-      throw protocol::about(
-          Errc::wrong_type, protocol_.key(), executor_->server(0),
-          "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
-    }
-    return {.deadlocks = protocol::is_deadlock(*answers.reply(0)),
+    check_kind(answers.reply(2));
+    return {.deadlocks = protocol::is_deadlock(answers.number()),
             .life = protocol::life_in(answers.reply(1))};
+  }
+
+  /// Asks what holds the key after a failed attempt. Throws `Errc::wrong_type` when it is no lock
+  /// of this kind. That the server does not say is no error: nothing depends on it, so that no
+  /// connection is made for it, either.
+  void look_at_kind() const {
+    const protocol::Command question = protocol_.kind();
+    const Answers answers = ask({&question, 1}, nullptr, Connecting::never);
+    check_kind(answers.reply(0));
   }
 
   /// A tenure for a lease that is yet to be given.
@@ -207,7 +211,7 @@ class Holding : public Held<Protocol> {
     if (answers.verdict(protocol::answered) != protocol::Verdict::yes) {
       throw answers.error(protocol_.key());
     }
-    return std::max<std::int64_t>(answers.reply(0)->integer, 0);
+    return std::max<std::int64_t>(answers.number(), 0);
   }
 
   /// Takes a lease over that another lock of this process has passed on.
@@ -223,7 +227,7 @@ class Holding : public Held<Protocol> {
   /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
   /// answered, `release_unknown`, is left to the background.
   EventKind release(const LockOptions& options) noexcept {
-    bool was_valid = valid(executor_->now());
+    bool was_valid = tenure_->valid(executor_->now(), executor_->process());
     const TimePoint since = tenure_->upkeep().since;
     if (was_valid && hand_over(options, since)) return EventKind::released;
     const bool told = executor_->take_back_for_good(*tenure_);
@@ -255,7 +259,7 @@ class Holding : public Held<Protocol> {
 
   /// Gives the lease up and waits for nothing; there is no lease afterwards.
   void drop(const LockOptions& options) noexcept {
-    const bool was_valid = valid(executor_->now());
+    const bool was_valid = tenure_->valid(executor_->now(), executor_->process());
     const TimePoint since = tenure_->upkeep().since;
     if (was_valid && hand_over(options, since)) return;
     const bool told = executor_->take_back_for_good(*tenure_);
@@ -273,12 +277,20 @@ class Holding : public Held<Protocol> {
   using Held<Protocol>::tenure_;
   using Held<Protocol>::end;
 
+  void check_kind(const protocol::Reply* kind) const {
+    if (kind == nullptr || Protocol::is_lock(*kind)) return;
+    throw protocol::about(
+        Errc::wrong_type, protocol_.key(), executor_->server(0),
+        "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
+  }
+
   /// Whether the server has answered with an error, and has the lease still.
   bool is_there_after(const Answers& answers) const {
     if (answers.reply(0) == nullptr) return false;
     const protocol::Command question = protocol_.holder(tenure_->value());
     const Answers held = ask({&question, 1});
-    return held.reply(0) != nullptr && Protocol::holds(*held.reply(0), tenure_->value());
+    const protocol::Reply* const holder = held.reply(0);
+    return holder != nullptr && Protocol::holds(*holder, tenure_->value());
   }
 
   Answers ask_for(const Tenure& tenure, const LockOptions& options, Look look,

@@ -174,7 +174,7 @@ class Lease {
     TimePoint largest{};
     for (std::size_t i = 0; i < servers(); ++i) {
       std::size_t reached = 0;
-      for (std::size_t j = 0; j < servers(); ++j) reached += value(at(j)) >= value(at(i)) ? 1 : 0;
+      for (std::size_t j = 0; j < servers(); ++j) reached += value(at(j)) >= value(at(i)) ? 1U : 0U;
       if (reached >= servers() / 2 + 1) largest = std::max(largest, value(at(i)));
     }
     return largest;

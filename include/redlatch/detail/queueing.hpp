@@ -59,9 +59,11 @@ class Queueing {
         if (!waits_for_itself()) return Outcome::waits;
         leave(place);
         return Outcome::deadlocks;
-      default:
-        return Outcome::waits;
+      case protocol::Standing::queued:
+      case protocol::Standing::first:
+        break;
     }
+    return Outcome::waits;
   }
 
   /// Gives the place in the queue up, and the lock, if it is granted by now.
@@ -210,7 +212,7 @@ class Queueing {
     if (verdict == protocol::Verdict::refused) throw answers.error(key());
     if (verdict == protocol::Verdict::no) return false;
     answers.learn_given(entry, options_.ttl, protocol::verdict);
-    if (options_.fencing) entry.fence(static_cast<std::uint64_t>(answers.reply(0)->integer));
+    if (options_.fencing) entry.fence(static_cast<std::uint64_t>(answers.number()));
     return true;
   }
 

@@ -27,8 +27,7 @@ class Argument {
       : length_(static_cast<std::size_t>(
             std::to_chars(digits_.data(), digits_.data() + digits_.size(), number).ptr -
             digits_.data())) {}
-  explicit Argument(std::chrono::milliseconds time) noexcept
-      : Argument(static_cast<std::int64_t>(time.count())) {}
+  explicit Argument(std::chrono::milliseconds time) noexcept : Argument(time.count()) {}
 
   std::string_view text() const noexcept {
     return length_ == 0 ? text_ : std::string_view(digits_.data(), length_);
@@ -116,7 +115,7 @@ class OwnedCommand {
 };
 
 inline bool answers(Expect expect, const Reply& reply) noexcept {
-  if (reply.is_error() || expect == Expect::anything) return true;
+  if (reply.is_error()) return true;
   switch (expect) {
     case Expect::ok_or_nil:
       return reply.is_ok() || reply.kind == Reply::Kind::nil;
@@ -126,9 +125,12 @@ inline bool answers(Expect expect, const Reply& reply) noexcept {
       return reply.kind == Reply::Kind::status;
     case Expect::array_or_nil:
       return reply.kind == Reply::Kind::array || reply.kind == Reply::Kind::nil;
-    default:
+    case Expect::text_or_nil:
       return reply.kind == Reply::Kind::string || reply.kind == Reply::Kind::nil;
+    case Expect::anything:
+      break;
   }
+  return true;
 }
 
 }  // namespace redlatch::protocol

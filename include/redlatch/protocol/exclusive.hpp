@@ -32,6 +32,8 @@ class Exclusive {
   /// Who may wait asks for a place in the queue before anything else.
   static constexpr bool joins_at_once = false;
   static constexpr bool needs_scripts = false;
+  /// A failed attempt says when the key holds something else than a lock of this kind.
+  static constexpr bool says_kind = false;
   /// There is a queue at the server.
   static constexpr bool has_queue = true;
 

@@ -129,6 +129,7 @@ class Multi : public Exclusive {
  public:
   static constexpr bool is_passed_on = false;
   static constexpr bool needs_scripts = true;
+  static constexpr bool says_kind = true;
   static constexpr bool has_queue = false;
 
   static constexpr std::size_t most_keys = 256;

@@ -41,9 +41,10 @@ inline bool drop(Form form, Abilities& abilities) noexcept {
     case Form::set_ifeq:
       abilities.set_ifeq = false;
       return true;
-    default:
-      return false;
+    case Form::watch:
+      break;
   }
+  return false;
 }
 
 /// The question to which `read_abilities` is the answer.
@@ -68,14 +69,9 @@ inline Abilities read_abilities(const Reply& reply) {
 inline Command native_command(Form form, const Command& call) {
   const std::string_view key = call.argument(0);
   const std::string_view token = call.argument(1);
-  switch (form) {
-    case Form::delex:
-      return Command(Expect::integer, "DELEX", key, "IFEQ", token);
-    case Form::delifeq:
-      return Command(Expect::integer, "DELIFEQ", key, token);
-    default:
-      return Command(Expect::ok_or_nil, "SET", key, token, "IFEQ", token, "PX", call.argument(2));
-  }
+  if (form == Form::delex) return Command(Expect::integer, "DELEX", key, "IFEQ", token);
+  if (form == Form::delifeq) return Command(Expect::integer, "DELIFEQ", key, token);
+  return Command(Expect::ok_or_nil, "SET", key, token, "IFEQ", token, "PX", call.argument(2));
 }
 
 /// What answers the call in that form.

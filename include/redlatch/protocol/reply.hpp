@@ -38,9 +38,7 @@ inline Verdict verdict(const Reply& reply) noexcept {
 }
 
 /// No, and there would never be a yes: who asks waits for its own thread.
-inline bool is_deadlock(const Reply& reply) noexcept {
-  return reply.kind == Reply::Kind::integer && reply.integer < 0;
-}
+constexpr bool is_deadlock(std::int64_t answer) noexcept { return answer < 0; }
 
 /// Whether it is an answer at all.
 inline Verdict answered(const Reply& reply) noexcept {

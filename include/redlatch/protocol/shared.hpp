@@ -239,6 +239,7 @@ class Shared {
   static constexpr bool is_passed_on = false;
   static constexpr bool joins_at_once = false;
   static constexpr bool needs_scripts = true;
+  static constexpr bool says_kind = true;
   static constexpr bool has_queue = true;
 
   explicit Shared(std::string key, bool fencing = false)
