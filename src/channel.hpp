@@ -109,6 +109,7 @@ class Channel {
   bool pass_on(Refused releases, Guard& guard, Stale stale = Stale::retired) noexcept;
   void mend_renewals(TimePoint end, Guard& guard);
   bool may_connect() noexcept;
+  void await_attempt(TimePoint next, Guard& guard);
   void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
 
   TimePoint command_end() const noexcept {

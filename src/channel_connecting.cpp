@@ -19,6 +19,15 @@ bool Channel::may_connect() noexcept {
          (line_.has_renewals() ? schedule.next_for_renewals() : schedule.next());
 }
 
+/// Until the time of the next attempt, or until renewals that come meanwhile need one sooner.
+void Channel::await_attempt(TimePoint next, Guard& guard) {
+  constexpr std::chrono::milliseconds look_again{10};
+  while (BootClock::now() < next && !may_connect()) {
+    const Unlocked unlocked(guard);
+    poll_until({}, std::min(next, BootClock::now() + look_again));
+  }
+}
+
 /// The caller, if there is one, is queued, and waits for the time of the next attempt. All that are
 /// queued share its outcome.
 void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guard& guard) {
@@ -37,13 +46,13 @@ void Channel::connect(Caller* caller, const Patience& patience, int cancel, Guar
   }
   connecting_ = true;
   connecting_since_ = start;
-  line_.schedule().attempted(std::max(start, next));
   std::unique_ptr<Session> session;
   std::shared_ptr<const void> life;
   std::optional<IoError> failure;
   try {
+    await_attempt(next, guard);
+    line_.schedule().attempted(BootClock::now());
     const Unlocked unlocked(guard);
-    if (next > start) poll_until({}, next);
     session = std::make_unique<Session>(settings_, end, cancel);
     life = std::make_shared<char>();
   } catch (const Cancelled&) {
