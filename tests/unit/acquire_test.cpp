@@ -42,6 +42,31 @@ TEST(Lock, TriesWithOneSetAndNothingElse) {
   EXPECT_EQ(executor->calls[0].key, "job");
 }
 
+TEST(Lock, LooksOnceAtWhatKeepsItsAttemptsFromSucceeding) {
+  const Fake executor = fake(says(nil()), says(nil()), says(ok()));
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_TRUE(lock.try_lock());
+  ASSERT_EQ(executor->looks.size(), 1U);
+  EXPECT_EQ(executor->looks.front(), Connecting::never);
+}
+
+TEST(Lock, ThrowsWhenItsAttemptMeetsWhatIsNoLock) {
+  const Fake executor = fake(says(nil()));
+  executor->kind = status("list");
+  TestLock lock = lock_on(executor);
+  EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::wrong_type);
+  EXPECT_TRUE(executor->posted.empty());
+}
+
+TEST(Lock, IsHeldElsewhereWhereTheKindIsNotSaid) {
+  const Fake executor = fake(says(nil()));
+  executor->kind = refusal("NOPERM no");
+  TestLock lock = lock_on(executor);
+  EXPECT_FALSE(lock.try_lock());
+}
+
 TEST(Lock, MakesOneAttemptWhenItOnlyTries) {
   const Fake executor = fake(says(nil()));
   TestLock lock = lock_on(executor);

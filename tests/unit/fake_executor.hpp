@@ -54,10 +54,20 @@ class FakeExecutor final : public detail::Executor {
   bool scripting() const noexcept override { return runs_scripts; }
   bool runs_scripts = true;
 
+  /// What a failed attempt sees when it looks at the key, which is not one of the `calls`.
+  protocol::Reply kind = status("string");
+  std::vector<Connecting> looks{};
+
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
                Enough enough, Connecting connecting) override {
     EXPECT_EQ(requests.size(), servers());
     EXPECT_EQ(responses.size(), servers());
+    const std::span<const protocol::Command> commands = requests.front().commands;
+    if (commands.size() == 1 && commands.front().argument(0) == "TYPE") {
+      looks.push_back(connecting);
+      responses.front().replies.push_back(kind);
+      return;
+    }
     const TimePoint start = now_;
     for (std::size_t i = 0; i < servers(); ++i) {
       calls.push_back(record(i, requests[i], connecting));
