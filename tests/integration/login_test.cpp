@@ -206,7 +206,7 @@ Error said_by_a_server_that_answers(const std::string& bytes) {
 TEST(TlsPort, IsNamedWhenItAnswersWithAnAlert) {
   // A record with a fatal alert, protocol_version: RFC 8446, sections 5.1 and 6.
   for (const std::string& alert : {std::string("\x15\x03\x01\0\x02\x02\x46", 7),
-                                  std::string("\x15\x03\x03\0\x02\x02\x0a", 7)}) {
+                                   std::string("\x15\x03\x03\0\x02\x02\x0a", 7)}) {
     const Error error = said_by_a_server_that_answers(alert);
     EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
     EXPECT_FALSE(error.in_doubt());
