@@ -54,7 +54,7 @@ TEST(Lock, LooksOnceAtWhatKeepsItsAttemptsFromSucceeding) {
 
 TEST(Lock, ThrowsWhenItsAttemptMeetsWhatIsNoLock) {
   const Fake executor = fake(says(nil()));
-  executor->kind = status("list");
+  executor->kind_of_key = status("list");
   TestLock lock = lock_on(executor);
   EXPECT_EQ(error_of([&] { return lock.try_lock(); }).code(), Errc::wrong_type);
   EXPECT_TRUE(executor->posted.empty());
@@ -62,7 +62,7 @@ TEST(Lock, ThrowsWhenItsAttemptMeetsWhatIsNoLock) {
 
 TEST(Lock, IsHeldElsewhereWhereTheKindIsNotSaid) {
   const Fake executor = fake(says(nil()));
-  executor->kind = refusal("NOPERM no");
+  executor->kind_of_key = refusal("NOPERM no");
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.try_lock());
 }

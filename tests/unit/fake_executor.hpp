@@ -55,7 +55,7 @@ class FakeExecutor final : public detail::Executor {
   bool runs_scripts = true;
 
   /// What a failed attempt sees when it looks at the key, which is not one of the `calls`.
-  protocol::Reply kind = status("string");
+  protocol::Reply kind_of_key = status("string");
   std::vector<Connecting> looks{};
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
@@ -65,7 +65,7 @@ class FakeExecutor final : public detail::Executor {
     const std::span<const protocol::Command> commands = requests.front().commands;
     if (commands.size() == 1 && commands.front().argument(0) == "TYPE") {
       looks.push_back(connecting);
-      responses.front().replies.push_back(kind);
+      responses.front().replies.push_back(kind_of_key);
       return;
     }
     const TimePoint start = now_;
