@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -80,14 +81,28 @@ class LateAtOneOfThreeServers : public QuorumOf<3> {
 
   /// Until that connection has been given up.
   void hold_back(Redlock& lock) {
-    ASSERT_TRUE(eventually([&] { return proxy.connections() == 1 && lock.verify(); }));
+    ASSERT_TRUE(eventually([&] { return proxy.connections() > connections && lock.verify(); }));
+    connections = proxy.connections();
     proxy.stall();
   }
+  /// The answer to the question before may be what is held back, so that the connection is given up
+  /// before there is a renewal.
+  bool holds_a_renewal_back(const Quorum& quorum, Redlock& lock) {
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      hold_back(lock);
+      const auto renewed = quorum.metrics().renewed;
+      if (!eventually([&] { return quorum.metrics().renewed > renewed; })) return false;
+      if (proxy.holds("\r\n3000\r\n")) return true;
+      proxy.release();
+    }
+    return false;
+  }
   bool is_connected_again(Redlock& lock) {
-    return eventually([&] { return lock.verify() && proxy.connections() == 2; });
+    return eventually([&] { return lock.verify() && proxy.connections() > connections; });
   }
 
   Proxy proxy{servers[0]->socket()};
+  std::size_t connections = 0;
   std::vector<std::string> proxied = urls;
   ClientOptions options{.connect_timeout = 20s, .command_timeout = 300ms, .connections = 1};
 };
@@ -115,9 +130,7 @@ TEST_F(LateAtOneOfThreeServers, AnExtensionLeavesNoLeaseThatCountsForLongerThanA
 TEST_F(LateAtOneOfThreeServers, ARenewalLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
   Quorum quorum(proxied, {.client = options, .server_timeout = 10s});
   Redlock lock(quorum, "job", {.ttl = 3s});
-  hold_back(lock);
-  const auto renewed = quorum.metrics().renewed;
-  ASSERT_TRUE(eventually([&] { return quorum.metrics().renewed > renewed; }));
+  ASSERT_TRUE(holds_a_renewal_back(quorum, lock));
   ASSERT_TRUE(is_connected_again(lock));
   servers[2]->pause();
   EXPECT_TRUE(lock.extend(30s));

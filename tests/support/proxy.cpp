@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -97,11 +96,11 @@ void Proxy::stall(std::size_t but_newest) {
   wake();
 }
 
-bool Proxy::holds_requests() const {
+bool Proxy::holds(std::string_view text) const {
   const std::lock_guard lock(mutex_);
-  return std::any_of(links_.begin(), links_.end(), [](const Link& link) {
-    int unread = 0;
-    return link.stalled && ::ioctl(link.client.fd, FIONREAD, &unread) == 0 && unread > 0;
+  return std::any_of(links_.begin(), links_.end(), [&](const Link& link) {
+    const std::string& waiting = link.client.waiting;
+    return link.stalled && !waiting.empty() && waiting.find(text) != std::string::npos;
   });
 }
 
@@ -188,9 +187,8 @@ void Proxy::run() {
       const std::lock_guard lock(mutex_);
       if (stop_) return;
       for (const Link& link : links_) {
-        const short events = link.stalled ? short{0} : short{POLLIN};
-        watched.push_back({link.stalled ? -1 : link.client.fd, events, 0});
-        watched.push_back({link.stalled ? -1 : link.server.fd, events, 0});
+        watched.push_back({link.client.ended ? -1 : link.client.fd, POLLIN, 0});
+        watched.push_back({link.stalled || link.server.ended ? -1 : link.server.fd, POLLIN, 0});
       }
     }
     ::poll(watched.data(), watched.size(), -1);
@@ -204,7 +202,12 @@ void Proxy::run() {
                                      [&](const pollfd& one) { return one.fd == fd; });
         return at == watched.end() ? short{0} : at->revents;
       };
-      if (!link.stalled) serve(link, events(link.client.fd), events(link.server.fd));
+      const short client_events = events(link.client.fd);
+      if (!link.stalled) {
+        serve(link, client_events, events(link.server.fd));
+      } else if (client_events != 0) {
+        read(link, link.client, Direction::request);
+      }
     }
     std::erase_if(links_, [](const Link& link) {
       if (!link.broken) return false;
@@ -239,20 +242,21 @@ void Proxy::serve(Link& link, short client_events, short server_events) {
   if (!good && !link.stalled) link.broken = true;
 }
 
+void Proxy::read(Link& link, Side& from, Direction direction) {
+  std::array<char, 4096> room{};
+  const ssize_t count = ::recv(from.fd, room.data(), room.size(), MSG_DONTWAIT);
+  from.ended = count == 0 || (count < 0 && errno != EAGAIN);
+  if (count <= 0) return;
+  from.waiting.append(room.data(), static_cast<std::size_t>(count));
+  if (link.recorded && direction == Direction::request) {
+    traffic_.said.append(room.data(), static_cast<std::size_t>(count));
+  }
+}
+
 /// False when this link carries nothing more for now or for ever.
 bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool readable) {
   if (link.broken) return false;
-  if (readable) {
-    std::array<char, 4096> room{};
-    const ssize_t count = ::recv(from.fd, room.data(), room.size(), MSG_DONTWAIT);
-    if (count == 0 || (count < 0 && errno != EAGAIN)) return false;
-    if (count > 0) {
-      from.waiting.append(room.data(), static_cast<std::size_t>(count));
-      if (link.recorded && direction == Direction::request) {
-        traffic_.said.append(room.data(), static_cast<std::size_t>(count));
-      }
-    }
-  }
+  if (readable && !from.ended) read(link, from, direction);
   const bool limited = link.fault && link.fault->direction == direction;
   const bool held = link.held && direction == Direction::reply;
   const std::size_t ready = held ? 0 : from.waiting.size();
@@ -271,7 +275,7 @@ bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool rea
     strike(link);
     return false;
   }
-  return true;
+  return !from.ended;
 }
 
 void Proxy::strike(Link& link) {

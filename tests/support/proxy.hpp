@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace redlatch::test {
@@ -48,7 +49,9 @@ class Proxy {
   /// Nothing passes any more on the connections that there are now, but the newest so many.
   void stall(std::size_t but_newest = 0);
   /// Whether a client has said something on a stalled connection.
-  bool holds_requests() const;
+  bool holds_requests() const { return holds(""); }
+  /// The same with this text in them.
+  bool holds(std::string_view text) const;
 
   /// The newest connection has the fault, `after` more bytes from now on. What is said on it until
   /// then is kept as `traffic`.
@@ -82,6 +85,7 @@ class Proxy {
     int fd;
     std::string waiting{};   // read here, to be written on the other side
     std::size_t passed = 0;  // of it
+    bool ended = false;      // nothing more can be read here
   };
   struct Link {
     Side client;
@@ -96,6 +100,7 @@ class Proxy {
   void run();
   void accept_one();
   void serve(Link& link, short client_events, short server_events);
+  void read(Link& link, Side& from, Direction direction);
   bool pass(Link& link, Side& from, Side& to, Direction direction, bool readable);
   void arm_link(Link& link, const Fault& fault);
   void strike(Link& link);
