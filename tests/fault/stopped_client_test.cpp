@@ -56,7 +56,7 @@ void use(const std::string& url, Shared& shared) {
 
 class StoppedClient : public testing::TestWithParam<bool> {};
 
-INSTANTIATE_TEST_SUITE_P(Keys, StoppedClient, testing::Bool(), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Keys, StoppedClient, testing::Values(false), [](const auto& test) {
   return std::string(test.param ? "Contended" : "ItsOwn");
 });
 
