@@ -98,11 +98,12 @@ bool fits_header(const Reader& reader, const redisReplyObjectFunctions& function
   return (behind_maxbuf != 0) == has_limit && reader.ridx == -1 && reader.fn == &functions;
 }
 
-[[noreturn]] void fail(const redisReader& reader) {
-  // The first byte of an alert, by which a server that expects TLS answers to anything else.
+[[noreturn]] void fail(const redisReader& reader, bool first_reply) {
+  // The first byte of an alert, by which a server that expects TLS answers to anything else. Behind
+  // a reply it is none: the server has spoken the Redis protocol.
   // Source: RFC 8446, section 5.1, "ContentType".
   constexpr std::string_view alert = R"(got "\x15" as)";
-  if (std::string_view(reader.errstr).find(alert) != std::string_view::npos) {
+  if (first_reply && std::string_view(reader.errstr).find(alert) != std::string_view::npos) {
     throw IoError(Errc::unreachable,
                   "the server answered with an alert of TLS, which redis:// does not speak; use a "
                   "port without TLS");
@@ -131,7 +132,10 @@ ReplyReader::ReplyReader() {
 }
 
 ReplyReader::ReplyReader(ReplyReader&& other) noexcept
-    : root_(std::move(other.root_)), reader_(std::move(other.reader_)) {
+    : root_(std::move(other.root_)),
+      unread_(other.unread_),
+      first_reply_(other.first_reply_),
+      reader_(std::move(other.reader_)) {
   reader_->privdata = &root_;
 }
 
@@ -140,16 +144,18 @@ void ReplyReader::feed(std::string_view bytes) {
   if (unread_ > most_bytes) {
     throw IoError(Errc::protocol_error, "the answer is longer than any that was asked for");
   }
-  if (::redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK) fail(*reader_);
+  if (::redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK)
+    fail(*reader_, first_reply_);
 }
 
 std::optional<Reply> ReplyReader::next() {
   // hiredis would begin a reply where there is none, and then not be `empty`.
   if (empty() && reader_->err == 0) return std::nullopt;
   void* reply = nullptr;
-  if (::redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) fail(*reader_);
+  if (::redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) fail(*reader_, first_reply_);
   if (reply == nullptr) return std::nullopt;
   unread_ = reader_->len - reader_->pos;
+  first_reply_ = false;
   if (reply != &root_) throw IoError(Errc::protocol_error, "the answer is of a kind of RESP3");
   return std::exchange(root_, Reply{});
 }

@@ -22,8 +22,8 @@ class ReplyReader {
   ReplyReader& operator=(const ReplyReader&) = delete;
   ~ReplyReader() = default;
 
-  /// Throws `IoError` (`protocol_error`) when this is not the protocol; nothing can be read
-  /// afterwards.
+  /// Throws `IoError` when this is not the protocol, after which nothing can be read: `unreachable`
+  /// when the first reply is an alert of TLS, `protocol_error` otherwise.
   void feed(std::string_view bytes);
   /// The next whole reply, if it is there. Throws as `feed` does.
   std::optional<protocol::Reply> next();
@@ -36,7 +36,8 @@ class ReplyReader {
   };
 
   protocol::Reply root_{};
-  std::size_t unread_ = 0;  // bytes of the reply that is being read, and behind it
+  std::size_t unread_ = 0;   // bytes of the reply that is being read, and behind it
+  bool first_reply_ = true;  // no whole reply has been read
   std::unique_ptr<redisReader, Free> reader_;
 };
 

@@ -68,7 +68,9 @@ Reading read(std::string_view bytes, std::string_view lengths) {
       require(next && next->is_ok(), "behind a reply that is whole, the next one can be read");
     }
   } catch (const IoError& error) {
-    require(error.code() == redlatch::Errc::protocol_error, "the error is protocol_error");
+    require(error.code() == redlatch::Errc::protocol_error ||
+                (error.code() == redlatch::Errc::unreachable && reading.replies.empty()),
+            "the error is protocol_error, or the first reply an alert of TLS");
     reading.failed = true;
   }
   return reading;

@@ -53,6 +53,24 @@ std::string complaint(std::string_view bytes) {
   return "";
 }
 
+/// The bytes of an alert of TLS behind these.
+Errc code_of_alert_behind(const std::string& bytes) {
+  ReplyReader reader;
+  try {
+    reader.feed(bytes + std::string("\x15\x03\x01\0\x02\x02\x28", 7));
+    while (reader.next()) {
+    }
+  } catch (const IoError& error) {
+    return error.code();
+  }
+  return {};
+}
+
+TEST(ReplyReader, TakesTheFirstReplyAloneForAnAlertOfTls) {
+  EXPECT_EQ(code_of_alert_behind(""), Errc::unreachable);
+  EXPECT_EQ(code_of_alert_behind(":1\r\n"), Errc::protocol_error);
+}
+
 TEST(ReplyReader, ReadsEveryKind) {
   EXPECT_EQ(read("+OK\r\n"), ok());
   EXPECT_EQ(read("-ERR no\r\n"), refusal("ERR no"));
