@@ -78,6 +78,15 @@ void Listening::add(WaitingPlace& place, TenureOf entry) noexcept {
   standing_.splice(standing_.end(), place.node_);
 }
 
+void Listening::read_before_judging(QueuePlace::Ending how, Guard& guard) noexcept {
+  using Ending = QueuePlace::Ending;
+  const bool judges = how == Ending::told ? is_late() : how == Ending::gone && passed_over_;
+  if (!judges || !mailbox_.is_open()) return;
+  take_in(guard);
+  // The listener sleeps until something comes that has not been read.
+  if (listener_ != nullptr && listener_->has_news()) wake(*listener_);
+}
+
 TenureOf Listening::remove(WaitingPlace& place, QueuePlace::Ending how) noexcept {
   if (how == QueuePlace::Ending::told && !place.is_granted()) expect(place.entry_->value());
   if (how == QueuePlace::Ending::gone && std::exchange(passed_over_, true)) {
@@ -92,16 +101,18 @@ TenureOf Listening::remove(WaitingPlace& place, QueuePlace::Ending how) noexcept
 /// A message that is late shows that none will come.
 void Listening::expect(const std::string& value) noexcept {
   if (!mailbox_.is_open() && !busy_) return;
-  const TimePoint now = BootClock::now();
-  const auto late = [&](const Told& one) {
-    return now - one.since > settings_.options.command_timeout;
-  };
-  if (std::any_of(told_.begin(), told_.end(), late)) lose(make_error_code(Errc::timed_out));
+  if (is_late()) lose(make_error_code(Errc::timed_out));
   try {
-    told_.push_back({.value = value, .since = now});
+    told_.push_back({.value = value, .since = BootClock::now()});
   } catch (const std::bad_alloc&) {
     lose(make_error_code(std::errc::not_enough_memory));  // so that the message never comes
   }
+}
+
+/// The oldest is first.
+bool Listening::is_late() const noexcept {
+  return !told_.empty() &&
+         BootClock::now() - told_.front().since > settings_.options.command_timeout;
 }
 
 void Listening::pass_on(WaitingPlace& from, WaitingPlace& to) noexcept {

@@ -49,6 +49,9 @@ class Listening {
   void refuse() noexcept;
 
   void add(WaitingPlace& place, TenureOf entry) noexcept;
+  /// Before `remove`: reads the messages that have come if that may judge the connection. A pause
+  /// of this process must not be taken for the server's silence.
+  void read_before_judging(QueuePlace::Ending how, Guard& guard) noexcept;
   TenureOf remove(WaitingPlace& place, QueuePlace::Ending how) noexcept;
   void pass_on(WaitingPlace& from, WaitingPlace& to) noexcept;
 
@@ -76,6 +79,7 @@ class Listening {
   void take_in(Guard& guard) noexcept;
   bool deliver(const Mailbox::Message& message) noexcept;
   void expect(const std::string& value) noexcept;
+  bool is_late() const noexcept;
   void lose(std::error_code why) noexcept;
   void note_change_of_all() noexcept;
   static void post(WaitingPlace& place) noexcept;

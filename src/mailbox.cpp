@@ -54,7 +54,8 @@ Mailbox::Subscription Mailbox::subscribe(TimePoint end, int cancel) {
 
 std::vector<Mailbox::Message> Mailbox::take_in() const {
   std::vector<Message> messages;
-  subscription_.session->take_in();  // whoever waits for more will be told of more
+  while (subscription_.session->take_in()) {
+  }
   while (const std::optional<Reply> reply = subscription_.session->next_unasked()) {
     read(*reply, messages);
   }

@@ -46,7 +46,7 @@ class Mailbox {
 
   Address address() const noexcept { return {channel_, subscription_.number}; }
   int fd() const noexcept { return is_open() ? subscription_.session->fd() : -1; }
-  /// What has come. Throws `IoError` when the connection is lost.
+  /// All messages that have come. Throws `IoError` when the connection is lost.
   std::vector<Message> take_in() const;
 
  private:

@@ -108,7 +108,8 @@ void WaitingPlace::enter(TenureOf entry) noexcept {
 }
 
 TenureOf WaitingPlace::withdraw(Ending how) noexcept {
-  const Guard guard(room_.mutex_);
+  Guard guard(room_.mutex_);
+  room_.listening_.read_before_judging(how, guard);
   room_.note_contention(key_, how == Ending::told || is_granted());
   return room_.listening_.remove(*this, how);
 }

@@ -54,11 +54,20 @@ void use(const std::string& url, Shared& shared) {
   shared.disconnected = client.metrics().disconnected;
 }
 
-TEST(StoppedClient, GivesNoHealthyConnectionUp) {
+class StoppedClient : public testing::TestWithParam<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Keys, StoppedClient, testing::Bool(), [](const auto& test) {
+  return std::string(test.param ? "Contended" : "ItsOwn");
+});
+
+TEST_P(StoppedClient, GivesNoHealthyConnectionUp) {
   constexpr unsigned stops = 15;
   const RedisServer server;
   const SharedMemory<Shared> shared;
+  const SharedMemory<Shared> rivals;
+  rivals->over = !GetParam();
   Child client([&] { use(server.url(), *shared); });
+  Child rival([&] { use(server.url(), *rivals); });
   std::mt19937 random(1);
   for (unsigned i = 0; i < stops; ++i) {
     const std::uint64_t before = shared->cycles;
@@ -69,8 +78,9 @@ TEST(StoppedClient, GivesNoHealthyConnectionUp) {
     EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
     client.go_on();
   }
-  shared->over = true;
+  shared->over = rivals->over = true;
   EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(rival.wait(), 0);
   EXPECT_EQ(shared->disconnected, 0U);
   // On a machine that is busy with something else, calls may be late all the same.
   std::cout << "stops: " << stops << ", errors: " << shared->errors << '\n';

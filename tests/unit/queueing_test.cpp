@@ -153,6 +153,19 @@ TEST(Queueing, JoinsAgainAtOnceWhenItsEntryIsGone) {
   EXPECT_EQ(executor->withdrawn.front(), Ending::gone);
 }
 
+/// As when its process was stopped. It is no sign that messages do not arrive.
+TEST(Queueing, BlamesNoConnectionForAnEntryThatItDidNotRefreshInTime) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  Answer late = gone();
+  late.delay = 10s;
+  executor->will(late);
+  executor->will(granted());
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_EQ(executor->withdrawn.front(), Ending::settled);
+}
+
 TEST(Queueing, TakesAFreshTokenWhenItIsInDoubtWhetherItJoined) {
   const Fake executor = fake_with_queue();
   executor->will(in_doubt());

@@ -40,6 +40,9 @@ class Queueing {
     channel_ = address.channel;
     if (place.is_granted()) return claim(place.withdraw(Ending::settled));
     const bool joins = place.entry() == nullptr;
+    // Of an entry that was not refreshed in time, it says nothing of our connection that it is
+    // gone.
+    const TimePoint expiry = joins ? TimePoint::max() : entry_expiry(*place.entry());
     const Standing standing = joins ? join(place) : stay(place, address);
     if (!standing) return Outcome::refused;
     switch (*standing) {
@@ -48,7 +51,7 @@ class Queueing {
       case protocol::Standing::told:
         return claim(place.withdraw(Ending::told));
       case protocol::Standing::gone:
-        leave(place.withdraw(Ending::gone));
+        leave(place.withdraw(executor().now() < expiry ? Ending::gone : Ending::settled));
         // To join again; not in a hurry where a server forgets entries as soon as it has them.
         due_ = executor().now() + (joins ? backoff_.next({}) : TimePoint::duration::zero());
         return Outcome::waits;
@@ -216,6 +219,11 @@ class Queueing {
     return true;
   }
 
+  /// When the entry expires unless it is refreshed.
+  TimePoint entry_expiry(const Tenure& entry) const noexcept {
+    return entry.valid_until() + drift(options_.ttl) - options_.ttl +
+           protocol::entry_life(options_.ttl);
+  }
   TimePoint::duration refresh_period() const noexcept {
     return protocol::refresh_period(options_.ttl);
   }
