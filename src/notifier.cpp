@@ -62,6 +62,7 @@ bool Notifier::start() noexcept {
   if (thread_.joinable() || stopping_) return true;
   try {
     wake_up_.open();
+    gone_ = std::make_shared<bool>(false);
     thread_ = quiet_thread([this] { run(); });
     return true;
   } catch (const std::exception&) {
@@ -88,14 +89,13 @@ void Notifier::finish() noexcept {
 }
 
 void Notifier::run() noexcept {
-  const std::shared_ptr<const OnEvent> on_event = on_event_;
-  bool gone = false;
   Guard guard(mutex_);
-  gone_ = &gone;
+  const std::shared_ptr<const OnEvent> on_event = on_event_;
+  const std::shared_ptr<const bool> gone = gone_;
   for (;;) {
     const bool stopping = stopping_;
-    tell(guard, *on_event, gone);
-    if (gone || stopping) return;
+    tell(guard, *on_event, *gone);
+    if (*gone || stopping) return;
     rest(guard);
   }
 }
@@ -141,7 +141,8 @@ void Notifier::rest(Guard& guard) noexcept {
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
   tell_at_ = TimePoint::max();
-  gone_ = nullptr;
+  if (gone_) *gone_ = true;
+  gone_.reset();
   std::construct_at(&thread_);
   wake_up_.close();
   mutex_.unlock();

@@ -24,9 +24,10 @@ namespace redlatch::detail {
 /// a renewal; a callback delays what is told behind it. A loss is told before all events that are
 /// queued. The thread starts with the first lease that is kept, or the first event.
 ///
-/// A callback may end the client, and this object with it: from then on `gone` is set and nothing
-/// of the object is touched any more, not even its mutex. What the end has to tell comes behind
-/// what is being told.
+/// A callback may end the client, and this object with it: from then on the thread's `gone` flag is
+/// set and nothing of the object is touched any more, not even its mutex. What the end has to tell
+/// comes behind what is being told. A callback may also fork: the flag is set in the child, where
+/// the thread ends with its callback.
 class Notifier {
  public:
   using OnEvent = std::function<void(const Event&)>;
@@ -82,7 +83,7 @@ class Notifier {
   std::shared_ptr<Events> events_ = std::make_shared<Events>();
   TimePoint tell_at_ = TimePoint::max();
   bool stopping_ = false;
-  bool* gone_ = nullptr;  // set by an end that the thread itself runs
+  std::shared_ptr<bool> gone_{};  // true when this is no business of the thread, which has a copy
   WakeUp wake_up_{};
   std::thread thread_{};
 };

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <filesystem>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,16 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include "child.hpp"
+#include "entries.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 #include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace event_callbacks_test {
-
-std::ptrdiff_t entries(const char* directory) {
-  return std::distance(std::filesystem::directory_iterator(directory), {});
-}
 
 class FromACallback : public testing::Test {
  protected:
@@ -121,6 +117,44 @@ TEST_F(FromACallback, TheClientMayBeEndedAndLeavesNothing) {
   EXPECT_TRUE(is_over());
   EXPECT_TRUE(eventually([&] { return entries("/proc/self/task") == threads; }));
   EXPECT_EQ(entries("/proc/self/fd"), descriptors);
+}
+
+/// Ends a forked child together with its only thread, whatever a sanitizer would say of what the
+/// other threads have left there.
+struct EndsProcess {
+  bool is_armed = false;
+  ~EndsProcess() {
+    if (is_armed) ::_exit(0);
+  }
+};
+
+class ForkFromACallback : public FromACallback {
+ protected:
+  /// Does that in the child, and goes back from the callback in both processes.
+  void fork_and(const std::function<void()>& action) {
+    child = ::fork();
+    if (child != 0) return;
+    thread_local EndsProcess with_thread;
+    with_thread.is_armed = true;
+    action();
+  }
+
+  std::atomic<pid_t> child = -1;
+};
+
+TEST_F(ForkFromACallback, ItsChildMayEndItsCopyOfTheClient) {
+  start([&](const Event&) { fork_and([&] { client.reset(); }); });
+  lose();
+  ASSERT_TRUE(is_over());
+  EXPECT_EQ(status_of(child), 0);
+  EXPECT_TRUE(Lock(*client, "job", std::try_to_lock, long_lease)) << "the parent goes on";
+}
+
+TEST_F(ForkFromACallback, ItsChildEndsWithTheThread) {
+  start([&](const Event&) { fork_and([] {}); });
+  lose();
+  ASSERT_TRUE(is_over());
+  EXPECT_EQ(status_of(child), 0);
 }
 
 TEST_F(FromACallback, TheLastLockMayBeEndedBehindItsClient) {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <system_error>
+#include <utility>
 
 #include "eventually.hpp"
 
@@ -48,13 +49,32 @@ void Child::kill() noexcept {
 
 int Child::wait() {
   if (pid_ <= 0) return -1;
+  return status_of(std::exchange(pid_, -1));
+}
+
+int in_child(const std::function<int()>& action) {
+  const pid_t child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (child == 0) {
+    int status = 101;
+    try {
+      status = action();
+    } catch (...) {
+      // Has its status.
+    }
+    ::_exit(status);
+  }
+  return status_of(child);
+}
+
+int status_of(pid_t child) {
   int status = 0;
-  if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; },
+  if (!eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; },
                   std::chrono::minutes(1))) {
-    kill();
+    ::kill(child, SIGKILL);
+    ::waitpid(child, &status, 0);
     return -1;
   }
-  pid_ = -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

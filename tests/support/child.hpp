@@ -30,4 +30,10 @@ class Child {
   pid_t pid_ = -1;
 };
 
+/// What the action returns in a forked child, 101 when it throws there, or -1 when the child
+/// crashed or hung. There may be threads.
+int in_child(const std::function<int()>& action);
+/// The exit status of a child that ends within a minute, or -1 when it crashed or was killed then.
+int status_of(pid_t child);
+
 }  // namespace redlatch::test
