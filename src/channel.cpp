@@ -136,7 +136,7 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
 void Channel::mend_renewals(TimePoint end, Guard& guard) {
   if (!line_.connected() || !line_.all_answered()) return;
   line_.say_queued(Line::Whose::nobodys);
-  if (line_.all_answered()) line_.mend(end, guard);
+  if (line_.all_answered()) line_.mend(end, nullptr, guard);
 }
 
 bool Channel::take_in(TimePoint end) noexcept {
@@ -146,7 +146,7 @@ bool Channel::take_in(TimePoint end) noexcept {
   led_ = true;
   try {
     line_.take_in();
-    if (line_.all_answered()) line_.mend(std::min(end, command_end()), guard);
+    if (line_.all_answered()) line_.mend(std::min(end, command_end()), nullptr, guard);
     if (line_.has_queued()) line_.refresh();
   } catch (const IoError& error) {
     line_.break_off(&error);
@@ -164,7 +164,7 @@ void Channel::finish(TimePoint end) noexcept {
   try {
     do {
       while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
-      if (line_.connected()) line_.mend(end, guard);
+      if (line_.connected()) line_.mend(end, nullptr, guard);
     } while (line_.connected() && (line_.say_queued(Line::Whose::nobodys) || line_.owes()));
   } catch (const IoError& error) {
     line_.break_off(&error);
@@ -243,8 +243,14 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   const TimePoint end = end_of(caller, patience);
   caller.end = end;
   if (line_.to_mend() && line_.all_answered()) {
-    if (BootClock::now() < end) return line_.mend(end, guard);
-    throw IoError(Errc::timed_out, "no answer within command_timeout");
+    if (BootClock::now() >= end) {
+      throw IoError(Errc::timed_out, "no answer within command_timeout");
+    }
+    line_.mend(end, &caller, guard);
+    Caller* const next = line_.first_refused();
+    if (!caller.leads() || next == nullptr || next == &caller || !line_.all_answered()) return;
+    caller.state = Caller::State::waits;
+    return line_.appoint(*next);
   }
   if (line_.to_mend() || line_.awaited()) return line_.read(end, guard);
 

@@ -46,6 +46,7 @@ void Line::connected_by(std::unique_ptr<Session> session,
   pipeline_.life = std::move(life);
   outdated_.reset();
   missing_from_ = TimePoint::max();
+  texts_sent_ = 0;
   number_ = ++last_connection;
   if (pipeline_.session) pipeline_.session->settle_down();
   used_ = connected_at_ = BootClock::now();
@@ -269,7 +270,13 @@ void Line::deliver() noexcept {
     }
     one.place = Exchange::Place::mend;
     one.change_ends = Connection::nowhere;  // a refusal is certain
-    mend_.splice(mend_.end(), unanswered, unanswered.begin());
+    // What is refused once more was said before all that has not been said again.
+    const auto place = one.retried
+                           ? std::find_if(mend_.begin(), mend_.end(),
+                                          [](const Exchange& other) { return !other.retried; })
+                           : mend_.end();
+    mend_.splice(place, unanswered, unanswered.begin());
+    texts_sent_ = 0;
   }
 }
 

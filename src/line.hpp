@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -86,9 +87,13 @@ class Line {
   /// Waits for answers and gives them to their owners.
   void read(TimePoint end, Guard& guard);
   void take_in();
-  /// Says in other ways what the server refused. Nothing must be unanswered. Once the server knows
-  /// a script again, those behind which lacked it are said in a batch, whose answers are to come.
-  void mend(TimePoint end, Guard& guard);
+  /// Says in other ways what the server refused, up to the first request of a caller that can do
+  /// that in its own time, unless that is `leader`. Nothing must be unanswered. Once the server
+  /// knows a script again, those behind which lacked it are said in a batch, whose answers are to
+  /// come.
+  void mend(TimePoint end, const Caller* leader, Guard& guard);
+  /// The caller of the first refused request, if it can lead.
+  Caller* first_refused() const noexcept;
   /// Says a queued request in a conversation. Nothing must be unanswered.
   void converse(Caller& caller, TimePoint end, Guard& guard);
 
@@ -104,7 +109,8 @@ class Line {
   };
   /// Which releases are still to be answered here.
   Owed owed(const Keys& keys) const noexcept;
-  /// The first in the queue, if it needs a conversation.
+  /// The first in the queue, if it needs a conversation. It can lead: several servers are only
+  /// asked by scripts.
   Caller* converses() const noexcept;
   bool converses(const protocol::Command& command) const noexcept;
   /// Who could lead next, or null. Not those who are elsewhere.
@@ -135,7 +141,11 @@ class Line {
   void deliver() noexcept;
   void drop_unwanted() noexcept;
   bool is_unwanted(const Exchange& refused) const noexcept;
-  void say_again(std::span<const protocol::Script* const> known, Guard& guard);
+  void say_again(Guard& guard);
+  std::span<const protocol::Script* const> known() const noexcept {
+    return {texts_.data(), texts_sent_};
+  }
+  void note_known(const protocol::Script* script) noexcept;
   template <class Conversation>
   void talk(Exchange& about, Guard& guard, Conversation conversation);
   void answer(Exchanges& from) noexcept;
@@ -157,7 +167,10 @@ class Line {
   Pipeline pipeline_{};
   std::uint64_t number_ = 0;  // of the connection, among all of the process
   Exchanges queue_{};
-  Exchanges mend_{};  // refused for a reason that something can be done about
+  Exchanges mend_{};  // refused for a reason that something can be done about, in their order
+  /// Scripts whose text was sent since the server last lacked one.
+  std::array<const protocol::Script*, 8> texts_{};
+  std::size_t texts_sent_ = 0;
   ExchangePool pool_{};
   std::size_t waiting_ = 0;  // callers whose request was said
   ConnectSchedule schedule_{};

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <array>
+#include <cassert>
 #include <cstddef>
 #include <new>
 #include <optional>
@@ -12,21 +12,32 @@
 
 namespace redlatch::detail {
 
-void Line::mend(TimePoint end, Guard& guard) {
-  std::array<const protocol::Script*, 8> texts{};  // that were sent by now
-  std::size_t sent = 0;
+void Line::mend(TimePoint end, const Caller* leader, Guard& guard) {
   for (drop_unwanted(); !mend_.empty(); drop_unwanted()) {
     Exchange& one = mend_.front();
-    const std::span known(texts.data(), sent);
-    if (one.can_be_said_again(known)) return say_again(known, guard);
+    if (one.can_be_said_again(known())) return say_again(guard);
+    if (const Caller* const own = first_refused(); own != nullptr && own != leader) return;
     const protocol::Script* const script = one.command(0).script();
     if (one.caller != nullptr) one.caller->mended = true;
     const TimePoint latest = one.caller == nullptr ? end : std::min(end, one.caller->end);
     talk(one, guard, [&] { one.mend(*pipeline_.session, latest); });
     if (!connected()) return;
-    if (script != nullptr && sent < texts.size()) texts[sent++] = script;
+    note_known(script);
     answer(mend_);
   }
+}
+
+void Line::note_known(const protocol::Script* script) noexcept {
+  if (script == nullptr || texts_sent_ == texts_.size()) return;
+  if (std::find(known().begin(), known().end(), script) == known().end()) {
+    texts_[texts_sent_++] = script;
+  }
+}
+
+Caller* Line::first_refused() const noexcept {
+  if (mend_.empty()) return nullptr;
+  Caller* const first = mend_.front().caller;
+  return first != nullptr && first->bell == nullptr ? first : nullptr;
 }
 
 /// The first ones that need no retry, or for which there is no time left.
@@ -62,12 +73,12 @@ void Line::fail_refused(Exchanges::iterator one) noexcept {
 }
 
 /// In their order, up to the first for which that is not enough.
-void Line::say_again(std::span<const protocol::Script* const> known, Guard& guard) {
+void Line::say_again(Guard& guard) {
   const TimePoint now = BootClock::now();
   SharedQuestion question = shared_question();
   for (drop_unwanted(); !mend_.empty(); drop_unwanted()) {
     const auto one = mend_.begin();
-    if (!one->can_be_said_again(known)) break;
+    if (!one->can_be_said_again(known())) break;
     if (one->is_to_block()) {
       if (!question.takes(*one)) break;
       question.add(mend_, one, now);
@@ -113,8 +124,9 @@ void Line::talk(Exchange& about, Guard& guard, Conversation conversation) {
 
 Caller* Line::converses() const noexcept {
   Caller* const first = queue_.front().caller;
-  return first != nullptr && pipeline_.session->converses(first->request.commands) ? first
-                                                                                   : nullptr;
+  if (first == nullptr || !pipeline_.session->converses(first->request.commands)) return nullptr;
+  assert(first->bell == nullptr);
+  return first;
 }
 
 bool Line::converses(const protocol::Command& command) const noexcept {

@@ -19,7 +19,14 @@ using namespace std::chrono_literals;
 /// For tests that are not about time: no machine is so busy that these are over.
 inline ClientOptions patient() { return {.connect_timeout = 20s, .command_timeout = 20s}; }
 
-/// The same where a server that is away must not keep the test waiting at its end.
+/// The same with one connection for everything.
+inline ClientOptions single() {
+  ClientOptions options = patient();
+  options.connections = 1;
+  return options;
+}
+
+/// As patient where a server that is away must not keep the test waiting at its end.
 inline ClientOptions less_patient() { return {.connect_timeout = 20s, .command_timeout = 2s}; }
 
 /// A lease that no test waits for.

@@ -16,12 +16,6 @@ namespace retry_order_test {
 
 constexpr std::chrono::milliseconds ttl = 3s;
 
-ClientOptions single() {
-  ClientOptions options = patient();
-  options.connections = 1;
-  return options;
-}
-
 /// The replies of the server are held back between a renewal that it refuses and an extension that
 /// it carries out, since the script has been loaded again in between.
 class RefusedRenewal : public testing::Test {
@@ -66,6 +60,42 @@ TEST_F(RefusedRenewal, IsFollowedByTheNextOne) {
   const auto renewed = client.metrics().renewed;
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= renewed + 2; }));
   EXPECT_TRUE(lock.owns_lock());
+}
+
+/// Two callers are refused in one batch. The retry of the later one is answered when the time of
+/// the first, which leads, is over. It is about another script.
+TEST(RefusedCaller, HasItsOwnTimeForTheRetry) {
+  constexpr std::chrono::milliseconds timeout = 4s;
+  ScriptedServer server([](const ScriptedRequest& request) -> std::string {
+    if (request.is("SET") && request.words[1] == "held back") return {};
+    if (request.is("EVALSHA")) return resp::error("NOSCRIPT No matching script. Please use EVAL.");
+    if (request.is("EVAL") && request.words.back() == "60000") return {};  // the extension
+    return request.is("EVAL") ? resp::integer(1) : resp::ok;
+  });
+  Client client(server.url(),
+                {.connect_timeout = 20s, .command_timeout = timeout, .connections = 1});
+  Lock first(client, "first", long_lease);
+  Lock late(client, "late", long_lease);
+  std::jthread other([&] {
+    error_of([&] { const Lock held_back(client, "held back", std::try_to_lock, long_lease); });
+  });
+  ASSERT_TRUE(eventually([&] { return server.count("SET") == 3; }));
+  const auto start = std::chrono::steady_clock::now();
+  const auto is_over = [&](std::chrono::milliseconds time) {
+    return eventually([&] { return std::chrono::steady_clock::now() >= start + time; });
+  };
+  std::jthread unlocking([&] { EXPECT_EQ(first.unlock(), Unlock::released); });
+  ASSERT_TRUE(is_over(timeout / 2));
+  std::error_code failure;
+  std::jthread extending([&] { failure = error_of([&] { EXPECT_TRUE(late.extend(60s)); }); });
+  ASSERT_TRUE(is_over(timeout * 5 / 8));
+  server.say(1, resp::ok);
+  ASSERT_TRUE(eventually([&] { return server.count("EVAL") == 2; }));
+  ASSERT_TRUE(is_over(timeout * 9 / 8));
+  server.say(1, resp::integer(1));
+  extending.join();
+  EXPECT_FALSE(failure) << failure.message();
+  EXPECT_EQ(server.connections(), 1U);
 }
 
 /// A renewal for a majority has a caller. It is in one batch with the extension, behind a command
