@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <redlatch/protocol/reply.hpp>
 
@@ -78,9 +79,13 @@ void Exchange::mend(Session& session, TimePoint end) {
   if (repeat) {
     said = BootClock::now();
     cut_short = shares = false;
-    if (caller != nullptr) {
-      return session.run(caller->request.commands, replies, end + caller->request.blocks);
+    if (is_to_block()) {
+      std::vector<protocol::Command> all(caller->request.commands.begin(),
+                                         caller->request.commands.end());
+      all.back() = last_command().with_last(time_to_block(said));
+      return session.run(all, replies, end);
     }
+    if (caller != nullptr) return session.run(caller->request.commands, replies, end);
     const protocol::Command again = command(0);
     return session.run({&again, 1}, replies, end);
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -74,6 +75,12 @@ struct Exchange {
   /// Whether the server may be asked to wait.
   bool is_to_block() const noexcept {
     return caller != nullptr && caller->request.blocks > std::chrono::milliseconds::zero();
+  }
+  /// How long it may ask the server to wait, of all the time that its request has for that.
+  std::chrono::milliseconds time_to_block(TimePoint now) const noexcept {
+    constexpr std::chrono::milliseconds least{1};  // 0 would be for ever
+    const auto waited = std::chrono::floor<std::chrono::milliseconds>(now - queued_at);
+    return std::max(caller->request.blocks - waited, least);
   }
   const protocol::Command& last_command() const { return caller->request.commands.back(); }
   protocol::Command command(std::size_t i) const {

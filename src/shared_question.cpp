@@ -7,8 +7,6 @@ namespace redlatch::detail {
 
 namespace {
 
-constexpr std::chrono::milliseconds min_time{1};  // 0 would be for ever
-
 /// The same but for the time, which comes last.
 bool are_alike(const protocol::Command& one, const protocol::Command& other) {
   const auto texts = [](const protocol::Argument& argument) { return argument.text(); };
@@ -28,8 +26,7 @@ bool SharedQuestion::takes(const Exchange& one) const {
 void SharedQuestion::add(Exchanges& from, Exchanges::iterator one, TimePoint now) {
   pipeline_.append_change(from, one, now);
   ++count_;
-  const auto waited = std::chrono::floor<std::chrono::milliseconds>(now - one->queued_at);
-  one->blocks = std::max(one->blocks - waited, min_time);
+  one->blocks = one->time_to_block(now);
 }
 
 void SharedQuestion::ask() {

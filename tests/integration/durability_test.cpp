@@ -125,6 +125,21 @@ TEST_F(Durable, LocksMayBeFenced) {
             "fence " + std::to_string(lock.fencing_token()));
 }
 
+/// The script is refused, and said again behind a question about an older change, which has taken
+/// all of the time.
+TEST_F(Durable, LocksAreRefusedInTheirTimeByAServerThatForgetsTheScript) {
+  replica.pause();
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", hasty); }), Errc::no_quorum);
+  raw.command({"SCRIPT", "FLUSH"});
+  const LockOptions fenced{
+      .ttl = 60s, .fencing = true, .durability = {.replicas = 1, .timeout = 4s}};
+  const auto time = duration_of([&] {
+    EXPECT_EQ(error_of([&] { const Lock lock(client, "job", fenced); }), Errc::no_quorum);
+  });
+  EXPECT_LT(time, 7s);
+  replica.resume();
+}
+
 TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {
   LockOptions options = hasty;
   options.durability.replicas = 2;
