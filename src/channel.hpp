@@ -34,11 +34,12 @@ class Channel {
   void execute(const Request& request, Response& response, Connecting connecting, TimePoint end);
 
   /// Says a request, or queues it where somebody else leads or there is no connection, and waits
-  /// for nothing: the caller has a bell. `look` takes in what has come, and `leave` ends it.
+  /// for nothing: the caller has a bell. `look` takes in what has come, as `take_in` does, and
+  /// `leave` ends it.
   void begin(Caller& caller);
   /// It has time until `end`.
   void extend(Caller& caller, TimePoint end) noexcept;
-  void look() noexcept { static_cast<void>(take_in(command_end())); }
+  void look(TimePoint end) noexcept { static_cast<void>(take_in(end)); }
   /// The caller has waited for long enough. What it asked for is not taken back.
   void leave(Caller& caller) noexcept;
   /// Puts what has become of a caller that is done into its response. Throws `std::bad_alloc` when

@@ -137,7 +137,7 @@ void Round::sleep(TimePoint end) {
   if (!is_done) poll_until(watched, end);
   bell_.stop_listening();
   for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (watched[i + 1].revents != 0) channels[i]->look();
+    if (watched[i + 1].revents != 0) channels[i]->look(end);
   }
 }
 

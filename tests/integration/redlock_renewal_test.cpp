@@ -6,12 +6,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy.hpp"
 #include "quorum.hpp"
+#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace redlock_renewal_test {
@@ -77,6 +80,7 @@ class KeptByAMajority : public KeptByThreeServers {
   static QuorumOptions options() {
     ClientOptions client = patient();
     client.command_timeout = 5s;
+    client.connections = 1;
     return {.client = client, .server_timeout = 200ms};
   }
   bool has_renewed(std::uint64_t times) {
@@ -101,6 +105,40 @@ TEST_F(KeptByAMajority, IsRenewedWhileAMinorityHangsBehindARefusal) {
   EXPECT_TRUE(has_renewed(2));
   EXPECT_TRUE(lock.owns_lock());
   proxy.release();
+}
+
+/// The second server hangs, so that an answer of the last is waited for.
+class GivenUpAtAMajority : public KeptByAMajority {
+ protected:
+  ~GivenUpAtAMajority() override {
+    servers[1]->resume();
+    proxy.release();
+  }
+  /// From now on, `more` bytes of answers pass behind the first refusal.
+  void hang_behind_a_refusal(std::size_t more = 0) {
+    const std::size_t size = size_of_a_refusal();
+    raw[2]->command({"SCRIPT", "FLUSH"});
+    servers[1]->pause();
+    proxy.arm_newest({Proxy::Direction::reply, size + more, Proxy::Manner::stall});
+  }
+  /// Far from command_timeout, and not far from server_timeout.
+  static constexpr auto bound = 3s;
+};
+
+TEST_F(GivenUpAtAMajority, IsUnlockedInItsTimeWhileAServerHangsBehindARefusal) {
+  Redlock lock(nodes, "job", long_lease);
+  hang_behind_a_refusal();
+  EXPECT_LT(duration_of([&] { lock.unlock(); }), bound);
+  EXPECT_TRUE(proxy.struck());
+}
+
+TEST_F(GivenUpAtAMajority, KeepsNoCallerWaitingWhileAServerHangsBehindTheRefusalOfARelease) {
+  std::optional<Redlock> guard(std::in_place, nodes, "job", long_lease);
+  Redlock next(nodes, "another", std::defer_lock, long_lease);
+  hang_behind_a_refusal(resp::ok.size());
+  guard.reset();
+  EXPECT_LT(duration_of([&] { error_of([&] { static_cast<void>(next.try_lock()); }); }), bound);
+  EXPECT_TRUE(proxy.struck());
 }
 
 TEST_F(KeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {

@@ -1,0 +1,123 @@
+// A connection that is shared, and the order of what is said on it. With the library's insides, so
+// that one thread can queue several requests.
+
+#include "channel.hpp"
+
+#include <atomic>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <redlatch/detail/tenure.hpp>
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+#include "settings.hpp"
+
+namespace redlatch::test {
+namespace channel_test {
+
+using detail::TimePoint;
+
+const std::string unknown_script = resp::error("NOSCRIPT No matching script. Please use EVAL.");
+
+/// Remembers nothing.
+class NoAftermath final : public detail::Aftermath {
+ public:
+  void open(detail::Exchanges) noexcept override {}
+  void adopt(detail::Pipeline) noexcept override {}
+  void ended(const detail::Release&, detail::Fate) noexcept override {}
+  bool wants(const detail::Renewal&) noexcept override { return true; }
+  void superseded(const detail::Renewal&) noexcept override {}
+  void renewed(const detail::Renewal&, const protocol::Reply&, TimePoint) noexcept override {
+    ++renewals;
+  }
+  void renewal_failed(const detail::Renewal&, TimePoint, std::error_code) noexcept override {}
+  void server_changed() noexcept override {}
+  void happened(EventKind, std::string_view, TimePoint, std::error_code) noexcept override {}
+  void expect_answers() noexcept override {}
+
+  int renewals = 0;
+};
+
+/// One request whose thread does not wait in the channel.
+struct Asked {
+  Asked(detail::Channel& channel, detail::Bell& bell, const std::string& about,
+        const protocol::Command& what)
+      : key(about), command(what) {
+    caller.bell = &bell;
+    channel.begin(caller);
+  }
+  std::string key;
+  protocol::Command command;
+  detail::Request request{.key = key, .commands = {&command, 1}};
+  detail::Response response{};
+  detail::Caller caller{.request = request, .response = response};
+};
+
+/// The server forgets its scripts before the first of the requests and once more behind it.
+class ForgetfulServer : public testing::Test {
+ protected:
+  ForgetfulServer() {
+    channel.repeat({}, detail::BootClock::now() + 20s, -1);
+    tenure.begin(detail::Lease("token", 0), "job");
+    tenure.renew_by(protocol::Command(protocol::extend_script, "job", "token", 3s),
+                    {.ttl = 3s, .renews = true});
+  }
+
+  std::string answer(const ScriptedRequest& request) {
+    if (request.is("PING")) return {};
+    if (request.is("EVALSHA") && request.words[1] == forgotten_twice) return unknown_script;
+    if (request.is("EVALSHA") && refusals-- > 0) return unknown_script;
+    if (request.words.size() == 6) lives[request.words[3]] = request.words[5];
+    return request.is("EVAL") || request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  }
+  void ask(const std::string& key, const protocol::Command& command) {
+    asked.emplace_back(channel, bell, key, command);
+  }
+  bool all_done() {
+    return eventually([&] {
+      channel.look(detail::BootClock::now() + 20s);
+      for (const Asked& one : asked) {
+        if (!one.caller.done()) return false;
+      }
+      return aftermath.renewals == 1;
+    });
+  }
+
+  const std::string forgotten_twice{protocol::extend_script.sha1()};
+  int refusals = 0;
+  std::map<std::string, std::string> lives{};
+  ScriptedServer server{[this](const ScriptedRequest& request) { return answer(request); }};
+  detail::Settings settings{
+      .endpoint = detail::parse_url(server.url()),
+      .options = patient(),
+      .server = server.url(),
+      .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url()))};
+  NoAftermath aftermath{};
+  detail::Channel channel{settings, aftermath};
+  detail::Bell bell{};
+  detail::Tenure tenure{};
+  std::list<Asked> asked{};
+};
+
+/// Behind the text of the script for another lock, a renewal is said again by its hash, and refused
+/// once more. A script of another kind is between it and an extension of its lease.
+TEST_F(ForgetfulServer, GetsARenewalThatItRefusesTwiceBeforeALongerExtension) {
+  refusals = 1;
+  ask("held back", protocol::Command(protocol::Expect::anything, "PING"));
+  ask("a", protocol::Command(protocol::extend_script, "a", "token", 3s));
+  ASSERT_TRUE(channel.renew(tenure));
+  ask("page", protocol::Command(protocol::release_script, "page", "token"));
+  ask("job", protocol::Command(protocol::extend_script, "job", "token", 60s));
+  server.say(1, resp::ok);
+  ASSERT_TRUE(all_done());
+  EXPECT_EQ(lives["job"], "60000");
+  for (Asked& one : asked) channel.conclude(one.caller);
+}
+
+}  // namespace channel_test
+}  // namespace redlatch::test
