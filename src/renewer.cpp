@@ -127,7 +127,7 @@ std::span<Tenure* const> Renewer::pick(TimePoint now) {
     ++awaited_;
     picked_.push_back(&entry);
   }
-  due_ = std::min(tries_.first_due(), notices_.first_due());
+  due_ = tries_.first_due();
   return picked_;
 }
 
@@ -301,7 +301,6 @@ void Renewer::look_at(Entry& entry) noexcept {
   const TimePoint notice = entry.notice_at();
   notices_.put(entry, notice);
   wake_notifier(notice);
-  due_ = std::min(due_, notice);
   if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
   tries_.put(entry, entry.next_try);
   due_ = std::min(due_, entry.next_try);

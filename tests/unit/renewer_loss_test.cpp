@@ -45,7 +45,7 @@ TEST_F(RenewerTest, TakesAKeyOfAnotherKindForALoss) {
 TEST_F(RenewerTest, TellsTheLossBeforeTheEndOfValidity) {
   Tenure& tenure = held(1s, false);
   EXPECT_EQ(tenure.valid_until(), start + 988ms);
-  EXPECT_EQ(renewer.due(), start + 938ms);
+  EXPECT_EQ(renewer.next_notice(), start + 938ms);
   EXPECT_EQ(renewer.first_notice(), start + 938ms);
   EXPECT_EQ(picked(start + 938ms - 1ns), 0U);
   EXPECT_FALSE(renewer.next_loss({}));
