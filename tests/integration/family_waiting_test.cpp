@@ -141,7 +141,7 @@ TYPED_TEST(FamilyWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
 
 TYPED_TEST(FamilyWaiting, GoesOnAfterARestartThatForgetsEverything) {
   typename TestFixture::Rival rival(
-      Client(this->server.url(), {.connect_timeout = 1s, .command_timeout = 20s}));
+      Client(this->server.url(), {.connect_timeout = 1s, .command_timeout = 2s}));
   ASSERT_TRUE(rival.is_told_to_wait());
   ASSERT_TRUE(this->is_queued(1));
   this->server.kill();
