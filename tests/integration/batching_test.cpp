@@ -15,16 +15,15 @@
 namespace redlatch::test {
 namespace batching_test {
 
-ClientOptions single() {
-  ClientOptions options = patient();
-  options.connections = 1;
+ClientOptions single_with_name() {
+  ClientOptions options = single();
   options.client_name = "batching";
   return options;
 }
 
 class Batching : public ServerTest {
  protected:
-  Batching() : ServerTest(single()) {}
+  Batching() : ServerTest(single_with_name()) {}
 
   template <class Work>
   static void in_threads(int count, Work work) {

@@ -1,44 +1,18 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <atomic>
-#include <csignal>
-#include <filesystem>
-#include <functional>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "child.hpp"
+#include "entries.hpp"
 #include "fixture.hpp"
 #include "quorum.hpp"
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace fork_test {
-
-/// What the action returns in a forked child, or -1 when the child crashed or hung.
-int in_child(const std::function<int()>& action) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    int status = 100;
-    try {
-      status = action();
-    } catch (...) {
-      status = 101;
-    }
-    ::_exit(status);
-  }
-  int status = 0;
-  if (!eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; }, 60s)) {
-    ::kill(child, SIGKILL);
-    ::waitpid(child, &status, 0);
-    return -1;
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 /// Exit statuses of children: which of their expectations was not met, or 0.
 class Checks {
@@ -56,9 +30,7 @@ class Checks {
 
 class Fork : public ServerTest {
  protected:
-  static std::ptrdiff_t descriptors() {
-    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-  }
+  static std::ptrdiff_t descriptors() { return entries("/proc/self/fd"); }
 };
 
 TEST_F(Fork, ChildOwnsNothingOfItsParents) {

@@ -1,14 +1,13 @@
 #include <fcntl.h>
 
 #include <atomic>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "entries.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 
@@ -21,10 +20,6 @@ std::set<int> open_descriptors() {
     if (::fcntl(fd, F_GETFD) >= 0) found.insert(fd);
   }
   return found;
-}
-
-std::ptrdiff_t entries(const char* directory) {
-  return std::distance(std::filesystem::directory_iterator(directory), {});
 }
 
 class Lifetime : public testing::Test {

@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "entries.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 
@@ -131,9 +130,7 @@ TEST(SilentServer, DoesNotMakeConnectionsPileUp) {
     return request.is("SET") || request.is("EVALSHA") ? silence : resp::ok;
   });
   Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 10ms, .connections = 1});
-  const auto descriptors = [] {
-    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-  };
+  const auto descriptors = [] { return entries("/proc/self/fd"); };
   const auto before = descriptors();
   Lock lock(client, "job", std::defer_lock, long_lease);
   while (server.connections() < 60) {

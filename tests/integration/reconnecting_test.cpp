@@ -1,8 +1,7 @@
 #include <chrono>
-#include <filesystem>
-#include <iterator>
 #include <string>
 
+#include "entries.hpp"
 #include "fixture.hpp"
 #include "temporary_directory.hpp"
 
@@ -103,9 +102,7 @@ TEST_F(Reconnecting, IsNotNeededAfterAScriptFlush) {
 
 TEST(Unreachable, LeavesNoDescriptorOpen) {
   const TemporaryDirectory directory;
-  const auto descriptors = [] {
-    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-  };
+  const auto descriptors = [] { return entries("/proc/self/fd"); };
   for (const std::string& url :
        {"unix://" + directory.path() + "/nobody", std::string("redis://127.0.0.1:1")}) {
     Client client(url, patient());

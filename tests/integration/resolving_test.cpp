@@ -4,12 +4,10 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "child.hpp"
 #include "fake_resolver.hpp"
 #include "fixture.hpp"
 #include "io_error.hpp"
@@ -29,19 +28,6 @@ namespace resolving_test {
 
 std::string url_of(std::uint16_t port) {
   return "redis://" + std::string(FakeResolver::name) + ":" + std::to_string(port);
-}
-
-/// What a forked child exits with, or -1 when it crashed or hung.
-int in_child(const std::function<int()>& action) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(action());
-  int status = 0;
-  if (!eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; }, 60s)) {
-    ::kill(child, SIGKILL);
-    ::waitpid(child, &status, 0);
-    return -1;
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 class NamedServer : public testing::Test {

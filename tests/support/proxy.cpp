@@ -1,59 +1,25 @@
 #include "proxy.hpp"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "loopback.hpp"
+
 namespace redlatch::test {
-namespace {
-
-[[noreturn]] void fail(const char* what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
-int connect_to(const std::string& path) {
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
-  ::close(fd);
-  return -1;
-}
-
-void reset_on_close(int fd) {
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-}
-
-}  // namespace
-
 Proxy::Proxy(std::string server_socket)
     : server_socket_(std::move(server_socket)),
-      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      listener_(listen_on_loopback(port_)),
       wake_up_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
-      ::listen(listener_, 64) != 0) {
-    fail("proxy");
-  }
-  port_ = ntohs(address.sin_port);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -261,11 +227,7 @@ bool Proxy::pass(Link& link, Side& from, Side& to, Direction direction, bool rea
   const bool held = link.held && direction == Direction::reply;
   const std::size_t ready = held ? 0 : from.waiting.size();
   const std::size_t share = limited ? std::min(ready, link.fault->after - from.passed) : ready;
-  for (std::size_t sent = 0; sent < share;) {
-    const ssize_t count = ::send(to.fd, from.waiting.data() + sent, share - sent, MSG_NOSIGNAL);
-    if (count < 0) return false;
-    sent += static_cast<std::size_t>(count);
-  }
+  if (!send_all(to.fd, std::string_view(from.waiting).substr(0, share))) return false;
   if (link.recorded && direction == Direction::reply) {
     traffic_.heard.append(from.waiting, 0, share);
   }

@@ -108,9 +108,9 @@ class Proxy {
   void wake() const;
 
   std::string server_socket_;
+  std::uint16_t port_ = 0;  // set by the listener's initialiser
   int listener_;
   int wake_up_;
-  std::uint16_t port_ = 0;
 
   mutable std::mutex mutex_{};
   std::list<Link> links_{};

@@ -1,20 +1,19 @@
 #include "scripted_server.hpp"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <system_error>
 #include <utility>
+
+#include "loopback.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -44,50 +43,13 @@ std::optional<std::vector<std::string>> take_command(std::string& text) {
   return words;
 }
 
-void send_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (count < 0) return;
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
-}
-
-int listen_on(const std::string& unix_path) {
-  const int family = unix_path.empty() ? AF_INET : AF_UNIX;
-  const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  int bound = -1;
-  if (unix_path.empty()) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  } else {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    unix_path.copy(address.sun_path, sizeof address.sun_path - 1);
-    bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  }
-  if (bound != 0 || ::listen(fd, 64) != 0) {
-    throw std::system_error(errno, std::generic_category(), "scripted server");
-  }
-  return fd;
-}
-
-std::uint16_t port_of(int fd) {
-  sockaddr_in address{};
-  socklen_t size = sizeof address;
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  return ntohs(address.sin_port);
-}
-
 }  // namespace
 
 ScriptedServer::ScriptedServer(Handler handler, std::string unix_path)
     : handler_(std::move(handler)),
       unix_path_(std::move(unix_path)),
-      listener_(listen_on(unix_path_)),
+      listener_(unix_path_.empty() ? listen_on_loopback(port_) : listen_on(unix_path_)),
       wake_up_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (unix_path_.empty()) port_ = port_of(listener_);
   thread_ = std::thread([this] { run(); });
 }
 

@@ -67,9 +67,9 @@ class ScriptedServer {
 
   const Handler handler_;
   const std::string unix_path_;
+  std::uint16_t port_ = 0;  // set by the listener's initialiser
   int listener_;
   int wake_up_;
-  std::uint16_t port_ = 0;
   bool closing_ = false;  // of the server's thread
 
   std::mutex handling_{};
