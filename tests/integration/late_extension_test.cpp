@@ -65,7 +65,7 @@ TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
   EXPECT_TRUE(waiter.lock.extend(30s));
   const auto calls = this->raw.calls("evalsha");
   this->proxy.release();
-  static_cast<void>(eventually([&] { return this->raw.calls("evalsha") > calls; }));  // it has come
+  ASSERT_TRUE(eventually([&] { return this->raw.calls("evalsha") > calls; })) << "it has come";
   EXPECT_LE(waiter.lock.remaining(), 3s);
   const bool are_two = elsewhere([&] {
     auto rival = deferred<typename TestFixture::Holder>(this->client);
