@@ -242,16 +242,7 @@ bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
 void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   const TimePoint end = end_of(caller, patience);
   caller.end = end;
-  if (line_.to_mend() && line_.all_answered()) {
-    if (BootClock::now() >= end) {
-      throw IoError(Errc::timed_out, "no answer within command_timeout");
-    }
-    line_.mend(end, &caller, guard);
-    Caller* const next = line_.first_refused();
-    if (!caller.leads() || next == nullptr || next == &caller || !line_.all_answered()) return;
-    caller.state = Caller::State::waits;
-    return line_.appoint(*next);
-  }
+  if (line_.to_mend() && line_.all_answered()) return retry_refused(caller, end, guard);
   if (line_.to_mend() || line_.awaited()) return line_.read(end, guard);
 
   // Nobody waits for an answer, so the caller is still in the queue.
@@ -273,6 +264,19 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   } else {
     line_.read(end, guard);
   }
+}
+
+/// Up to the first request of another caller that can lead, which retries in its own time: with
+/// less of it, this one would break the connection under the other.
+void Channel::retry_refused(Caller& caller, TimePoint end, Guard& guard) {
+  if (BootClock::now() >= end) {
+    throw IoError(Errc::timed_out, "no answer within command_timeout");
+  }
+  line_.mend(end, &caller, guard);
+  Caller* const next = line_.first_refused();
+  if (!caller.leads() || next == nullptr || next == &caller || !line_.all_answered()) return;
+  caller.state = Caller::State::waits;
+  line_.appoint(*next);
 }
 
 /// Says what is queued when nobody else's answer is awaited, so that the server has it while the

@@ -100,6 +100,7 @@ class Channel {
   void lead(Caller& caller, const Patience& patience, Guard& guard);
   bool try_step(Caller& caller, const Patience& patience, Guard& guard);
   void step(Caller& caller, const Patience& patience, Guard& guard);
+  void retry_refused(Caller& caller, TimePoint end, Guard& guard);
   enum class Refused { mended, opened };
   void judge() noexcept;
   bool begin_grace(Caller& caller) const noexcept;
