@@ -36,6 +36,9 @@ class LateRefresh : public FamilyTest<Classes> {
     return eventually([&] { return this->entry(0).expiry > before; });
   }
 
+  /// The first refresh may have to go out with the text of its script.
+  auto scripts_run() { return this->raw.calls("evalsha") + this->raw.calls("eval"); }
+
   /// On another connection. On a busy machine the entry may be another one by then, or only the
   /// answer to a refresh held back.
   bool is_refreshed_while_one_is_held_back() {
@@ -63,9 +66,9 @@ TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
   this->holder.unlock();
   ASSERT_TRUE(waiter.has_it());
   EXPECT_TRUE(waiter.lock.extend(30s));
-  const auto calls = this->raw.calls("evalsha");
+  const auto calls = this->scripts_run();
   this->proxy.release();
-  ASSERT_TRUE(eventually([&] { return this->raw.calls("evalsha") > calls; })) << "it has come";
+  ASSERT_TRUE(eventually([&] { return this->scripts_run() > calls; })) << "it has come";
   EXPECT_LE(waiter.lock.remaining(), 3s);
   const bool are_two = elsewhere([&] {
     auto rival = deferred<typename TestFixture::Holder>(this->client);
