@@ -216,7 +216,7 @@ TEST_F(ServerQueue, GoesOnWhenQueuesAndScriptsAreForgotten) {
 /// What was in doubt when the connections broke is settled after command_timeout, for which the end
 /// of the client waits.
 TEST_F(ServerQueue, GoesOnAfterARestartThatForgetsEverything) {
-  Contender contender(Client(server.url(), less_patient()));
+  Contender contender(Client(server.url(), {.connect_timeout = 1s, .command_timeout = 2s}));
   ASSERT_TRUE(contender.is_told_to_wait());
   ASSERT_TRUE(is_queued(1));
   server.kill();
