@@ -28,7 +28,7 @@ bool Channel::say(const Request& request, Response& response, Connecting connect
   Guard guard(mutex_);
   const Patience patience{connecting, end, connecting_time()};
   line_.queue(caller);
-  if (!std::exchange(led_, true)) caller.state = Caller::State::leads;
+  if (!led_.exchange(true)) caller.state = Caller::State::leads;
   while (!caller.done()) {
     if (caller.leads()) {
       lead(caller, patience, guard);
@@ -44,7 +44,7 @@ bool Channel::say(const Request& request, Response& response, Connecting connect
 void Channel::begin(Caller& caller) {
   Guard guard(mutex_);
   line_.queue(caller);
-  if (std::exchange(led_, true)) return;
+  if (led_.exchange(true)) return;
   try {
     line_.refresh(Line::Look::seldom);
   } catch (const IoError& error) {
@@ -70,14 +70,14 @@ void Channel::leave(Caller& caller) noexcept {
   }
   if (!caller.done()) line_.give_up(caller, Errc::timed_out, "no answer in time");
   // The caller may undo what it asked for, behind that on the same connection.
-  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard, Stale::kept);
+  if (!led_.exchange(true)) pass_on(Refused::opened, guard, Stale::kept);
 }
 
 void Channel::conclude(Caller& caller) {
   caller.take_posts();
   const Request& request = caller.request;
   if (caller.broken && caller.in_doubt && request.undo != nullptr) {
-    Exchanges one = release_of(request.key, *request.undo);
+    Exchanges one = release_of(request.key, *request.undo, *settings_.routes);
     one.front().release.broke(Errc::unreachable, BootClock::now());
     aftermath_.open(std::move(one));
   }
@@ -98,7 +98,7 @@ Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   } catch (const std::bad_alloc&) {
     return Posted::no_memory;
   }
-  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard);
+  if (!led_.exchange(true)) pass_on(Refused::opened, guard);
   return Posted::yes;
 }
 
@@ -115,7 +115,7 @@ bool Channel::renew(Tenure& tenure) noexcept {
 void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept {
   Guard guard(mutex_);
   line_.queue(std::move(releases));
-  if (std::exchange(led_, true)) return;
+  if (led_.exchange(true)) return;
   try {
     line_.refresh();
     if (!line_.connected() && may_connect()) {

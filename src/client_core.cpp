@@ -32,8 +32,9 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
-  return {std::move(endpoint), std::move(options), std::move(server), std::move(role),
-          std::move(resolver)};
+  auto routes = std::make_shared<Routes>(options.connections);
+  return {std::move(endpoint), std::move(options),  std::move(server),
+          std::move(role),     std::move(resolver), std::move(routes)};
 }
 
 }  // namespace
@@ -67,6 +68,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole rol
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   const Request& request = requests.front();
+  const RoutePin pin = settings_.routes->pin(request.key);
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.undo != nullptr;
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
@@ -107,6 +109,7 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 }
 
 void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
+  const RoutePin pin = settings_.routes->pin(key);
   switch (channel_of(key).post(key, undo)) {
     case Channel::Posted::yes:
       return note_owed(undo);
@@ -122,9 +125,13 @@ void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
 }
 
 Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
-  const std::size_t connections = settings_.options.connections;
-  const std::size_t index = std::hash<std::string_view>{}(key) % connections;
-  return *channels_[apart ? connections + index : index];
+  const std::size_t index = settings_.routes->connection(key);
+  return *channels_[apart ? settings_.options.connections + index : index];
+}
+
+RoutePin ClientCore::route(std::string_view key) noexcept {
+  return settings_.routes->move_and_pin(
+      key, [this](std::size_t connection) { return channels_[connection]->busy(); });
 }
 
 void ClientCore::before_fork() {

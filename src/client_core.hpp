@@ -55,7 +55,8 @@ class ClientCore final : public Keeper,
   }
   std::uint64_t process() const noexcept override { return process_; }
 
-  /// Everything about the key goes through it. `apart`: what keeps a connection waiting.
+  /// Everything about the key goes through it, as long as the key is pinned. `apart`: what keeps a
+  /// connection waiting.
   Channel& channel_of(std::string_view key, bool apart = false) noexcept;
   /// Nobody uses it any more; its end does not wait for as long then.
   void stop() noexcept { background_.stop(); }
@@ -64,6 +65,7 @@ class ClientCore final : public Keeper,
 
  private:
   Background& background() noexcept override { return background_; }
+  RoutePin route(std::string_view key) noexcept override;
   void await_releases(const Request& request, TimePoint end);
   /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
   /// other channels have to wait for.

@@ -180,6 +180,7 @@ void Line::abandon(bool in_use) noexcept {
 void Line::queue(Caller& caller) {
   caller.exchange = pool_.take(queue_);
   caller.exchange->caller = &caller;
+  caller.exchange->route = settings_.routes->pin(caller.request.key);
   if (caller.exchange->is_to_block()) caller.exchange->queued_at = BootClock::now();
 }
 
@@ -187,6 +188,7 @@ void Line::queue(std::string_view key, const Undo& undo) {
   Exchanges one;
   pool_.take(one)->is_release = true;
   one.front().release.begin(key, undo, BootClock::now());
+  one.front().route = settings_.routes->pin(key);
   queue_.splice(queue_.end(), one);
 }
 
@@ -194,6 +196,7 @@ void Line::queue(Tenure& renewed) {
   Exchanges one;
   pool_.take(one)->renewal.begin(renewed);
   one.front().is_renewal = true;
+  one.front().route = settings_.routes->pin(renewed.key());
   one.front().said = TimePoint{};
   queue_.splice(queue_.end(), one);
 }
