@@ -55,11 +55,10 @@ void Line::note_end(std::error_code why) const noexcept {
   aftermath_.happened(EventKind::disconnected, {}, connected_at_, why);
 }
 
-void Line::refresh(Look look) {
+void Line::refresh(TimePoint now, Look look) {
   read_before_judging();
   drop_outdated();
   if (!connected()) return;
-  const TimePoint now = BootClock::now();
   const auto idle = now - used_;
   if (!all_answered()) {
     if (is_stale()) return retire_if_stale();
@@ -205,8 +204,7 @@ SharedQuestion Line::shared_question() noexcept {
   return SharedQuestion(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
 }
 
-bool Line::say_queued(Whose whose) {
-  const TimePoint now = BootClock::now();
+bool Line::say_queued(Whose whose, TimePoint now) {
   bool said = false;
   SharedQuestion question = shared_question();
   for (auto next = queue_.begin(); next != queue_.end();) {
