@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/shared.hpp>
 
 #include "require.hpp"
@@ -69,6 +70,8 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   const Request& request = requests.front();
   const RoutePin pin = settings_.routes->pin(request.key);
+  ++callers_;
+  const Finally leave([this] { --callers_; });
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.undo != nullptr;
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
@@ -129,7 +132,10 @@ Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
   return *channels_[apart ? settings_.options.connections + index : index];
 }
 
+/// With more callers than connections, those that share one go out in batches, which costs less
+/// than to spread them evenly.
 RoutePin ClientCore::route(std::string_view key) noexcept {
+  if (callers_ >= settings_.options.connections) return settings_.routes->pin(key);
   return settings_.routes->move_and_pin(
       key, [this](std::size_t connection) { return channels_[connection]->busy(); });
 }
@@ -150,6 +156,7 @@ void ClientCore::after_fork_in_parent() {
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
+  callers_ = 0;
   settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();

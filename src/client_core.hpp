@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -80,6 +81,7 @@ class ClientCore final : public Keeper,
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
+  std::atomic<std::size_t> callers_ = 0;              // threads in `execute`
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
   // Releases of several keys that were posted, and how many of these are known to be over. Not one
   // flag: while one acquisition waits for such a release, the others have to know of it, too.

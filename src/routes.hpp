@@ -40,7 +40,7 @@ class RoutePin {
 /// Which of a client's connections each key goes through. Commands about a key reach the server in
 /// the order in which they were queued because all of them go through one connection; the key may
 /// move to another one only while it has no pin. Threads whose keys share a connection wait for
-/// each other, so an acquisition moves its key from a busy connection to an idle one.
+/// each other, so an acquisition may move its key from a busy connection to an idle one.
 ///
 /// Keys with the same remainder of their hash share a slot, and so pins and connection. A slot is
 /// one word, so there is no mutex, and in a forked child a pin of a thread that does not exist

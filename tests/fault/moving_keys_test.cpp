@@ -26,18 +26,18 @@ namespace moving_keys_test {
 using namespace std::chrono_literals;
 
 constexpr int threads = 16;
-const unsigned sections = chosen("REDLATCH_MOVES", 10'000);
+const unsigned sections = chosen("REDLATCH_MOVES", 30'000);
 constexpr LockOptions long_lease{.ttl = 60s};
 
 class MovingKeys : public testing::Test {
  protected:
-  static void in_threads(unsigned sections,
+  static void in_threads(unsigned count,
                          const std::function<void(int thread, std::mt19937& random)>& work) {
     std::vector<std::jthread> running;
     for (int i = 0; i < threads; ++i) {
-      running.emplace_back([&work, sections, i] {
+      running.emplace_back([&work, count, i] {
         std::mt19937 random(static_cast<unsigned>(i));
-        for (unsigned j = 0; j < sections / threads; ++j) work(i, random);
+        for (unsigned j = 0; j < count / threads; ++j) work(i, random);
       });
     }
   }
@@ -46,10 +46,10 @@ class MovingKeys : public testing::Test {
     std::string key;
     std::atomic<int> holders = 0;
   };
-  void hold(Shared& shared) {
-    const Lock lock(client, shared.key, long_lease);
-    EXPECT_EQ(++shared.holders, 1) << shared.key;
-    --shared.holders;
+  void hold(Shared& one) {
+    const Lock lock(client, one.key, long_lease);
+    EXPECT_EQ(++one.holders, 1) << one.key;
+    --one.holders;
   }
 
   RedisServer server{};
@@ -92,7 +92,7 @@ TEST_F(MovingKeys, HaveOneHolderWhileConnectionsBreak) {
       killer.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     }
   });
-  in_threads(sections / 50, [&](int, std::mt19937& random) {
+  in_threads(sections / 150, [&](int, std::mt19937& random) {
     try {
       hold(shared[random() % shared.size()]);
     } catch (const Error& error) {
