@@ -132,10 +132,10 @@ Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
   return *channels_[apart ? settings_.options.connections + index : index];
 }
 
-/// With more callers than connections, those that share one go out in batches, which costs less
-/// than to spread them evenly.
+/// With more callers than connections, those that share one go out in batches, and the larger the
+/// batches, the less they cost: then keys are not spread, but go where their hash leads.
 RoutePin ClientCore::route(std::string_view key) noexcept {
-  if (callers_ >= settings_.options.connections) return settings_.routes->pin(key);
+  if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
   return settings_.routes->move_and_pin(
       key, [this](std::size_t connection) { return channels_[connection]->busy(); });
 }

@@ -50,7 +50,7 @@ class Routes {
   static constexpr std::size_t slots = 1024;
 
   explicit Routes(std::size_t connections) noexcept : connections_(connections) {
-    for (std::size_t i = 0; i < slots; ++i) slots_[i] = word_of(i % connections);
+    for (std::size_t i = 0; i < slots; ++i) slots_[i] = word_of(first_connection(i));
   }
 
   /// The connection of the key, which is certain only while the key is pinned.
@@ -64,14 +64,15 @@ class Routes {
   /// Moves the key first, if it has no pin, `is_busy(its connection)`, and there is an idle one.
   template <class IsBusy>
   RoutePin move_and_pin(std::string_view key, const IsBusy& is_busy) {
+    return choose_and_pin(slot_of(key), [&](std::size_t connection) {
+      return is_busy(connection) ? idle_after(connection, is_busy) : connection;
+    });
+  }
+  /// Moves the key back to the connection that it had at first, if it has no pin.
+  RoutePin return_and_pin(std::string_view key) {
     Slot& slot = slot_of(key);
-    std::uint64_t word = slot;
-    std::uint64_t pinned = 0;
-    do {
-      const bool moves = pins_in(word) == 0 && is_busy(connection_in(word));
-      pinned = 1 + (moves ? word_of(idle_after(connection_in(word), is_busy)) : word);
-    } while (!slot.compare_exchange_weak(word, pinned));
-    return RoutePin(slot);
+    const auto index = static_cast<std::size_t>(&slot - slots_.data());
+    return choose_and_pin(slot, [&](std::size_t) { return first_connection(index); });
   }
 
  private:
@@ -87,8 +88,18 @@ class Routes {
   static constexpr std::size_t connection_in(std::uint64_t word) noexcept { return word >> 32U; }
   static constexpr std::uint64_t pins_in(std::uint64_t word) noexcept { return word & 0xFFFFFFFFU; }
 
+  std::size_t first_connection(std::size_t slot) const noexcept { return slot % connections_; }
   Slot& slot_of(std::string_view key) noexcept {
     return slots_[std::hash<std::string_view>{}(key) % slots];
+  }
+  template <class Choose>
+  static RoutePin choose_and_pin(Slot& slot, const Choose& choose) {
+    std::uint64_t word = slot;
+    std::uint64_t pinned = 0;
+    do {
+      pinned = 1 + (pins_in(word) == 0 ? word_of(choose(connection_in(word))) : word);
+    } while (!slot.compare_exchange_weak(word, pinned));
+    return RoutePin(slot);
   }
   /// The same connection when there is none.
   template <class IsBusy>

@@ -121,38 +121,5 @@ TEST(Connection, OfAKeyIsTheSameWhileItIsHeld) {
   EXPECT_LE(used.size(), ClientOptions().connections);
 }
 
-/// The last one of an acquisition of the key.
-std::size_t connection_of(const ScriptedServer& server, const std::string& key) {
-  std::size_t connection = 0;
-  for (const ScriptedRequest& request : server.requests()) {
-    if (request.is("SET") && request.words.at(1) == key) connection = request.connection;
-  }
-  return connection;
-}
-
-TEST(Connection, OfAKeyChangesWhenAnotherKeyKeepsItBusy) {
-  std::atomic<bool> is_silent = false;
-  ScriptedServer server([&](const ScriptedRequest& request) {
-    return is_silent && request.is("SET") && request.words[1] == "slow" ? "" : answer(request);
-  });
-  Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 5s, .connections = 2});
-  Lock(client, "slow", long_lease).unlock();
-  const std::size_t shared = connection_of(server, "slow");
-  std::string quick = "quick";
-  do {
-    quick += "!";
-    Lock(client, quick, long_lease).unlock();
-  } while (connection_of(server, quick) != shared);
-  const std::size_t before = server.count("SET");
-  is_silent = true;
-  std::jthread waits([&] {
-    EXPECT_EQ(error_of([&] { const Lock slow(client, "slow", long_lease); }), std::error_code());
-  });
-  ASSERT_TRUE(eventually([&] { return server.count("SET") > before; }));
-  EXPECT_EQ(error_of([&] { const Lock lock(client, quick, long_lease); }), std::error_code());
-  EXPECT_NE(connection_of(server, quick), shared);
-  server.say(shared, resp::ok);
-}
-
 }  // namespace connections_test
 }  // namespace redlatch::test
