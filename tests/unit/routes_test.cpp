@@ -58,12 +58,12 @@ TEST(Routes, LeaveAKeyWhereItIsWhenAllConnectionsAreBusy) {
 TEST(Routes, BringAKeyBackToItsFirstConnection) {
   Routes routes(4);
   const BusyHome busy(routes);
-  std::optional<RoutePin> pin = routes.move_and_pin("job", busy);
+  RoutePin pin = routes.move_and_pin("job", busy);
   const std::size_t other = routes.connection("job");
   { const RoutePin second = routes.return_and_pin("job"); }
   EXPECT_EQ(routes.connection("job"), other) << "it is pinned";
-  pin.reset();
-  pin = routes.return_and_pin("job");
+  pin = RoutePin();
+  const RoutePin third = routes.return_and_pin("job");
   EXPECT_EQ(routes.connection("job"), busy.home);
 }
 
