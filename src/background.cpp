@@ -61,7 +61,7 @@ void Background::serve(std::vector<Channel*> channels, ChannelOf channel_of, Wat
 
 void Background::add(std::string_view key, const Undo& undo) noexcept {
   try {
-    open(release_of(key, undo));
+    open(release_of(key, undo, *settings_.routes));
   } catch (const std::bad_alloc&) {
     // Nothing can be remembered without memory: the ttl does the rest.
   }
@@ -80,7 +80,7 @@ void Background::connect(Channel& channel) noexcept {
 
 void Background::say(std::string_view key, const Undo& undo) noexcept {
   try {
-    converse(release_of(key, undo), Connecting::never, TimePoint::max());
+    converse(release_of(key, undo, *settings_.routes), Connecting::never, TimePoint::max());
   } catch (const std::bad_alloc&) {
     // As above.
   }

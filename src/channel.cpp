@@ -28,7 +28,7 @@ bool Channel::say(const Request& request, Response& response, Connecting connect
   Guard guard(mutex_);
   const Patience patience{connecting, end, connecting_time()};
   line_.queue(caller);
-  if (!std::exchange(led_, true)) caller.state = Caller::State::leads;
+  if (!led_.exchange(true)) caller.state = Caller::State::leads;
   while (!caller.done()) {
     if (caller.leads()) {
       lead(caller, patience, guard);
@@ -44,9 +44,9 @@ bool Channel::say(const Request& request, Response& response, Connecting connect
 void Channel::begin(Caller& caller) {
   Guard guard(mutex_);
   line_.queue(caller);
-  if (std::exchange(led_, true)) return;
+  if (led_.exchange(true)) return;
   try {
-    line_.refresh(Line::Look::seldom);
+    line_.refresh(BootClock::now(), Line::Look::seldom);
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
@@ -70,14 +70,14 @@ void Channel::leave(Caller& caller) noexcept {
   }
   if (!caller.done()) line_.give_up(caller, Errc::timed_out, "no answer in time");
   // The caller may undo what it asked for, behind that on the same connection.
-  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard, Stale::kept);
+  if (!led_.exchange(true)) pass_on(Refused::opened, guard, Stale::kept);
 }
 
 void Channel::conclude(Caller& caller) {
   caller.take_posts();
   const Request& request = caller.request;
   if (caller.broken && caller.in_doubt && request.undo != nullptr) {
-    Exchanges one = release_of(request.key, *request.undo);
+    Exchanges one = release_of(request.key, *request.undo, *settings_.routes);
     one.front().release.broke(Errc::unreachable, BootClock::now());
     aftermath_.open(std::move(one));
   }
@@ -98,7 +98,7 @@ Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
   } catch (const std::bad_alloc&) {
     return Posted::no_memory;
   }
-  if (!std::exchange(led_, true)) pass_on(Refused::opened, guard);
+  if (!led_.exchange(true)) pass_on(Refused::opened, guard);
   return Posted::yes;
 }
 
@@ -115,9 +115,9 @@ bool Channel::renew(Tenure& tenure) noexcept {
 void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept {
   Guard guard(mutex_);
   line_.queue(std::move(releases));
-  if (std::exchange(led_, true)) return;
+  if (led_.exchange(true)) return;
   try {
-    line_.refresh();
+    line_.refresh(BootClock::now());
     if (!line_.connected() && may_connect()) {
       connect(nullptr, {Connecting::counted, latest, connecting_time()}, cancel, guard);
     } else if (!line_.connected() && failure_) {
@@ -135,7 +135,7 @@ void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept 
 /// Some servers take them only in a conversation.
 void Channel::mend_renewals(TimePoint end, Guard& guard) {
   if (!line_.connected() || !line_.all_answered()) return;
-  line_.say_queued(Line::Whose::nobodys);
+  line_.say_queued(Line::Whose::nobodys, BootClock::now());
   if (line_.all_answered()) line_.mend(end, nullptr, guard);
 }
 
@@ -147,7 +147,7 @@ bool Channel::take_in(TimePoint end) noexcept {
   try {
     line_.take_in();
     if (line_.all_answered()) line_.mend(std::min(end, command_end()), nullptr, guard);
-    if (line_.has_queued()) line_.refresh();
+    if (line_.has_queued()) line_.refresh(BootClock::now());
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
@@ -165,7 +165,8 @@ void Channel::finish(TimePoint end) noexcept {
     do {
       while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
       if (line_.connected()) line_.mend(end, nullptr, guard);
-    } while (line_.connected() && (line_.say_queued(Line::Whose::nobodys) || line_.owes()));
+    } while (line_.connected() &&
+             (line_.say_queued(Line::Whose::nobodys, BootClock::now()) || line_.owes()));
   } catch (const IoError& error) {
     line_.break_off(&error);
   } catch (const std::bad_alloc&) {
@@ -246,15 +247,16 @@ void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
   if (line_.to_mend() || line_.awaited()) return line_.read(end, guard);
 
   // Nobody waits for an answer, so the caller is still in the queue.
-  if (BootClock::now() >= end) {
+  const TimePoint now = BootClock::now();
+  if (now >= end) {
     throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
   }
-  line_.refresh();
+  line_.refresh(now);
   if (!line_.connected()) return connect(&caller, patience, never_cancelled, guard);
   if (line_.to_mend()) return;
   Caller* const alone = line_.converses();
   if (alone == nullptr) {
-    line_.say_queued(Line::Whose::everybodys);
+    line_.say_queued(Line::Whose::everybodys, now);
     line_.flush(end, guard);
   } else if (alone != &caller) {
     caller.state = Caller::State::waits;
@@ -288,7 +290,8 @@ bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
   while (line_.connected() && line_.has_queued() && !line_.awaited() && !line_.to_mend()) {
     try {
       const bool silent = line_.is_stale();
-      if (!line_.say_queued(silent ? Line::Whose::releases : Line::Whose::everybodys)) break;
+      const auto whose = silent ? Line::Whose::releases : Line::Whose::everybodys;
+      if (!line_.say_queued(whose, BootClock::now())) break;
       line_.try_flush(guard);
     } catch (const IoError& error) {
       line_.break_off(&error);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -69,6 +70,8 @@ class Channel {
   /// Says releases again, connecting if need be and if it is time to, until `latest` or until
   /// `cancel` gets readable.
   void repeat(Exchanges releases, TimePoint latest, int cancel) noexcept;
+  /// Whether somebody uses it right now. Only a hint: that may have changed already.
+  bool busy() const noexcept { return led_; }
   bool connected() const noexcept {
     const Guard guard(mutex_);
     return line_.connected();
@@ -124,7 +127,7 @@ class Channel {
   Aftermath& aftermath_;
 
   mutable std::mutex mutex_{};
-  bool led_ = false;
+  std::atomic<bool> led_ = false;
   Line line_;
   bool connecting_ = false;
   TimePoint connecting_since_{};

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/shared.hpp>
 
 #include "require.hpp"
@@ -32,8 +33,9 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
-  return {std::move(endpoint), std::move(options), std::move(server), std::move(role),
-          std::move(resolver)};
+  auto routes = std::make_shared<Routes>(options.connections);
+  return {std::move(endpoint), std::move(options),  std::move(server),
+          std::move(role),     std::move(resolver), std::move(routes)};
 }
 
 }  // namespace
@@ -67,6 +69,9 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole rol
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, Connecting connecting) {
   const Request& request = requests.front();
+  const RoutePin pin = settings_.routes->pin(request.key);
+  ++callers_;
+  const Finally leave([this] { --callers_; });
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.undo != nullptr;
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
@@ -107,6 +112,7 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 }
 
 void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
+  const RoutePin pin = settings_.routes->pin(key);
   switch (channel_of(key).post(key, undo)) {
     case Channel::Posted::yes:
       return note_owed(undo);
@@ -122,9 +128,16 @@ void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
 }
 
 Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
-  const std::size_t connections = settings_.options.connections;
-  const std::size_t index = std::hash<std::string_view>{}(key) % connections;
-  return *channels_[apart ? connections + index : index];
+  const std::size_t index = settings_.routes->connection(key);
+  return *channels_[apart ? settings_.options.connections + index : index];
+}
+
+/// With more callers than connections, those that share one go out in batches, and the larger the
+/// batches, the less they cost: then keys are not spread, but go where their hash leads.
+RoutePin ClientCore::route(std::string_view key) noexcept {
+  if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
+  return settings_.routes->move_and_pin(
+      key, [this](std::size_t connection) { return channels_[connection]->busy(); });
 }
 
 void ClientCore::before_fork() {
@@ -143,6 +156,7 @@ void ClientCore::after_fork_in_parent() {
 
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
+  callers_ = 0;
   settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();
   for (const auto& channel : channels_) channel->after_fork_in_child();

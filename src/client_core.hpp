@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,7 +56,8 @@ class ClientCore final : public Keeper,
   }
   std::uint64_t process() const noexcept override { return process_; }
 
-  /// Everything about the key goes through it. `apart`: what keeps a connection waiting.
+  /// Everything about the key goes through it, as long as the key is pinned. `apart`: what keeps a
+  /// connection waiting.
   Channel& channel_of(std::string_view key, bool apart = false) noexcept;
   /// Nobody uses it any more; its end does not wait for as long then.
   void stop() noexcept { background_.stop(); }
@@ -64,6 +66,7 @@ class ClientCore final : public Keeper,
 
  private:
   Background& background() noexcept override { return background_; }
+  RoutePin route(std::string_view key) noexcept override;
   void await_releases(const Request& request, TimePoint end);
   /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
   /// other channels have to wait for.
@@ -78,6 +81,7 @@ class ClientCore final : public Keeper,
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
+  std::atomic<std::size_t> callers_ = 0;              // threads in `execute`
   std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
   // Releases of several keys that were posted, and how many of these are known to be over. Not one
   // flag: while one acquisition waits for such a release, the others have to know of it, too.

@@ -68,8 +68,9 @@ bool Exchange::can_be_said_again(std::span<const protocol::Script* const> known)
   return true;
 }
 
-Exchanges release_of(std::string_view key, const Undo& undo) {
+Exchanges release_of(std::string_view key, const Undo& undo, Routes& routes) {
   Exchanges one(1);
+  one.front().route = routes.pin(key);
   one.front().is_release = true;
   one.front().release.begin(key, undo, BootClock::now());
   return one;

@@ -16,6 +16,7 @@
 #include "keys.hpp"
 #include "release.hpp"
 #include "renewal.hpp"
+#include "routes.hpp"
 #include "session.hpp"
 
 namespace redlatch::detail {
@@ -26,6 +27,7 @@ struct Exchange {
   enum class Place { queue, unanswered, mend };
 
   Place place = Place::queue;
+  RoutePin route{};          // until it is put away, or ends in another way
   Caller* caller = nullptr;  // null when nobody waits for the answer, or not any more
   bool is_release = false;   // then `release` says what it is about
   Release release{};
@@ -90,7 +92,7 @@ struct Exchange {
 };
 
 /// A list of one release.
-Exchanges release_of(std::string_view key, const Undo& undo);
+Exchanges release_of(std::string_view key, const Undo& undo, Routes& routes);
 
 /// Exchanges that are used again and again, since they keep their memory.
 class ExchangePool {
@@ -103,6 +105,7 @@ class ExchangePool {
   }
   void put_away(Exchanges& from, Exchanges::iterator one) noexcept {
     one->caller = nullptr;
+    one->route = {};
     one->is_release = one->is_renewal = false;
     one->place = Exchange::Place::queue;
     spare_.splice(spare_.begin(), from, one);

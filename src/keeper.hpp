@@ -6,15 +6,16 @@
 #include <redlatch/detail/executor.hpp>
 
 #include "background.hpp"
+#include "routes.hpp"
 
 namespace redlatch::detail {
 
 /// What every executor does with its background thread.
 class Keeper : public Executor {
  public:
-  Tenure& open_tenure() override {
+  Tenure& open_tenure(std::string_view key) override {
     background().require_thread();
-    return background().renewer().open();
+    return background().renewer().open(route(key));
   }
   void close_tenure(Tenure& tenure) noexcept override { background().renewer().close(tenure); }
   void keep(Tenure& tenure) noexcept override { background().keep(tenure); }
@@ -34,6 +35,8 @@ class Keeper : public Executor {
 
  private:
   virtual Background& background() noexcept = 0;
+  /// Decides through which connection a lease of the key goes, for as long as the lease lives.
+  virtual RoutePin route(std::string_view key) noexcept = 0;
 };
 
 }  // namespace redlatch::detail

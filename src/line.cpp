@@ -56,11 +56,10 @@ void Line::note_end(std::error_code why) const noexcept {
   aftermath_.happened(EventKind::disconnected, {}, connected_at_, why);
 }
 
-void Line::refresh(Look look) {
+void Line::refresh(TimePoint now, Look look) {
   read_before_judging();
   drop_outdated();
   if (!connected()) return;
-  const TimePoint now = BootClock::now();
   const auto idle = now - used_;
   if (!all_answered()) {
     if (is_stale()) return retire_if_stale();
@@ -181,6 +180,7 @@ void Line::abandon(bool in_use) noexcept {
 void Line::queue(Caller& caller) {
   caller.exchange = pool_.take(queue_);
   caller.exchange->caller = &caller;
+  caller.exchange->route = settings_.routes->pin(caller.request.key);
   if (caller.exchange->is_to_block()) caller.exchange->queued_at = BootClock::now();
 }
 
@@ -188,6 +188,7 @@ void Line::queue(std::string_view key, const Undo& undo) {
   Exchanges one;
   pool_.take(one)->is_release = true;
   one.front().release.begin(key, undo, BootClock::now());
+  one.front().route = settings_.routes->pin(key);
   queue_.splice(queue_.end(), one);
 }
 
@@ -195,6 +196,7 @@ void Line::queue(Tenure& renewed) {
   Exchanges one;
   pool_.take(one)->renewal.begin(renewed);
   one.front().is_renewal = true;
+  one.front().route = settings_.routes->pin(renewed.key());
   one.front().said = TimePoint{};
   queue_.splice(queue_.end(), one);
 }
@@ -203,8 +205,7 @@ SharedQuestion Line::shared_question() noexcept {
   return SharedQuestion(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
 }
 
-bool Line::say_queued(Whose whose) {
-  const TimePoint now = BootClock::now();
+bool Line::say_queued(Whose whose, TimePoint now) {
   bool said = false;
   SharedQuestion question = shared_question();
   for (auto next = queue_.begin(); next != queue_.end();) {

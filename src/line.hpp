@@ -46,7 +46,7 @@ class Line {
   /// has said what nobody asked for.
   /// Somebody who asks several servers can do without a look at one that was used lately.
   enum class Look { usual, seldom };
-  void refresh(Look look = Look::usual);
+  void refresh(TimePoint now, Look look = Look::usual);
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
@@ -74,8 +74,8 @@ class Line {
   void queue(Tenure& renewed);
   void queue(Exchanges releases) noexcept { queue_.splice(queue_.end(), releases); }
   /// Says what is queued, up to the first caller that needs a conversation. False when there was
-  /// nothing to say.
-  bool say_queued(Whose whose);
+  /// nothing to say. Validity counts from `now`, which must not be later than the first byte.
+  bool say_queued(Whose whose, TimePoint now);
   void flush(TimePoint end, Guard& guard) const {
     const Unlocked unlocked(guard);
     pipeline_.session->flush(end);

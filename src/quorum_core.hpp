@@ -55,6 +55,7 @@ class QuorumCore final : public Keeper, private ForkAware {
 
   Nodes make_nodes(const std::vector<std::string>& urls, QuorumOptions options);
   Background& background() noexcept override { return background_; }
+  RoutePin route(std::string_view) noexcept override { return {}; }
   void renew(std::span<Tenure* const> due);
 
   void before_fork() override;

@@ -16,10 +16,11 @@ std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.tt
 
 }  // namespace
 
-Tenure& Renewer::open() {
+Tenure& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
     entry->place = Place::own;
     entry->is_told = false;
+    entry->route = std::move(route);
     return *entry;
   }
   const std::lock_guard lock(mutex_);
@@ -34,6 +35,7 @@ Tenure& Renewer::open() {
   entry.is_told = false;
   entry.is_free = true;
   move(entry, Place::own);
+  entry.route = std::move(route);
   return entry;
 }
 
@@ -48,6 +50,7 @@ void Renewer::close(Tenure& tenure) noexcept {
 /// A short section needs a tenure for a moment, and then the next one does.
 bool Renewer::put_aside(Entry& entry) noexcept {
   if (!entry.is_free) return false;
+  entry.route = {};
   entry.lost() = std::stop_source(std::nostopstate);
   Entry* none = nullptr;
   return aside_.compare_exchange_strong(none, &entry);
@@ -329,6 +332,7 @@ void Renewer::move(Entry& entry, Place to) noexcept {
   target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
                 entry.self);
   entry.place = to;
+  if (to == Place::spare) entry.route = {};
   if (to == Place::lost) wake_notifier(TimePoint{});
 }
 

@@ -20,6 +20,7 @@
 
 #include "due_heap.hpp"
 #include "renewal.hpp"
+#include "routes.hpp"
 #include "wake_up.hpp"
 
 namespace redlatch::detail {
@@ -42,7 +43,8 @@ class Renewer {
   Renewer& operator=(const Renewer&) = delete;
   ~Renewer() = default;
 
-  Tenure& open();
+  /// `route` is kept until the tenure is closed and its last renewal answered.
+  Tenure& open(RoutePin route = {});
   void close(Tenure& tenure) noexcept;
   /// True when the background thread has to look sooner than it would.
   bool keep(Tenure& tenure) noexcept;
@@ -115,6 +117,7 @@ class Renewer {
     bool is_suspended = false;
     bool is_free = false;  // is the lock's alone: it was not kept, or nothing is to come any more
     TimePoint next_try = TimePoint::max();
+    RoutePin route{};
     std::list<Entry>::iterator self{};
   };
   using Entries = std::list<Entry>;

@@ -25,6 +25,7 @@ void copy(Exchanges& from, Exchanges::iterator one, const std::weak_ptr<const vo
   try {
     Exchanges copied(1);
     copied.front().is_release = true;
+    copied.front().route = one->route;
     one->release.hand_on_to(copied.front().release);
     copies.splice(copies.end(), copied);
   } catch (const std::bad_alloc&) {

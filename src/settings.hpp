@@ -12,6 +12,7 @@
 #include <redlatch/options.hpp>
 
 #include "resolver.hpp"
+#include "routes.hpp"
 #include "url.hpp"
 
 namespace redlatch::detail {
@@ -38,6 +39,7 @@ struct Settings {
   std::string server;  // the endpoint's name, for messages
   NodeRole role{};
   std::shared_ptr<Resolver> resolver{};  // of the endpoint; none where there is no endpoint
+  std::shared_ptr<Routes> routes{};      // the same
 };
 
 }  // namespace redlatch::detail

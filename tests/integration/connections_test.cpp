@@ -91,23 +91,32 @@ TEST_F(Connections, LetOnlyOneOfManyThreadsHoldOneKey) {
   EXPECT_GE(taken, 1);
 }
 
-TEST(Connection, OfAKeyIsAlwaysTheSame) {
-  const ScriptedServer server([](const ScriptedRequest& request) {
-    return request.is("SET") ? resp::ok : request.is("EVALSHA") ? resp::integer(1) : resp::ok;
-  });
+std::string answer(const ScriptedRequest& request) {
+  return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+}
+
+TEST(Connection, OfAKeyIsTheSameWhileItIsHeld) {
+  const ScriptedServer server(answer);
   Client client(server.url(), patient());
   in_threads(4, [&](int) {
-    for (int i = 0; i < 40; ++i) const Lock lock(client, "job:" + std::to_string(i));
+    for (int i = 0; i < 400; ++i) const Lock lock(client, "job:" + std::to_string(i % 4));
   });
-  std::map<std::string, std::set<std::size_t>> connections_of;
+  struct Use {
+    std::size_t connection = 0;
+    int holders = 0;  // everybody gets the lock of this server
+  };
+  std::map<std::string, Use> uses;
   std::set<std::size_t> used;
   for (const ScriptedRequest& request : server.requests()) {
     if (!request.is("SET") && !request.is("EVALSHA")) continue;
-    connections_of[request.words[request.is("SET") ? 1 : 3]].insert(request.connection);
+    const bool acquires = request.is("SET");
+    Use& use = uses[request.words[acquires ? 1 : 3]];
+    if (use.holders == 0) use.connection = request.connection;
+    EXPECT_EQ(use.connection, request.connection);
+    use.holders += acquires ? 1 : -1;
     used.insert(request.connection);
   }
-  EXPECT_EQ(connections_of.size(), 40U);
-  for (const auto& [key, connections] : connections_of) EXPECT_EQ(connections.size(), 1U) << key;
+  EXPECT_EQ(uses.size(), 4U);
   EXPECT_GT(used.size(), 1U);
   EXPECT_LE(used.size(), ClientOptions().connections);
 }

@@ -50,18 +50,39 @@ class TwoConnections : public testing::Test {
 
   std::string ill = "ill";
   std::atomic<bool> ends = false;
+  std::atomic<bool> keeps_ill_waiting = false;
   std::atomic<std::size_t> was_connected = 1000;
   std::atomic<std::size_t> silent_ones = 1000;
   ScriptedServer server{[this](const ScriptedRequest& request) {
     if (request.connection > was_connected && request.connection <= was_connected + silent_ones) {
       return silence;
     }
+    if (keeps_ill_waiting && request.is("SET") && request.words.at(1) == ill) return silence;
     if (ends.exchange(false)) server.close_after_answer();
     return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   }};
   std::unique_ptr<Client> client{};
   std::unique_ptr<Lock> well{};
 };
+
+TEST_F(TwoConnections, AreForTwoThreadsWhoseKeysHaveTheSameOne) {
+  connect({.connect_timeout = 20s, .command_timeout = 5s}, 60s);
+  std::string quick = "quick";
+  do {
+    quick += "!";
+    Lock(*client, quick, long_lease).unlock();
+  } while (connection_of(quick) != connection_of(ill));
+  const std::size_t shared = connection_of(ill);
+  const std::size_t before = server.count("SET");
+  keeps_ill_waiting = true;
+  std::jthread waits([&] {
+    EXPECT_EQ(error_of([&] { const Lock slow(*client, ill, long_lease); }), std::error_code());
+  });
+  ASSERT_TRUE(eventually([&] { return server.count("SET") > before; }));
+  EXPECT_EQ(error_of([&] { const Lock lock(*client, quick, long_lease); }), std::error_code());
+  EXPECT_NE(connection_of(quick), shared);
+  server.say(shared, resp::ok);
+}
 
 TEST_F(TwoConnections, DoNotKeepEachOthersLocksFromBeingRenewed) {
   connect({.connect_timeout = 20s, .command_timeout = 100ms}, 3s);

@@ -91,7 +91,7 @@ class FakeExecutor final : public detail::Executor {
     posted.back().said_before = calls.size();
   }
 
-  detail::Tenure& open_tenure() override {
+  detail::Tenure& open_tenure(std::string_view) override {
     if (no_thread) throw Error(Errc::unreachable, "no thread");
     return tenures.emplace_back();
   }

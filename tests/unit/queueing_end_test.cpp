@@ -37,7 +37,7 @@ TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->on_pause = [&] {
-    executor->passed_on = detail::TenureOf(*executor);
+    executor->passed_on = detail::TenureOf(*executor, "job");
     executor->passed_on->begin(detail::Lease("other", executor->process()), "job");
     executor->passed_on->confirm({executor->now()}, 10s);
   };

@@ -129,8 +129,8 @@ class Executor {
   /// background. Only a server that has to be told in a conversation is waited for.
   virtual void post(std::string_view key, const Undo& undo) noexcept = 0;
 
-  /// Room for a tenure. Throws `Error` when nothing could look after it.
-  virtual Tenure& open_tenure() = 0;
+  /// Room for a tenure of the key. Throws `Error` when nothing could look after it.
+  virtual Tenure& open_tenure(std::string_view key) = 0;
   virtual void close_tenure(Tenure& tenure) noexcept = 0;
   /// From now on the lease is kept up as told, and its loss is told in time.
   virtual void keep(Tenure& tenure) noexcept = 0;

@@ -80,7 +80,7 @@ class Holding : public Held<Protocol> {
 
   /// A tenure for a lease that is yet to be given.
   TenureOf new_tenure(const LockOptions& options) const {
-    TenureOf tenure(*executor_);
+    TenureOf tenure(*executor_, protocol_.key());
     tenure->begin(Lease(make_token(), executor_->process(), options.label, protocol_.mark(),
                         executor_->servers()),
                   protocol_.key());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string_view>
 #include <utility>
 
 #include <redlatch/detail/executor.hpp>
@@ -11,7 +12,8 @@ namespace redlatch::detail {
 class TenureOf {
  public:
   TenureOf() = default;
-  explicit TenureOf(Executor& executor) : executor_(&executor), tenure_(&executor.open_tenure()) {}
+  TenureOf(Executor& executor, std::string_view key)
+      : executor_(&executor), tenure_(&executor.open_tenure(key)) {}
   TenureOf(TenureOf&& other) noexcept
       : executor_(other.executor_), tenure_(std::exchange(other.tenure_, nullptr)) {}
   TenureOf& operator=(TenureOf&& other) noexcept {
