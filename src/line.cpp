@@ -268,7 +268,7 @@ void Line::deliver() noexcept {
       continue;
     }
     one.place = Exchange::Place::mend;
-    one.change_ends = Connection::nowhere;  // a refusal is certain
+    if (!one.is_in_doubt()) one.change_ends = Connection::nowhere;
     mend_.splice(mend_.end(), unanswered, unanswered.begin());
   }
 }

@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view in_script = "@user_script";
 constexpr std::string_view of_script = " script: ";  // its hash and the line follow
 constexpr std::string_view echo = ", with args beginning with";
+/// The first word of `as_refusal`.
+constexpr std::string_view refused = "REFUSED";
 
 struct Class {
   std::string_view begins;
@@ -46,6 +48,8 @@ constexpr std::array classes{
     Class{"ERR unknown command 'WAITAOF'", Errc::unsupported,
           "leave durability.aof out, or use Redis 7.2 or Valkey"},
     Class{"ERR unknown command", Errc::unsupported},
+    Class{refused, Errc::unsupported,
+          "let its user run scripts, or for a Lock without fencing at least WATCH, MULTI and EXEC"},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
           "leave the password out of the URL, or set one"},
     Class{"ERR DB index is out of range", Errc::protocol_error,
@@ -54,6 +58,20 @@ constexpr std::array classes{
 
 constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
     "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
+
+/// Errors of no class of their own that a server gives although it would run the command, for its
+/// arguments or because of what happens inside a script.
+constexpr std::array<std::string_view, 11> no_refusals{"NOSCRIPT",
+                                                       "MOVED",
+                                                       "ASK",
+                                                       "EXECABORT",
+                                                       "UNKILLABLE",
+                                                       "ERR Error compiling script",
+                                                       "ERR Error running script",
+                                                       "ERR nobody is served",
+                                                       "ERR syntax error",
+                                                       "ERR invalid expire time",
+                                                       "ERR wrong number of arguments"};
 
 constexpr std::array<std::string_view, 4> verdicts_on_connections{"READONLY", "LOADING",
                                                                   "MASTERDOWN", "NOAUTH"};
@@ -143,8 +161,24 @@ bool refuses_command(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return false;
   return error_reply.starts_with("ERR unknown command") ||
+         begins_with_words(error_reply, refused) ||
          (error_reply.starts_with("NOPERM") &&
           error_reply.find("to run the '") != std::string_view::npos);
+}
+
+bool may_refuse_command(std::string_view error_reply) noexcept {
+  if (refuses_command(error_reply)) return true;
+  error_reply = without_arguments(error_reply);
+  return classify(error_reply) == Errc::protocol_error &&
+         error_reply.find(in_script) == std::string_view::npos &&
+         std::none_of(no_refusals.begin(), no_refusals.end(),
+                      [&](std::string_view words) { return error_reply.starts_with(words); });
+}
+
+std::string as_refusal(std::string_view error_reply) {
+  std::string text(refused);
+  text += ' ';
+  return text += without_arguments(error_reply);
 }
 
 std::string_view without_arguments(std::string_view error_reply) noexcept {
@@ -164,6 +198,9 @@ Error about(Errc code, std::string_view key, const std::string& server,
 std::string explain(std::string_view error_reply) {
   std::string explanation = "the server said \"";
   const Class known = classified(error_reply);
+  if (begins_with_words(error_reply, refused)) {
+    error_reply.remove_prefix(std::min(refused.size() + 1, error_reply.size()));
+  }
   explanation += known.code == Errc::protocol_error ? without_arguments(error_reply)
                                                     : without_script(error_reply);
   explanation += '"';

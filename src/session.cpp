@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -17,6 +18,26 @@ using protocol::Expect;
 using protocol::Form;
 using protocol::Reply;
 
+namespace {
+
+/// In words that are known for a refusal, where the server's own are not.
+Reply refused_for_certain(Reply refusal) {
+  if (!protocol::refuses_command(refusal.text) && protocol::may_refuse_command(refusal.text)) {
+    refusal.text = protocol::as_refusal(refusal.text);
+  }
+  return refusal;
+}
+
+/// Of a script, an odd error is one only when that was found out. Of another form it may be one,
+/// and to say the call in yet another form does no harm.
+bool is_refusal(const Reply& reply, Form form) noexcept {
+  if (!reply.is_error()) return false;
+  return form == Form::script ? protocol::refuses_command(reply.text)
+                              : protocol::may_refuse_command(reply.text);
+}
+
+}  // namespace
+
 Session::Session(const Settings& settings, TimePoint deadline, int cancel)
     : Session(log_in(settings, deadline, cancel), settings, cancel) {}
 
@@ -25,7 +46,8 @@ Session::Session(LoggedIn made, const Settings& settings, int cancel)
       resolver_(settings.resolver),
       address_(made.address),
       only_scripts_(settings.role.only_scripts),
-      abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
+      first_abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
+      abilities_(first_abilities_),
       asked_for_abilities_(made.abilities.has_value()) {
   connection_.begin_waiting({.usual = settings.options.command_timeout,
                              .busy_poll = settings.options.busy_poll,
@@ -46,7 +68,7 @@ void Session::run(std::span<const Command> commands, Replies& replies, TimePoint
   for (const Command& command : commands) {
     const Form form = form_of(command);
     if (form == Form::watch) {
-      replies.push_back(guarded(command, deadline));
+      replies.push_back(mend(command, form, guarded(command, deadline), deadline));
     } else {
       append(command, form);
       connection_.flush(deadline);
@@ -65,8 +87,14 @@ Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint dea
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = say(call, deadline, ScriptCall::by_text);
     }
-    if (!refusal.is_error() || !protocol::refuses_command(refusal.text) || only_by_script ||
-        !protocol::drop(form, abilities_)) {
+    if (form == Form::script && are_scripts_refused(call, refusal, deadline)) {
+      refusal = refused_for_certain(std::move(refusal));
+    }
+    if (!is_refusal(refusal, form) || only_by_script) return refusal;
+    if (!protocol::drop(form, abilities_)) {
+      // None is left. What was refused for a moment must not be given up for the connection's life.
+      abilities_ = first_abilities_;
+      asked_for_abilities_ = !first_abilities_.scripts;
       return refusal;
     }
     if (!asked_for_abilities_) {
@@ -77,6 +105,24 @@ Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint dea
     refusal = form == Form::watch ? guarded(call, deadline)
                                   : say(protocol::native_command(form, call), deadline);
   }
+}
+
+/// Asks, when a script was answered with an error that may or may not be a refusal of scripts.
+bool Session::are_scripts_refused(const Command& call, const Reply& refusal, TimePoint deadline) {
+  if (!refusal.is_error() || protocol::refuses_command(refusal.text) ||
+      !protocol::may_refuse_command(refusal.text)) {
+    return false;
+  }
+  const Command harmless(protocol::harmless_script, call.argument(0));
+  const Command other(Expect::anything, "GETRANGE", call.argument(0), std::int64_t{0},
+                      std::int64_t{0});
+  connection_.append(harmless, ScriptCall::by_text);
+  connection_.append(harmless, ScriptCall::by_hash);
+  connection_.append(other);
+  connection_.flush(deadline);
+  const Reply by_text = answer(harmless, deadline);
+  const Reply by_hash = answer(harmless, deadline);
+  return protocol::are_scripts_refused(by_text, by_hash, answer(other, deadline));
 }
 
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
@@ -109,7 +155,7 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   Reply holder = answer(opening[2], deadline);
   Reply begun = answer(opening[3], deadline);
   if (exists.is_error()) holder = exists;
-  if (begun.is_error()) return watched.is_error() ? watched : begun;
+  if (begun.is_error()) return refused_for_certain(watched.is_error() ? watched : begun);
   // An absent key is written to as well: see exclusive.hpp.
   const bool theirs = exists.integer != 0 && holder.text != token;
   const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
@@ -119,8 +165,8 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   connection_.flush(deadline);
   Reply queued = changes ? answer(change, deadline) : Reply{};
   Reply done = answer(exec, deadline);
-  if (watched.is_error()) return watched;
-  if (holder.is_error()) return holder;
+  if (watched.is_error()) return refused_for_certain(watched);
+  if (holder.is_error()) return refused_for_certain(holder);
   if (theirs) return Reply{.kind = Reply::Kind::integer};
   if (queued.is_error()) return queued;
   if (done.elements.size() == 1) return std::move(done.elements.front());

@@ -61,6 +61,7 @@ class Session {
   void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
   /// Says a script that the server did not know, or did not let its user run, in other ways, until
   /// the server takes one or none is left. Where only scripts are said, that is with their text.
+  /// Whether an odd error is a refusal is asked.
   protocol::Reply mend(const protocol::Command& call, protocol::Form form, protocol::Reply refusal,
                        TimePoint deadline);
   /// Whether a conversation that ended with an exception may have changed data.
@@ -80,6 +81,8 @@ class Session {
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
+  bool are_scripts_refused(const protocol::Command& call, const protocol::Reply& refusal,
+                           TimePoint deadline);
   protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
@@ -87,7 +90,8 @@ class Session {
   std::shared_ptr<Resolver> resolver_;
   SocketAddress address_;
   const bool only_scripts_;
-  protocol::Abilities abilities_{};
+  const protocol::Abilities first_abilities_;
+  protocol::Abilities abilities_;
   bool asked_for_abilities_ = false;
 };
 
