@@ -32,8 +32,8 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
-  return {std::move(endpoint), std::move(options), std::move(server), std::move(role),
-          std::move(resolver)};
+  return {std::move(endpoint), std::move(options),  std::move(server),
+          std::move(role),     std::move(resolver), std::make_shared<Closings>()};
 }
 
 }  // namespace

@@ -7,11 +7,13 @@
 #include <utility>
 
 #include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/script.hpp>
 
 namespace redlatch::protocol {
 namespace {
 
 constexpr std::string_view in_script = "@user_script";
+constexpr std::string_view unknown_in_script = "ommand called from";  // "Unknown Redis c..."
 constexpr std::string_view of_script = " script: ";  // its hash and the line follow
 constexpr std::string_view echo = ", with args beginning with";
 /// The first word of `as_refusal`.
@@ -111,7 +113,42 @@ Class classified(std::string_view error_reply) noexcept {
   if (text.find("The user executing the script") != std::string_view::npos) {
     return classified("NOPERM");
   }
+  if (text.find(unknown_in_script) != std::string_view::npos) {
+    return {.begins = unknown_in_script, .code = Errc::unsupported};
+  }
   return {.begins = {}, .code = Errc::protocol_error};
+}
+
+/// The number in front of which `text` has `mark`, perhaps with spaces and colons in between; 0
+/// when there is none.
+std::size_t number_behind(std::string_view text, std::string_view mark) {
+  std::size_t number = 0;
+  const std::size_t place = text.rfind(mark);
+  if (place == std::string_view::npos) return number;
+  const std::size_t digits = text.find_first_not_of(": ", place + mark.size());
+  if (digits == std::string_view::npos) return number;
+  std::from_chars(text.data() + digits, text.data() + text.size(), number);
+  return number;
+}
+
+/// The command that a script has in the line at which it ended with this error; empty when that is
+/// not known. Servers tell the script's hash and the line, but not the command.
+std::string_view command_in_script(std::string_view error_reply) {
+  std::size_t line = number_behind(error_reply, in_script);
+  std::string_view rest;
+  if (line == 0) return rest;
+  for (const Script* script : all_scripts()) {
+    if (error_reply.find(script->sha1()) != std::string_view::npos) rest = script->text;
+  }
+  for (; line > 1 && !rest.empty(); --line) {
+    rest.remove_prefix(std::min(rest.find('\n'), rest.size() - 1) + 1);
+  }
+  rest = rest.substr(0, rest.find('\n'));
+  constexpr std::string_view call = "call('";
+  const std::size_t place = rest.find(call);
+  if (place == std::string_view::npos) return {};
+  rest.remove_prefix(place + call.size());
+  return rest.substr(0, rest.find('\''));
 }
 
 }  // namespace
@@ -204,7 +241,11 @@ std::string explain(std::string_view error_reply) {
   explanation += known.code == Errc::protocol_error ? without_arguments(error_reply)
                                                     : without_script(error_reply);
   explanation += '"';
-  if (!known.advice.empty()) {
+  if (known.begins == unknown_in_script) {
+    const std::string_view command = command_in_script(error_reply);
+    explanation += "; it lacks a command that the lock needs";
+    if (!command.empty()) explanation.append(": ").append(command);
+  } else if (!known.advice.empty()) {
     explanation += "; ";
     explanation += known.advice;
   }

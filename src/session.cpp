@@ -44,6 +44,7 @@ Session::Session(const Settings& settings, TimePoint deadline, int cancel)
 Session::Session(LoggedIn made, const Settings& settings, int cancel)
     : connection_(std::move(made.connection)),
       resolver_(settings.resolver),
+      closings_(settings.closings),
       address_(made.address),
       only_scripts_(settings.role.only_scripts),
       first_abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
@@ -91,19 +92,40 @@ Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint dea
       refusal = refused_for_certain(std::move(refusal));
     }
     if (!is_refusal(refusal, form) || only_by_script) return refusal;
-    if (!protocol::drop(form, abilities_)) {
-      // None is left. What was refused for a moment must not be given up for the connection's life.
-      abilities_ = first_abilities_;
-      asked_for_abilities_ = !first_abilities_.scripts;
-      return refusal;
-    }
-    if (!asked_for_abilities_) {
-      abilities_ = protocol::read_abilities(say(protocol::ask_abilities(), deadline));
-      asked_for_abilities_ = true;
-    }
+    if (!give_up(form, deadline)) return refusal;
     form = protocol::form_for(*call.script(), abilities_);
     refusal = form == Form::watch ? guarded(call, deadline)
                                   : say(protocol::native_command(form, call), deadline);
+  }
+}
+
+/// False when no other form is left.
+bool Session::give_up(Form form, TimePoint deadline) {
+  if (!protocol::drop(form, abilities_)) {
+    // What was refused for a moment must not be given up for the life of the connection.
+    abilities_ = first_abilities_;
+    asked_for_abilities_ = !first_abilities_.scripts;
+    return false;
+  }
+  if (asked_for_abilities_) return true;
+  asked_for_abilities_ = true;
+  abilities_ = protocol::read_abilities({});  // as little as none
+  if (closings_->in_a_row(Closings::Step::abilities) > 0) return true;
+  abilities_ = protocol::read_abilities(noting_end(
+      Closings::Step::abilities, [&] { return say(protocol::ask_abilities(), deadline); }));
+  return true;
+}
+
+/// Remembers whether the connection was closed at that.
+template <class Talk>
+Reply Session::noting_end(Closings::Step step, Talk talk) {
+  try {
+    Reply reply = talk();
+    closings_->note_answered(step);
+    return reply;
+  } catch (const IoError& error) {
+    if (error.code() == Errc::unreachable) closings_->note_closed(step);
+    throw;
   }
 }
 
@@ -127,6 +149,15 @@ bool Session::are_scripts_refused(const Command& call, const Reply& refusal, Tim
 
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
 Reply Session::guarded(const Command& call, TimePoint deadline) {
+  // Once may have been the end of the server.
+  if (closings_->in_a_row(Closings::Step::transaction) > 1) {
+    return {.kind = Reply::Kind::error, .text = protocol::as_refusal("WATCH ends the connection")};
+  }
+  return noting_end(Closings::Step::transaction,
+                    [&] { return guarded_until_done(call, deadline); });
+}
+
+Reply Session::guarded_until_done(const Command& call, TimePoint deadline) {
   for (;;) {
     if (std::optional<Reply> reply = try_guarded(call, deadline)) return *std::move(reply);
     if (BootClock::now() >= deadline) {

@@ -81,13 +81,18 @@ class Session {
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
+  bool give_up(protocol::Form form, TimePoint deadline);
+  template <class Talk>
+  protocol::Reply noting_end(Closings::Step step, Talk talk);
   bool are_scripts_refused(const protocol::Command& call, const protocol::Reply& refusal,
                            TimePoint deadline);
   protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
+  protocol::Reply guarded_until_done(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
   Connection connection_;
   std::shared_ptr<Resolver> resolver_;
+  std::shared_ptr<Closings> closings_;
   SocketAddress address_;
   const bool only_scripts_;
   const protocol::Abilities first_abilities_;

@@ -11,6 +11,7 @@
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
+#include "closings.hpp"
 #include "resolver.hpp"
 #include "url.hpp"
 
@@ -38,6 +39,7 @@ struct Settings {
   std::string server;  // the endpoint's name, for messages
   NodeRole role{};
   std::shared_ptr<Resolver> resolver{};  // of the endpoint; none where there is no endpoint
+  std::shared_ptr<Closings> closings{};  // the same
 };
 
 }  // namespace redlatch::detail
