@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
@@ -112,7 +113,8 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
 /// What was sent is kept until the next batch.
 std::string Connection::owed_names() const {
   std::vector<std::string_view> names = names_in(out_);
-  if (names.size() > owed_) names.erase(names.begin(), names.end() - static_cast<long>(owed_));
+  if (names.size() > owed_)
+    names.erase(names.begin(), names.end() - static_cast<std::ptrdiff_t>(owed_));
   std::vector<std::string_view> different;
   for (const std::string_view name : names) {
     if (std::ranges::find(different, name) == different.end()) different.push_back(name);
