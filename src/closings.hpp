@@ -17,7 +17,8 @@ namespace redlatch::detail {
 class Closings {
  public:
   enum class Step {
-    greeting,      // with optional commands, although one without them was answered
+    greeting,      // with optional commands, although one without them was answered then
+    login,         // the greeting, also without them: no server is there
     abilities,     // COMMAND INFO, behind a refused script
     transaction,   // WATCH and what follows it
     subscription,  // CLIENT ID and SUBSCRIBE
@@ -42,7 +43,7 @@ class Closings {
     std::atomic<unsigned> in_a_row = 0;
     std::atomic<TimePoint> last{};
   };
-  std::array<State, 4> states_{};
+  std::array<State, 5> states_{};
 };
 
 }  // namespace redlatch::detail

@@ -148,7 +148,7 @@ class Race {
       const bool in_time = BootClock::now() < deadline_;
       for (const auto one : wait()) {
         if (!go_on(one)) continue;
-        if (one->scope() != scope_) settings_.closings->note_closed(Closings::Step::greeting);
+        note_success(one->scope());
         return std::move(*one).taken();
       }
       if (!in_time && !attempts_.empty()) throw failure();
@@ -200,7 +200,9 @@ class Race {
       if (one->go_on()) return true;
     } catch (const IoError& error) {
       const SocketAddress address = one->address();
-      const bool once_more = one->was_closed() && one->scope() == Greeting::Scope::whole;
+      const bool closed = one->was_closed();
+      const bool once_more = closed && is_to_be_tried_again(one->scope());
+      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login);
       if (!once_more) note(error, address);
       attempts_.erase(one);
       if (once_more) begin(address, Greeting::Scope::needed);
@@ -209,6 +211,25 @@ class Race {
     // Connecting has its time, and so has the greeting.
     if (!was_connected && one->is_connected()) begin_next_ = BootClock::now() + delay_;
     return false;
+  }
+
+  /// Without what is optional, unless that has been in vain: what closes every connection must not
+  /// be asked for twice as many.
+  bool is_to_be_tried_again(Greeting::Scope scope) const noexcept {
+    return scope == Greeting::Scope::whole && in_vain_ == 0;
+  }
+
+  void note_success(Greeting::Scope scope) const noexcept {
+    settings_.closings->note_answered(Closings::Step::login);
+    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting);
+  }
+
+  /// Where it was in vain, a proxy may be back that wants no more than what is needed.
+  Greeting::Scope first_scope() const noexcept {
+    constexpr unsigned so_often = 4;
+    const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
+                             in_vain_ % so_often == so_often - 1;
+    return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;
   }
 
   /// What the server says itself is the answer; otherwise another address may be better.
@@ -237,9 +258,8 @@ class Race {
   const int cancel_;
   const SocketAddresses addresses_;
   const std::chrono::nanoseconds delay_;
-  const Greeting::Scope scope_ = settings_.closings->in_a_row(Closings::Step::greeting) == 0
-                                     ? Greeting::Scope::whole
-                                     : Greeting::Scope::needed;
+  const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login);
+  const Greeting::Scope scope_ = first_scope();
 
   std::size_t begun_ = 0;   // of the addresses
   TimePoint begin_next_{};  // when the next one is tried beside the others

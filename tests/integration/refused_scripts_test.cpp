@@ -41,9 +41,9 @@ Answer not_available(const ScriptedRequest& request) {
   return resp::error("ERR Command is not available: '" + request.name() + "'");
 }
 
-class RefusedScripts : public testing::Test {
+class ScriptsOfAService : public testing::Test {
  protected:
-  RefusedScripts() { set({}); }
+  ScriptsOfAService() { set({}); }
   void set(const FilterProxy::Filter& filter) {
     proxy.set(filter ? filter : [](const ScriptedRequest&) { return Answer(); });
   }
@@ -53,18 +53,18 @@ class RefusedScripts : public testing::Test {
   FilterProxy proxy{server.socket(), [](const ScriptedRequest&) { return Answer(); }};
 };
 
-class RefusedInOtherWords : public RefusedScripts,
-                            public testing::WithParamInterface<FilterProxy::Filter> {
+class ScriptsRefusedInOtherWords : public ScriptsOfAService,
+                                   public testing::WithParamInterface<FilterProxy::Filter> {
  protected:
-  RefusedInOtherWords() { set(GetParam()); }
+  ScriptsRefusedInOtherWords() { set(GetParam()); }
 
   Client client{proxy.url(), less_patient()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Services, RefusedInOtherWords,
+INSTANTIATE_TEST_SUITE_P(Services, ScriptsRefusedInOtherWords,
                          testing::Values(not_for_this_account, unsupported_command, not_available));
 
-TEST_P(RefusedInOtherWords, AreDoneWithoutByALock) {
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
   Lock lock(client, "job", long_lease);
   EXPECT_FALSE(Lock(client, "job", 20ms));
   raw.command({"PEXPIRE", "job", "20000"});
@@ -75,12 +75,12 @@ TEST_P(RefusedInOtherWords, AreDoneWithoutByALock) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_P(RefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
+TEST_P(ScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
   { const Lock guard(client, "job", long_lease); }
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_P(RefusedInOtherWords, AreDoneWithoutByRenewals) {
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
   Lock lock(client, "job", {.ttl = 600ms});
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
   EXPECT_EQ(client.metrics().lost, 0U);
@@ -88,7 +88,7 @@ TEST_P(RefusedInOtherWords, AreDoneWithoutByRenewals) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_P(RefusedInOtherWords, AreDoneWithoutByAWait) {
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByAWait) {
   std::optional<Lock> holder(std::in_place, client, "job", long_lease);
   Contender contender(Client(proxy.url(), patient()));
   ASSERT_TRUE(contender.is_told_to_wait());
@@ -97,7 +97,7 @@ TEST_P(RefusedInOtherWords, AreDoneWithoutByAWait) {
 }
 
 /// So that a service is not asked again and again what it does not answer.
-TEST_P(RefusedInOtherWords, AreAskedForOncePerConnection) {
+TEST_P(ScriptsRefusedInOtherWords, AreAskedForOncePerConnection) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client single(proxy.url(), options);
@@ -110,7 +110,7 @@ TEST_P(RefusedInOtherWords, AreAskedForOncePerConnection) {
 }
 
 template <class L>
-class ScriptsOnly : public RefusedScripts {};
+class ScriptsOnly : public ScriptsOfAService {};
 using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
 TYPED_TEST_SUITE(ScriptsOnly, Members, );
 
@@ -132,7 +132,7 @@ TYPED_TEST(ScriptsOnly, AreUnsupportedWhereScriptsAreRefused) {
   }
 }
 
-TEST_F(RefusedScripts, AreMissedByFencing) {
+TEST_F(ScriptsOfAService, AreMissedByFencing) {
   set(not_for_this_account);
   Client client(proxy.url(), less_patient());
   const Error error =
@@ -141,7 +141,7 @@ TEST_F(RefusedScripts, AreMissedByFencing) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-TEST_F(RefusedScripts, AreMissedByARedlock) {
+TEST_F(ScriptsOfAService, AreMissedByARedlock) {
   set(not_for_this_account);
   Quorum nodes({proxy.url()}, {.client = patient(), .server_timeout = 20s});
   Redlock lock(nodes, "job", std::try_to_lock, long_lease);
@@ -155,7 +155,7 @@ TEST_F(RefusedScripts, AreMissedByARedlock) {
 /// A proxy whose server is away says of all commands that they are not to be had now.
 Answer not_now(const ScriptedRequest&) { return resp::error("ERR no upstream host"); }
 
-TEST_F(RefusedScripts, ForAMomentAreUsedAgainAfterwards) {
+TEST_F(ScriptsOfAService, ForAMomentAreUsedAgainAfterwards) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -169,7 +169,7 @@ TEST_F(RefusedScripts, ForAMomentAreUsedAgainAfterwards) {
 }
 
 /// A release that is refused for a moment leaves the key to no ttl.
-TEST_F(RefusedScripts, ForAMomentKeepNoKeyLocked) {
+TEST_F(ScriptsOfAService, ForAMomentKeepNoKeyLocked) {
   Client client(proxy.url(), less_patient());
   Lock lock(client, "job", long_lease);
   set(not_now);
@@ -180,7 +180,7 @@ TEST_F(RefusedScripts, ForAMomentKeepNoKeyLocked) {
 }
 
 /// Neither way is left while they are refused, and both are tried again.
-TEST_F(RefusedScripts, TogetherWithTransactionsAreTriedAgain) {
+TEST_F(ScriptsOfAService, TogetherWithTransactionsAreTriedAgain) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -201,7 +201,7 @@ TEST_F(RefusedScripts, TogetherWithTransactionsAreTriedAgain) {
 }
 
 /// An error that a script meets is none of the command.
-TEST_F(RefusedScripts, AreNotMistakenForOddErrors) {
+TEST_F(ScriptsOfAService, AreNotMistakenForOddErrors) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -249,7 +249,7 @@ Answer literal_keys_only(const ScriptedRequest& request) {
       "using the KEYS array");
 }
 
-TEST_F(RefusedScripts, WithoutLiteralKeysAreNoneThatALockNeeds) {
+TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatALockNeeds) {
   set(literal_keys_only);
   Client client(proxy.url(), less_patient());
   Lock lock(client, "job", long_lease);
@@ -261,7 +261,7 @@ TEST_F(RefusedScripts, WithoutLiteralKeysAreNoneThatALockNeeds) {
   EXPECT_EQ(raw.calls("watch"), 0);
 }
 
-TEST_F(RefusedScripts, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
+TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
   set(literal_keys_only);
   Client client(proxy.url(), less_patient());
   const auto live_with = [&](auto lock) {
@@ -281,7 +281,7 @@ TEST_F(RefusedScripts, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
   live_with(deferred<MultiLock>(client, numbered));
 }
 
-TEST(Scripts, NameEachKeyLiterally) {
+TEST(ScriptText, NamesEachKeyLiterally) {
   for (const NamedScript& one : all_scripts) {
     EXPECT_TRUE(has_literal_keys(std::string(one.script->text))) << one.name;
   }
