@@ -11,7 +11,7 @@ needs() {
     case $purpose in
       build) echo gtest python3 sqlite3 ;;
       demo) echo server ;;
-      test | asan | tsan) echo git gtest server pkg-config python3 python3-redis sqlite3 ;;
+      test | asan | tsan) echo git gtest server nutcracker pkg-config python3 python3-redis sqlite3 ;;
       bench) echo server benchmark gnuplot python3 python3-redis ;;
       lint) echo clang++ clang-format clang-tidy shellcheck sqlite3 ;;
       fuzz) echo clang++ clang-runtime ;;
@@ -43,6 +43,7 @@ has() {
     sqlite3) has_header sqlite3.h ;;
     benchmark) has_header benchmark/benchmark.h ;;
     server) command -v redis-server || command -v valkey-server ;;
+    nutcracker) command -v nutcracker || [[ -x /usr/sbin/nutcracker ]] ;;
     python3) [[ -x /usr/bin/python3 ]] ;;
     python3-redis) /usr/bin/python3 -c 'import redis' ;;
     clang-runtime) has_clang_runtime ;;

@@ -35,7 +35,8 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   auto resolver = std::make_shared<Resolver>(endpoint);
   auto routes = std::make_shared<Routes>(options.connections);
   return {std::move(endpoint), std::move(options),  std::move(server),
-          std::move(role),     std::move(resolver), std::move(routes)};
+          std::move(role),     std::move(resolver), std::move(routes),
+          std::make_shared<Closings>()};
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 #include "connection.hpp"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <redlatch/protocol/packed.hpp>
 #include <redlatch/protocol/side_key.hpp>
@@ -10,6 +14,30 @@
 #include "io_error.hpp"
 
 namespace redlatch::detail {
+
+namespace {
+
+/// The first words of the commands in `batch`, which has nothing else.
+std::vector<std::string_view> names_in(std::string_view batch) {
+  const auto take_number = [&] {
+    std::size_t number = 0;
+    std::from_chars(batch.data() + 1, batch.data() + batch.size(), number);
+    batch.remove_prefix(batch.find('\n') + 1);
+    return number;
+  };
+  std::vector<std::string_view> names;
+  while (!batch.empty()) {
+    names.emplace_back();
+    for (std::size_t words = take_number(); words > 0; --words) {
+      const std::size_t size = take_number();
+      if (names.back().empty()) names.back() = batch.substr(0, size);
+      batch.remove_prefix(size + 2);
+    }
+  }
+  return names;
+}
+
+}  // namespace
 
 // RESP: redis.io/docs/latest/develop/reference/protocol-spec
 void Connection::append_header(char kind, std::size_t number) {
@@ -82,6 +110,33 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
   if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
 
+/// What was sent is kept until the next batch.
+std::string Connection::owed_names() const {
+  std::vector<std::string_view> names = names_in(out_);
+  if (names.size() > owed_)
+    names.erase(names.begin(), names.end() - static_cast<std::ptrdiff_t>(owed_));
+  std::vector<std::string_view> different;
+  for (const std::string_view name : names) {
+    if (std::ranges::find(different, name) == different.end()) different.push_back(name);
+  }
+  std::string text;
+  for (const std::string_view name : different) text.append(text.empty() ? "" : ", ").append(name);
+  return text;
+}
+
+/// A proxy closes the connection at a command that it does not know, so that the names of the
+/// commands in question say more than that it is closed.
+template <class Transfer>
+auto Connection::naming_owed(Transfer transfer) const {
+  try {
+    return transfer();
+  } catch (const IoError& error) {
+    if (error.code() != Errc::unreachable || owed_ == 0) throw;
+    throw IoError(error.code(),
+                  std::string(error.what()) + ", before an answer to " + owed_names());
+  }
+}
+
 void Connection::flush(TimePoint deadline) {
   while (!try_flush() && !has_received_) {
     if (!socket_.wait_for_room(deadline)) continue;
@@ -91,7 +146,7 @@ void Connection::flush(TimePoint deadline) {
 }
 
 bool Connection::try_flush() {
-  if (sent_ < out_.size()) socket_.send_now(out_, sent_);
+  if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
   return sent_ == out_.size();
 }
 
@@ -99,12 +154,12 @@ void Connection::wait(TimePoint deadline) {
   flush(deadline);
   if (std::exchange(has_received_, false)) return;
   std::array<char, 4096> room;
-  reader_.feed({room.data(), socket_.receive(room, deadline)});
+  reader_.feed({room.data(), naming_owed([&] { return socket_.receive(room, deadline); })});
 }
 
 bool Connection::take_in() {
   std::array<char, 4096> room;
-  const std::size_t count = socket_.receive_now(room);
+  const std::size_t count = naming_owed([&] { return socket_.receive_now(room); });
   if (count > 0) reader_.feed({room.data(), count});
   return count == room.size();
 }

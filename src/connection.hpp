@@ -56,6 +56,8 @@ class Connection {
 
   /// Commands said whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
+  /// The names of the last of them, each once, as in "SET, EVALSHA".
+  std::string owed_names() const;
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
   bool in_step() const noexcept { return owed_ == 0 && reader_.empty(); }
   /// Asks the system whether the other side has said, or closed, anything.
@@ -73,6 +75,8 @@ class Connection {
   void discard() noexcept { socket_.discard(); }
 
  private:
+  template <class Transfer>
+  auto naming_owed(Transfer transfer) const;
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
   void append_side_key(std::string_view key, std::string_view purpose);

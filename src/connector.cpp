@@ -29,8 +29,8 @@ constexpr std::chrono::milliseconds crowded_pause{2};
 /// Connecting to one address and logging in there, without waiting.
 class Attempt {
  public:
-  Attempt(const SocketAddress& address, const Settings& settings)
-      : address_(address), greeting_(settings) {
+  Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope)
+      : address_(address), scope_(scope), greeting_(settings, scope) {
     connect();
   }
 
@@ -47,6 +47,9 @@ class Attempt {
   bool is_crowded() const noexcept { return state_ == State::crowded; }
   bool is_connected() const noexcept { return state_ == State::greeting; }
   const SocketAddress& address() const noexcept { return address_; }
+  Greeting::Scope scope() const noexcept { return scope_; }
+  /// Whether it has failed because the peer closed the connection at the greeting.
+  bool was_closed() const noexcept { return was_closed_; }
 
   /// What it waits for at the end of its time.
   std::string complaint() const {
@@ -72,15 +75,16 @@ class Attempt {
       connection_->try_flush();
       while (connection_->take_in()) {
       }
-      return greeting_.take_in(*connection_);
     } catch (const IoError& error) {
-      const bool may_be_tls = address_.family() != AF_UNIX && !greeting_.has_answers();
-      if (error.code() != Errc::unreachable || !may_be_tls) throw;
+      if (error.code() != Errc::unreachable) throw;
+      was_closed_ = !greeting_.take_in(*connection_);  // what came before may say why
+      if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
-      throw IoError(Errc::unreachable, std::string(error.what()) +
-                                           " before any answer; is this a port for TLS, "
-                                           "which redis:// does not speak?");
+      throw IoError(
+          Errc::unreachable,
+          std::string(error.what()) + "; is this a port for TLS, which redis:// does not speak?");
     }
+    return greeting_.take_in(*connection_);
   }
 
   LoggedIn taken() && {
@@ -117,7 +121,9 @@ class Attempt {
   }
 
   const SocketAddress address_;
+  const Greeting::Scope scope_;
   Greeting greeting_;
+  bool was_closed_ = false;
   State state_ = State::crowded;
   Socket socket_{};  // until it is connected
   std::optional<Connection> connection_{};
@@ -141,7 +147,9 @@ class Race {
       if (attempts_.empty()) throw failure();
       const bool in_time = BootClock::now() < deadline_;
       for (const auto one : wait()) {
-        if (go_on(one)) return std::move(*one).taken();
+        if (!go_on(one)) continue;
+        note_success(one->scope());
+        return std::move(*one).taken();
       }
       if (!in_time && !attempts_.empty()) throw failure();
     }
@@ -156,11 +164,15 @@ class Race {
     while (is_more() && (attempts_.empty() || BootClock::now() >= begin_next_)) {
       const SocketAddress& address = addresses_[begun_++];
       begin_next_ = BootClock::now() + delay_;
-      try {
-        attempts_.emplace_back(address, settings_);
-      } catch (const IoError& error) {
-        note(error, address);
-      }
+      begin(address, scope_);
+    }
+  }
+
+  void begin(const SocketAddress& address, Greeting::Scope scope) {
+    try {
+      attempts_.emplace_back(address, settings_, scope);
+    } catch (const IoError& error) {
+      note(error, address);
     }
   }
 
@@ -187,13 +199,37 @@ class Race {
     try {
       if (one->go_on()) return true;
     } catch (const IoError& error) {
-      note(error, one->address());
+      const SocketAddress address = one->address();
+      const bool closed = one->was_closed();
+      const bool once_more = closed && is_to_be_tried_again(one->scope());
+      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login);
+      if (!once_more) note(error, address);
       attempts_.erase(one);
+      if (once_more) begin(address, Greeting::Scope::needed);
       return false;
     }
     // Connecting has its time, and so has the greeting.
     if (!was_connected && one->is_connected()) begin_next_ = BootClock::now() + delay_;
     return false;
+  }
+
+  /// Without what is optional, unless that has been in vain: what closes every connection must not
+  /// be asked for twice as many.
+  bool is_to_be_tried_again(Greeting::Scope scope) const noexcept {
+    return scope == Greeting::Scope::whole && in_vain_ == 0;
+  }
+
+  void note_success(Greeting::Scope scope) const noexcept {
+    settings_.closings->note_answered(Closings::Step::login);
+    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting);
+  }
+
+  /// Where it was in vain, a proxy may be back that wants no more than what is needed.
+  Greeting::Scope first_scope() const noexcept {
+    constexpr unsigned so_often = 4;
+    const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
+                             in_vain_ % so_often == so_often - 1;
+    return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;
   }
 
   /// What the server says itself is the answer; otherwise another address may be better.
@@ -222,6 +258,8 @@ class Race {
   const int cancel_;
   const SocketAddresses addresses_;
   const std::chrono::nanoseconds delay_;
+  const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login);
+  const Greeting::Scope scope_ = first_scope();
 
   std::size_t begun_ = 0;   // of the addresses
   TimePoint begin_next_{};  // when the next one is tried beside the others

@@ -32,8 +32,19 @@ bool Exchange::was_refused() const noexcept {
   for (std::size_t i = 0; i < commands; ++i) {
     const protocol::Reply& reply = replies[i];
     const bool refused = reply.is_error() && (reply.text.starts_with("NOSCRIPT") ||
-                                              protocol::refuses_command(reply.text));
+                                              protocol::may_refuse_command(reply.text));
     if (refused && command(i).script() != nullptr) return true;
+  }
+  return false;
+}
+
+bool Exchange::is_in_doubt() const noexcept {
+  for (std::size_t i = 0; i < commands; ++i) {
+    const protocol::Reply& reply = replies[i];
+    if (command(i).script() != nullptr && reply.is_error() &&
+        protocol::leaves_script_in_doubt(reply.text)) {
+      return true;
+    }
   }
   return false;
 }

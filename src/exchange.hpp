@@ -54,8 +54,10 @@ struct Exchange {
   bool is_abandoned() const noexcept { return caller == nullptr && !is_nobodys(); }
   /// Whether nobody waits for the answer, but somebody wants it.
   bool is_nobodys() const noexcept { return is_release || is_renewal; }
-  /// Whether a script was refused that can be said in another way.
+  /// Whether a script was refused, or may have been, that can be said in another way.
   bool was_refused() const noexcept;
+  /// Whether a script was answered with an error behind which it may have been carried out.
+  bool is_in_doubt() const noexcept;
   /// Whether the replies are worth nothing because of what was refused: an attempt that failed only
   /// behind a refused release, or a question about a change that was refused itself.
   bool depends_on(const Exchanges& refused) const noexcept;

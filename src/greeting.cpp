@@ -74,8 +74,16 @@ void Greeting::add(Check check, Words&&... words) {
   parts_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
 }
 
-Greeting::Greeting(const Settings& settings) {
+Greeting::Greeting(const Settings& settings, Scope scope) {
+  if (!settings.options.scripting) abilities_ = protocol::read_abilities({});  // as little as none
   add_login(settings.endpoint);
+  if (scope == Scope::whole) add_optional(settings);
+  add_info(settings.role, scope);
+  // A connection on which the server has answered nothing may be one that it ends at once.
+  if (parts_.empty()) add(check_admission, "PING");
+}
+
+void Greeting::add_optional(const Settings& settings) {
   const ClientOptions& options = settings.options;
   if (!options.client_name.empty()) {
     add(check_admission, "CLIENT", "SETNAME", options.client_name);
@@ -90,11 +98,23 @@ Greeting::Greeting(const Settings& settings) {
                         abilities_ = protocol::read_abilities(reply);
                       }});
   }
-  const auto least = settings.role.min_uptime;
+}
+
+/// Without `min_uptime`, a server need not say who it is.
+void Greeting::add_info(const NodeRole& role, Scope scope) {
+  const auto least = role.min_uptime;
   const bool has_least = least > std::chrono::milliseconds::zero();
-  if (!has_least && !settings.role.admit) return;
+  if (!has_least && !role.admit) return;
+  if (!has_least && scope == Scope::needed) {
+    return add(
+        [admit = role.admit](const Reply& reply) {
+          check_admission(reply);
+          admit({});
+        },
+        "PING");
+  }
   add(
-      [least, has_least, admit = settings.role.admit](const Reply& reply) {
+      [least, has_least, admit = role.admit](const Reply& reply) {
         if (has_least) check_uptime(reply, least);
         if (admit) admit(id_in(reply));
       },

@@ -19,7 +19,10 @@ namespace redlatch::detail {
 /// refusal of a name or of scripts is not an error.
 class Greeting {
  public:
-  explicit Greeting(const Settings& settings);
+  /// What a client can do without is left out where a connection was closed at it.
+  enum class Scope { whole, needed };
+
+  Greeting(const Settings& settings, Scope scope);
   Greeting(const Greeting&) = delete;
   Greeting& operator=(const Greeting&) = delete;
   ~Greeting() = default;
@@ -43,6 +46,8 @@ class Greeting {
   template <class... Words>
   void add(Check check, Words&&... words);
   void add_login(const Endpoint& endpoint);
+  void add_optional(const Settings& settings);
+  void add_info(const NodeRole& role, Scope scope);
 
   std::vector<Part> parts_{};
   std::size_t answered_ = 0;  // of them

@@ -32,6 +32,9 @@ std::chrono::nanoseconds patience_for(const Exchange& one, std::chrono::millisec
   return std::min<std::chrono::nanoseconds>(all, std::max(min_patience, one.renewal.ttl / 3));
 }
 
+/// How long a server is taken to lack a command that releases need.
+constexpr std::chrono::minutes no_releases_for{1};
+
 std::atomic<std::uint64_t> last_connection = 0;
 
 /// How much longer than its own time a request may be kept waiting by others with the same
@@ -45,6 +48,7 @@ void Line::connected_by(std::unique_ptr<Session> session,
   pipeline_.session = std::move(session);
   pipeline_.life = std::move(life);
   outdated_.reset();
+  no_releases_.reset();
   missing_from_ = TimePoint::max();
   texts_sent_ = 0;
   number_ = ++last_connection;
@@ -117,6 +121,31 @@ void Line::note_verdict(const Exchange& one) noexcept {
     outdated_ = protocol::classify(reply.text);
     if (one.caller != nullptr) one.caller->outdated = true;
   }
+}
+
+void Line::note_release(const Exchange& one) noexcept {
+  const protocol::Reply& reply = one.replies.front();
+  if (!reply.is_error() && !no_releases_) return;  // nearly always
+  const protocol::Script* const script = one.command(0).script();
+  if (script == nullptr || script->effect != protocol::Script::Effect::remove) return;
+  no_releases_.reset();
+  if (!reply.is_error() || protocol::classify(reply.text) != Errc::unsupported) return;
+  try {
+    no_releases_.emplace(Errc::unsupported,
+                         "no lock could be given up again: " + protocol::explain(reply.text));
+    no_releases_until_ = BootClock::now() + no_releases_for;
+  } catch (const std::bad_alloc&) {
+    // The next release says it again.
+  }
+}
+
+/// Whether it asks for a lock that could not be given up.
+bool Line::is_for_ever(const Caller& caller) const noexcept {
+  if (!no_releases_ || caller.request.undo == nullptr || BootClock::now() >= no_releases_until_) {
+    return false;
+  }
+  const protocol::Script* const release = caller.request.undo->command.script();
+  return release != nullptr && release->effect == protocol::Script::Effect::remove;
 }
 
 void Line::retire_if_stale() noexcept {
@@ -213,6 +242,10 @@ bool Line::say_queued(Whose whose, TimePoint now) {
     one->renewal.connection = number_;
     if (one->caller != nullptr) {
       if (whose != Whose::everybodys) continue;
+      if (is_for_ever(*one->caller)) {
+        fail(queue_, one, &*no_releases_);
+        continue;
+      }
       if (pipeline_.session->converses(one->caller->request.commands)) break;
       if (one->is_to_block() && !question.takes(*one)) continue;  // in the next batch
       ++waiting_;
@@ -270,7 +303,7 @@ void Line::deliver() noexcept {
       continue;
     }
     one.place = Exchange::Place::mend;
-    one.change_ends = Connection::nowhere;  // a refusal is certain
+    if (!one.is_in_doubt()) one.change_ends = Connection::nowhere;
     // What is refused once more was said before all that has not been said again.
     const auto place = one.retried
                            ? std::find_if(mend_.begin(), mend_.end(),
@@ -306,6 +339,7 @@ Line::Owed Line::owed(const Keys& keys) const noexcept {
 void Line::answer(Exchanges& from) noexcept {
   const auto one = from.begin();
   note_verdict(*one);
+  if (!one->is_abandoned()) note_release(*one);
   if (one->is_nobodys()) {
     if (!aftermath_.answered(from, one, settings_.options.command_timeout)) return;
   } else if (one->caller != nullptr) {

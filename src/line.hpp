@@ -160,6 +160,8 @@ class Line {
   TimePoint::duration patience() const noexcept;
   void note_end(std::error_code why) const noexcept;
   void note_verdict(const Exchange& one) noexcept;
+  void note_release(const Exchange& one) noexcept;
+  bool is_for_ever(const Caller& caller) const noexcept;
 
   const Settings& settings_;
   Aftermath& aftermath_;
@@ -175,6 +177,9 @@ class Line {
   std::size_t waiting_ = 0;  // callers whose request was said
   ConnectSchedule schedule_{};
   std::optional<Errc> outdated_{};  // what the server said of itself
+  /// The answer to a release that the server can never carry out, since it lacks a command.
+  std::optional<IoError> no_releases_{};
+  TimePoint no_releases_until_{};
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
   /// When an answer that was found to be overdue, although all was read, counts as missing.

@@ -64,6 +64,9 @@ bool Line::is_unwanted(const Exchange& refused) const noexcept {
 void Line::fail_refused(Exchanges::iterator one) noexcept {
   try {
     const IoError late(Errc::timed_out, "no answer within command_timeout");
+    one->caller->in_doubt = one->change_ends != Connection::nowhere;
+    one->caller->broken = one->caller->in_doubt;  // the background takes it back, as after a break
+    if (one->caller->in_doubt) note_sent(*one);
     --waiting_;
     fail(mend_, one, &late);
   } catch (const std::bad_alloc&) {

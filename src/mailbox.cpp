@@ -2,6 +2,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <redlatch/protocol/queue.hpp>
@@ -38,16 +39,28 @@ void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
 Mailbox::Subscription Mailbox::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
   Subscription subscription{std::make_unique<Session>(settings_, end, cancel)};
-  // Messages come from the last of these on.
+  // A proxy may close the connection at any of these. The last one is needed.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
                             Command(Expect::anything, "SUBSCRIBE", channel_)};
+  Closings& closings = *settings_.closings;
+  const bool watches = closings.in_a_row(Closings::Step::subscription) == 0;
   Replies replies;
-  subscription.session->run(commands, replies, end);
-  if (replies[2].is_error()) {
-    throw IoError(protocol::classify(replies[2].text), protocol::explain(replies[2].text));
+  try {
+    subscription.session->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
+  } catch (const IoError& error) {
+    if (error.code() != Errc::unreachable) throw;
+    closings.note_closed(Closings::Step::subscription);
+    if (closings.in_a_row(Closings::Step::subscription) == 1) throw;
+    throw IoError(Errc::unsupported, error.what());
+  }
+  const Reply& subscribed = replies[replies.size() - 1];
+  if (subscribed.is_error()) {
+    throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
   subscription.session->settle_down();
+  if (!watches) return subscription;
+  closings.note_answered(Closings::Step::subscription);
   if (!replies[1].is_error()) subscription.number = replies[0].integer;
   return subscription;
 }

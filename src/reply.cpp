@@ -7,13 +7,17 @@
 #include <utility>
 
 #include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/script.hpp>
 
 namespace redlatch::protocol {
 namespace {
 
 constexpr std::string_view in_script = "@user_script";
+constexpr std::string_view unknown_in_script = "ommand called from";  // "Unknown Redis c..."
 constexpr std::string_view of_script = " script: ";  // its hash and the line follow
 constexpr std::string_view echo = ", with args beginning with";
+/// The first word of `as_refusal`.
+constexpr std::string_view refused = "REFUSED";
 
 struct Class {
   std::string_view begins;
@@ -46,6 +50,8 @@ constexpr std::array classes{
     Class{"ERR unknown command 'WAITAOF'", Errc::unsupported,
           "leave durability.aof out, or use Redis 7.2 or Valkey"},
     Class{"ERR unknown command", Errc::unsupported},
+    Class{refused, Errc::unsupported,
+          "let its user run scripts, or for a Lock without fencing at least WATCH, MULTI and EXEC"},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
           "leave the password out of the URL, or set one"},
     Class{"ERR DB index is out of range", Errc::protocol_error,
@@ -54,6 +60,20 @@ constexpr std::array classes{
 
 constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
     "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
+
+/// Errors of no class of their own that a server gives although it would run the command, for its
+/// arguments or because of what happens inside a script.
+constexpr std::array<std::string_view, 11> no_refusals{"NOSCRIPT",
+                                                       "MOVED",
+                                                       "ASK",
+                                                       "EXECABORT",
+                                                       "UNKILLABLE",
+                                                       "ERR Error compiling script",
+                                                       "ERR Error running script",
+                                                       "ERR nobody is served",
+                                                       "ERR syntax error",
+                                                       "ERR invalid expire time",
+                                                       "ERR wrong number of arguments"};
 
 constexpr std::array<std::string_view, 4> verdicts_on_connections{"READONLY", "LOADING",
                                                                   "MASTERDOWN", "NOAUTH"};
@@ -93,7 +113,42 @@ Class classified(std::string_view error_reply) noexcept {
   if (text.find("The user executing the script") != std::string_view::npos) {
     return classified("NOPERM");
   }
+  if (text.find(unknown_in_script) != std::string_view::npos) {
+    return {.begins = unknown_in_script, .code = Errc::unsupported};
+  }
   return {.begins = {}, .code = Errc::protocol_error};
+}
+
+/// The number in front of which `text` has `mark`, perhaps with spaces and colons in between; 0
+/// when there is none.
+std::size_t number_behind(std::string_view text, std::string_view mark) {
+  std::size_t number = 0;
+  const std::size_t place = text.rfind(mark);
+  if (place == std::string_view::npos) return number;
+  const std::size_t digits = text.find_first_not_of(": ", place + mark.size());
+  if (digits == std::string_view::npos) return number;
+  std::from_chars(text.data() + digits, text.data() + text.size(), number);
+  return number;
+}
+
+/// The command that a script has in the line at which it ended with this error; empty when that is
+/// not known. Servers tell the script's hash and the line, but not the command.
+std::string_view command_in_script(std::string_view error_reply) {
+  std::size_t line = number_behind(error_reply, in_script);
+  std::string_view rest;
+  if (line == 0) return rest;
+  for (const Script* script : all_scripts()) {
+    if (error_reply.find(script->sha1()) != std::string_view::npos) rest = script->text;
+  }
+  for (; line > 1 && !rest.empty(); --line) {
+    rest.remove_prefix(std::min(rest.find('\n'), rest.size() - 1) + 1);
+  }
+  rest = rest.substr(0, rest.find('\n'));
+  constexpr std::string_view call = "call('";
+  const std::size_t place = rest.find(call);
+  if (place == std::string_view::npos) return {};
+  rest.remove_prefix(place + call.size());
+  return rest.substr(0, rest.find('\''));
 }
 
 }  // namespace
@@ -143,8 +198,24 @@ bool refuses_command(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return false;
   return error_reply.starts_with("ERR unknown command") ||
+         begins_with_words(error_reply, refused) ||
          (error_reply.starts_with("NOPERM") &&
           error_reply.find("to run the '") != std::string_view::npos);
+}
+
+bool may_refuse_command(std::string_view error_reply) noexcept {
+  if (refuses_command(error_reply)) return true;
+  error_reply = without_arguments(error_reply);
+  return classify(error_reply) == Errc::protocol_error &&
+         error_reply.find(in_script) == std::string_view::npos &&
+         std::none_of(no_refusals.begin(), no_refusals.end(),
+                      [&](std::string_view words) { return error_reply.starts_with(words); });
+}
+
+std::string as_refusal(std::string_view error_reply) {
+  std::string text(refused);
+  text += ' ';
+  return text += without_arguments(error_reply);
 }
 
 std::string_view without_arguments(std::string_view error_reply) noexcept {
@@ -164,10 +235,17 @@ Error about(Errc code, std::string_view key, const std::string& server,
 std::string explain(std::string_view error_reply) {
   std::string explanation = "the server said \"";
   const Class known = classified(error_reply);
+  if (begins_with_words(error_reply, refused)) {
+    error_reply.remove_prefix(std::min(refused.size() + 1, error_reply.size()));
+  }
   explanation += known.code == Errc::protocol_error ? without_arguments(error_reply)
                                                     : without_script(error_reply);
   explanation += '"';
-  if (!known.advice.empty()) {
+  if (known.begins == unknown_in_script) {
+    const std::string_view command = command_in_script(error_reply);
+    explanation += "; it lacks a command that the lock needs";
+    if (!command.empty()) explanation.append(": ").append(command);
+  } else if (!known.advice.empty()) {
     explanation += "; ";
     explanation += known.advice;
   }

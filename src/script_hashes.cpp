@@ -1,9 +1,13 @@
 // The only file that pays for hashing the scripts at compile time.
 
+#include <array>
+#include <span>
+
 #include <redlatch/protocol/exclusive.hpp>
 #include <redlatch/protocol/fair.hpp>
 #include <redlatch/protocol/fencing.hpp>
 #include <redlatch/protocol/multi.hpp>
+#include <redlatch/protocol/native.hpp>
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/read_write.hpp>
 #include <redlatch/protocol/recursive.hpp>
@@ -33,5 +37,31 @@ constinit const Sha1 extend_all_hash(extend_all_script.text);
 constinit const Sha1 release_all_hash(release_all_script.text);
 constinit const Sha1 life_all_hash(life_all_script.text);
 constinit const Sha1 verify_hash(verify_script.text);
+
+std::span<const Script* const> all_scripts() noexcept {
+  static constexpr std::array all{&release_script,
+                                  &extend_script,
+                                  &acquire_fenced_script,
+                                  &claim_fenced_script,
+                                  &stand_script,
+                                  &leave_script,
+                                  &acquire_fair_script,
+                                  &acquire_shared_script,
+                                  &extend_shared_script,
+                                  &release_shared_script,
+                                  &stand_shared_script,
+                                  &leave_shared_script,
+                                  &life_shared_script,
+                                  &downgrade_script,
+                                  &count_script,
+                                  &acquire_all_script,
+                                  &acquire_all_fenced_script,
+                                  &extend_all_script,
+                                  &release_all_script,
+                                  &life_all_script,
+                                  &verify_script,
+                                  &harmless_script};
+  return all;
+}
 
 }  // namespace redlatch::protocol

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -17,15 +18,37 @@ using protocol::Expect;
 using protocol::Form;
 using protocol::Reply;
 
+namespace {
+
+/// In words that are known for a refusal, where the server's own are not.
+Reply refused_for_certain(Reply refusal) {
+  if (!protocol::refuses_command(refusal.text) && protocol::may_refuse_command(refusal.text)) {
+    refusal.text = protocol::as_refusal(refusal.text);
+  }
+  return refusal;
+}
+
+/// Of a script, an odd error is one only when that was found out. Of another form it may be one,
+/// and to say the call in yet another form does no harm.
+bool is_refusal(const Reply& reply, Form form) noexcept {
+  if (!reply.is_error()) return false;
+  return form == Form::script ? protocol::refuses_command(reply.text)
+                              : protocol::may_refuse_command(reply.text);
+}
+
+}  // namespace
+
 Session::Session(const Settings& settings, TimePoint deadline, int cancel)
     : Session(log_in(settings, deadline, cancel), settings, cancel) {}
 
 Session::Session(LoggedIn made, const Settings& settings, int cancel)
     : connection_(std::move(made.connection)),
       resolver_(settings.resolver),
+      closings_(settings.closings),
       address_(made.address),
       only_scripts_(settings.role.only_scripts),
-      abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
+      first_abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
+      abilities_(first_abilities_),
       asked_for_abilities_(made.abilities.has_value()) {
   connection_.begin_waiting({.usual = settings.options.command_timeout,
                              .busy_poll = settings.options.busy_poll,
@@ -46,7 +69,7 @@ void Session::run(std::span<const Command> commands, Replies& replies, TimePoint
   for (const Command& command : commands) {
     const Form form = form_of(command);
     if (form == Form::watch) {
-      replies.push_back(guarded(command, deadline));
+      replies.push_back(mend(command, form, guarded(command, deadline), deadline));
     } else {
       append(command, form);
       connection_.flush(deadline);
@@ -65,22 +88,76 @@ Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint dea
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = say(call, deadline, ScriptCall::by_text);
     }
-    if (!refusal.is_error() || !protocol::refuses_command(refusal.text) || only_by_script ||
-        !protocol::drop(form, abilities_)) {
-      return refusal;
+    if (form == Form::script && are_scripts_refused(call, refusal, deadline)) {
+      refusal = refused_for_certain(std::move(refusal));
     }
-    if (!asked_for_abilities_) {
-      abilities_ = protocol::read_abilities(say(protocol::ask_abilities(), deadline));
-      asked_for_abilities_ = true;
-    }
+    if (!is_refusal(refusal, form) || only_by_script) return refusal;
+    if (!give_up(form, deadline)) return refusal;
     form = protocol::form_for(*call.script(), abilities_);
     refusal = form == Form::watch ? guarded(call, deadline)
                                   : say(protocol::native_command(form, call), deadline);
   }
 }
 
+/// False when no other form is left.
+bool Session::give_up(Form form, TimePoint deadline) {
+  if (!protocol::drop(form, abilities_)) {
+    // What was refused for a moment must not be given up for the life of the connection.
+    abilities_ = first_abilities_;
+    asked_for_abilities_ = !first_abilities_.scripts;
+    return false;
+  }
+  if (asked_for_abilities_) return true;
+  asked_for_abilities_ = true;
+  abilities_ = protocol::read_abilities({});  // as little as none
+  if (closings_->in_a_row(Closings::Step::abilities) > 0) return true;
+  abilities_ = protocol::read_abilities(noting_end(
+      Closings::Step::abilities, [&] { return say(protocol::ask_abilities(), deadline); }));
+  return true;
+}
+
+/// Remembers whether the connection was closed at that.
+template <class Talk>
+Reply Session::noting_end(Closings::Step step, Talk talk) {
+  try {
+    Reply reply = talk();
+    closings_->note_answered(step);
+    return reply;
+  } catch (const IoError& error) {
+    if (error.code() == Errc::unreachable) closings_->note_closed(step);
+    throw;
+  }
+}
+
+/// Asks, when a script was answered with an error that may or may not be a refusal of scripts.
+bool Session::are_scripts_refused(const Command& call, const Reply& refusal, TimePoint deadline) {
+  if (!refusal.is_error() || protocol::refuses_command(refusal.text) ||
+      !protocol::may_refuse_command(refusal.text)) {
+    return false;
+  }
+  const Command harmless(protocol::harmless_script, call.argument(0));
+  const Command other(Expect::anything, "GETRANGE", call.argument(0), std::int64_t{0},
+                      std::int64_t{0});
+  connection_.append(harmless, ScriptCall::by_text);
+  connection_.append(harmless, ScriptCall::by_hash);
+  connection_.append(other);
+  connection_.flush(deadline);
+  const Reply by_text = answer(harmless, deadline);
+  const Reply by_hash = answer(harmless, deadline);
+  return protocol::are_scripts_refused(by_text, by_hash, answer(other, deadline));
+}
+
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
 Reply Session::guarded(const Command& call, TimePoint deadline) {
+  // Once may have been the end of the server.
+  if (closings_->in_a_row(Closings::Step::transaction) > 1) {
+    return {.kind = Reply::Kind::error, .text = protocol::as_refusal("WATCH ends the connection")};
+  }
+  return noting_end(Closings::Step::transaction,
+                    [&] { return guarded_until_done(call, deadline); });
+}
+
+Reply Session::guarded_until_done(const Command& call, TimePoint deadline) {
   for (;;) {
     if (std::optional<Reply> reply = try_guarded(call, deadline)) return *std::move(reply);
     if (BootClock::now() >= deadline) {
@@ -109,7 +186,7 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   Reply holder = answer(opening[2], deadline);
   Reply begun = answer(opening[3], deadline);
   if (exists.is_error()) holder = exists;
-  if (begun.is_error()) return watched.is_error() ? watched : begun;
+  if (begun.is_error()) return refused_for_certain(watched.is_error() ? watched : begun);
   // An absent key is written to as well: see exclusive.hpp.
   const bool theirs = exists.integer != 0 && holder.text != token;
   const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
@@ -119,8 +196,8 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   connection_.flush(deadline);
   Reply queued = changes ? answer(change, deadline) : Reply{};
   Reply done = answer(exec, deadline);
-  if (watched.is_error()) return watched;
-  if (holder.is_error()) return holder;
+  if (watched.is_error()) return refused_for_certain(watched);
+  if (holder.is_error()) return refused_for_certain(holder);
   if (theirs) return Reply{.kind = Reply::Kind::integer};
   if (queued.is_error()) return queued;
   if (done.elements.size() == 1) return std::move(done.elements.front());

@@ -61,6 +61,7 @@ class Session {
   void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
   /// Says a script that the server did not know, or did not let its user run, in other ways, until
   /// the server takes one or none is left. Where only scripts are said, that is with their text.
+  /// Whether an odd error is a refusal is asked.
   protocol::Reply mend(const protocol::Command& call, protocol::Form form, protocol::Reply refusal,
                        TimePoint deadline);
   /// Whether a conversation that ended with an exception may have changed data.
@@ -80,14 +81,22 @@ class Session {
   protocol::Reply say(const protocol::Command& command, TimePoint deadline,
                       ScriptCall call = ScriptCall::by_hash);
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
+  bool give_up(protocol::Form form, TimePoint deadline);
+  template <class Talk>
+  protocol::Reply noting_end(Closings::Step step, Talk talk);
+  bool are_scripts_refused(const protocol::Command& call, const protocol::Reply& refusal,
+                           TimePoint deadline);
   protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
+  protocol::Reply guarded_until_done(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
   Connection connection_;
   std::shared_ptr<Resolver> resolver_;
+  std::shared_ptr<Closings> closings_;
   SocketAddress address_;
   const bool only_scripts_;
-  protocol::Abilities abilities_{};
+  const protocol::Abilities first_abilities_;
+  protocol::Abilities abilities_;
   bool asked_for_abilities_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
+#include "closings.hpp"
 #include "resolver.hpp"
 #include "routes.hpp"
 #include "url.hpp"
@@ -40,6 +41,7 @@ struct Settings {
   NodeRole role{};
   std::shared_ptr<Resolver> resolver{};  // of the endpoint; none where there is no endpoint
   std::shared_ptr<Routes> routes{};      // the same
+  std::shared_ptr<Closings> closings{};  // the same
 };
 
 }  // namespace redlatch::detail

@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "diary.hpp"
 #include "limited_user.hpp"
 
 namespace redlatch::test {
@@ -143,6 +144,49 @@ TEST(Renamed, EvalAndEvalshaAndScriptLeadToWatch) {
   EXPECT_TRUE(lock.extend());
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_EQ(raw.calls("watch"), 2);
+}
+
+bool names(const Error& error, const char* command) {
+  EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  return std::string(error.what()).find(command) != std::string::npos;
+}
+
+TEST(Renamed, PexpireIsNamedByAnExtension) {
+  const RedisServer server({"--rename-command", "PEXPIRE", ""});
+  for (const bool scripting : {true, false}) {
+    ClientOptions options = less_patient();
+    options.scripting = scripting;
+    Client client(server.url(), options);
+    Lock lock(client, "job", long_lease);
+    const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+    EXPECT_TRUE(names(error, "PEXPIRE")) << error.what();
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+    EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+  }
+}
+
+/// The first lock is left to its ttl; no other is taken that could not be given up.
+TEST(Renamed, DelIsNamedByTheNextAcquisition) {
+  const RedisServer server({"--rename-command", "DEL", ""});
+  RawClient raw(server.socket());
+  for (const bool scripting : {true, false}) {
+    Diary diary([](const Event& event) { return event.kind == EventKind::release_unknown; });
+    ClientOptions options = diary.options(less_patient());
+    options.connections = 1;
+    options.scripting = scripting;
+    Client client(server.url(), options);
+    Lock lock(client, "job", {.ttl = 300ms});
+    EXPECT_EQ(lock.unlock(), Unlock::unknown);
+    EXPECT_EQ(diary.first().error, Errc::unsupported);
+    for (int i = 0; i < 2; ++i) {
+      const Error error = thrown_by([&] { const Lock next(client, "other", long_lease); });
+      EXPECT_TRUE(names(error, "DEL")) << error.what();
+      EXPECT_FALSE(error.in_doubt());
+    }
+    EXPECT_FALSE(raw.exists("other"));
+    EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  }
 }
 
 TEST(Renamed, SetIsNotSupported) {

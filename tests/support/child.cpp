@@ -47,6 +47,13 @@ void Child::kill() noexcept {
   pid_ = -1;
 }
 
+bool Child::has_ended() const {
+  siginfo_t seen{};
+  return pid_ <= 0 ||
+         (::waitid(P_PID, static_cast<id_t>(pid_), &seen, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          seen.si_pid == pid_);
+}
+
 int Child::wait() {
   if (pid_ <= 0) return -1;
   return status_of(std::exchange(pid_, -1));

@@ -22,6 +22,8 @@ class Child {
   void go_on() const;
   /// SIGKILL, and waits for its end.
   void kill() noexcept;
+  /// Whether it has ended by itself.
+  bool has_ended() const;
   /// Waits for its end: 0 when the work was done, 1 when it threw, -1 when a signal ended it. One
   /// that does not end within a minute is killed.
   int wait();

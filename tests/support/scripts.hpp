@@ -6,6 +6,7 @@
 #include <redlatch/protocol/fair.hpp>
 #include <redlatch/protocol/fencing.hpp>
 #include <redlatch/protocol/multi.hpp>
+#include <redlatch/protocol/native.hpp>
 #include <redlatch/protocol/permit.hpp>
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/read_write.hpp>
@@ -43,6 +44,7 @@ inline constexpr std::array all_scripts{
     NamedScript{"RELEASE_ALL", &protocol::release_all_script},
     NamedScript{"LIFE_ALL", &protocol::life_all_script},
     NamedScript{"VERIFY", &protocol::verify_script},
+    NamedScript{"HARMLESS", &protocol::harmless_script},
 };
 
 }  // namespace redlatch::test

@@ -107,7 +107,8 @@ TEST(Scripts, NameTheKeysThatTheyUse) {
 
 TEST(Scripts, DrawTheFencingTokenBeforeTheLockIsTaken) {
   const std::string lua(acquire_fenced_script.text);
-  EXPECT_LT(lua.find("redis.call('SET', counter"), lua.find("redis.call('SET', KEYS[1]"));
+  EXPECT_LT(lua.find("local token = draw({KEYS[2]}"),
+            lua.find("redis.call('SET', KEYS[1], ARGV[1]"));
 }
 
 TEST(Scripts, SetTheKeyBeforeAnybodyIsToldThatItIsTheirs) {

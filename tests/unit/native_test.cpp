@@ -42,6 +42,23 @@ std::vector<Abilities> all_abilities() {
   return all;
 }
 
+TEST(Scripts, AreRefusedWhenTheHarmlessOneIsAndAnotherCommandIsNot) {
+  const Reply odd = refusal("ERR command not support for your account");
+  EXPECT_TRUE(are_scripts_refused(odd, odd, text("")));
+  EXPECT_TRUE(are_scripts_refused(integer(1), odd, text("")));
+  EXPECT_TRUE(are_scripts_refused(odd, refusal("NOSCRIPT no"), text("")));
+  EXPECT_TRUE(are_scripts_refused(odd, odd, refusal("WRONGTYPE no")));
+  EXPECT_TRUE(are_scripts_refused(odd, odd, refusal("NOPERM No permissions to access a key")));
+}
+
+TEST(Scripts, AreNotRefusedByAServerThatRunsThemOrIsOutOfOrder) {
+  const Reply odd = refusal("ERR no upstream host");
+  EXPECT_FALSE(are_scripts_refused(integer(1), integer(1), text("")));
+  EXPECT_FALSE(are_scripts_refused(odd, odd, odd));
+  EXPECT_FALSE(are_scripts_refused(refusal("LOADING no"), refusal("LOADING no"), text("")));
+  EXPECT_FALSE(are_scripts_refused(integer(1), refusal("NOSCRIPT no"), text("")));
+}
+
 TEST(Form, IsAScriptWhereScriptsRun) {
   EXPECT_EQ(form_for(release_script, {}), Form::script);
   EXPECT_EQ(form_for(extend_script, {}), Form::script);

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include <redlatch/protocol/exclusive.hpp>
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -301,6 +302,97 @@ TEST(RefusedCommand, IsNotWhatHappensInsideAScript) {
 TEST(RefusedCommand, IsNotAnyOtherError) {
   for (const char* reply : {"OOM no", "NOSCRIPT no", "READONLY no", "ERR syntax error", ""}) {
     EXPECT_FALSE(refuses_command(reply)) << reply;
+  }
+}
+
+/// As services and proxies say it.
+TEST(RefusedCommand, MayBeInOtherWords) {
+  for (const char* reply :
+       {"ERR command eval not support for your account", "unsupported command 'evalsha'",
+        "ERR Command is not available: 'EVALSHA'", "ERR no upstream host", "", "ERR"}) {
+    EXPECT_TRUE(may_refuse_command(reply)) << reply;
+    EXPECT_FALSE(refuses_command(reply)) << reply;
+    EXPECT_TRUE(leaves_script_in_doubt(reply)) << reply;
+  }
+}
+
+TEST(RefusedCommand, IsNotWhatOnlyAServerThatRunsItSays) {
+  for (const std::string& reply : {std::string("NOSCRIPT No matching script. Please use EVAL."),
+                                   std::string("WRONGTYPE no"),
+                                   std::string("BUSY no"),
+                                   std::string("OOM no"),
+                                   std::string("READONLY no"),
+                                   std::string("LOADING no"),
+                                   std::string("MASTERDOWN no"),
+                                   std::string("MISCONF no"),
+                                   std::string("NOREPLICAS no"),
+                                   std::string("CLUSTERDOWN no"),
+                                   std::string("TRYAGAIN no"),
+                                   std::string("MOVED 1 127.0.0.1:1"),
+                                   std::string("ASK 1 127.0.0.1:1"),
+                                   std::string("CROSSSLOT no"),
+                                   std::string("NOAUTH no"),
+                                   std::string("NOLOCK no"),
+                                   std::string("LIMIT no"),
+                                   std::string("UNKILLABLE no"),
+                                   std::string("EXECABORT no"),
+                                   std::string("NOPERM No permissions to access a key"),
+                                   std::string("ERR syntax error"),
+                                   std::string("ERR nobody is served"),
+                                   std::string("ERR Error compiling script (new function)"),
+                                   std::string("ERR odd script: f00, on @user_script:1."),
+                                   std::string(acl_in_script),
+                                   std::string("ERR Unknown Redis command called from script"),
+                                   in_redis_6("@user_script:1: @user_script: 1: odd")}) {
+    EXPECT_FALSE(may_refuse_command(reply)) << reply;
+  }
+}
+
+TEST(RefusedCommand, ThatWasFoundOutIsCertainAndQuoted) {
+  const std::string found = as_refusal("ERR command eval not support for your account");
+  EXPECT_TRUE(refuses_command(found));
+  EXPECT_TRUE(may_refuse_command(found));
+  EXPECT_FALSE(leaves_script_in_doubt(found));
+  EXPECT_EQ(classify(found), Errc::unsupported);
+  EXPECT_TRUE(explain(found).starts_with(
+      "the server said \"ERR command eval not support for your account\"; let its user run "))
+      << explain(found);
+  EXPECT_EQ(classify("REFUSED"), Errc::unsupported) << "a server may say it, too";
+  EXPECT_FALSE(explain("REFUSED").empty());
+  EXPECT_FALSE(explain("REFUSED,").empty());
+}
+
+/// Redis 7 and Redis 6, at the line of the script with this call.
+TEST(MissingCommand, IsNamedByTheLineOfTheScript) {
+  const std::string release(release_script.sha1());
+  const std::string extend(extend_script.sha1());
+  for (const std::string& reply :
+       {"ERR Unknown Redis command called from script script: " + extend + ", on @user_script:2.",
+        "ERR Error running script (call to f_" + extend +
+            "): @user_script:2: @user_script: 2: Unknown Redis command called from Lua script"}) {
+    EXPECT_EQ(classify(reply), Errc::unsupported);
+    EXPECT_TRUE(leaves_script_in_doubt(reply));
+    EXPECT_TRUE(explain(reply).ends_with("it lacks a command that the lock needs: PEXPIRE"))
+        << explain(reply);
+    EXPECT_EQ(explain(reply).find(extend), std::string::npos) << explain(reply);
+  }
+  EXPECT_TRUE(explain("ERR Unknown Redis command called from script script: " + release +
+                      ", on @user_script:4.")
+                  .ends_with(": DEL"));
+}
+
+TEST(MissingCommand, IsNotNamedWhenTheLineIsNotKnown) {
+  const std::string extend(extend_script.sha1());
+  const std::string missing = "ERR Unknown Redis command called from script";
+  for (const std::string& where :
+       {std::string(), " script: " + extend + ", on @user_script:", " script: " + extend,
+        " script: " + extend + ", on @user_script:0.",
+        " script: " + extend + ", on @user_script:3.",
+        " script: " + extend + ", on @user_script:99999999999999999999.",
+        std::string(" script: f00, on @user_script:2.")}) {
+    EXPECT_EQ(classify(missing + where), Errc::unsupported);
+    EXPECT_TRUE(explain(missing + where).ends_with("it lacks a command that the lock needs"))
+        << explain(missing + where);
   }
 }
 

@@ -19,7 +19,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   local served = serve(KEYS)
   if served then return type(served) == 'table' and served or 0 end
 end
-local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
 REDLATCH_API extern const Sha1 acquire_fair_hash;

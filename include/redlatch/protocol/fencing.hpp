@@ -11,21 +11,22 @@
 namespace redlatch::protocol {
 
 // From a counter, "fence" with the last number behind it, which gets a ttl of its own in
-// milliseconds. Anything else at its name belongs to another program, and is not touched.
-inline constexpr std::string_view draw_lua = R"(local function draw(counter, life)
-  local found = redis.pcall('GET', counter)
+// milliseconds. Anything else at its name belongs to another program, and is not touched. KEYS is
+// the name of the parameter for the reason that queue.hpp gives.
+inline constexpr std::string_view draw_lua = R"(local function draw(KEYS, life)
+  local found = redis.pcall('GET', KEYS[1])
   if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE') then return found end
   local last = 0
   if found then
     last = type(found) == 'string' and tonumber(string.match(found, '^fence (%d+)$'))
   end
   if not (last and last < 2 ^ 53) then
-    local name = string.gsub(counter, '[^%w:._/{}-]', '?')
+    local name = string.gsub(KEYS[1], '[^%w:._/{}-]', '?')
     return redis.error_reply('NOLOCK ' .. name .. ' is no fencing counter of a lock')
   end
   local time = redis.call('TIME')
   local token = math.max(last + 1, time[1] * 1000000 + time[2])
-  redis.call('SET', counter, string.format('fence %.0f', token), 'PX', life)
+  redis.call('SET', KEYS[1], string.format('fence %.0f', token), 'PX', life)
   return token
 end
 )";
@@ -35,7 +36,7 @@ end
 // is ever without one.
 inline constexpr std::string_view acquire_fenced_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local token = draw(KEYS[2], ARGV[3])
+local token = draw({KEYS[2]}, ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
 REDLATCH_API extern const Sha1 acquire_fenced_hash;
@@ -47,7 +48,7 @@ inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_f
 // The same for a lock that the server has granted: 0: not ours any more.
 inline constexpr std::string_view claim_fenced_lua =
     R"(if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local token = draw(KEYS[2], ARGV[3])
+local token = draw({KEYS[2]}, ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
 REDLATCH_API extern const Sha1 claim_fenced_hash;

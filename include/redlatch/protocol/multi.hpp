@@ -23,18 +23,20 @@ namespace redlatch::protocol {
 
 // Whether all of the locks, every `step`th of KEYS, each with its queue behind it, are free. One of
 // which the lease has expired is granted to the first waiter in its queue, if there is one. A
-// refusal names what is no lock.
+// refusal names what is no lock. Here and below, KEYS is the name of the keys at hand for the
+// reason that queue.hpp gives.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
   local free = true
   for i = 1, #KEYS, step do
-    local kind = redis.call('TYPE', KEYS[i]).ok
+    local KEYS = {KEYS[i], KEYS[i + 1]}
+    local kind = redis.call('TYPE', KEYS[1]).ok
     if kind == 'string' then
       free = false
     elseif kind ~= 'none' then
-      local name = string.gsub(KEYS[i], '[^%w:._/{}-]', '?')
+      local name = string.gsub(KEYS[1], '[^%w:._/{}-]', '?')
       return redis.error_reply('NOLOCK ' .. name .. ' is a ' .. kind)
-    elseif read_entry(redis.pcall('LINDEX', KEYS[i + 1], '0')) then
-      if type(serve({KEYS[i], KEYS[i + 1]})) == 'string' then free = false end
+    elseif read_entry(redis.pcall('LINDEX', KEYS[2], '0')) then
+      if type(serve(KEYS)) == 'string' then free = false end
     end
   end
   return free
@@ -45,7 +47,10 @@ end
 // 0: somebody has one of them.
 inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
 if free ~= true then return free or 0 end
-for i = 1, #KEYS, 2 do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2]) end
+for i = 1, #KEYS, 2 do
+  local KEYS = {KEYS[i]}
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 return 1)";
 REDLATCH_API extern const Sha1 acquire_all_hash;
 inline constexpr Script acquire_all_script{
@@ -61,13 +66,14 @@ inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_f
 if free ~= true then return free or 0 end
 local token = 0
 for i = 3, #KEYS, 3 do
-  local drawn = draw(KEYS[i], ARGV[3])
+  local drawn = draw({KEYS[i]}, ARGV[3])
   if type(drawn) ~= 'number' then return drawn end
   token = math.max(token, drawn)
 end
 for i = 1, #KEYS, 3 do
-  redis.call('SET', KEYS[i + 2], string.format('fence %.0f', token), 'PX', ARGV[3])
-  redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
+  local KEYS = {KEYS[i], KEYS[i + 2]}
+  redis.call('SET', KEYS[2], string.format('fence %.0f', token), 'PX', ARGV[3])
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
 REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
@@ -82,11 +88,15 @@ inline constexpr Script acquire_all_fenced_script{
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
 // more. Something is written in either case, for the same reason as by `release_script`.
 inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS) do
-  local holder = redis.call('GET', key)
-  if not holder then return redis.call('PEXPIRE', key, ARGV[2]) end
+  local KEYS = {key}
+  local holder = redis.call('GET', KEYS[1])
+  if not holder then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
   if holder ~= ARGV[1] then return 0 end
 end
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
+for _, key in ipairs(KEYS) do
+  local KEYS = {key}
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 return 1)";
 REDLATCH_API extern const Sha1 extend_all_hash;
 inline constexpr Script extend_all_script{.text = extend_all_lua,
@@ -98,8 +108,9 @@ inline constexpr Script extend_all_script{.text = extend_all_lua,
 // are released; 0, or a refusal: those that were.
 inline constexpr std::string_view release_all_lua = R"(local outcome = 1
 for i = 1, #KEYS, 2 do
-  local holder = redis.pcall('GET', KEYS[i])
-  if not holder or holder == ARGV[1] then serve({KEYS[i], KEYS[i + 1]}) end
+  local KEYS = {KEYS[i], KEYS[i + 1]}
+  local holder = redis.pcall('GET', KEYS[1])
+  if not holder or holder == ARGV[1] then serve(KEYS) end
   if type(holder) == 'table' then
     outcome = holder
   elseif holder ~= ARGV[1] and outcome == 1 then
@@ -118,7 +129,10 @@ inline constexpr Script release_all_script{
 // How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
 REDLATCH_API extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
-for _, key in ipairs(KEYS) do longest = math.max(longest, redis.call('PTTL', key)) end
+for _, key in ipairs(KEYS) do
+  local KEYS = {key}
+  longest = math.max(longest, redis.call('PTTL', KEYS[1]))
+end
 return longest)",
                                         .hash = &life_all_hash,
                                         .effect = Script::Effect::other,

@@ -2,7 +2,7 @@
 
 #include <redlatch/protocol/command.hpp>
 
-/// How a compare-and-act script is said to a server that runs no scripts.
+/// How a compare-and-act script is said to a server that runs no scripts, and how that is noticed.
 /// Sources: redis.io/docs/latest/commands/delex, redis.io/docs/latest/commands/set,
 /// valkey.io/commands/delifeq, valkey.io/commands/set.
 namespace redlatch::protocol {
@@ -62,6 +62,21 @@ inline Abilities read_abilities(const Reply& reply) {
   Abilities abilities{.scripts = false, .delex = knows(0), .delifeq = knows(1)};
   abilities.set_ifeq = abilities.delex || abilities.delifeq;
   return abilities;
+}
+
+// Does nothing. With a key, by which proxies find a server.
+inline constexpr Sha1 harmless_hash("return 1");
+inline constexpr Script harmless_script{
+    .text = "return 1", .hash = &harmless_hash, .effect = Script::Effect::other};
+
+/// Whether scripts are refused, by the replies to `harmless_script`, said with its text and by its
+/// hash, and to a command that every user may run. A server that has nothing but odd errors for all
+/// of them is out of order for the moment, which is no refusal.
+inline bool are_scripts_refused(const Reply& by_text, const Reply& by_hash, const Reply& other) {
+  const auto is_refusal = [](const Reply& reply) {
+    return reply.is_error() && may_refuse_command(reply.text);
+  };
+  return (is_refusal(by_text) || is_refusal(by_hash)) && !is_refusal(other);
 }
 
 /// The call as one native command. Its key comes first and the expected value second, as in the

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include <redlatch/detail/export.hpp>
@@ -35,6 +36,9 @@ struct Script {
                                  [](std::string_view purpose) { return !purpose.empty(); }));
   }
 };
+
+/// All scripts that a client may send.
+REDLATCH_API std::span<const Script* const> all_scripts() noexcept;
 
 template <const std::string_view&... pieces>
 consteval auto joined_characters() {

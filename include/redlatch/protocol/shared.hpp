@@ -123,7 +123,7 @@ local may = admits(ARGV[1])
 if type(may) == 'table' then return may end
 if not may then return own_reader(ARGV[1]) and -1 or 0 end
 if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
-local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 REDLATCH_API extern const Sha1 acquire_shared_hash;
@@ -138,7 +138,7 @@ inline constexpr Script acquire_shared_script{
 // token: extended; 0: not one of the holders.
 inline constexpr std::string_view extend_shared_lua =
     R"(if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-local token = ARGV[3] and draw(KEYS[3], ARGV[3]) or 1
+local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 REDLATCH_API extern const Sha1 extend_shared_hash;

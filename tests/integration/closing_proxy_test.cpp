@@ -1,0 +1,147 @@
+// A proxy that closes a connection at a command that it does not know.
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "contender.hpp"
+#include "filter_proxy.hpp"
+
+namespace redlatch::test {
+namespace closing_proxy_test {
+
+class ClosingProxy : public testing::Test {
+ protected:
+  ClosingProxy() { closes_at({"CLIENT", "COMMAND", "INFO", "SCRIPT", "SUBSCRIBE", "WATCH"}); }
+
+  void closes_at(std::set<std::string> names) {
+    proxy.set([names = std::move(names)](const ScriptedRequest& request) {
+      return names.contains(request.name()) ? std::optional(std::string()) : std::nullopt;
+    });
+  }
+  static ClientOptions one_connection() {
+    ClientOptions options = less_patient();
+    options.connections = 1;
+    return options;
+  }
+  std::size_t connections() const { return proxy.front().connections(); }
+  std::size_t count(const char* name) const { return proxy.front().count(name); }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  FilterProxy proxy{server.socket(), [](const ScriptedRequest&) { return std::nullopt; }};
+};
+
+TEST_F(ClosingProxy, IsGreetedOnceMoreWithoutWhatIsOptional) {
+  ClientOptions options = one_connection();
+  options.client_name = "named";
+  Client client(proxy.url(), options);
+  Lock lock(client, "job", long_lease);
+  EXPECT_EQ(connections(), 2U);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(connections(), 2U);
+}
+
+TEST_F(ClosingProxy, IsRemembered) {
+  ClientOptions options = less_patient();
+  Client client(proxy.url(), options);
+  for (int i = 0; i < 20; ++i) const Lock lock(client, "job:" + std::to_string(i), long_lease);
+  EXPECT_LE(connections(), 1 + options.connections);
+  EXPECT_EQ(count("SCRIPT"), 1U);
+}
+
+/// Nothing is left out because of a server that is away.
+TEST_F(ClosingProxy, IsNotSeenInAServerThatClosesEveryConnection) {
+  closes_at({"SCRIPT", "PING"});
+  Client client(proxy.url(), one_connection());
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unreachable);
+  const std::size_t before = count("SCRIPT");
+  closes_at({});
+  EXPECT_EQ(Lock(client, "job", long_lease).unlock(), Unlock::released);
+  EXPECT_GT(count("SCRIPT"), before);
+}
+
+TEST_F(ClosingProxy, IsNotAskedForAPasswordTwice) {
+  closes_at({"AUTH"});
+  Client client("redis://:s3cret@" + proxy.url().substr(8), one_connection());
+  const Error error = thrown_by([&] { const Lock lock(client, "job"); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_NE(std::string(error.what()).find("AUTH"), std::string::npos) << error.what();
+  EXPECT_EQ(std::string(error.what()).find("s3cret"), std::string::npos) << error.what();
+}
+
+TEST_F(ClosingProxy, IsNotAskedForMessagesAgainAndAgain) {
+  Client client(proxy.url(), one_connection());
+  std::optional<Lock> holder(std::in_place, client, "job", long_lease);
+  Contender contender(Client(proxy.url(), one_connection()));
+  ASSERT_TRUE(contender.is_told_to_wait());
+  const std::size_t asked = count("SET");
+  EXPECT_TRUE(eventually([&] { return count("SET") > asked + 30; }, 60s));
+  EXPECT_EQ(count("SUBSCRIBE"), 1U);
+  EXPECT_EQ(count("CLIENT"), 1U);
+  EXPECT_LE(connections(), 2U + 2U + 2U);
+  holder.reset();
+  EXPECT_TRUE(contender.has_it());
+}
+
+TEST_F(ClosingProxy, ThatLetsMessagesThroughIsAskedForThemWithoutChanges) {
+  closes_at({"CLIENT", "SCRIPT"});
+  Client client(proxy.url(), one_connection());
+  Lock holder(client, "job", long_lease);
+  Contender contender(Client(proxy.url(), one_connection()));
+  EXPECT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+  EXPECT_EQ(count("SUBSCRIBE"), 1U);
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  EXPECT_TRUE(contender.has_it());
+}
+
+TEST_F(ClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
+  closes_at({"EVALSHA"});
+  Client client(proxy.url(), one_connection());
+  Lock lock(client, "job", long_lease);
+  const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_NE(std::string(error.what()).find("EVALSHA"), std::string::npos) << error.what();
+  closes_at({});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// COMMAND and WATCH are not said again and again in place of scripts.
+TEST_F(ClosingProxy, OfAServerWithoutScriptsIsUnsupported) {
+  raw.command({"ACL", "SETUSER", "default", "-@scripting"});
+  Client client(proxy.url(), one_connection());
+  Lock lock(client, "job", long_lease);
+  // At COMMAND, and twice at WATCH, of which once may be the end of a server.
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::unreachable);
+  }
+  const std::size_t before = connections();
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::unsupported);
+  }
+  EXPECT_LE(connections(), before + 1);
+  raw.command({"ACL", "SETUSER", "default", "+@all"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(ClosingProxy, WithoutScriptingIsUnsupported) {
+  ClientOptions options = one_connection();
+  options.scripting = false;
+  Client client(proxy.url(), options);
+  Lock lock(client, "job", long_lease);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::unreachable);
+  }
+  const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+  EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  EXPECT_NE(std::string(error.what()).find("WATCH"), std::string::npos) << error.what();
+  EXPECT_EQ(count("EVALSHA") + count("EVAL") + count("SCRIPT"), 0U);
+}
+
+}  // namespace closing_proxy_test
+}  // namespace redlatch::test

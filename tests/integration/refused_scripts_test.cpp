@@ -1,0 +1,291 @@
+// Services refuse scripts in words of their own.
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "family.hpp"
+#include "filter_proxy.hpp"
+#include "scripts.hpp"
+
+namespace redlatch::test {
+namespace refused_scripts_test {
+
+using Answer = std::optional<std::string>;
+
+bool is_script(const ScriptedRequest& request) {
+  return request.is("EVAL") || request.is("EVALSHA") || request.is("SCRIPT");
+}
+
+std::string in_lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+/// What three services say.
+Answer not_for_this_account(const ScriptedRequest& request) {
+  if (!is_script(request)) return std::nullopt;
+  return resp::error("ERR command " + in_lower_case(request.name()) +
+                     " not support for your account");
+}
+Answer unsupported_command(const ScriptedRequest& request) {
+  if (!is_script(request)) return std::nullopt;
+  return resp::error("unsupported command '" + in_lower_case(request.name()) + "'");
+}
+Answer not_available(const ScriptedRequest& request) {
+  if (!is_script(request)) return std::nullopt;
+  return resp::error("ERR Command is not available: '" + request.name() + "'");
+}
+
+class ScriptsOfAService : public testing::Test {
+ protected:
+  ScriptsOfAService() { set({}); }
+  void set(const FilterProxy::Filter& filter) {
+    proxy.set(filter ? filter : [](const ScriptedRequest&) { return Answer(); });
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  FilterProxy proxy{server.socket(), [](const ScriptedRequest&) { return Answer(); }};
+};
+
+class ScriptsRefusedInOtherWords : public ScriptsOfAService,
+                                   public testing::WithParamInterface<FilterProxy::Filter> {
+ protected:
+  ScriptsRefusedInOtherWords() { set(GetParam()); }
+
+  Client client{proxy.url(), less_patient()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Services, ScriptsRefusedInOtherWords,
+                         testing::Values(not_for_this_account, unsupported_command, not_available));
+
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
+  Lock lock(client, "job", long_lease);
+  EXPECT_FALSE(Lock(client, "job", 20ms));
+  raw.command({"PEXPIRE", "job", "20000"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_GT(raw.pttl("job"), 20000);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_P(ScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
+  { const Lock guard(client, "job", long_lease); }
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+}
+
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
+  Lock lock(client, "job", {.ttl = 600ms});
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
+  EXPECT_EQ(client.metrics().lost, 0U);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByAWait) {
+  std::optional<Lock> holder(std::in_place, client, "job", long_lease);
+  Contender contender(Client(proxy.url(), patient()));
+  ASSERT_TRUE(contender.is_told_to_wait());
+  holder.reset();
+  EXPECT_TRUE(contender.has_it());
+}
+
+/// So that a service is not asked again and again what it does not answer.
+TEST_P(ScriptsRefusedInOtherWords, AreAskedForOncePerConnection) {
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client single(proxy.url(), options);
+  for (int i = 0; i < 10; ++i) {
+    Lock lock(single, "job:" + std::to_string(i), long_lease);
+    EXPECT_TRUE(lock.extend());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  }
+  EXPECT_EQ(proxy.front().count("EVAL"), 1U);
+}
+
+template <class L>
+class ScriptsOnly : public ScriptsOfAService {};
+using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
+TYPED_TEST_SUITE(ScriptsOnly, Members, );
+
+TYPED_TEST(ScriptsOnly, AreUnsupportedWhereScriptsAreRefused) {
+  for (const auto& refuse : {not_for_this_account, unsupported_command, not_available}) {
+    this->set(refuse);
+    Client client(this->proxy.url(), less_patient());
+    auto lock = deferred<TypeParam>(client);
+    for (const Error& error :
+         {thrown_by([&] { static_cast<void>(lock.try_lock()); }), thrown_by([&] { lock.lock(); }),
+          thrown_by([&] { static_cast<void>(lock.try_lock_for(20ms)); })}) {
+      const std::string what = error.what();
+      EXPECT_EQ(error.code(), Errc::unsupported) << what;
+      EXPECT_FALSE(error.in_doubt()) << what;
+      EXPECT_NE(what.find("scripts"), std::string::npos) << what;
+      EXPECT_NE(in_lower_case(what).find("evalsha"), std::string::npos) << what;
+    }
+    EXPECT_EQ(this->raw.command({"DBSIZE"}).integer, 0);
+  }
+}
+
+TEST_F(ScriptsOfAService, AreMissedByFencing) {
+  set(not_for_this_account);
+  Client client(proxy.url(), less_patient());
+  const Error error =
+      thrown_by([&] { const Lock lock(client, "job", {.ttl = 60s, .fencing = true}); });
+  EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
+}
+
+TEST_F(ScriptsOfAService, AreMissedByARedlock) {
+  set(not_for_this_account);
+  Quorum nodes({proxy.url()}, {.client = patient(), .server_timeout = 20s});
+  Redlock lock(nodes, "job", std::try_to_lock, long_lease);
+  EXPECT_TRUE(lock);
+  const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+  EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  set({});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// A proxy whose server is away says of all commands that they are not to be had now.
+Answer not_now(const ScriptedRequest&) { return resp::error("ERR no upstream host"); }
+
+TEST_F(ScriptsOfAService, ForAMomentAreUsedAgainAfterwards) {
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(proxy.url(), options);
+  Lock lock(client, "job", long_lease);
+  set(not_now);
+  EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::protocol_error);
+  set({});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 0);
+}
+
+/// A release that is refused for a moment leaves the key to no ttl.
+TEST_F(ScriptsOfAService, ForAMomentKeepNoKeyLocked) {
+  Client client(proxy.url(), less_patient());
+  Lock lock(client, "job", long_lease);
+  set(not_now);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  set({});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+  EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+/// Neither way is left while they are refused, and both are tried again.
+TEST_F(ScriptsOfAService, TogetherWithTransactionsAreTriedAgain) {
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(proxy.url(), options);
+  Lock lock(client, "job", long_lease);
+  set([](const ScriptedRequest& request) -> Answer {
+    if (request.is("WATCH") || request.is("MULTI") || request.is("EXEC")) {
+      return resp::error("ERR command not support for your account");
+    }
+    return not_for_this_account(request);
+  });
+  for (int i = 0; i < 2; ++i) {
+    const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+    EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  }
+  set({});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// An error that a script meets is none of the command.
+TEST_F(ScriptsOfAService, AreNotMistakenForOddErrors) {
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(proxy.url(), options);
+  Lock lock(client, "job", long_lease);
+  bool first = true;
+  set([&](const ScriptedRequest& request) -> Answer {
+    if (!request.is("EVALSHA") || !std::exchange(first, false)) return std::nullopt;
+    return resp::error("ODD the moon is full");
+  });
+  const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+  EXPECT_EQ(error.code(), Errc::protocol_error) << error.what();
+  EXPECT_NE(std::string(error.what()).find("the moon is full"), std::string::npos);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(raw.calls("watch"), 0);
+}
+
+/// Whether each key of a command in a script is written as KEYS[n], with a number.
+bool has_literal_keys(const std::string& script) {
+  for (const char* call : {"redis.call('", "redis.pcall('"}) {
+    for (std::size_t at = script.find(call); at != std::string::npos;
+         at = script.find(call, at + 1)) {
+      const std::size_t name = at + std::string_view(call).size();
+      const std::size_t comma = script.find('\'', name);
+      const std::string command = script.substr(name, comma - name);
+      if (command == "TIME" || command == "PUBSUB" || command == "PUBLISH") continue;
+      const std::string_view key = std::string_view(script).substr(comma);
+      const bool is_literal = key.starts_with("', KEYS[") && key.size() > 10 &&
+                              std::isdigit(static_cast<unsigned char>(key[8])) != 0 &&
+                              key[9] == ']';
+      if (!is_literal) return false;
+    }
+  }
+  return true;
+}
+
+/// As a service that looks at the text of a script before it runs it.
+Answer literal_keys_only(const ScriptedRequest& request) {
+  const bool has_text = request.is("EVAL") || (request.is("SCRIPT") && request.words[1] == "LOAD");
+  if (!has_text || has_literal_keys(request.words[request.is("EVAL") ? 1 : 2])) {
+    return std::nullopt;
+  }
+  return resp::error(
+      "ERR bad lua script for redis cluster, all the keys that the script uses should be passed "
+      "using the KEYS array");
+}
+
+TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatALockNeeds) {
+  set(literal_keys_only);
+  Client client(proxy.url(), less_patient());
+  Lock lock(client, "job", long_lease);
+  EXPECT_FALSE(Lock(client, "job", 20ms));
+  EXPECT_TRUE(lock.extend());
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+  EXPECT_EQ(raw.calls("watch"), 0);
+}
+
+TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
+  set(literal_keys_only);
+  Client client(proxy.url(), less_patient());
+  const auto live_with = [&](auto lock) {
+    EXPECT_TRUE(lock.try_lock());
+    EXPECT_TRUE(lock.extend());
+    EXPECT_TRUE(lock.verify());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+  };
+  const LockOptions numbered{.ttl = 60s, .fencing = true};
+  live_with(deferred<Lock>(client, numbered));
+  live_with(deferred<FairLock>(client, numbered));
+  live_with(deferred<WriteLock>(client, numbered));
+  live_with(deferred<ReadLock>(client));
+  live_with(deferred<RecursiveLock>(client, numbered));
+  live_with(deferred<Permit>(client));
+  live_with(deferred<MultiLock>(client));
+  live_with(deferred<MultiLock>(client, numbered));
+}
+
+TEST(ScriptText, NamesEachKeyLiterally) {
+  for (const NamedScript& one : all_scripts) {
+    EXPECT_TRUE(has_literal_keys(std::string(one.script->text))) << one.name;
+  }
+}
+
+}  // namespace refused_scripts_test
+}  // namespace redlatch::test
