@@ -53,6 +53,7 @@ struct Durability {
   /// How long to wait for that, in milliseconds, on top of `command_timeout`.
   std::chrono::milliseconds timeout{1000};
 
+  /// Member by member.
   bool operator==(const Durability&) const = default;
 };
 

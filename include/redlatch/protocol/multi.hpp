@@ -47,7 +47,7 @@ inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
 if free ~= true then return free or 0 end
 for i = 1, #KEYS, 2 do redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2]) end
 return 1)";
-REDLATCH_API extern const Sha1 acquire_all_hash;
+extern const Sha1 acquire_all_hash;
 inline constexpr Script acquire_all_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, all_free_lua, acquire_all_lua>,
     .hash = &acquire_all_hash,
@@ -70,7 +70,7 @@ for i = 1, #KEYS, 3 do
   redis.call('SET', KEYS[i], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
-REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
+extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, all_free_lua,
                    acquire_all_fenced_lua>,
@@ -88,7 +88,7 @@ inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS)
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
 return 1)";
-REDLATCH_API extern const Sha1 extend_all_hash;
+extern const Sha1 extend_all_hash;
 inline constexpr Script extend_all_script{.text = extend_all_lua,
                                           .hash = &extend_all_hash,
                                           .effect = Script::Effect::other,
@@ -107,7 +107,7 @@ for i = 1, #KEYS, 2 do
   end
 end
 return outcome)";
-REDLATCH_API extern const Sha1 release_all_hash;
+extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, release_all_lua>,
     .hash = &release_all_hash,
@@ -116,7 +116,7 @@ inline constexpr Script release_all_script{
     .takes_more = true};
 
 // How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
-REDLATCH_API extern const Sha1 life_all_hash;
+extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
 for _, key in ipairs(KEYS) do longest = math.max(longest, redis.call('PTTL', key)) end
 return longest)",

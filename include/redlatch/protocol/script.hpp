@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <string_view>
 
-#include <redlatch/detail/export.hpp>
 #include <redlatch/protocol/sha1.hpp>
 
 namespace redlatch::protocol {

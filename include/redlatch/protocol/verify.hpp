@@ -5,7 +5,7 @@
 namespace redlatch::protocol {
 
 // KEYS the locks, ARGV[1] the value. 1: it holds all of them; 0: it does not.
-REDLATCH_API extern const Sha1 verify_hash;
+extern const Sha1 verify_hash;
 inline constexpr Script verify_script{.text = R"(for _, key in ipairs(KEYS) do
   if redis.call('GET', key) ~= ARGV[1] then return 0 end
 end
