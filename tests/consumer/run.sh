@@ -51,6 +51,17 @@ exports() {
   ! grep -E '^(redis|hi_|sds)' <<<"$names" || fail 'the names above are from hiredis'
 }
 
+# All of redlatch in one header, and nothing else of it than the installed headers.
+src_hpp() {
+  local work=$work_root/src_hpp include=$work_root/static/prefix/include internal
+  mkdir -p "$work"
+  internal=$(cd "$include/redlatch" && find . -mindepth 2 -type f)
+  [[ $internal == ./detail/export.hpp ]] || fail "internal headers are installed: $internal"
+  "$CXX" -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+    "$here/one_file.cpp" "-I$include" -lhiredis -pthread -o "$work/one_file"
+  asks 'held and released' "$work/one_file"
+}
+
 # costs FILE BYTES: what a user's optimised FILE has of code, which is the same at each run.
 costs() {
   local object=$work_root/cost.o text
