@@ -29,12 +29,12 @@ BasicLock& BasicLock::operator=(BasicLock&& other) noexcept {
 
 void BasicLock::lock() { static_cast<void>(core_->acquire(std::nullopt, {})); }
 
-bool BasicLock::lock(std::stop_token stop) { return core_->acquire(std::nullopt, stop); }
+bool BasicLock::lock(std::stop_token stop) { return core_->acquire(std::nullopt, std::move(stop)); }
 
 bool BasicLock::try_lock() { return core_->acquire(core_->now(), {}); }
 
 bool BasicLock::try_lock_within(Seconds wait, std::stop_token stop) {
-  return core_->acquire(detail::end_of(wait, core_->now()), stop);
+  return core_->acquire(detail::end_of(wait, core_->now()), std::move(stop));
 }
 
 Unlock BasicLock::unlock() noexcept { return core_->unlock(); }

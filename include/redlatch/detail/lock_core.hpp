@@ -28,6 +28,7 @@ class LockCore {
   LockCore() = default;
   LockCore(const LockCore&) = delete;
   LockCore& operator=(const LockCore&) = delete;
+  LockCore& operator=(LockCore&&) = delete;
   /// Behind `let_go`.
   virtual ~LockCore() = default;
 
@@ -35,7 +36,7 @@ class LockCore {
   virtual LockCore& move_to(void* room) noexcept = 0;
 
   /// No deadline: waits without bound.
-  virtual bool acquire(std::optional<TimePoint> deadline, const std::stop_token& stop) = 0;
+  virtual bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) = 0;
   virtual Unlock unlock() noexcept = 0;
   /// Releases what is held and does not wait for the answer.
   virtual void let_go() noexcept = 0;
@@ -69,12 +70,16 @@ class LockCoreOf final : public LockCore {
                      .several_servers = this->executor().servers() > 1});
   }
   LockCoreOf(LockCoreOf&& other) noexcept = default;
+  LockCoreOf(const LockCoreOf&) = delete;
+  LockCoreOf& operator=(const LockCoreOf&) = delete;
+  LockCoreOf& operator=(LockCoreOf&&) = delete;
+  ~LockCoreOf() override = default;
 
   LockCore& move_to(void* room) noexcept override {
     return *new (room) LockCoreOf(std::move(*this));
   }
 
-  bool acquire(std::optional<TimePoint> deadline, const std::stop_token& stop) override {
+  bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) override {
     if (key().empty()) {
       throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
                               "redlatch: this lock was moved from");
@@ -202,7 +207,8 @@ namespace redlatch {
 template <class Core, class... Arguments>
 BasicLock::BasicLock(std::in_place_type_t<Core>, Arguments&&... arguments)
     : core_(new (static_cast<void*>(&room_)) Core(std::forward<Arguments>(arguments)...)) {
-  static_assert(sizeof(Core) <= room_size && alignof(Core) <= alignof(std::max_align_t));
+  static_assert(sizeof(Core) <= room_size);
+  static_assert(alignof(Core) <= alignof(std::max_align_t));
 }
 
 }  // namespace redlatch
