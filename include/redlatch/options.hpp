@@ -57,6 +57,13 @@ struct Durability {
   bool operator==(const Durability&) const = default;
 };
 
+/// Who may hold a `RecursiveLock` several times: all that name the same owner, in any thread,
+/// process or host.
+struct Owner {
+  /// From 1 to 256 bytes without spaces and control characters, else `Errc::invalid_argument`.
+  std::string name;
+};
+
 /// What a lock asks of the server. Checked once, by the lock's constructor.
 struct LockOptions {
   /// The lease: the server forgets the lock this long after it was taken or extended, in

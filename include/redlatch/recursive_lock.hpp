@@ -18,13 +18,6 @@ class Recursive;
 }
 extern template class REDLATCH_API Possession<protocol::Recursive, Client, std::string>;
 
-/// Who may hold a `RecursiveLock` several times: all that name the same owner, in any thread,
-/// process or host.
-struct Owner {
-  /// From 1 to 256 bytes without spaces and control characters, else `Errc::invalid_argument`.
-  std::string name;
-};
-
 /// A lock that its owner may hold several times at once, as `std::recursive_mutex`: by several
 /// objects, each of which holds once.
 ///

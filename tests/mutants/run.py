@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,26 +131,42 @@ class Builder:
         ])
 
     def library(self):
-        command = ["ninja", "-C", BUILD, "redlatch_internal", "redlatch_test_support"]
-        return bool(run(command, TIME_FOR_A_BUILD))
+        return self.build("redlatch_internal", "redlatch_test_support")
+
+    def build(self, *targets):
+        return bool(run(["ninja", "-C", BUILD, *targets], TIME_FOR_A_BUILD))
 
     def test(self, name):
         """The program of tests/NAME, or None when it does not compile."""
-        source = TREE / "tests" / name
-        thing = OBJECTS / name.replace("/", ".")
-        object_file, program = thing.with_suffix(".o"), thing.with_suffix("")
-        OBJECTS.mkdir(parents=True, exist_ok=True)
-        includes = [f"-I{TREE / dir}" for dir in
-                    ["include", "src", "tests/support", f"tests/{Path(name).parent}"]]
-        if not self.is_new(object_file):
-            command = [*self.launcher, self.compiler, "-std=c++20", "-O0", "-MMD", *includes, "-c",
-                       source, "-o", object_file]
-            if not run(command, TIME_FOR_A_BUILD):
-                return None
+        if "/" not in name:
+            built = self.build(f"{name}_tests")
+            return next(BUILD.glob(f"**/{name}_tests"), None) if built else None
+        object_file = self.object_of(name)
+        program = object_file.with_suffix("")
+        if not self.is_new(object_file) and not run(self.compilation_of(name), TIME_FOR_A_BUILD):
+            return None
         command = [self.compiler, object_file, *sorted(BUILD.glob("**/libredlatch_test_support.a")),
                    *sorted(BUILD.glob("**/libredlatch_internal.a")), "-lgtest_main", "-lgtest",
                    "-lhiredis", "-pthread", "-o", program]
         return program if run(command, TIME_FOR_A_BUILD) else None
+
+    def compile_in_parallel(self, names):
+        """Without a word of what fails: that is seen when it is needed."""
+        todo = [name for name in names if "/" in name and not self.is_new(self.object_of(name))]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for name in todo:
+                pool.submit(subprocess.run, self.compilation_of(name), capture_output=True)
+
+    @staticmethod
+    def object_of(name):
+        return (OBJECTS / name.replace("/", ".")).with_suffix(".o")
+
+    def compilation_of(self, name):
+        OBJECTS.mkdir(parents=True, exist_ok=True)
+        dirs = ["include", "src", "tests/support", Path("tests") / Path(name).parent]
+        includes = [f"-I{TREE / dir}" for dir in dirs]
+        return [*self.launcher, self.compiler, "-std=c++20", "-O0", "-MMD", *includes, "-c",
+                TREE / "tests" / name, "-o", self.object_of(name)]
 
     @staticmethod
     def is_new(object_file):
@@ -190,7 +207,9 @@ def fails(builder, mutant, path):
 def check_without_faults(builder, mutants):
     if not builder.library():
         raise TableError(f"the library does not compile\n{run.output}")
-    for file, tests in sorted({test for mutant in mutants for test in mutant.tests}):
+    pairs = sorted({test for mutant in mutants for test in mutant.tests})
+    builder.compile_in_parallel({file for file, _ in pairs})
+    for file, tests in pairs:
         program = builder.test(file)
         if program is None:
             raise TableError(f"{file} does not compile\n{run.output}")
@@ -216,8 +235,9 @@ def main(names):
             caught = fails(builder, mutant, path)
         finally:
             path.write_text(original)
-        print(f"{number}/{len(mutants)} {mutant.name}: {'caught by ' + caught if caught else 'SURVIVES'}"
-              f" ({time.monotonic() - began:.0f} s)", flush=True)
+        outcome = f"caught by {caught}" if caught else "SURVIVES"
+        took = time.monotonic() - began
+        print(f"{number}/{len(mutants)} {mutant.name}: {outcome} ({took:.0f} s)", flush=True)
         if not caught:
             survivors.append(mutant.name)
     print(f"{len(mutants) - len(survivors)} of {len(mutants)} faults are caught")

@@ -7,9 +7,9 @@
 
 #include <redlatch/detail/thread_name.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/shared.hpp>
-#include <redlatch/recursive_lock.hpp>
 
 namespace redlatch::protocol {
 
