@@ -148,7 +148,7 @@ class REDLATCH_API BasicLock {
   /// `Errc::invalid_argument` when the key is empty or an option cannot work, and
   /// `Errc::unsupported` for what needs scripts where none may be sent.
   template <class Core, class... Arguments>
-  explicit BasicLock(std::in_place_type_t<Core>, Arguments&&... arguments);
+  REDLATCH_LOCAL explicit BasicLock(std::in_place_type_t<Core>, Arguments&&... arguments);
 
   /// For the library's own classes.
   detail::LockCore& core() noexcept { return *core_; }
