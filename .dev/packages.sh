@@ -13,6 +13,8 @@ needs() {
       demo) echo server ;;
       test | asan | tsan) echo git gtest server nutcracker pkg-config python3 python3-redis sqlite3 ;;
       bench) echo server benchmark gnuplot python3 python3-redis ;;
+      docs) echo doxygen python3 ;;
+      mutants) echo git gtest server python3 sqlite3 ;;
       lint) echo clang++ clang-format clang-tidy shellcheck sqlite3 ;;
       fuzz) echo clang++ clang-runtime ;;
     esac
@@ -87,8 +89,17 @@ missing() {
   done
 }
 
+# What a command of ./dev begins with. Only install-deps changes the system.
 ensure() {
+  [[ -n $(missing "$@") ]] || return 0
+  ./dev install-deps "$@"
+  hash -r
+}
+
+# Installs what is missing for these purposes.
+install_for() {
   local absent packages need
+  restore_abandoned_policy
   mapfile -t absent < <(missing "$@")
   [[ ${#absent[@]} -gt 0 ]] || return 0
   mapfile -t packages < <(for need in "${absent[@]}"; do package "$need"; done)
@@ -126,9 +137,19 @@ forbid_services() {
 restore_policy() {
   if exists "$policy_aside"; then
     mv -fT "$policy_aside" "$policy"
-  else
+  elif grep -qsF "$policy_mark" "$policy"; then
     rm -f "$policy"
   fi
+}
+
+# Of a run that was killed, unless another one is at it.
+restore_abandoned_policy() {
+  exists "$policy_aside" || grep -qsF "$policy_mark" "$policy" || return 0
+  [[ $(id -u) -eq 0 ]] || return 0
+  (
+    flock 9
+    restore_policy
+  ) 9</usr/sbin
 }
 
 install_packages() {

@@ -4,6 +4,7 @@ include(GNUInstallDirs)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/redlatch)
 
 install(TARGETS redlatch EXPORT redlatch FILE_SET HEADERS)
+install(FILES ${src_hpp} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/redlatch)
 install(EXPORT redlatch NAMESPACE redlatch:: FILE redlatchTargets.cmake DESTINATION ${package_dir})
 
 configure_package_config_file(cmake/redlatchConfig.cmake.in redlatchConfig.cmake

@@ -12,6 +12,8 @@ namespace redlatch {
 Client::Client(std::string_view url, ClientOptions options)
     : executor_(std::make_shared<detail::ClientCore>(url, std::move(options))) {}
 
+Metrics Client::metrics() const { return executor_->metrics(); }
+
 void Client::ping() {
   const protocol::Command ping(protocol::Expect::status, "PING");
   const std::array<detail::Request, 1> requests{{{.key = {}, .commands = {&ping, 1}}}};

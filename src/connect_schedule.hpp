@@ -6,7 +6,7 @@
 #include <random>
 
 #include <redlatch/detail/clock.hpp>
-#include <redlatch/token.hpp>
+#include <redlatch/detail/token_source.hpp>
 
 namespace redlatch::detail {
 

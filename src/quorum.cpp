@@ -12,4 +12,6 @@ Quorum::Quorum(std::initializer_list<std::string> urls, QuorumOptions options)
 Quorum::Quorum(const std::vector<std::string>& urls, QuorumOptions options)
     : executor_(std::make_shared<detail::QuorumCore>(urls, std::move(options))) {}
 
+Metrics Quorum::metrics() const { return executor_->metrics(); }
+
 }  // namespace redlatch

@@ -16,7 +16,7 @@
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/protocol/reply.hpp>
-#include <redlatch/token.hpp>
+#include <redlatch/detail/token_source.hpp>
 
 #include "due_heap.hpp"
 #include "renewal.hpp"

@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include <redlatch/detail/token_source.hpp>
 #include <redlatch/token.hpp>
 
 namespace redlatch {

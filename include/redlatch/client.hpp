@@ -3,12 +3,15 @@
 #include <memory>
 #include <string_view>
 
-#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/export.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch {
+
+namespace detail {
+class Executor;
+}
 
 /// A server that holds locks, and the connections to it.
 ///
@@ -30,6 +33,7 @@ class REDLATCH_API Client {
   Client& operator=(const Client&) = delete;
   /// A client that was moved from can only be destroyed or assigned to.
   Client(Client&&) noexcept = default;
+  /// As the constructor.
   Client& operator=(Client&&) noexcept = default;
   ~Client() = default;
 
@@ -38,9 +42,9 @@ class REDLATCH_API Client {
 
   /// What has happened to the locks of this client, in numbers. Any thread may ask at any time; the
   /// numbers are not of one and the same instant.
-  Metrics metrics() const { return executor_->metrics(); }
+  Metrics metrics() const;
 
-  /// For the lock templates: what says their commands.
+  /// For the library's own classes: what says their commands.
   const std::shared_ptr<detail::Executor>& executor() const noexcept { return executor_; }
 
  private:

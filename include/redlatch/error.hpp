@@ -41,6 +41,7 @@ enum class Errc {
 /// with each other, differ: compare them with an `Errc`.
 REDLATCH_API const std::error_category& error_category() noexcept;
 
+/// What makes a `std::error_code` of an `Errc`.
 REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
 
 /// True for the codes of every copy of the library: categories are compared by name.
@@ -50,8 +51,11 @@ REDLATCH_API bool operator==(const std::error_code& code, Errc value) noexcept;
 /// the server, the key and what to do, and never a password or a token.
 class REDLATCH_API Error : public std::system_error {
  public:
+  /// `what` gets "redlatch: " in front of it; `server` is a URL without user and password.
   Error(Errc code, const std::string& what, std::string server = {}, bool in_doubt = false);
+  /// Copies share what they hold, so that copying cannot fail.
   Error(const Error&) = default;
+  /// As the constructor.
   Error& operator=(const Error&) = default;
   ~Error() override = default;
 

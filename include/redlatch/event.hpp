@@ -7,6 +7,7 @@
 
 namespace redlatch {
 
+/// What has happened: see `Event`.
 enum class EventKind {
   /// A lock is held from now on. `elapsed`: from the call to here, waiting included.
   acquired,
@@ -37,7 +38,9 @@ enum class EventKind {
 
 /// What happened to a lock, or to the client. See `ClientOptions::on_event`.
 struct Event {
+  /// What it is; the kind says what the other members mean.
   EventKind kind{};
+  /// Of the lock; empty when it is about a connection.
   std::string key{};
   /// Since the lock was asked for, unless the kind says something else.
   std::chrono::microseconds elapsed{};
@@ -48,15 +51,15 @@ struct Event {
 /// How often each of these has happened since the client was made, and how things are now. See
 /// `Client::metrics()`.
 struct Metrics {
-  std::uint64_t acquired = 0;
-  std::uint64_t contended = 0;
-  std::uint64_t renewed = 0;
-  std::uint64_t renewal_failed = 0;
-  std::uint64_t lost = 0;
-  std::uint64_t released = 0;
-  std::uint64_t release_unknown = 0;
-  std::uint64_t connected = 0;
-  std::uint64_t disconnected = 0;
+  std::uint64_t acquired = 0;         ///< `EventKind::acquired`
+  std::uint64_t contended = 0;        ///< `EventKind::contended`
+  std::uint64_t renewed = 0;          ///< `EventKind::renewed`
+  std::uint64_t renewal_failed = 0;   ///< `EventKind::renewal_failed`
+  std::uint64_t lost = 0;             ///< `EventKind::lost`
+  std::uint64_t released = 0;         ///< `EventKind::released`
+  std::uint64_t release_unknown = 0;  ///< `EventKind::release_unknown`
+  std::uint64_t connected = 0;        ///< `EventKind::connected`
+  std::uint64_t disconnected = 0;     ///< `EventKind::disconnected`
   /// Events that `ClientOptions::on_event` was not called for, because it was too far behind or
   /// memory had run out. They are counted above all the same.
   std::uint64_t events_dropped = 0;

@@ -3,10 +3,15 @@
 #include <string>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/fair.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Fair;
+}
+extern template class REDLATCH_API Possession<protocol::Fair, Client, std::string>;
 
 /// A `Lock` that is granted in the order of arrival at the server: no `FairLock` on a key overtakes
 /// another one, whatever thread or process it is in.

@@ -3,10 +3,15 @@
 #include <string>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/exclusive.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Exclusive;
+}
+extern template class REDLATCH_API Possession<protocol::Exclusive, Client, std::string>;
 
 /// Possession of one name, as `std::unique_lock` is possession of one mutex: at most one process,
 /// thread or host holds `key` at a time, for as long as its lease lasts.

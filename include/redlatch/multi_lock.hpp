@@ -4,10 +4,15 @@
 #include <vector>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/multi.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Multi;
+}
+extern template class REDLATCH_API Possession<protocol::Multi, Client, std::vector<std::string>>;
 
 /// The locks of several keys, all of them or none.
 ///

@@ -53,7 +53,15 @@ struct Durability {
   /// How long to wait for that, in milliseconds, on top of `command_timeout`.
   std::chrono::milliseconds timeout{1000};
 
+  /// Member by member.
   bool operator==(const Durability&) const = default;
+};
+
+/// Who may hold a `RecursiveLock` several times: all that name the same owner, in any thread,
+/// process or host.
+struct Owner {
+  /// From 1 to 256 bytes without spaces and control characters, else `Errc::invalid_argument`.
+  std::string name;
 };
 
 /// What a lock asks of the server. Checked once, by the lock's constructor.

@@ -4,10 +4,15 @@
 #include <string>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/permit.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Permit;
+}
+extern template class REDLATCH_API Possession<protocol::Permit, Client, std::string, std::int64_t>;
 
 /// One of at most `limit` permits that a key has at a time, as of a `std::counting_semaphore` that
 /// hosts share.

@@ -10,39 +10,39 @@
 namespace redlatch {
 
 /// The four ways to construct each of the lock classes. `Servers` is where it is, a `Client` or a
-/// `Quorum`; `What` is what it is a lock of: a key, and for some of them more. All throw what
-/// `BasicLock`'s constructor and `lock()` throw.
+/// `Quorum`; `What` is what it is a lock of: a key, and for some of them more. All throw
+/// `Errc::invalid_argument` when the key is empty or an option cannot work, `Errc::unsupported` for
+/// what needs scripts where none may be sent, and what `lock()` throws. The library has an
+/// instance for each of its classes.
 template <class Protocol, class Servers, class... What>
-class Possession : public BasicLock<Protocol> {
+class Possession : public BasicLock {
  public:
   /// Waits until the lock is held, as `lock()`.
   // NOLINTNEXTLINE(google-explicit-constructor): `what` is never nothing
   Possession(Servers& servers, What... what, LockOptions options = {})
       : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
-    this->lock();
+    lock();
   }
 
   /// One attempt: ask `owns_lock()` how it went.
   Possession(Servers& servers, What... what, std::try_to_lock_t, LockOptions options = {})
       : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
-    static_cast<void>(this->try_lock());
+    static_cast<void>(try_lock());
   }
 
   /// Holds nothing yet and asks nobody.
-  Possession(Servers& servers, What... what, std::defer_lock_t, LockOptions options = {})
-      : BasicLock<Protocol>{servers.executor(), Protocol(std::move(what)..., options.fencing),
-                            std::move(options)} {}
+  Possession(Servers& servers, What... what, std::defer_lock_t, LockOptions options = {});
 
   /// Waits for at most `wait`: ask `owns_lock()` how it went.
   template <class Rep, class Period>
   Possession(Servers& servers, What... what, std::chrono::duration<Rep, Period> wait,
              LockOptions options = {})
       : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
-    static_cast<void>(this->try_lock_for(wait));
+    static_cast<void>(try_lock_for(wait));
   }
 
  protected:
-  explicit Possession(BasicLock<Protocol>&& lock) noexcept : BasicLock<Protocol>(std::move(lock)) {}
+  using BasicLock::BasicLock;
 };
 
 }  // namespace redlatch

@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
-#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/export.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch {
+
+namespace detail {
+class Executor;
+}
 
 /// How a `Quorum` uses its servers. Checked by its constructor: `Errc::invalid_argument` for what
 /// cannot work.
@@ -44,20 +47,22 @@ class REDLATCH_API Quorum {
   /// `INFO server`, unless the user has no right to it: acquisitions throw
   /// `Errc::invalid_argument` then.
   Quorum(std::initializer_list<std::string> urls, QuorumOptions options = {});
+  /// The same for URLs that are not known before the program runs.
   explicit Quorum(const std::vector<std::string>& urls, QuorumOptions options = {});
 
   Quorum(const Quorum&) = delete;
   Quorum& operator=(const Quorum&) = delete;
   /// One that was moved from can only be destroyed or assigned to.
   Quorum(Quorum&&) noexcept = default;
+  /// As the constructor.
   Quorum& operator=(Quorum&&) noexcept = default;
   ~Quorum() = default;
 
   /// As those of a `Client`. A guard that goes counts as `released` when it was valid, whatever the
   /// servers say to that.
-  Metrics metrics() const { return executor_->metrics(); }
+  Metrics metrics() const;
 
-  /// For the lock templates: what says their commands.
+  /// For the library's own classes: what says their commands.
   const std::shared_ptr<detail::Executor>& executor() const noexcept { return executor_; }
 
  private:

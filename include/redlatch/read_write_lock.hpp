@@ -4,10 +4,17 @@
 #include <utility>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/read_write.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class ReadSide;
+class WriteSide;
+}  // namespace protocol
+extern template class REDLATCH_API Possession<protocol::ReadSide, Client, std::string>;
+extern template class REDLATCH_API Possession<protocol::WriteSide, Client, std::string>;
 
 /// One of any number of readers of a key that no writer holds, as `std::shared_lock` is of a
 /// `std::shared_mutex`.
@@ -33,7 +40,7 @@ class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
 
  private:
   friend class WriteLock;
-  explicit ReadLock(BasicLock&& lock) noexcept : Possession(std::move(lock)) {}
+  explicit ReadLock(detail::LockCore& writer);
 };
 
 /// The only holder of a key that may have readers at other times: see `ReadLock`. With `fencing`,
@@ -57,9 +64,7 @@ class WriteLock : public Possession<protocol::WriteSide, Client, std::string> {
   /// server refuses, and the lock stays held; when it does not answer (`in_doubt()`), it is not.
   /// Throws `std::errc::operation_not_permitted` when this object does not hold the lock, or the
   /// server says that it is lost.
-  [[nodiscard]] ReadLock downgrade() {
-    return ReadLock(turn_into(protocol::ReadSide(key(), false)));
-  }
+  [[nodiscard]] REDLATCH_API ReadLock downgrade();
 };
 
 }  // namespace redlatch

@@ -7,11 +7,16 @@
 #include <utility>
 
 #include <redlatch/client.hpp>
+#include <redlatch/detail/export.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/recursive.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Recursive;
+}
+extern template class REDLATCH_API Possession<protocol::Recursive, Client, std::string>;
 
 /// A lock that its owner may hold several times at once, as `std::recursive_mutex`: by several
 /// objects, each of which holds once.
@@ -34,20 +39,22 @@ class RecursiveLock : public Possession<protocol::Recursive, Client, std::string
  public:
   using Possession::Possession;
 
+  /// As those of all lock classes, with an owner that is named: waits until the lock is held. All
+  /// four throw `Errc::invalid_argument` for a name that cannot work.
   RecursiveLock(Client& client, std::string key, const Owner& owner, LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     lock();
   }
+  /// One attempt: ask `owns_lock()` how it went.
   RecursiveLock(Client& client, std::string key, const Owner& owner, std::try_to_lock_t,
                 LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock());
   }
-  RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
-                LockOptions options = {})
-      : Possession(BasicLock{client.executor(),
-                             protocol::Recursive(std::move(key), owner, options.fencing),
-                             std::move(options)}) {}
+  /// Holds nothing yet and asks nobody.
+  REDLATCH_API RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
+                             LockOptions options = {});
+  /// Waits for at most `wait`: ask `owns_lock()` how it went.
   template <class Rep, class Period>
   RecursiveLock(Client& client, std::string key, const Owner& owner,
                 std::chrono::duration<Rep, Period> wait, LockOptions options = {})
@@ -58,7 +65,7 @@ class RecursiveLock : public Possession<protocol::Recursive, Client, std::string
   /// How many holds the owner has, those of other objects included. The owner is that of the hold
   /// of this object, or who would be if it acquired now. Asks the server; throws `Error` when that
   /// does not say.
-  std::int64_t hold_count() const { return holding().count(); }
+  REDLATCH_API std::int64_t hold_count() const;
 };
 
 }  // namespace redlatch

@@ -2,11 +2,16 @@
 
 #include <string>
 
+#include <redlatch/detail/export.hpp>
 #include <redlatch/possession.hpp>
-#include <redlatch/protocol/majority.hpp>
 #include <redlatch/quorum.hpp>
 
 namespace redlatch {
+
+namespace protocol {
+class Majority;
+}
+extern template class REDLATCH_API Possession<protocol::Majority, Quorum, std::string>;
 
 /// A lock that a majority of independent servers grants, so that it outlives the loss of the
 /// others: the Redlock algorithm.

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include <redlatch/detail/export.hpp>
@@ -14,16 +13,5 @@ namespace redlatch {
 /// can release it, so treat it as a secret. Throws `std::system_error` when the system has no
 /// randomness to give. Any thread may call it.
 REDLATCH_API std::string make_token();
-
-namespace detail {
-
-/// Leaves the memory of a token to the next one that this thread makes.
-REDLATCH_API void recycle_token(std::string token) noexcept;
-
-/// For a generator of numbers that need not be secret, from where tokens come from.
-/// std::random_device would ask the processor, which takes many times as long on some.
-REDLATCH_API std::uint_fast32_t random_seed();
-
-}  // namespace detail
 
 }  // namespace redlatch

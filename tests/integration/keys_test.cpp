@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <redlatch/protocol/reply.hpp>
 #include <redlatch/protocol/side_key.hpp>
 
 #include "fixture.hpp"

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <redlatch/detail/executor.hpp>
+
 #include "diary.hpp"
 #include "fixture.hpp"
 

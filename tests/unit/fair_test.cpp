@@ -11,7 +11,7 @@
 namespace redlatch::test {
 namespace fair_test {
 
-using TestFair = BasicLock<protocol::Fair>;
+using TestFair = TestLockOf<protocol::Fair>;
 using Lines = std::vector<std::string>;
 
 TestFair fair_on(const Fake& executor, LockOptions options = {}) {

@@ -22,6 +22,7 @@
 
 #include <redlatch/basic_lock.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/lock_core.hpp>
 #include <redlatch/detail/queue_place.hpp>
 #include <redlatch/detail/tenure_of.hpp>
 #include <redlatch/protocol/exclusive.hpp>
@@ -273,7 +274,21 @@ inline Fake fake_servers(const std::vector<Answer>& answers) {
 }
 
 /// A lock without a client.
-using TestLock = BasicLock<protocol::Exclusive>;
+template <class Protocol>
+class TestLockOf : public BasicLock {
+ public:
+  using Core = detail::LockCoreOf<Protocol>;
+
+  TestLockOf(Fake executor, Protocol protocol, LockOptions options)
+      : BasicLock(std::in_place_type<Core>, std::move(executor), std::move(protocol),
+                  std::move(options)) {}
+  explicit TestLockOf(Core core) : BasicLock(std::in_place_type<Core>, std::move(core)) {}
+
+ protected:
+  Core& core() { return static_cast<Core&>(BasicLock::core()); }
+  const Core& core() const { return static_cast<const Core&>(BasicLock::core()); }
+};
+using TestLock = TestLockOf<protocol::Exclusive>;
 
 inline TestLock lock_on(const Fake& executor, LockOptions options = {}) {
   protocol::Exclusive protocol("job", options.fencing);

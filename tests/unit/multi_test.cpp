@@ -62,7 +62,7 @@ TEST(Multi, RefusesMoreKeysThanThereShouldBe) {
 TEST(Multi, InSeveralSlotsOfAClusterThrows) {
   const Fake executor =
       fake(says(refusal("CROSSSLOT Keys in request don't hash to the same slot")));
-  BasicLock<Multi> lock(executor, multi, {});
+  TestLockOf<Multi> lock(executor, multi, {});
   const Error error = error_of([&] { return lock.try_lock(); });
   EXPECT_EQ(error.code(), Errc::invalid_argument);
   EXPECT_NE(std::string(error.what()).find("the same hash tag"), std::string::npos);
@@ -72,7 +72,7 @@ TEST(Multi, InSeveralSlotsOfAClusterThrows) {
 
 TEST(Multi, AsksAgainAfterAPauseWhenOneIsNotFree) {
   const Fake executor = fake(says(integer(0)), says(integer(0)), says(integer(1)));
-  BasicLock<Multi> lock(executor, multi, {});
+  TestLockOf<Multi> lock(executor, multi, {});
   lock.lock();
   EXPECT_TRUE(lock.owns_lock());
   EXPECT_FALSE(executor->pauses.empty());

@@ -34,7 +34,7 @@ TEST(Permit, HasNoNumber) {
 TEST(Permit, RefusesAnEmptyKey) {
   const Fake executor = fake();
   EXPECT_EQ(error_of([&] {
-              return BasicLock<protocol::Permit>(executor, protocol::Permit("", 3, false), {})
+              return TestLockOf<protocol::Permit>(executor, protocol::Permit("", 3, false), {})
                   .owns_lock();
             }).code(),
             Errc::invalid_argument);
@@ -42,7 +42,7 @@ TEST(Permit, RefusesAnEmptyKey) {
 
 TEST(Permit, OfAnotherLimitThanThatOfTheHoldersThrows) {
   const Fake executor = fake(says(refusal("LIMIT there are holders with a limit of 5")));
-  BasicLock<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
+  TestLockOf<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
   const Error error = error_of([&] { return permit.try_lock(); });
   EXPECT_EQ(error.code(), Errc::invalid_argument);
   EXPECT_NE(std::string(error.what()).find("a limit of 5"), std::string::npos);
@@ -52,7 +52,7 @@ TEST(Permit, OfAnotherLimitThrowsAlsoFromAWait) {
   const Fake executor =
       fake(says(integer(0)), says(refusal("LIMIT there are holders with a limit of 5")));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
-  BasicLock<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
+  TestLockOf<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
   EXPECT_EQ(error_of([&] { return permit.try_lock_for(1s); }).code(), Errc::invalid_argument);
   EXPECT_EQ(executor->waiting, 0);
 }

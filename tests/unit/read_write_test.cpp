@@ -14,14 +14,14 @@ namespace redlatch::test {
 namespace read_write_test {
 
 using Lines = std::vector<std::string>;
-using Reader = BasicLock<protocol::ReadSide>;
+using Reader = TestLockOf<protocol::ReadSide>;
 
 /// As the class has it.
-class Writer : public BasicLock<protocol::WriteSide> {
+class Writer : public TestLockOf<protocol::WriteSide> {
  public:
   explicit Writer(const Fake& executor, LockOptions options = {})
-      : BasicLock(executor, protocol::WriteSide("job", options.fencing), std::move(options)) {}
-  Reader downgrade() { return turn_into(protocol::ReadSide(key(), false)); }
+      : TestLockOf(executor, protocol::WriteSide("job", options.fencing), std::move(options)) {}
+  Reader downgrade() { return Reader(core().turn_into(protocol::ReadSide(key(), false))); }
 };
 
 /// A writer that is held since now.

@@ -11,11 +11,11 @@ namespace redlatch::test {
 namespace recursive_test {
 
 /// As the class has it.
-class TestRecursive : public BasicLock<protocol::Recursive> {
+class TestRecursive : public TestLockOf<protocol::Recursive> {
  public:
   explicit TestRecursive(const Fake& executor)
-      : BasicLock(executor, protocol::Recursive("job", Owner{"x"}, false), {}) {}
-  std::int64_t hold_count() const { return holding().count(); }
+      : TestLockOf(executor, protocol::Recursive("job", Owner{"x"}, false), {}) {}
+  std::int64_t hold_count() const { return core().count(); }
 };
 
 TEST(Recursive, IsMarkedByItsThread) {
@@ -71,8 +71,8 @@ TEST(Recursive, ThrowsWhenNobodySaysHowMany) {
 
 TEST(Recursive, DrawsANumberForEachHold) {
   const Fake executor = fake(says(integer(7)), says(integer(1)));
-  BasicLock<protocol::Recursive> lock(executor, protocol::Recursive("job", true),
-                                      {.fencing = true});
+  TestLockOf<protocol::Recursive> lock(executor, protocol::Recursive("job", true),
+                                       {.fencing = true});
   ASSERT_TRUE(lock.try_lock());
   EXPECT_EQ(lock.fencing_token(), 7U);
 }

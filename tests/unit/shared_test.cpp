@@ -82,7 +82,7 @@ TEST(Shared, ReadsALimitOfOthersAsAnArgumentThatIsWrong) {
   EXPECT_NE(std::string(error.what()).find("the same limit"), std::string::npos);
 }
 
-using TestPermit = BasicLock<protocol::Permit>;
+using TestPermit = TestLockOf<protocol::Permit>;
 
 TestPermit permit_on(const Fake& executor, LockOptions options = {}) {
   protocol::Permit protocol("job", 3, options.fencing);

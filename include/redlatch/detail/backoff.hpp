@@ -5,7 +5,7 @@
 #include <optional>
 #include <random>
 
-#include <redlatch/token.hpp>
+#include <redlatch/detail/token_source.hpp>
 
 namespace redlatch::detail {
 

@@ -2,7 +2,6 @@
 
 #include <chrono>
 
-#include <redlatch/detail/export.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch::detail {
@@ -17,9 +16,9 @@ struct Demands {
 /// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for
 /// fencing, and for kinds of locks that need scripts, where none may be sent. The message names the
 /// option.
-REDLATCH_API void check(const LockOptions& options, const Demands& demands);
+void check(const LockOptions& options, const Demands& demands);
 
 /// The same for a ttl alone.
-REDLATCH_API void check_ttl(std::chrono::milliseconds ttl);
+void check_ttl(std::chrono::milliseconds ttl);
 
 }  // namespace redlatch::detail

@@ -2,14 +2,12 @@
 
 #include <chrono>
 
-#include <redlatch/detail/export.hpp>
-
 namespace redlatch::detail {
 
 /// Linux's CLOCK_BOOTTIME: untouched by changes of the wall clock, and it goes on while the machine
 /// is suspended, as the server's clock does. (std::chrono::steady_clock stands still then, and a
 /// lease measured on it would outlive its key.)
-struct REDLATCH_API BootClock {
+struct BootClock {
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
   using period = duration::period;

@@ -21,6 +21,7 @@
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/tenure.hpp>
 #include <redlatch/detail/tenure_of.hpp>
+#include <redlatch/detail/token_source.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>

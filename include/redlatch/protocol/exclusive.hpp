@@ -14,7 +14,7 @@ namespace redlatch::protocol {
 
 // KEYS[1] the lock, ARGV[1] the token, ARGV[2] the ttl in milliseconds. 1: extended; 0: not ours.
 // An absent key is written to as well, for the same reason as by a release.
-REDLATCH_API extern const Sha1 extend_hash;
+extern const Sha1 extend_hash;
 inline constexpr Script extend_script{.text = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] or not holder then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0)",

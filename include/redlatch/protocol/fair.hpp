@@ -22,7 +22,7 @@ end
 local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
-REDLATCH_API extern const Sha1 acquire_fair_hash;
+extern const Sha1 acquire_fair_hash;
 inline constexpr Script acquire_fair_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, acquire_fair_lua>,
     .hash = &acquire_fair_hash,

@@ -39,7 +39,7 @@ inline constexpr std::string_view acquire_fenced_lua =
 local token = draw({KEYS[2]}, ARGV[3])
 if type(token) == 'number' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return token)";
-REDLATCH_API extern const Sha1 acquire_fenced_hash;
+extern const Sha1 acquire_fenced_hash;
 inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_fenced_lua>,
                                               .hash = &acquire_fenced_hash,
                                               .effect = Script::Effect::other,
@@ -51,7 +51,7 @@ inline constexpr std::string_view claim_fenced_lua =
 local token = draw({KEYS[2]}, ARGV[3])
 if type(token) == 'number' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return token)";
-REDLATCH_API extern const Sha1 claim_fenced_hash;
+extern const Sha1 claim_fenced_hash;
 inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fenced_lua>,
                                             .hash = &claim_fenced_hash,
                                             .effect = Script::Effect::other,

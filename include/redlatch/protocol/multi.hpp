@@ -52,7 +52,7 @@ for i = 1, #KEYS, 2 do
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return 1)";
-REDLATCH_API extern const Sha1 acquire_all_hash;
+extern const Sha1 acquire_all_hash;
 inline constexpr Script acquire_all_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, all_free_lua, acquire_all_lua>,
     .hash = &acquire_all_hash,
@@ -76,7 +76,7 @@ for i = 1, #KEYS, 3 do
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
-REDLATCH_API extern const Sha1 acquire_all_fenced_hash;
+extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, all_free_lua,
                    acquire_all_fenced_lua>,
@@ -98,7 +98,7 @@ for _, key in ipairs(KEYS) do
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 1)";
-REDLATCH_API extern const Sha1 extend_all_hash;
+extern const Sha1 extend_all_hash;
 inline constexpr Script extend_all_script{.text = extend_all_lua,
                                           .hash = &extend_all_hash,
                                           .effect = Script::Effect::other,
@@ -118,7 +118,7 @@ for i = 1, #KEYS, 2 do
   end
 end
 return outcome)";
-REDLATCH_API extern const Sha1 release_all_hash;
+extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, release_all_lua>,
     .hash = &release_all_hash,
@@ -127,7 +127,7 @@ inline constexpr Script release_all_script{
     .takes_more = true};
 
 // How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
-REDLATCH_API extern const Sha1 life_all_hash;
+extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
 for _, key in ipairs(KEYS) do
   local KEYS = {key}

@@ -104,7 +104,7 @@ if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
 inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS, nil, first)
 return holder and 1 or 0)";
-REDLATCH_API extern const Sha1 release_hash;
+extern const Sha1 release_hash;
 inline constexpr Script release_script{
     .text = joined<release_lua, milliseconds_lua, entry_lua, serve_lua, release_to_first_lua>,
     .hash = &release_hash,
@@ -182,7 +182,7 @@ if not holder then
 end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
-REDLATCH_API extern const Sha1 stand_hash;
+extern const Sha1 stand_hash;
 inline constexpr Script stand_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
     .hash = &stand_hash,
@@ -198,7 +198,7 @@ inline constexpr std::string_view leave_lua =
 end
 local entry = ARGV[2] and find(table.concat({ARGV[4], ARGV[2], ARGV[3], ARGV[1]}, ' '))
 return entry and redis.call('LREM', KEYS[2], 1, entry) or 0)";
-REDLATCH_API extern const Sha1 leave_hash;
+extern const Sha1 leave_hash;
 inline constexpr Script leave_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, leave_lua>,
     .hash = &leave_hash,

@@ -18,7 +18,7 @@ inline constexpr std::string_view downgrade_lua =
 hold(ARGV[2], ARGV[3])
 pcall(admit_waiting)
 return 1)";
-REDLATCH_API extern const Sha1 downgrade_hash;
+extern const Sha1 downgrade_hash;
 inline constexpr Script downgrade_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
     .hash = &downgrade_hash,

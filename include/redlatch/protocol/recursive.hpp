@@ -7,25 +7,17 @@
 
 #include <redlatch/detail/thread_name.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/shared.hpp>
 
-namespace redlatch {
-
-/// Who may hold a `RecursiveLock` several times: all that name the same owner, in any thread,
-/// process or host.
-struct Owner {
-  /// From 1 to 256 bytes without spaces and control characters, else `Errc::invalid_argument`.
-  std::string name;
-};
-
-namespace protocol {
+namespace redlatch::protocol {
 
 // KEYS[1] the holders, ARGV[1] a value or its mark. How many holds its owner has.
 inline constexpr std::string_view count_lua =
     R"(local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
 return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
-REDLATCH_API extern const Sha1 count_hash;
+extern const Sha1 count_hash;
 inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lua, count_lua>,
                                      .hash = &count_hash,
                                      .effect = Script::Effect::other};
@@ -53,5 +45,4 @@ class Recursive : public Shared {
   std::string owner_{};  // empty: the thread
 };
 
-}  // namespace protocol
-}  // namespace redlatch
+}  // namespace redlatch::protocol

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include <redlatch/detail/export.hpp>
 #include <redlatch/error.hpp>
 
 namespace redlatch::protocol {
@@ -60,10 +59,10 @@ inline std::optional<std::chrono::milliseconds> life_in(const Reply* reply) noex
 
 /// For how long the server has run, by its answer to INFO server, at most a century; zero when it
 /// does not say.
-REDLATCH_API std::chrono::seconds uptime_in(const Reply& info) noexcept;
+std::chrono::seconds uptime_in(const Reply& info) noexcept;
 
 /// What an error reply means to a caller; anything unknown is `Errc::protocol_error`.
-REDLATCH_API Errc classify(std::string_view error_reply) noexcept;
+Errc classify(std::string_view error_reply) noexcept;
 
 /// The same for what asks whether a lock is still ours: a key of another kind is not.
 inline Verdict ours(const Reply& reply) noexcept {
@@ -74,15 +73,15 @@ inline Verdict ours(const Reply& reply) noexcept {
 /// True when this error reply is about the server at the other end of the connection and not about
 /// the command: it is no primary, not yet or not any more, or does not know its client. Another
 /// connection may lead to another server.
-REDLATCH_API bool concerns_connection(std::string_view error_reply) noexcept;
+bool concerns_connection(std::string_view error_reply) noexcept;
 
 /// True when this error reply to a script says nothing of whether the script changed the data. Only
 /// refusals that the server gives before a script starts are certain.
-REDLATCH_API bool leaves_script_in_doubt(std::string_view error_reply) noexcept;
+bool leaves_script_in_doubt(std::string_view error_reply) noexcept;
 
 /// True when the user may not run the command at all, or the server does not have it: another
 /// command for the same purpose may still work.
-REDLATCH_API bool refuses_command(std::string_view error_reply) noexcept;
+bool refuses_command(std::string_view error_reply) noexcept;
 
 /// True when this error reply may mean the same, in words that are not Redis's: services and
 /// proxies have their own. Whether it does is found out by asking: see `are_scripts_refused`.
@@ -93,21 +92,21 @@ REDLATCH_API bool may_refuse_command(std::string_view error_reply) noexcept;
 REDLATCH_API std::string as_refusal(std::string_view error_reply);
 
 /// An error reply without the arguments that servers repeat in it, which may be secrets.
-REDLATCH_API std::string_view without_arguments(std::string_view error_reply) noexcept;
+std::string_view without_arguments(std::string_view error_reply) noexcept;
 
 /// Keys may hold any bytes; this has printable ones.
-REDLATCH_API std::string printable(std::string_view text);
+std::string printable(std::string_view text);
 
 /// An exception about one lock: `lock "job:42" on redis://10.0.0.5:6379: <explanation>`.
-REDLATCH_API Error about(Errc code, std::string_view key, const std::string& server,
-                         std::string_view explanation, bool in_doubt = false);
+Error about(Errc code, std::string_view key, const std::string& server,
+            std::string_view explanation, bool in_doubt = false);
 
 /// What an error reply said, and what to do about it. The place in a script that had it is left
 /// out, unless the error is of no known kind.
-REDLATCH_API std::string explain(std::string_view error_reply);
+std::string explain(std::string_view error_reply);
 
 /// The exception for an error reply: what the server said, and what to do about it.
-REDLATCH_API Error to_error(const Reply& error_reply, std::string_view key,
-                            const std::string& server, bool in_doubt);
+Error to_error(const Reply& error_reply, std::string_view key, const std::string& server,
+               bool in_doubt);
 
 }  // namespace redlatch::protocol

@@ -6,7 +6,6 @@
 #include <span>
 #include <string_view>
 
-#include <redlatch/detail/export.hpp>
 #include <redlatch/protocol/sha1.hpp>
 
 namespace redlatch::protocol {

@@ -126,7 +126,7 @@ if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 
 local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
-REDLATCH_API extern const Sha1 acquire_shared_hash;
+extern const Sha1 acquire_shared_hash;
 inline constexpr Script acquire_shared_script{
     .text = joined<milliseconds_lua, draw_lua, entry_lua, holders_lua, admit_waiting_lua,
                    acquire_shared_lua>,
@@ -141,7 +141,7 @@ inline constexpr std::string_view extend_shared_lua =
 local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
-REDLATCH_API extern const Sha1 extend_shared_hash;
+extern const Sha1 extend_shared_hash;
 inline constexpr Script extend_shared_script{
     .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
     .hash = &extend_shared_hash,
@@ -153,7 +153,7 @@ inline constexpr std::string_view release_shared_lua =
     R"(local released = give_up(ARGV[1])
 pcall(admit_waiting)
 return released)";
-REDLATCH_API extern const Sha1 release_shared_hash;
+extern const Sha1 release_shared_hash;
 inline constexpr Script release_shared_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
     .hash = &release_shared_hash,
@@ -187,7 +187,7 @@ local is_in = admit_waiting(ARGV[1])
 if is_in then return type(is_in) == 'table' and is_in or 1 end
 if not index then return 0 end
 return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], '0') == entry and 3 or 2))";
-REDLATCH_API extern const Sha1 stand_shared_hash;
+extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
                    enqueue_lua, stand_shared_lua>,
@@ -204,7 +204,7 @@ if left == 0 and ARGV[2] then
 end
 pcall(admit_waiting)
 return left)";
-REDLATCH_API extern const Sha1 leave_shared_hash;
+extern const Sha1 leave_shared_hash;
 inline constexpr Script leave_shared_script{
     .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
                    leave_shared_lua>,
@@ -216,7 +216,7 @@ inline constexpr Script leave_shared_script{
 inline constexpr std::string_view life_shared_lua =
     R"(local first = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
-REDLATCH_API extern const Sha1 life_shared_hash;
+extern const Sha1 life_shared_hash;
 inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life_shared_lua>,
                                            .hash = &life_shared_hash,
                                            .effect = Script::Effect::other};

@@ -6,7 +6,7 @@ namespace redlatch::protocol {
 
 // KEYS the locks, ARGV[1] the value. 1: it holds all of them; 0: it does not. KEYS is also the name
 // of the key at hand for the reason that queue.hpp gives.
-REDLATCH_API extern const Sha1 verify_hash;
+extern const Sha1 verify_hash;
 inline constexpr Script verify_script{.text = R"(for _, key in ipairs(KEYS) do
   local KEYS = {key}
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/basic_lock.hpp>
+#include <redlatch/detail/checks.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/holding.hpp>
+#include <redlatch/detail/waiting.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
+#include <redlatch/options.hpp>
+
+namespace redlatch::detail {
+
+/// What is behind a `BasicLock`, which documents the members that both have.
+class LockCore {
+ public:
+  LockCore() = default;
+  LockCore(const LockCore&) = delete;
+  LockCore& operator=(const LockCore&) = delete;
+  LockCore& operator=(LockCore&&) = delete;
+  /// Behind `let_go`.
+  virtual ~LockCore() = default;
+
+  /// Makes a core in `room` that takes the lease and the options of this one over.
+  virtual LockCore& move_to(void* room) noexcept = 0;
+
+  /// No deadline: waits without bound.
+  virtual bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) = 0;
+  virtual Unlock unlock() noexcept = 0;
+  /// Releases what is held and does not wait for the answer.
+  virtual void let_go() noexcept = 0;
+  virtual bool owns_lock() const noexcept = 0;
+  virtual TimePoint::duration remaining() const noexcept = 0;
+  /// Without `ttl`: to that of the options.
+  virtual bool extend(std::optional<std::chrono::milliseconds> ttl) = 0;
+  virtual bool verify() = 0;
+  virtual const std::string& key() const noexcept = 0;
+  virtual const std::string& token() const noexcept = 0;
+  virtual std::stop_token lost_token() const = 0;
+  virtual std::uint64_t fencing_token() const = 0;
+  virtual TimePoint now() const noexcept = 0;
+
+ protected:
+  LockCore(LockCore&&) noexcept = default;
+};
+
+/// The machine behind every lock class. `Protocol` says what to send and what an answer means, the
+/// executor says it.
+template <class Protocol>
+class LockCoreOf final : public LockCore {
+ public:
+  LockCoreOf(std::shared_ptr<Executor> executor, Protocol protocol, LockOptions options)
+      : holding_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
+    if (key().empty()) {
+      throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
+    }
+    check(options_, {.scripts = Protocol::needs_scripts,
+                     .scripting = this->executor().scripting(),
+                     .several_servers = this->executor().servers() > 1});
+  }
+  LockCoreOf(LockCoreOf&& other) noexcept = default;
+  LockCoreOf(const LockCoreOf&) = delete;
+  LockCoreOf& operator=(const LockCoreOf&) = delete;
+  LockCoreOf& operator=(LockCoreOf&&) = delete;
+  ~LockCoreOf() override = default;
+
+  LockCore& move_to(void* room) noexcept override {
+    return *new (room) LockCoreOf(std::move(*this));
+  }
+
+  bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) override {
+    if (key().empty()) {
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this lock was moved from");
+    }
+    if (owns_lock()) {
+      throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                              "redlatch: this object holds the lock already");
+    }
+    let_go();
+    if (stop.stop_requested()) return false;
+    const TimePoint begun = executor().now();
+    // Who waits asks at the end of its time at the latest, so that no attempt is left out. An
+    // object whose last attempt failed does not ask at once: threads that try each other's locks by
+    // turns, as in std::lock, would stay in step otherwise.
+    const bool waits = !over(deadline);
+    const bool others_wait = waits && Protocol::is_passed_on && executor().is_waited_for(key());
+    const bool asks = !waits || !(Protocol::joins_at_once || others_wait || failed_ ||
+                                  executor().is_contended(key()));
+    bool held = asks && holding_.attempt(options_, Look::no).held;
+    if (!held) {
+      if (asks) executor().happened(EventKind::contended, key(), begun, {});
+      Waiting waiting(
+          holding_, options_, deadline, stop,
+          {.begun = begun, .asked = asks, .answered = asks || others_wait, .pauses = failed_});
+      held = over(deadline) ? !asks && holding_.attempt(options_, Look::no).held
+                            : waiting.until_held();
+    }
+    if (!held && !waits) look_at_kind();
+    failed_ = !held;
+    if (held) executor().happened(EventKind::acquired, key(), begun, {});
+    return held;
+  }
+
+  Unlock unlock() noexcept override {
+    if (!holding_.exists()) return Unlock::lost;
+    const EventKind ending = holding_.release(options_);
+    if (ending == EventKind::released) return Unlock::released;
+    return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
+  }
+
+  void let_go() noexcept override {
+    if (holding_.exists()) holding_.drop(options_);
+  }
+
+  bool owns_lock() const noexcept override { return holding_.exists() && holding_.valid(now()); }
+
+  TimePoint::duration remaining() const noexcept override { return holding_.remaining(now()); }
+
+  bool extend(std::optional<std::chrono::milliseconds> ttl) override {
+    check_ttl(ttl.value_or(options_.ttl));
+    if (owns_lock()) holding_.extend(ttl.value_or(options_.ttl));
+    return owns_lock();
+  }
+
+  bool verify() override {
+    if (owns_lock()) holding_.verify();
+    return owns_lock();
+  }
+
+  const std::string& key() const noexcept override { return holding_.protocol().key(); }
+
+  const std::string& token() const noexcept override {
+    static const std::string none;
+    return owns_lock() ? holding_.token() : none;
+  }
+
+  std::stop_token lost_token() const override { return holding_.lost_token(); }
+
+  std::uint64_t fencing_token() const override {
+    if (!options_.fencing) {
+      throw Error(Errc::invalid_argument,
+                  "this lock has no fencing token; set LockOptions::fencing to true");
+    }
+    return owns_lock() ? holding_.fencing_token() : 0;
+  }
+
+  TimePoint now() const noexcept override { return executor().now(); }
+
+  /// Gives the lease up for one of another kind, with the same options but for fencing, in one
+  /// step. Throws `Error` when the server refuses or does not say; then this lock is held as
+  /// before, unless it is in doubt. Throws `std::errc::operation_not_permitted` when it is not
+  /// held, or not any more. Durability is not waited for once more.
+  template <class Other>
+  LockCoreOf<Other> turn_into(Other protocol) {
+    if (!owns_lock()) {
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this object does not hold the lock");
+    }
+    LockOptions options = options_;
+    options.fencing = false;
+    LockCoreOf<Other> other(holding_.shared_executor(), std::move(protocol), std::move(options));
+    holding_.turn_into(other.holding_, other.options_);
+    return other;
+  }
+
+  /// How many holds the owner has: see `RecursiveLock`.
+  std::int64_t count() const { return holding_.count(); }
+
+ private:
+  template <class>
+  friend class LockCoreOf;
+
+  Executor& executor() const noexcept { return holding_.executor(); }
+
+  bool over(std::optional<TimePoint> deadline) const noexcept {
+    return deadline && now() >= *deadline;
+  }
+
+  /// Once for each object: a key that is no lock would be held elsewhere for ever.
+  void look_at_kind() {
+    if (Protocol::says_kind || executor().servers() > 1 || std::exchange(has_looked_, true)) return;
+    holding_.look_at_kind();
+  }
+
+  Holding<Protocol> holding_;
+  LockOptions options_;
+  bool failed_ = false;      // the last attempt of this object
+  bool has_looked_ = false;  // at what kind of a value a failed attempt has met
+};
+
+}  // namespace redlatch::detail
+
+namespace redlatch {
+
+template <class Core, class... Arguments>
+BasicLock::BasicLock(std::in_place_type_t<Core>, Arguments&&... arguments)
+    : core_(new (static_cast<void*>(&room_)) Core(std::forward<Arguments>(arguments)...)) {
+  static_assert(sizeof(Core) <= room_size);
+  static_assert(alignof(Core) <= alignof(std::max_align_t));
+}
+
+}  // namespace redlatch
