@@ -16,8 +16,8 @@
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/reply.hpp>
 
-#include "connection_reader.hpp"
-#include "io_error.hpp"
+#include "net/reply_reader.hpp"
+#include "base/io_error.hpp"
 #include "require.hpp"
 
 // Whatever a server sends, in whatever pieces, the reader gives out the same replies and then waits

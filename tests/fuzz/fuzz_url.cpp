@@ -9,7 +9,7 @@
 #include <redlatch/error.hpp>
 
 #include "require.hpp"
-#include "url.hpp"
+#include "base/url.hpp"
 
 // Whatever a URL looks like, parse_url returns an endpoint or throws redlatch::Error; no text of
 // either shows the password; and an endpoint's name can be read again, as the same endpoint.

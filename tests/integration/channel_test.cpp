@@ -1,7 +1,7 @@
 // A connection that is shared, and the order of what is said on it. With the library's insides, so
 // that one thread can queue several requests.
 
-#include "channel.hpp"
+#include "engine/shared_connection.hpp"
 
 #include <atomic>
 #include <list>
@@ -15,7 +15,7 @@
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
-#include "settings.hpp"
+#include "base/settings.hpp"
 
 namespace redlatch::test {
 namespace channel_test {

@@ -18,10 +18,10 @@
 #include "child.hpp"
 #include "fake_resolver.hpp"
 #include "fixture.hpp"
-#include "io_error.hpp"
-#include "resolver.hpp"
+#include "base/io_error.hpp"
+#include "net/resolver.hpp"
 #include "scripted_server.hpp"
-#include "socket.hpp"
+#include "net/socket.hpp"
 
 namespace redlatch::test {
 namespace resolving_test {

@@ -1,4 +1,4 @@
-#include "connect_schedule.hpp"
+#include "engine/connect_schedule.hpp"
 
 #include <gtest/gtest.h>
 

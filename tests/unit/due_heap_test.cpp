@@ -1,4 +1,4 @@
-#include "due_heap.hpp"
+#include "base/due_heap.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "release.hpp"
+#include "engine/pending_release.hpp"
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 
 #include <redlatch/protocol/exclusive.hpp>
 
-#include "renewer.hpp"
+#include "background/renewer.hpp"
 #include "replies.hpp"
 
 namespace redlatch::test {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <stop_token>
 
-#include "poll.hpp"
+#include "net/poll.hpp"
 #include "renewer_fixture.hpp"
-#include "wake_up.hpp"
+#include "base/event_fd.hpp"
 
 namespace redlatch::test {
 namespace renewer_loss_test {

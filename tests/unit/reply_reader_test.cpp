@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "connection_reader.hpp"
-#include "io_error.hpp"
+#include "net/reply_reader.hpp"
+#include "base/io_error.hpp"
 #include "replies.hpp"
 
 namespace redlatch::protocol {

@@ -1,4 +1,4 @@
-#include "routes.hpp"
+#include "base/routes.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "voices.hpp"
+#include "client/quorum_ids.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include <redlatch/error.hpp>
 
-#include "io_error.hpp"
+#include "base/io_error.hpp"
 
 namespace redlatch::detail {
 namespace voices_test {

@@ -1,0 +1,174 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <redlatch/event.hpp>
+
+#include "engine/completion_sink.hpp"
+#include "engine/shared_connection.hpp"
+#include "background/notifier.hpp"
+#include "background/renewer.hpp"
+#include "background/draining_connections.hpp"
+#include "base/settings.hpp"
+#include "base/event_fd.hpp"
+
+namespace redlatch::detail {
+
+/// Something else that the thread waits for.
+class Watched {
+ public:
+  Watched() = default;
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+  virtual ~Watched() = default;
+
+  struct Source {
+    int fd = -1;       // readable when there is something to take in; -1: there is none
+    TimePoint from{};  // somebody else does that until then
+  };
+  virtual Source source() const noexcept = 0;
+  virtual void take_in() noexcept = 0;
+  /// The server at the other end is no primary any more.
+  virtual void drop() noexcept = 0;
+};
+
+/// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
+/// answers that nobody else does, reports what became of them, and renews what is held. It starts
+/// with the first of these and sleeps while there are none.
+class Background final : public Aftermath {
+ public:
+  /// A key's channel; all of them by turns.
+  using ChannelOf = std::function<Channel&(std::string_view key)>;
+
+  explicit Background(const Settings& settings)
+      : settings_(settings),
+        notifier_(settings.options.on_event, settings.role.forward, renewer_) {}
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  /// Waits for what is open, for at most `command_timeout`, counted from `stop`. May be called from
+  /// `on_event`.
+  ~Background() override;
+  /// The end has come; it is not waited for.
+  void stop() noexcept;
+
+  /// Says the renewals that are due, calls the renewer's `picked_up` then, and hands in what was
+  /// answered.
+  using Renew = std::function<void(std::span<Tenure* const> due)>;
+
+  /// Before anything else. Channels are only used until the destructor returns.
+  void serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched);
+  /// The same for what has no channels of its own.
+  void serve(Renew renew) { renew_ = std::move(renew); }
+  /// Tries again to start the thread, when that was not possible before. Costs nothing else.
+  void ensure_started() noexcept {
+    if (wants_thread_) retry_start();
+  }
+  /// Has a channel connect, without waiting for that.
+  void connect(Channel& channel) noexcept;
+  /// A release that could not be said yet.
+  void add(std::string_view key, const Undo& undo) noexcept;
+  /// Says a release now and waits for the answer, if there is a connection.
+  void say(std::string_view key, const Undo& undo) noexcept;
+
+  using Aftermath::open;
+  void open(Exchanges releases) noexcept override;
+  void adopt(Pipeline pipeline) noexcept override;
+  void ended(const Release& release, Fate fate) noexcept override;
+  void renewed(const Renewal& renewal, const protocol::Reply& reply,
+               TimePoint sent) noexcept override;
+  void renewal_failed(const Renewal& renewal, TimePoint sent,
+                      std::error_code why) noexcept override;
+  bool wants(const Renewal& renewal) noexcept override;
+  void superseded(const Renewal& renewal) noexcept override {
+    renewer_.superseded(*renewal.tenure);
+  }
+  void happened(EventKind kind, std::string_view key, TimePoint since,
+                std::error_code error) noexcept override;
+  void expect_answers() noexcept override;
+  void server_changed() noexcept override;
+
+  Metrics metrics() const;
+
+  Renewer& renewer() noexcept { return renewer_; }
+  /// From now on the lease is renewed, and its loss told.
+  void keep(Tenure& tenure) noexcept;
+  /// Somebody else's from now on. False when it is lost.
+  bool hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
+  /// Throws `Error` when there is no thread to do that.
+  void require_thread();
+
+  // Around fork(2): the child has neither the thread nor its work.
+  void before_fork() {
+    mutex_.lock();
+    notifier_.before_fork();
+    renewer_.before_fork();
+  }
+  void after_fork_in_parent() {
+    renewer_.after_fork_in_parent();
+    notifier_.after_fork_in_parent();
+    mutex_.unlock();
+  }
+  void after_fork_in_child() noexcept;
+
+ private:
+  using Guard = std::unique_lock<std::mutex>;
+
+  /// How long an answer may stay unread when no caller reads it.
+  static constexpr std::chrono::milliseconds look_after{50};
+
+  void wake() noexcept;
+  void start() noexcept;
+  void retry_start() noexcept;
+  void run() noexcept;
+  bool all_settled() const noexcept;
+  /// True when nothing more will come from the channels: they have ended their talk.
+  bool work(Guard& guard);
+  void repeat_due(Guard& guard);
+  Exchanges take_due(TimePoint now);
+  void drop_watched(Guard& guard);
+  void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
+  void renew_due(Guard& guard);
+  void connect_wanted(Guard& guard);
+  TimePoint patience() const noexcept;
+  bool is_pressed() const noexcept;
+  void rest(Guard& guard);
+
+  const Settings& settings_;
+  std::vector<Channel*> channels_{};
+  ChannelOf channel_of_{};
+  Watched* watched_ = nullptr;
+  Renew renew_{};
+
+  Renewer renewer_{};
+  Notifier notifier_;
+  std::vector<Channel*> renewing_{};  // only used by the thread
+
+  std::mutex mutex_{};
+  Exchanges open_{};
+  std::vector<Channel*> to_connect_{};
+  RetiredConnections retired_{};
+  std::atomic<bool> expecting_ = false;   // answers, on some channel
+  TimePoint look_at_ = TimePoint::max();  // the channels
+  std::chrono::milliseconds look_pause_{};
+  bool server_changed_ = false;
+  std::atomic<bool> wants_thread_ = false;
+  std::atomic<bool> runs_ = false;
+  bool stopping_ = false;
+  TimePoint stop_at_ = TimePoint::max();
+  WakeUp wake_up_{};
+  WakeUp interrupt_{};  // ends an attempt to connect
+  std::thread thread_{};
+};
+
+}  // namespace redlatch::detail

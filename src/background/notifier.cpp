@@ -1,0 +1,151 @@
+#include "background/notifier.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "net/poll.hpp"
+#include "base/quiet_thread.hpp"
+
+namespace redlatch::detail {
+
+Notifier::Notifier(OnEvent on_event, Forward forward, Renewer& renewer)
+    : on_event_(std::make_shared<const OnEvent>(std::move(on_event))),
+      forward_(std::move(forward)),
+      renewer_(renewer) {
+  renewer_.notify(wake_up_);
+}
+
+void Notifier::happened(EventKind kind, std::string_view key, TimePoint since,
+                        std::error_code error) noexcept {
+  counters_.count(kind);
+  if (forward_) return forward_(kind, key, since, error);
+  if (!*on_event_) return;
+  const Guard guard(mutex_);
+  enqueue(kind, key, since, error);
+}
+
+void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
+                       std::error_code error) noexcept {
+  const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
+                    kind == EventKind::renewed || kind == EventKind::released;
+  // Good news never takes the place of bad news, and a callback that hangs costs bounded memory.
+  if (events_->size() >= (good ? max_queued_good : max_queued)) return counters_.count_dropped();
+  const TimePoint now = BootClock::now();
+  try {
+    events_->push_back(
+        {.kind = kind,
+         .key = std::string(key),
+         .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(now - since),
+         .error = error});
+  } catch (const std::bad_alloc&) {
+    return counters_.count_dropped();
+  }
+  if (good && tell_at_ != TimePoint::max()) return;
+  tell_at_ = good ? now + max_delay : now;
+  start();
+  wake_up_.signal();
+}
+
+bool Notifier::ensure_started() noexcept {
+  const Guard guard(mutex_);
+  return start();
+}
+
+bool Notifier::start() noexcept {
+  if (thread_.joinable() || stopping_) return true;
+  try {
+    wake_up_.open();
+    gone_ = std::make_shared<bool>(false);
+    thread_ = quiet_thread([this] { run(); });
+    return true;
+  } catch (const std::exception&) {
+    return false;  // what is queued is told by the next start, or by the end
+  }
+}
+
+void Notifier::finish() noexcept {
+  {
+    const Guard guard(mutex_);
+    stopping_ = true;
+    wake_up_.signal();
+  }
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    *gone_ = true;
+    thread_.detach();
+  } else if (thread_.joinable()) {
+    thread_.join();
+  } else {
+    const bool gone = false;
+    Guard guard(mutex_);
+    tell(guard, *on_event_, gone);
+  }
+}
+
+void Notifier::run() noexcept {
+  Guard guard(mutex_);
+  const std::shared_ptr<const OnEvent> on_event = on_event_;
+  const std::shared_ptr<const bool> gone = gone_;
+  for (;;) {
+    const bool stopping = stopping_;
+    tell(guard, *on_event, *gone);
+    if (*gone || stopping) return;
+    rest(guard);
+  }
+}
+
+void Notifier::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+  const std::shared_ptr<Events> events = events_;
+  tell_at_ = TimePoint::max();
+  for (;;) {
+    std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss(BootClock::now());
+    if (loss) {
+      counters_.count(EventKind::lost);
+      if (on_event) enqueue(EventKind::lost, loss->key, loss->since, {});
+    } else if (events->empty()) {
+      break;
+    }
+    Events event;
+    if (!loss) event.splice(event.end(), *events, events->begin());
+    if (!gone) guard.unlock();
+    if (loss) {
+      loss->told.request_stop();
+    } else {
+      on_event(event.front());
+    }
+    if (!gone) guard.lock();
+  }
+  if (!gone) tell_at_ = TimePoint::max();
+}
+
+/// Until there is something to tell.
+void Notifier::rest(Guard& guard) noexcept {
+  const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_notice());
+  std::array<pollfd, 1> watched{{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}}};
+  guard.unlock();
+  try {
+    poll_until(watched, end);
+  } catch (const std::exception&) {
+    // The system has no memory for a moment; what is due is told at once.
+  }
+  guard.lock();
+  wake_up_.clear();
+}
+
+void Notifier::after_fork_in_child() noexcept {
+  events_->clear();
+  tell_at_ = TimePoint::max();
+  if (gone_) *gone_ = true;
+  gone_.reset();
+  std::construct_at(&thread_);
+  wake_up_.close();
+  mutex_.unlock();
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/tenure.hpp>
+#include <redlatch/protocol/reply.hpp>
+#include <redlatch/detail/token_source.hpp>
+
+#include "base/due_heap.hpp"
+#include "engine/pending_renewal.hpp"
+#include "base/routes.hpp"
+#include "base/event_fd.hpp"
+
+namespace redlatch::detail {
+
+/// A lease that was lost while it was kept.
+struct Loss {
+  std::stop_source told;
+  std::string key;
+  TimePoint since;  // it was held
+};
+
+/// The tenures of a client: who is due for a renewal, who has to be told of a loss. It says nothing
+/// to anybody by itself. `pick` and `picked_up` are the background thread's, `next_loss` and
+/// `next_notice` the notifier's; everything else may be called by any thread.
+class Renewer {
+ public:
+  /// With 0, renewals have no jitter.
+  explicit Renewer(std::uint64_t seed = random_seed()) noexcept : random_(seed) {}
+  Renewer(const Renewer&) = delete;
+  Renewer& operator=(const Renewer&) = delete;
+  ~Renewer() = default;
+
+  /// `route` is kept until the tenure is closed and its last renewal answered.
+  Tenure& open(RoutePin route = {});
+  void close(Tenure& tenure) noexcept;
+  /// True when the background thread has to look sooner than it would.
+  bool keep(Tenure& tenure) noexcept;
+  /// No renewals until it is kept again; a loss is told all the same.
+  void suspend(Tenure& tenure) noexcept;
+  void take_back(Tenure& tenure) noexcept { take_back(tenure, Place::own); }
+  bool take_back_for_good(Tenure& tenure) noexcept { return take_back(tenure, Place::over); }
+  std::stop_token lost_token(Tenure& tenure);
+  enum class HandedOver { no, yes, yes_and_sooner };
+  /// A lease that is kept goes on to another lock, which has its own notice of a loss. `no`: it is
+  /// lost. `yes_and_sooner`: as `keep`.
+  HandedOver hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
+
+  /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
+  /// that no renewal is put behind a release, and no loss of theirs is told.
+  std::span<Tenure* const> pick(TimePoint now);
+  void picked_up() noexcept;
+  /// Signals this when there is a loss to tell, or one earlier than `next_notice` has said.
+  void notify(const WakeUp& notifier) noexcept { notifier_ = &notifier; }
+  /// A loss that is known by now, or has to be told now.
+  std::optional<Loss> next_loss(TimePoint now) noexcept;
+  /// When there is one to tell; in the past when there is one already.
+  TimePoint next_notice() noexcept;
+  /// When there is something to pick, unless `keep` says something else.
+  TimePoint due() const noexcept;
+  /// When the first loss has to be told.
+  TimePoint first_notice() const noexcept;
+  bool awaits_answers() const noexcept;
+  std::size_t held() const;
+
+  /// Whether one that is still to be said has somebody to be said for. It counts as answered
+  /// otherwise.
+  bool is_wanted(Tenure& tenure) noexcept;
+  /// A refused renewal is not retried, since a newer command about the lease was carried out. The
+  /// next renewal is made at its time.
+  void superseded(Tenure& tenure) noexcept;
+  enum class Answered { too_late, counted, lost };
+  /// What each of several servers has said to one so far. The verdict is still to be handed in.
+  void learn(const Renewal& renewal, std::span<const Response> responses) noexcept;
+  /// What the server said to one that was sent at `sent`; `TimePoint{}` for the verdict of several
+  /// servers. `lost`: there is a loss to tell.
+  Answered answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
+                    TimePoint now) noexcept;
+  /// There will be no answer. `sent` is at `TimePoint{}` when nothing was, or when it was learned
+  /// from each server by itself. False: too late.
+  bool failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
+
+  // Around fork(2): the child keeps nothing of its parent's.
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  /// Where a tenure is, and who may do what with it.
+  enum class Place {
+    spare,  // nobody's
+    own,    // the lock's
+    kept,   // looked after
+    lost,   // the loss is still to be told
+    over,   // the lock's, which gives it up
+    closed  // nobody's, but an answer is still to come
+  };
+  struct Entry : Tenure {
+    DueIndex try_index{};
+    DueIndex notice_index{};
+    Place place = Place::spare;
+    bool picked = false;
+    bool is_told = false;  // of the loss
+    bool awaits_answer = false;
+    bool is_suspended = false;
+    bool is_free = false;  // is the lock's alone: it was not kept, or nothing is to come any more
+    TimePoint next_try = TimePoint::max();
+    RoutePin route{};
+    std::list<Entry>::iterator self{};
+  };
+  using Entries = std::list<Entry>;
+
+  static bool is_looked_after(const Entry& entry) noexcept;
+  static Entry& entry_of(Tenure& tenure) noexcept { return static_cast<Entry&>(tenure); }
+  Entries& list_for(Place place) noexcept;
+  void move(Entry& entry, Place to) noexcept;
+  bool take_back(Tenure& tenure, Place to) noexcept;
+  bool put_aside(Entry& entry) noexcept;
+  void answered(Entry& entry) noexcept;
+  /// When a lease is renewed that was confirmed just now.
+  TimePoint next_renewal(const Entry& entry) noexcept;
+  void look_at(Entry& entry) noexcept;
+  void find_losses(TimePoint now) noexcept;
+  Entries::iterator next_lost() noexcept;
+  void wake_notifier(TimePoint notice) noexcept;
+
+  /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
+  std::atomic<Entry*> aside_ = nullptr;
+  mutable std::mutex mutex_{};
+  std::condition_variable picked_up_{};
+  Entries spare_{};
+  Entries own_{};  // those that are over or closed, too
+  Entries kept_{};
+  Entries lost_{};
+  std::size_t entries_ = 0;  // all that there are
+  // Of those that are kept: when a renewal is due, unless one is under way, and when a loss has to
+  // be told. A lock's own thread may change the time of its lease before it is kept again, so that
+  // what is at the front is looked at once more.
+  DueHeap<Entry, &Entry::try_index> tries_{};
+  DueHeap<Entry, &Entry::notice_index> notices_{};
+  std::vector<Tenure*> picked_{};
+  std::size_t awaited_ = 0;
+  TimePoint due_ = TimePoint::max();     // when the background looks again; may be too early
+  TimePoint notice_ = TimePoint::max();  // when the notifier does
+  const WakeUp* notifier_ = nullptr;
+  std::uint64_t random_;
+};
+
+}  // namespace redlatch::detail

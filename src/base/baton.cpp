@@ -1,0 +1,33 @@
+#include "base/baton.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+
+namespace redlatch::detail {
+
+bool Turn::wait_until(TimePoint end) noexcept {
+  for (;;) {
+    // This clock stops while the machine sleeps, so that the wait is measured anew each time.
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto left = std::clamp<std::chrono::nanoseconds>(
+        end - BootClock::now(), std::chrono::nanoseconds::zero(), std::chrono::hours(1));
+    const auto until = now + left;
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(until);
+    const timespec time{.tv_sec = seconds.count(), .tv_nsec = (until - seconds).count()};
+    if (::sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &time) == 0) {
+      see_posts();
+      return true;
+    }
+    if (errno != EINTR && BootClock::now() >= end) return false;
+  }
+}
+
+void Turn::wait() noexcept {
+  while (::sem_wait(&semaphore_) != 0) {
+  }
+  see_posts();
+}
+
+}  // namespace redlatch::detail

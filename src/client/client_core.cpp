@@ -1,0 +1,167 @@
+#include "client/client_core.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include <redlatch/detail/finally.hpp>
+#include <redlatch/protocol/shared.hpp>
+
+#include "client/require.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+/// So long it is tried to give back a lock that nobody waits for any more.
+constexpr std::chrono::minutes longest_grant{1};
+
+Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
+  require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
+  require(is_time_out(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
+  require(options.connections >= 1 && options.connections <= 1024,
+          "connections must be from 1 to 1024");
+  require(options.busy_poll >= std::chrono::microseconds::zero(), "busy_poll must not be negative");
+  // No wait is longer, and no sum overflows.
+  options.busy_poll =
+      std::min<std::chrono::microseconds>(options.busy_poll, std::chrono::hours(24));
+  require(std::all_of(options.client_name.begin(), options.client_name.end(),
+                      [](char c) { return c > ' ' && c <= '~'; }),
+          "client_name has a space, a control character or one outside ASCII, which Redis refuses");
+  Endpoint endpoint = parse_url(url);
+  std::string server = endpoint.name();
+  auto resolver = std::make_shared<Resolver>(endpoint);
+  auto routes = std::make_shared<Routes>(options.connections);
+  return {std::move(endpoint), std::move(options),  std::move(server),
+          std::move(role),     std::move(resolver), std::move(routes),
+          std::make_shared<Closings>()};
+}
+
+}  // namespace
+
+ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole role)
+    : settings_(checked(url, std::move(options), std::move(role))),
+      room_(settings_,
+            [this](Tenure& tenure, const Upkeep& upkeep) {
+              return background_.hand_over(tenure, upkeep);
+            },
+            {.give_back =
+                 [this](std::string_view key, std::string_view value) {
+                   post(key, {protocol::give_back(key, value), longest_grant});
+                 },
+             .look_later = [this] { background_.expect_answers(); },
+             .happened =
+                 [this](EventKind kind, TimePoint since, std::error_code error) {
+                   background_.happened(kind, {}, since, error);
+                 }}),
+      background_(settings_) {
+  std::vector<Channel*> channels;
+  for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {
+    channels_.push_back(std::make_unique<Channel>(settings_, background_));
+    channels.push_back(channels_.back().get());
+  }
+  background_.serve(
+      std::move(channels), [this](std::string_view key) -> Channel& { return channel_of(key); },
+      room_);
+}
+
+void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
+                         Enough /*one server is enough or not there*/, Connecting connecting) {
+  const Request& request = requests.front();
+  const RoutePin pin = settings_.routes->pin(request.key);
+  ++callers_;
+  const Finally leave([this] { --callers_; });
+  const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
+  const bool acquires = request.undo != nullptr;
+  if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
+    // A silent connection leaves the other half to the acquisition.
+    await_releases(request, end - settings_.options.command_timeout / 2);
+  }
+  channel_of(request.key, request.blocks > std::chrono::milliseconds::zero())
+      .execute(request, responses.front(), connecting, end);
+  if (acquires && responses.front().failure) note_owed(*request.undo);
+  background_.ensure_started();
+}
+
+/// What was posted about one of the keys on other channels may be carried out later than what comes
+/// on its own. A question behind it is answered behind it, but for a refused release, which is
+/// retried behind the first question and in front of the second.
+void ClientCore::await_releases(const Request& request, TimePoint end) {
+  const Keys keys(request.key, request.commands.front());
+  const Channel* const own = &channel_of(request.key);
+  const protocol::Command question(protocol::Expect::anything, "PTTL", request.key);
+  // Before the look, so that nothing is missed that is posted meanwhile.
+  const std::uint64_t posted = several_posted_;
+  bool any_several = false;
+  for (std::size_t i = 0; i < settings_.options.connections; ++i) {
+    Channel& channel = *channels_[i];
+    Line::Owed owed = channel.owed(keys);
+    for (int asked = 0; owed.release && &channel != own && asked < 2; ++asked) {
+      Response ignored;
+      channel.execute({.key = request.key, .commands = {&question, 1}}, ignored, Connecting::never,
+                      end);
+      owed = channel.owed(keys);
+    }
+    any_several |= owed.several;
+  }
+  if (any_several) return;
+  std::uint64_t settled = several_settled_;
+  while (settled < posted && !several_settled_.compare_exchange_weak(settled, posted)) {
+  }
+}
+
+void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
+  const RoutePin pin = settings_.routes->pin(key);
+  switch (channel_of(key).post(key, undo)) {
+    case Channel::Posted::yes:
+      return note_owed(undo);
+    case Channel::Posted::no_memory:  // for anything: the ttl does the rest
+      return;
+    case Channel::Posted::no_connection:
+      return background_.add(key, undo);
+    case Channel::Posted::needs_conversation:
+      // The last user of a client leaves the waiting to the client's end.
+      if (weak_from_this().use_count() > 1) return background_.say(key, undo);
+      return background_.add(key, undo);
+  }
+}
+
+Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
+  const std::size_t index = settings_.routes->connection(key);
+  return *channels_[apart ? settings_.options.connections + index : index];
+}
+
+/// With more callers than connections, those that share one go out in batches, and the larger the
+/// batches, the less they cost: then keys are not spread, but go where their hash leads.
+RoutePin ClientCore::route(std::string_view key) noexcept {
+  if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
+  return settings_.routes->move_and_pin(
+      key, [this](std::size_t connection) { return channels_[connection]->busy(); });
+}
+
+void ClientCore::before_fork() {
+  room_.before_fork();
+  for (const auto& channel : channels_) channel->before_fork();
+  background_.before_fork();
+  settings_.resolver->before_fork();
+}
+
+void ClientCore::after_fork_in_parent() {
+  settings_.resolver->after_fork_in_parent();
+  background_.after_fork_in_parent();
+  for (const auto& channel : channels_) channel->after_fork_in_parent();
+  room_.after_fork_in_parent();
+}
+
+void ClientCore::after_fork_in_child() noexcept {
+  ++process_;
+  callers_ = 0;
+  settings_.resolver->after_fork_in_child();
+  background_.after_fork_in_child();
+  for (const auto& channel : channels_) channel->after_fork_in_child();
+  room_.after_fork_in_child();
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/detail/executor.hpp>
+
+#include "background/background.hpp"
+#include "engine/shared_connection.hpp"
+#include "base/fork_aware.hpp"
+#include "client/keeper.hpp"
+#include "base/settings.hpp"
+#include "wait/wait_queues.hpp"
+
+namespace redlatch::detail {
+
+/// What a `Client` and its locks share: the channels to one server, and the thread behind them.
+class ClientCore final : public Keeper,
+                         public std::enable_shared_from_this<ClientCore>,
+                         private ForkAware {
+ public:
+  ClientCore(std::string_view url, ClientOptions options, NodeRole role = {});
+  ~ClientCore() override = default;
+
+  std::size_t servers() const noexcept override { return 1; }
+  std::string server(std::size_t) const override { return settings_.server; }
+  bool scripting() const noexcept override { return settings_.options.scripting; }
+  void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
+               Connecting connecting) override;
+  void post(std::string_view key, const Undo& undo) noexcept override;
+  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
+                                      InLine where) override {
+    return room_.enter(key, wanted, where);
+  }
+  bool is_waited_for(std::string_view key) const noexcept override {
+    return room_.is_waited_for(key);
+  }
+  bool is_contended(std::string_view key) const noexcept override {
+    return room_.is_contended(key);
+  }
+  bool hand_over(std::string_view key, TenureOf& lease,
+                 const LockOptions& given) noexcept override {
+    return room_.hand_over(key, lease, given);
+  }
+  void call_first(std::string_view key) noexcept override { room_.call_first(key); }
+  Metrics metrics() const override {
+    Metrics metrics = background_.metrics();
+    metrics.waiting = room_.size();
+    return metrics;
+  }
+  std::uint64_t process() const noexcept override { return process_; }
+
+  /// Everything about the key goes through it, as long as the key is pinned. `apart`: what keeps a
+  /// connection waiting.
+  Channel& channel_of(std::string_view key, bool apart = false) noexcept;
+  /// Nobody uses it any more; its end does not wait for as long then.
+  void stop() noexcept { background_.stop(); }
+  /// Connects it without waiting for that.
+  void connect(Channel& channel) noexcept { background_.connect(channel); }
+
+ private:
+  Background& background() noexcept override { return background_; }
+  RoutePin route(std::string_view key) noexcept override;
+  void await_releases(const Request& request, TimePoint end);
+  /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
+  /// other channels have to wait for.
+  bool several_owed() const noexcept { return several_settled_ != several_posted_; }
+  void note_owed(const Undo& undo) noexcept {
+    if (Keys::are_several(undo.command)) ++several_posted_;
+  }
+
+  void before_fork() override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() noexcept override;
+
+  const Settings settings_;
+  std::atomic<std::uint64_t> process_ = 0;
+  std::atomic<std::size_t> callers_ = 0;              // threads in `execute`
+  std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
+  // Releases of several keys that were posted, and how many of these are known to be over. Not one
+  // flag: while one acquisition waits for such a release, the others have to know of it, too.
+  std::atomic<std::uint64_t> several_posted_ = 0;
+  std::atomic<std::uint64_t> several_settled_ = 0;
+  WaitingRoom room_;
+  Background background_;  // goes before the channels and the room, which its thread needs
+  ForkRegistration registration_{*this};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,208 @@
+#include "client/quorum_core.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <list>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include <redlatch/detail/answers.hpp>
+#include <redlatch/error.hpp>
+
+#include "engine/pending_renewal.hpp"
+#include "client/require.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
+  require(!urls.empty(), "a quorum has no servers; name an odd number of them, three or five");
+  std::set<std::string> names;
+  for (const std::string& url : urls) {
+    Endpoint endpoint = parse_url(url);
+    endpoint.database = 0;  // they would be lost together
+    const std::string name = endpoint.name();
+    require(names.insert(name).second,
+            "the server " + name + " is named twice; each has one voice in a quorum");
+  }
+  require(is_time_out(options.server_timeout), "server_timeout must be from 1 ms to 24 h");
+  require(options.min_uptime >= std::chrono::milliseconds::zero(),
+          "min_uptime must not be negative; use 0 for any");
+}
+
+std::vector<std::string> names_of(const std::vector<std::string>& urls) {
+  std::vector<std::string> names;
+  names.reserve(urls.size());
+  for (const std::string& url : urls) names.push_back(parse_url(url).name());
+  return names;
+}
+
+/// One extension under way.
+struct Extension {
+  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bell& bell,
+            TimePoint end) {
+    renewal.begin(tenure);
+    command = renewal.command.view();
+    requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
+    responses.resize(nodes.size());
+    // For the next one: nobody waits for a server that is away.
+    round.emplace(nodes, requests, responses, Connecting::counted, bell, Round::Ends{end, end});
+  }
+
+  Renewal renewal{};
+  std::optional<protocol::Command> command{};
+  std::vector<Request> requests{};
+  std::vector<Response> responses{};
+  std::optional<Round> round{};
+};
+
+protocol::Reply as_reply(protocol::Verdict verdict) {
+  return {.kind = protocol::Reply::Kind::integer,
+          .integer = verdict == protocol::Verdict::yes ? 1 : 0};
+}
+
+}  // namespace
+
+QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
+    : settings_{.endpoint = {}, .options = options.client, .server = {}, .role = {}},
+      server_timeout_(options.server_timeout),
+      voices_(names_of(urls)),
+      background_(settings_),
+      nodes_(make_nodes(urls, std::move(options))) {
+  background_.serve([this](std::span<Tenure* const> due) { renew(due); });
+}
+
+QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
+                                         QuorumOptions options) {
+  check(urls, options);
+  // What happens to connections is told together with what happens to locks.
+  options.client.on_event = {};
+  Nodes nodes;
+  for (std::size_t i = 0; i < urls.size(); ++i) {
+    nodes.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
+        urls[i], options.client,
+        NodeRole{.only_scripts = true,
+                 .min_uptime = options.min_uptime,
+                 .admit = [this, i](std::string_view id) { voices_.admit(i, id); },
+                 .forward =
+                     [this](EventKind kind, std::string_view key, TimePoint since,
+                            std::error_code error) {
+                       background_.happened(kind, key, since, error);
+                     }})));
+  }
+  return nodes;
+}
+
+QuorumCore::~QuorumCore() {
+  {
+    const std::lock_guard guard(renewing_);
+    closed_ = true;
+  }
+  for (const auto& node : nodes_) node->core().stop();
+}
+
+void QuorumCore::execute(std::span<const Request> requests, std::span<Response> responses,
+                         Enough enough, Connecting connecting) {
+  const TimePoint begun = BootClock::now();
+  TimePoint end = begun + server_timeout_;
+  try {
+    const BorrowedBell bell(bells_);
+    const bool on_top = connecting == Connecting::on_top;
+    const TimePoint connecting_end = on_top ? end + settings_.options.connect_timeout : end;
+    Round round(nodes_, requests, responses, connecting, *bell, {end, connecting_end});
+    if (round.connected() <= nodes_.size() / 2) end = connecting_end;
+    round.wait(enough, end, begun + server_timeout_);
+    if (BootClock::now() >= end) round.end();
+    round.leave();
+    // A connection that was refused for that is only tried again with the next attempt.
+    if (requests.front().undo != nullptr) voices_.require_distinct();
+  } catch (...) {
+    // Memory has run out, or two URLs lead to one server, and some servers may have been asked.
+    const Request& request = requests.front();
+    if (request.undo != nullptr) post(request.key, *request.undo);
+    throw;
+  }
+  background_.ensure_started();
+}
+
+/// No server tells what becomes of its part.
+void QuorumCore::post(std::string_view key, const Undo& undo) noexcept {
+  for (const auto& node : nodes_) node->core().post(key, {undo.command, undo.ttl});
+  if (undo.of == Undo::Of::lease) happened(EventKind::released, key, undo.since, {});
+  if (undo.of == Undo::Of::ended_lease) happened(EventKind::lost, key, undo.since, {});
+}
+
+Metrics QuorumCore::metrics() const {
+  Metrics metrics = background_.metrics();
+  metrics.waiting = nodes_.front()->core().metrics().waiting;
+  return metrics;
+}
+
+/// Renewals may take their time, which a fork does not wait for.
+void QuorumCore::before_fork() {
+  background_.before_fork();
+  bells_.before_fork();
+  voices_.before_fork();
+}
+
+void QuorumCore::after_fork_in_parent() {
+  voices_.after_fork_in_parent();
+  bells_.after_fork_in_parent();
+  background_.after_fork_in_parent();
+}
+
+void QuorumCore::after_fork_in_child() noexcept {
+  std::construct_at(&renewing_);
+  voices_.after_fork_in_child();
+  bells_.after_fork_in_child();
+  background_.after_fork_in_child();
+}
+
+/// All that are due are sent before anybody can take a lease back, so that no renewal follows a
+/// release.
+void QuorumCore::renew(std::span<Tenure* const> due) {
+  const std::lock_guard guard(renewing_);
+  Renewer& renewer = background_.renewer();
+  if (closed_) return renewer.picked_up();
+  // One for all of them: a bell is a descriptor.
+  std::optional<BorrowedBell> bell;
+  std::list<Extension> extensions;
+  const TimePoint sent = BootClock::now();
+  // A server that takes its time must not have it from the renewals to come.
+  const TimePoint latest =
+      sent + std::max((renewer.first_notice() - sent) / 2, TimePoint::duration::zero());
+  const TimePoint end = std::min(sent + server_timeout_, latest);
+  for (Tenure* tenure : due) {
+    try {
+      if (!bell) bell.emplace(bells_);
+      extensions.emplace_back(nodes_, *tenure, **bell, end);
+    } catch (const std::exception&) {
+      // No memory or descriptor is left: it is tried again.
+      if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {
+        happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
+                 make_error_code(std::errc::not_enough_memory));
+      }
+    }
+  }
+  renewer.picked_up();
+  const TimePoint last = std::min(sent + server_timeout_, renewer.first_notice());
+  for (Extension& extension : extensions) {
+    try {
+      extension.round->wait(Answers::settled, last, {});
+    } catch (const std::exception&) {
+      // As above; what is known counts.
+    }
+    extension.round->leave();
+    renewer.learn(extension.renewal, extension.responses);
+    const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
+    if (verdict == protocol::Verdict::refused) {
+      background_.renewal_failed(extension.renewal, {}, make_error_code(Errc::no_quorum));
+    } else {
+      background_.renewed(extension.renewal, as_reply(verdict), {});
+    }
+  }
+}
+
+}  // namespace redlatch::detail

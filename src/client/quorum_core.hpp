@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/quorum.hpp>
+
+#include "background/background.hpp"
+#include "base/fork_aware.hpp"
+#include "client/keeper.hpp"
+#include "client/quorum_request.hpp"
+#include "base/settings.hpp"
+#include "client/quorum_ids.hpp"
+
+namespace redlatch::detail {
+
+/// What a `Quorum` and its locks share: the clients of the servers, and a thread of its own for
+/// renewals, which need a majority, and for what is told.
+class QuorumCore final : public Keeper, private ForkAware {
+ public:
+  QuorumCore(const std::vector<std::string>& urls, QuorumOptions options);
+  QuorumCore(const QuorumCore&) = delete;
+  QuorumCore& operator=(const QuorumCore&) = delete;
+  /// All of the servers have the same time for what they owe.
+  ~QuorumCore() override;
+
+  std::size_t servers() const noexcept override { return nodes_.size(); }
+  std::string server(std::size_t index) const override { return nodes_[index]->core().server(0); }
+  bool scripting() const noexcept override { return settings_.options.scripting; }
+  void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
+               Connecting connecting) override;
+  void post(std::string_view key, const Undo& undo) noexcept override;
+
+  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
+                                      InLine where) override {
+    return nodes_.front()->core().line_up(key, wanted, where);
+  }
+  bool is_waited_for(std::string_view) const noexcept override { return false; }
+  bool is_contended(std::string_view) const noexcept override { return false; }
+  bool hand_over(std::string_view, TenureOf&, const LockOptions&) noexcept override {
+    return false;
+  }
+  void call_first(std::string_view) noexcept override {}
+  Metrics metrics() const override;
+  std::uint64_t process() const noexcept override { return nodes_.front()->core().process(); }
+
+ private:
+  using Nodes = std::vector<std::unique_ptr<Node>>;
+
+  Nodes make_nodes(const std::vector<std::string>& urls, QuorumOptions options);
+  Background& background() noexcept override { return background_; }
+  RoutePin route(std::string_view) noexcept override { return {}; }
+  void renew(std::span<Tenure* const> due);
+
+  void before_fork() override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() noexcept override;
+
+  const Settings settings_;
+  const std::chrono::milliseconds server_timeout_;
+  Voices voices_;
+  Bells bells_{};
+  std::mutex renewing_{};
+  bool closed_ = false;    // nothing is renewed any more
+  Background background_;  // goes after the nodes, which have it tell what happens to them
+  // Before the registration: a fork locks the nodes' mutexes first, since what happens to them is
+  // handed on with some of these held.
+  Nodes nodes_;
+  ForkRegistration registration_{*this};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,278 @@
+#include "net/connector.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <list>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "net/greeting.hpp"
+#include "base/io_error.hpp"
+#include "net/poll.hpp"
+#include "net/resolver.hpp"
+#include "net/socket.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+/// RFC 8305, "connection attempt delay".
+constexpr std::chrono::milliseconds stagger{250};
+constexpr std::chrono::milliseconds least_stagger{10};
+
+/// How soon a Unix socket with a full queue is tried again.
+constexpr std::chrono::milliseconds crowded_pause{2};
+
+/// Connecting to one address and logging in there, without waiting.
+class Attempt {
+ public:
+  Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope)
+      : address_(address), scope_(scope), greeting_(settings, scope) {
+    connect();
+  }
+
+  /// For polls: what it waits for.
+  pollfd awaited() const noexcept {
+    if (state_ == State::greeting) {
+      const short events =
+          connection_->sent() < connection_->appended() ? POLLIN | POLLOUT : POLLIN;
+      return {.fd = connection_->fd(), .events = events, .revents = 0};
+    }
+    return {.fd = state_ == State::crowded ? -1 : socket_.fd(), .events = POLLOUT, .revents = 0};
+  }
+  /// It waits for a moment to pass.
+  bool is_crowded() const noexcept { return state_ == State::crowded; }
+  bool is_connected() const noexcept { return state_ == State::greeting; }
+  const SocketAddress& address() const noexcept { return address_; }
+  Greeting::Scope scope() const noexcept { return scope_; }
+  /// Whether it has failed because the peer closed the connection at the greeting.
+  bool was_closed() const noexcept { return was_closed_; }
+
+  /// What it waits for at the end of its time.
+  std::string complaint() const {
+    switch (state_) {
+      case State::crowded:
+        return "cannot connect: too many others wait for the server to accept them";
+      case State::connecting:
+        return "cannot connect: no answer within connect_timeout; is a server running there?";
+      default:
+        return "connected, but no answer within connect_timeout";
+    }
+  }
+
+  /// Does what can be done now: true when it has logged in. Throws `IoError`.
+  bool go_on() {
+    if (state_ == State::crowded) connect();
+    if (state_ == State::connecting) {
+      socket_.finish_connecting();
+      greet();
+    }
+    if (state_ != State::greeting) return false;
+    try {
+      connection_->try_flush();
+      while (connection_->take_in()) {
+      }
+    } catch (const IoError& error) {
+      if (error.code() != Errc::unreachable) throw;
+      was_closed_ = !greeting_.take_in(*connection_);  // what came before may say why
+      if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
+      // As Redis does, whose library has no alert for what is not TLS.
+      throw IoError(
+          Errc::unreachable,
+          std::string(error.what()) + "; is this a port for TLS, which redis:// does not speak?");
+    }
+    return greeting_.take_in(*connection_);
+  }
+
+  LoggedIn taken() && {
+    return {.connection = *std::move(connection_),
+            .abilities = greeting_.abilities(),
+            .address = address_};
+  }
+
+ private:
+  enum class State {
+    crowded,     // until there is room in a Unix socket's queue
+    connecting,  // until the socket is writable
+    greeting     // until all of the greeting is answered
+  };
+
+  void connect() {
+    switch (socket_.connect(address_)) {
+      case Socket::Connecting::crowded:
+        state_ = State::crowded;
+        return;
+      case Socket::Connecting::under_way:
+        state_ = State::connecting;
+        return;
+      case Socket::Connecting::done:
+        return greet();
+    }
+  }
+
+  void greet() {
+    connection_.emplace(std::move(socket_));
+    greeting_.append_to(*connection_);
+    state_ = State::greeting;
+    connection_->try_flush();
+  }
+
+  const SocketAddress address_;
+  const Greeting::Scope scope_;
+  Greeting greeting_;
+  bool was_closed_ = false;
+  State state_ = State::crowded;
+  Socket socket_{};  // until it is connected
+  std::optional<Connection> connection_{};
+};
+
+/// Attempts beside each other. Ends with the first that logs in.
+class Race {
+ public:
+  Race(const Settings& settings, TimePoint deadline, int cancel)
+      : settings_(settings),
+        deadline_(deadline),
+        cancel_(cancel),
+        addresses_(settings.resolver->addresses(deadline, cancel)),
+        delay_(std::clamp<std::chrono::nanoseconds>(
+            (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), least_stagger,
+            stagger)) {}
+
+  LoggedIn run() {
+    for (;;) {
+      begin_due();
+      if (attempts_.empty()) throw failure();
+      const bool in_time = BootClock::now() < deadline_;
+      for (const auto one : wait()) {
+        if (!go_on(one)) continue;
+        note_success(one->scope());
+        return std::move(*one).taken();
+      }
+      if (!in_time && !attempts_.empty()) throw failure();
+    }
+  }
+
+ private:
+  using Attempts = std::list<Attempt>;
+
+  bool is_more() const noexcept { return begun_ < addresses_.size(); }
+
+  void begin_due() {
+    while (is_more() && (attempts_.empty() || BootClock::now() >= begin_next_)) {
+      const SocketAddress& address = addresses_[begun_++];
+      begin_next_ = BootClock::now() + delay_;
+      begin(address, scope_);
+    }
+  }
+
+  void begin(const SocketAddress& address, Greeting::Scope scope) {
+    try {
+      attempts_.emplace_back(address, settings_, scope);
+    } catch (const IoError& error) {
+      note(error, address);
+    }
+  }
+
+  /// Until something can be done. Those that can go on, each only once.
+  std::vector<Attempts::iterator> wait() {
+    const bool crowded = std::any_of(attempts_.begin(), attempts_.end(),
+                                     [](const Attempt& one) { return one.is_crowded(); });
+    TimePoint end = is_more() ? std::min(begin_next_, deadline_) : deadline_;
+    if (crowded) end = std::min(end, BootClock::now() + crowded_pause);
+    std::vector<pollfd> watched{{.fd = cancel_, .events = POLLIN, .revents = 0}};
+    for (const Attempt& one : attempts_) watched.push_back(one.awaited());
+    poll_until(watched, end);
+    if (watched.front().revents != 0) throw Cancelled();
+    std::vector<Attempts::iterator> ready;
+    std::size_t i = 1;
+    for (auto one = attempts_.begin(); one != attempts_.end(); ++one, ++i) {
+      if (one->is_crowded() || watched[i].revents != 0) ready.push_back(one);
+    }
+    return ready;
+  }
+
+  bool go_on(Attempts::iterator one) {
+    const bool was_connected = one->is_connected();
+    try {
+      if (one->go_on()) return true;
+    } catch (const IoError& error) {
+      const SocketAddress address = one->address();
+      const bool closed = one->was_closed();
+      const bool once_more = closed && is_to_be_tried_again(one->scope());
+      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login);
+      if (!once_more) note(error, address);
+      attempts_.erase(one);
+      if (once_more) begin(address, Greeting::Scope::needed);
+      return false;
+    }
+    // Connecting has its time, and so has the greeting.
+    if (!was_connected && one->is_connected()) begin_next_ = BootClock::now() + delay_;
+    return false;
+  }
+
+  /// Without what is optional, unless that has been in vain: what closes every connection must not
+  /// be asked for twice as many.
+  bool is_to_be_tried_again(Greeting::Scope scope) const noexcept {
+    return scope == Greeting::Scope::whole && in_vain_ == 0;
+  }
+
+  void note_success(Greeting::Scope scope) const noexcept {
+    settings_.closings->note_answered(Closings::Step::login);
+    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting);
+  }
+
+  /// Where it was in vain, a proxy may be back that wants no more than what is needed.
+  Greeting::Scope first_scope() const noexcept {
+    constexpr unsigned so_often = 4;
+    const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
+                             in_vain_ % so_often == so_often - 1;
+    return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;
+  }
+
+  /// What the server says itself is the answer; otherwise another address may be better.
+  void note(const IoError& error, const SocketAddress& address) {
+    failure_.emplace(error.code(), error.what() + where(address));
+    if (error.code() != Errc::unreachable && error.code() != Errc::timed_out) throw *failure_;
+    begin_next_ = BootClock::now();
+  }
+
+  IoError failure() const {
+    if (attempts_.empty()) return *failure_;
+    const Attempt& last = attempts_.back();
+    return {Errc::unreachable, last.complaint() + where(last.address())};
+  }
+
+  /// Nothing when the server's name says it.
+  std::string where(const SocketAddress& address) const {
+    const std::string text = address.text();
+    if (begun_ < 2 && (text.empty() || text == settings_.endpoint.host)) return {};
+    if (begun_ < 2) return " (tried " + text + ")";
+    return " (tried " + std::to_string(begun_) + " addresses, the last was " + text + ")";
+  }
+
+  const Settings& settings_;
+  const TimePoint deadline_;
+  const int cancel_;
+  const SocketAddresses addresses_;
+  const std::chrono::nanoseconds delay_;
+  const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login);
+  const Greeting::Scope scope_ = first_scope();
+
+  std::size_t begun_ = 0;   // of the addresses
+  TimePoint begin_next_{};  // when the next one is tried beside the others
+  Attempts attempts_{};
+  std::optional<IoError> failure_{};
+};
+
+}  // namespace
+
+LoggedIn log_in(const Settings& settings, TimePoint deadline, int cancel) {
+  LoggedIn winner = Race(settings, deadline, cancel).run();
+  settings.resolver->prefer(winner.address);
+  return winner;
+}
+
+}  // namespace redlatch::detail

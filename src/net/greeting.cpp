@@ -1,0 +1,148 @@
+#include "net/greeting.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <utility>
+
+#include <redlatch/protocol/exclusive.hpp>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::detail {
+
+using protocol::Command;
+using protocol::Expect;
+using protocol::Reply;
+
+namespace {
+
+/// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
+constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
+
+/// Throws when the server refuses a client for good, whatever it was asked.
+void check_admission(const Reply& reply) {
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  if (code == Errc::authentication_failed || code == Errc::unreachable ||
+      reply.text.starts_with("DENIED")) {
+    throw IoError(code, protocol::explain(reply.text));
+  }
+}
+
+/// A server that is too busy to look at the password says nothing of it.
+void check_login(const Reply& reply) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  const bool later = protocol::classify(reply.text) == Errc::not_writable;
+  throw IoError(later ? Errc::not_writable : Errc::authentication_failed,
+                protocol::explain(reply.text));
+}
+
+void check_database(const Reply& reply) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  const Errc code = protocol::classify(reply.text);
+  if (code != Errc::protocol_error) throw IoError(code, protocol::explain(reply.text));
+  throw IoError(Errc::invalid_argument,
+                protocol::explain(reply.text) + "; check the database number in the URL");
+}
+
+/// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
+void check_uptime(const Reply& info, std::chrono::milliseconds least) {
+  if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
+  if (protocol::uptime_in(info) - std::chrono::seconds(1) >= least) return;
+  throw IoError(
+      Errc::not_writable,
+      "it has been running for less than min_uptime, so that it may have forgotten locks");
+}
+
+/// Until it restarts. Empty when the server does not tell it, or not its user.
+std::string_view id_in(const Reply& info) noexcept {
+  constexpr std::string_view name = "run_id:";
+  const std::string_view text = info.is_error() ? std::string_view() : info.text;
+  const std::size_t place = text.find(name);
+  if (place == std::string_view::npos) return {};
+  const std::string_view rest = text.substr(place + name.size());
+  return rest.substr(0, rest.find_first_of("\r\n"));
+}
+
+}  // namespace
+
+template <class... Words>
+void Greeting::add(Check check, Words&&... words) {
+  parts_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
+}
+
+Greeting::Greeting(const Settings& settings, Scope scope) {
+  if (!settings.options.scripting) abilities_ = protocol::read_abilities({});  // as little as none
+  add_login(settings.endpoint);
+  if (scope == Scope::whole) add_optional(settings);
+  add_info(settings.role, scope);
+  // A connection on which the server has answered nothing may be one that it ends at once.
+  if (parts_.empty()) add(check_admission, "PING");
+}
+
+void Greeting::add_optional(const Settings& settings) {
+  const ClientOptions& options = settings.options;
+  if (!options.client_name.empty()) {
+    add(check_admission, "CLIENT", "SETNAME", options.client_name);
+  }
+  if (options.scripting) {
+    for (const protocol::Script* script : scripts) {
+      add(check_admission, "SCRIPT", "LOAD", script->text);
+    }
+  } else {
+    parts_.push_back({.command = protocol::ask_abilities(), .check = [this](const Reply& reply) {
+                        check_admission(reply);
+                        abilities_ = protocol::read_abilities(reply);
+                      }});
+  }
+}
+
+/// Without `min_uptime`, a server need not say who it is.
+void Greeting::add_info(const NodeRole& role, Scope scope) {
+  const auto least = role.min_uptime;
+  const bool has_least = least > std::chrono::milliseconds::zero();
+  if (!has_least && !role.admit) return;
+  if (!has_least && scope == Scope::needed) {
+    return add(
+        [admit = role.admit](const Reply& reply) {
+          check_admission(reply);
+          admit({});
+        },
+        "PING");
+  }
+  add(
+      [least, has_least, admit = role.admit](const Reply& reply) {
+        if (has_least) check_uptime(reply, least);
+        if (admit) admit(id_in(reply));
+      },
+      "INFO", "server");
+}
+
+void Greeting::add_login(const Endpoint& endpoint) {
+  if (!endpoint.user.empty()) {
+    add(check_login, "AUTH", endpoint.user, endpoint.password);
+  } else if (!endpoint.password.empty()) {
+    add(check_login, "AUTH", endpoint.password);
+  }
+  if (endpoint.database != 0) {
+    add(check_database, "SELECT", std::int64_t{endpoint.database});
+  }
+}
+
+void Greeting::append_to(Connection& connection) const {
+  for (const Part& part : parts_) connection.append(part.command);
+}
+
+bool Greeting::take_in(Connection& connection) {
+  while (answered_ < parts_.size()) {
+    const auto reply = connection.next(Expect::anything);
+    if (!reply) return false;
+    parts_[answered_++].check(*reply);
+  }
+  return true;
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,26 @@
+#include "net/poll.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::detail {
+
+int poll_until(std::span<pollfd> descriptors, TimePoint deadline) {
+  for (;;) {
+    const auto left = std::max(deadline - BootClock::now(), TimePoint::duration::zero());
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+    const timespec time{.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
+    const int count = ::ppoll(descriptors.data(), descriptors.size(), &time, nullptr);
+    if (count >= 0) return count;
+    if (errno != EINTR) {
+      throw IoError(Errc::unreachable,
+                    "cannot wait for the socket: " + std::generic_category().message(errno));
+    }
+  }
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <redlatch/detail/clock.hpp>
+
+#include "net/socket_address.hpp"
+#include "base/url.hpp"
+
+namespace redlatch::detail {
+
+/// Where one client's server is: looks its host name up, and remembers which of the addresses have
+/// served. Shared by all threads that connect.
+///
+/// getaddrinfo(3) knows no deadline, so it runs on a thread of its own, which exists as long as the
+/// look-up and is not waited for at the end of the client. One look-up at a time serves all
+/// callers. Hosts that are addresses, and Unix sockets, need none.
+class Resolver {
+ public:
+  explicit Resolver(const Endpoint& endpoint);
+
+  /// The server's addresses, the most promising first; at least one. Asks the system anew, and
+  /// takes what it said last when it cannot answer, or has not within a quarter of the time until
+  /// `deadline` or half a second. Throws `IoError`, or `Cancelled` when `cancel` gets readable.
+  SocketAddresses addresses(TimePoint deadline, int cancel);
+
+  /// A server has answered there: first in order from now on.
+  void prefer(const SocketAddress& address) noexcept;
+  /// The server there is of no use, although it can be reached: last in order until it is preferred
+  /// again, behind others that were avoided before.
+  void avoid(const SocketAddress& address) noexcept;
+
+  // Around fork(2): the child has no look-up under way, and the addresses that its parent knew.
+  void before_fork() { mutex_.lock(); }
+  void after_fork_in_parent() { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  class LookUp;
+  using Guard = std::lock_guard<std::mutex>;
+
+  struct Known {
+    SocketAddress address;
+    bool is_preferred = false;
+    std::uint64_t avoided = 0;  // the number of the last time; 0: never since it was preferred
+  };
+
+  std::shared_ptr<LookUp> look_up();
+  void learn(const LookUp& finished);
+  SocketAddresses known() const;
+  Known* find_known(const SocketAddress& address) noexcept;
+
+  const std::string host_;
+  const std::uint16_t port_;
+  SocketAddresses fixed_{};  // of a host that is an address, or of a Unix socket
+
+  mutable std::mutex mutex_{};           // guards what follows; no other mutex is taken under it
+  std::shared_ptr<LookUp> under_way_{};  // shared with its thread and with the callers that wait
+  std::vector<Known> known_{};           // what the last look-up that was answered has found
+  std::uint64_t avoidances_ = 0;
+};
+
+}  // namespace redlatch::detail

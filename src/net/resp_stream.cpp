@@ -1,0 +1,186 @@
+#include "net/resp_stream.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <redlatch/protocol/packed.hpp>
+#include <redlatch/protocol/side_key.hpp>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::detail {
+
+namespace {
+
+/// The first words of the commands in `batch`, which has nothing else.
+std::vector<std::string_view> names_in(std::string_view batch) {
+  const auto take_number = [&] {
+    std::size_t number = 0;
+    std::from_chars(batch.data() + 1, batch.data() + batch.size(), number);
+    batch.remove_prefix(batch.find('\n') + 1);
+    return number;
+  };
+  std::vector<std::string_view> names;
+  while (!batch.empty()) {
+    names.emplace_back();
+    for (std::size_t words = take_number(); words > 0; --words) {
+      const std::size_t size = take_number();
+      if (names.back().empty()) names.back() = batch.substr(0, size);
+      batch.remove_prefix(size + 2);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+// RESP: redis.io/docs/latest/develop/reference/protocol-spec
+void Connection::append_header(char kind, std::size_t number) {
+  const auto digit = [](std::size_t value) { return static_cast<char>('0' + value); };
+  if (number < 10) {
+    out_.append({kind, digit(number), '\r', '\n'});
+  } else if (number < 100) {  // nearly always
+    out_.append({kind, digit(number / 10), digit(number % 10), '\r', '\n'});
+  } else {
+    out_ += kind;
+    out_ += std::to_string(number);
+    out_ += "\r\n";
+  }
+}
+
+void Connection::append_bulk(std::string_view text) {
+  append_header('$', text.size());
+  out_ += text;
+  out_ += "\r\n";
+}
+
+void Connection::append_side_key(std::string_view key, std::string_view purpose) {
+  const protocol::SideKey name(key, purpose);
+  std::size_t size = 0;
+  for (const std::string_view piece : name.pieces()) size += piece.size();
+  append_header('$', size);
+  for (const std::string_view piece : name.pieces()) out_ += piece;
+  out_ += "\r\n";
+}
+
+void Connection::append_call(const protocol::Command& command, ScriptCall call) {
+  const protocol::Script& script = *command.script();
+  auto arguments = command.arguments().subspan(1);
+  protocol::Unpacked more;
+  if (script.takes_more) {
+    more = protocol::Unpacked(arguments.back().text());
+    arguments = arguments.first(arguments.size() - 1);
+  }
+  const std::size_t keys = (1 + more.size()) * script.keys_of_each();
+  append_header('*', 3 + keys + arguments.size());
+  append_bulk(call == ScriptCall::by_hash ? "EVALSHA" : "EVAL");
+  append_bulk(call == ScriptCall::by_hash ? script.sha1() : script.text);
+  append_bulk(protocol::Argument(static_cast<std::int64_t>(keys)).text());
+  append_keys(command.argument(0), script);
+  while (!more.empty()) append_keys(more.next(), script);
+  for (const auto& argument : arguments) append_bulk(argument.text());
+}
+
+void Connection::append_keys(std::string_view lock, const protocol::Script& script) {
+  append_bulk(lock);
+  for (const std::string_view purpose : script.side_keys) {
+    if (!purpose.empty()) append_side_key(lock, purpose);
+  }
+}
+
+void Connection::append(const protocol::Command& command, ScriptCall call) {
+  if (owed_ == 0) first_change_ = nowhere;
+  if (sent_ == out_.size()) {
+    base_ += out_.size();
+    out_.clear();
+    sent_ = 0;
+  }
+  if (command.script() != nullptr) {
+    append_call(command, call);
+  } else {
+    append_header('*', command.arguments().size());
+    for (const protocol::Argument& argument : command.arguments()) append_bulk(argument.text());
+  }
+  ++owed_;
+  if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
+}
+
+/// What was sent is kept until the next batch.
+std::string Connection::owed_names() const {
+  std::vector<std::string_view> names = names_in(out_);
+  if (names.size() > owed_)
+    names.erase(names.begin(), names.end() - static_cast<std::ptrdiff_t>(owed_));
+  std::vector<std::string_view> different;
+  for (const std::string_view name : names) {
+    if (std::ranges::find(different, name) == different.end()) different.push_back(name);
+  }
+  std::string text;
+  for (const std::string_view name : different) text.append(text.empty() ? "" : ", ").append(name);
+  return text;
+}
+
+/// A proxy closes the connection at a command that it does not know, so that the names of the
+/// commands in question say more than that it is closed.
+template <class Transfer>
+auto Connection::naming_owed(Transfer transfer) const {
+  try {
+    return transfer();
+  } catch (const IoError& error) {
+    if (error.code() != Errc::unreachable || owed_ == 0) throw;
+    throw IoError(error.code(),
+                  std::string(error.what()) + ", before an answer to " + owed_names());
+  }
+}
+
+void Connection::flush(TimePoint deadline) {
+  while (!try_flush() && !has_received_) {
+    if (!socket_.wait_for_room(deadline)) continue;
+    take_in();
+    has_received_ = true;
+  }
+}
+
+bool Connection::try_flush() {
+  if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
+  return sent_ == out_.size();
+}
+
+void Connection::wait(TimePoint deadline) {
+  flush(deadline);
+  if (std::exchange(has_received_, false)) return;
+  std::array<char, 4096> room;
+  reader_.feed({room.data(), naming_owed([&] { return socket_.receive(room, deadline); })});
+}
+
+bool Connection::take_in() {
+  std::array<char, 4096> room;
+  const std::size_t count = naming_owed([&] { return socket_.receive_now(room); });
+  if (count > 0) reader_.feed({room.data(), count});
+  return count == room.size();
+}
+
+std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
+  std::optional<protocol::Reply> reply = reader_.next();
+  if (!reply) return reply;
+  if (!protocol::answers(expect, *reply)) {
+    throw IoError(Errc::protocol_error, "the server answered another question");
+  }
+  --owed_;
+  return reply;
+}
+
+std::optional<protocol::Reply> Connection::next_unasked() { return reader_.next(); }
+
+protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
+  for (;;) {
+    if (std::optional<protocol::Reply> reply = next(expect)) return *std::move(reply);
+    wait(deadline);
+  }
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,152 @@
+#include "wait/local_waiter.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "wait/wait_queues.hpp"
+
+namespace redlatch::detail {
+
+using Guard = Listening::Guard;
+
+namespace {
+
+constexpr std::chrono::milliseconds brief{100};
+/// A wake-up that is missed costs no more than that.
+constexpr std::chrono::seconds idle_bound{10};
+
+}  // namespace
+
+WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted,
+                           InLine where)
+    : room_(room), wanted_(wanted), key_(key) {
+  if (where == InLine::alone) {
+    is_first_ = true;
+    ++room_.size_;
+    return;
+  }
+  const Guard guard(room_.mutex_);
+  auto found = room_.queues_.find(key);
+  if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
+  queue_ = &found->second;
+  key_ = found->first;
+  try {
+    self_ = queue_->places.insert(queue_->places.end(), this);
+  } catch (...) {
+    if (queue_->places.empty()) room_.queues_.erase(found);
+    throw;
+  }
+  is_first_ = queue_->places.front() == this;
+  ++room_.size_;
+}
+
+void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
+  const std::stop_callback stopping(stop, [this] {
+    Guard guard(room_.mutex_);
+    room_.wake(*this, guard);
+  });
+  Guard guard(room_.mutex_);
+  const bool has_posts = posts_taken_ < posts_;
+  if (entry_ && listens() && !has_posts && room_.listening_.can_listen()) {
+    if (room_.listening_.listen(*this, end, guard)) return;
+  }
+  guard.unlock();
+  sleep(end);
+}
+
+/// Where the lock changes hands quickly, a thread that takes it does not wake the next waiter,
+/// which will have it handed over in a moment. So at first each looks by itself whether it has
+/// become the first; after that it sleeps until it is woken, and who leaves the place in front of
+/// it does that.
+void WaitingPlace::wait_in_line(TimePoint end, const std::stop_token& stop) {
+  const std::stop_callback stopping(stop, [this] {
+    Guard guard(room_.mutex_);
+    room_.wake(*this, guard);
+  });
+  const int taken = posts_taken_;
+  sleep(std::min(end, BootClock::now() + brief));
+  if (posts_taken_ > taken || BootClock::now() >= end || !begin_idling()) return;
+  sleep(std::min(end, BootClock::now() + idle_bound));
+  const Guard guard(room_.mutex_);
+  is_idle_ = false;
+}
+
+/// False when it has become the first meanwhile.
+bool WaitingPlace::begin_idling() noexcept {
+  const Guard guard(room_.mutex_);
+  is_idle_ = !is_first_;
+  return is_idle_;
+}
+
+void WaitingPlace::sleep(TimePoint end) noexcept {
+  if (turn_.wait_until(end)) ++posts_taken_;
+}
+
+bool WaitingPlace::listens() const noexcept { return queue_ == nullptr || !queue_->held_here; }
+
+void WaitingPlace::note_answers(bool come) noexcept {
+  if (queue_ == nullptr) return;
+  const Guard guard(room_.mutex_);
+  queue_->gets_answers = come;
+}
+
+Address WaitingPlace::address(TimePoint latest, const std::stop_token& stop) {
+  Guard guard(room_.mutex_);
+  return room_.listening_.address(latest, stop, guard);
+}
+
+void WaitingPlace::refuse_queue() noexcept {
+  const Guard guard(room_.mutex_);
+  room_.listening_.refuse();
+}
+
+void WaitingPlace::enter(TenureOf entry) noexcept {
+  const Guard guard(room_.mutex_);
+  room_.listening_.add(*this, std::move(entry));
+}
+
+TenureOf WaitingPlace::withdraw(Ending how) noexcept {
+  Guard guard(room_.mutex_);
+  room_.listening_.read_before_judging(how, guard);
+  room_.note_contention(key_, how == Ending::told || is_granted());
+  return room_.listening_.remove(*this, how);
+}
+
+/// Who is the first in the line then, if it was this one before.
+WaitingPlace* WaitingPlace::make_room(bool holds) noexcept {
+  if (queue_ == nullptr) return nullptr;
+  queue_->places.erase(self_);
+  if (holds) queue_->held_here = true;
+  return is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
+}
+
+QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
+  Left left;
+  Guard guard(room_.mutex_);
+  --room_.size_;
+  const bool holds = held || has_lease_;
+  WaitingPlace* const next = make_room(holds);
+  if (entry_) {
+    const bool is_inherited =
+        next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
+    if (is_inherited) {
+      room_.listening_.pass_on(*this, *next);
+    } else {
+      left.entry = room_.listening_.remove(*this, Ending::settled);
+    }
+  }
+  if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
+  if (queue_ != nullptr && queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
+  if (next != nullptr && (!holds || next->is_idle_)) room_.wake(*next, guard);
+  if (guard.owns_lock()) guard.unlock();
+  while (posts_taken_ < posts_) {
+    turn_.wait();
+    ++posts_taken_;
+  }
+  left.lease = std::move(lease_);
+  return left;
+}
+
+}  // namespace redlatch::detail
