@@ -2,16 +2,16 @@
 
 #include <string>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
 namespace protocol {
 class Fair;
 }
-extern template class REDLATCH_API Possession<protocol::Fair, Client, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::Fair, Client, std::string>;
 
 /// A `Lock` that is granted in the order of arrival at the server: no `FairLock` on a key overtakes
 /// another one, whatever thread or process it is in.
@@ -36,9 +36,9 @@ extern template class REDLATCH_API Possession<protocol::Fair, Client, std::strin
 /// nothing else would be fair. The README lists the rights.
 ///
 /// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
-class FairLock : public Possession<protocol::Fair, Client, std::string> {
+class FairLock : public AcquiringLock<protocol::Fair, Client, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 };
 
 }  // namespace redlatch

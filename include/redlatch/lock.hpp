@@ -2,16 +2,16 @@
 
 #include <string>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
 namespace protocol {
 class Exclusive;
 }
-extern template class REDLATCH_API Possession<protocol::Exclusive, Client, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::Exclusive, Client, std::string>;
 
 /// Possession of one name, as `std::unique_lock` is possession of one mutex: at most one process,
 /// thread or host holds `key` at a time, for as long as its lease lasts.
@@ -29,9 +29,9 @@ extern template class REDLATCH_API Possession<protocol::Exclusive, Client, std::
 ///
 /// One object is for one thread at a time; any thread may unlock it. The constructors are
 /// documented in possession.hpp, and everything else in basic_lock.hpp.
-class Lock : public Possession<protocol::Exclusive, Client, std::string> {
+class Lock : public AcquiringLock<protocol::Exclusive, Client, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 };
 
 }  // namespace redlatch

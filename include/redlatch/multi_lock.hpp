@@ -3,16 +3,16 @@
 #include <string>
 #include <vector>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
 namespace protocol {
 class Multi;
 }
-extern template class REDLATCH_API Possession<protocol::Multi, Client, std::vector<std::string>>;
+extern template class REDLATCH_API AcquiringLock<protocol::Multi, Client, std::vector<std::string>>;
 
 /// The locks of several keys, all of them or none.
 ///
@@ -43,9 +43,9 @@ extern template class REDLATCH_API Possession<protocol::Multi, Client, std::vect
 ///
 /// The constructors are documented in possession.hpp, with the keys for what it is a lock of, and
 /// everything else in basic_lock.hpp.
-class MultiLock : public Possession<protocol::Multi, Client, std::vector<std::string>> {
+class MultiLock : public AcquiringLock<protocol::Multi, Client, std::vector<std::string>> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 };
 
 }  // namespace redlatch

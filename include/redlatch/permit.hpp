@@ -3,16 +3,17 @@
 #include <cstdint>
 #include <string>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
 namespace protocol {
 class Permit;
 }
-extern template class REDLATCH_API Possession<protocol::Permit, Client, std::string, std::int64_t>;
+extern template class REDLATCH_API
+    AcquiringLock<protocol::Permit, Client, std::string, std::int64_t>;
 
 /// One of at most `limit` permits that a key has at a time, as of a `std::counting_semaphore` that
 /// hosts share.
@@ -35,9 +36,9 @@ extern template class REDLATCH_API Possession<protocol::Permit, Client, std::str
 ///
 /// The constructors are documented in possession.hpp, with `key, limit` for what it is a lock of,
 /// and everything else in basic_lock.hpp.
-class Permit : public Possession<protocol::Permit, Client, std::string, std::int64_t> {
+class Permit : public AcquiringLock<protocol::Permit, Client, std::string, std::int64_t> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 };
 
 }  // namespace redlatch

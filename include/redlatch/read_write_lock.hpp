@@ -3,9 +3,9 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
@@ -13,8 +13,8 @@ namespace protocol {
 class ReadSide;
 class WriteSide;
 }  // namespace protocol
-extern template class REDLATCH_API Possession<protocol::ReadSide, Client, std::string>;
-extern template class REDLATCH_API Possession<protocol::WriteSide, Client, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::ReadSide, Client, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::WriteSide, Client, std::string>;
 
 /// One of any number of readers of a key that no writer holds, as `std::shared_lock` is of a
 /// `std::shared_mutex`.
@@ -34,9 +34,9 @@ extern template class REDLATCH_API Possession<protocol::WriteSide, Client, std::
 /// of the holders, by when their leases end. A key that holds something else is `Errc::wrong_type`.
 ///
 /// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
-class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
+class ReadLock : public AcquiringLock<protocol::ReadSide, Client, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 
  private:
   friend class WriteLock;
@@ -54,9 +54,9 @@ class ReadLock : public Possession<protocol::ReadSide, Client, std::string> {
 /// a tenth of it and 1.1 s to tell the two apart.
 /// Threads are told apart by where they acquired the read side. A thread that writes
 /// and then waits to read by another object is not told; `downgrade()` is for that.
-class WriteLock : public Possession<protocol::WriteSide, Client, std::string> {
+class WriteLock : public AcquiringLock<protocol::WriteSide, Client, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 
   /// Makes a reader of the writer in one step, with the same options except for fencing: no other
   /// writer gets in between, and readers who wait are let in. This object holds nothing afterwards.

@@ -6,17 +6,17 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
 #include <redlatch/options.hpp>
-#include <redlatch/possession.hpp>
 
 namespace redlatch {
 
 namespace protocol {
 class Recursive;
 }
-extern template class REDLATCH_API Possession<protocol::Recursive, Client, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::Recursive, Client, std::string>;
 
 /// A lock that its owner may hold several times at once, as `std::recursive_mutex`: by several
 /// objects, each of which holds once.
@@ -35,9 +35,9 @@ extern template class REDLATCH_API Possession<protocol::Recursive, Client, std::
 ///
 /// The constructors are documented in possession.hpp, with `key` or `key, owner` for what it is a
 /// lock of, and everything else in basic_lock.hpp.
-class RecursiveLock : public Possession<protocol::Recursive, Client, std::string> {
+class RecursiveLock : public AcquiringLock<protocol::Recursive, Client, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 
   /// As those of all lock classes, with an owner that is named: waits until the lock is held. All
   /// four throw `Errc::invalid_argument` for a name that cannot work.

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include <redlatch/acquiring_lock.hpp>
 #include <redlatch/detail/export.hpp>
-#include <redlatch/possession.hpp>
 #include <redlatch/quorum.hpp>
 
 namespace redlatch {
@@ -11,7 +11,7 @@ namespace redlatch {
 namespace protocol {
 class Majority;
 }
-extern template class REDLATCH_API Possession<protocol::Majority, Quorum, std::string>;
+extern template class REDLATCH_API AcquiringLock<protocol::Majority, Quorum, std::string>;
 
 /// A lock that a majority of independent servers grants, so that it outlives the loss of the
 /// others: the Redlock algorithm.
@@ -44,9 +44,9 @@ extern template class REDLATCH_API Possession<protocol::Majority, Quorum, std::s
 /// forgotten it, and whoever holds one for long gives servers time between their restarts, or takes
 /// it anew. The constructors are documented in possession.hpp, and everything else in
 /// basic_lock.hpp.
-class Redlock : public Possession<protocol::Majority, Quorum, std::string> {
+class Redlock : public AcquiringLock<protocol::Majority, Quorum, std::string> {
  public:
-  using Possession::Possession;
+  using AcquiringLock::AcquiringLock;
 };
 
 }  // namespace redlatch

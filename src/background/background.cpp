@@ -8,28 +8,28 @@
 #include <utility>
 
 #include "base/io_error.hpp"
-#include "net/poll.hpp"
 #include "base/quiet_thread.hpp"
+#include "net/poll.hpp"
 
 namespace redlatch::detail {
 
 namespace {
 
-std::optional<EventKind> event_of(Fate fate) noexcept {
-  switch (fate) {
-    case Fate::released:
+std::optional<EventKind> event_of(ReleaseOutcome outcome) noexcept {
+  switch (outcome) {
+    case ReleaseOutcome::released:
       return EventKind::released;
-    case Fate::lost:
+    case ReleaseOutcome::lost:
       return EventKind::lost;
-    case Fate::unknown:
+    case ReleaseOutcome::unknown:
       return EventKind::release_unknown;
     default:
       return std::nullopt;
   }
 }
 
-std::error_code error_of(const Release& release, Fate fate) noexcept {
-  return fate == Fate::unknown ? make_error_code(release.why()) : std::error_code();
+std::error_code error_of(const PendingRelease& release, ReleaseOutcome outcome) noexcept {
+  return outcome == ReleaseOutcome::unknown ? make_error_code(release.why()) : std::error_code();
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ void Background::stop() noexcept {
   if (std::exchange(stopping_, true)) return;
   stop_at_ = BootClock::now() + settings_.options.command_timeout;
   interrupt_.signal();
-  wake_up_.signal();
+  event_fd_.signal();
 }
 
 Background::~Background() {
@@ -52,60 +52,62 @@ Background::~Background() {
   notifier_.finish();
 }
 
-void Background::serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched) {
-  channels_ = std::move(channels);
-  watched_ = &watched;
-  renewing_.reserve(channels_.size());
-  channel_of_ = std::move(channel_of);
+void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
+                       EventSource& watched) {
+  connections_ = std::move(connections);
+  event_source_ = &watched;
+  renewing_.reserve(connections_.size());
+  connection_of_ = std::move(connection_of);
 }
 
-void Background::add(std::string_view key, const Undo& undo) noexcept {
+void Background::add(std::string_view key, const CleanupRelease& cleanup) noexcept {
   try {
-    open(release_of(key, undo, *settings_.routes));
+    repeat_later(release_of(key, cleanup, *settings_.routes));
   } catch (const std::bad_alloc&) {
     // Nothing can be remembered without memory: the ttl does the rest.
   }
 }
 
-void Background::connect(Channel& channel) noexcept {
+void Background::connect(SharedConnection& connection) noexcept {
   const Guard guard(mutex_);
-  if (std::find(to_connect_.begin(), to_connect_.end(), &channel) != to_connect_.end()) return;
+  if (std::find(to_connect_.begin(), to_connect_.end(), &connection) != to_connect_.end()) return;
   try {
-    to_connect_.push_back(&channel);
+    to_connect_.push_back(&connection);
   } catch (const std::bad_alloc&) {
     return;  // the next call tries again
   }
   wake();
 }
 
-void Background::say(std::string_view key, const Undo& undo) noexcept {
+void Background::send_release(std::string_view key, const CleanupRelease& cleanup) noexcept {
   try {
-    converse(release_of(key, undo, *settings_.routes), Connecting::never, TimePoint::max());
+    run_exclusively(release_of(key, cleanup, *settings_.routes), ConnectPolicy::never,
+                    TimePoint::max());
   } catch (const std::bad_alloc&) {
     // As above.
   }
 }
 
-void Background::open(Exchanges releases) noexcept {
+void Background::repeat_later(PendingRequests releases) noexcept {
   const Guard guard(mutex_);
-  open_.splice(open_.end(), releases);
+  releases_.splice(releases_.end(), releases);
   wake();
 }
 
 void Background::adopt(Pipeline pipeline) noexcept {
   const Guard guard(mutex_);
-  open_.splice(open_.end(), retired_.adopt(std::move(pipeline)));
+  releases_.splice(releases_.end(), retired_.adopt(std::move(pipeline)));
   wake();
 }
 
-void Background::ended(const Release& release, Fate fate) noexcept {
-  const std::optional<EventKind> kind = event_of(fate);
-  if (kind) happened(*kind, release.key(), release.since(), error_of(release, fate));
+void Background::ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept {
+  const std::optional<EventKind> kind = event_of(outcome);
+  if (kind) record_event(*kind, release.key(), release.since(), error_of(release, outcome));
 }
 
-void Background::happened(EventKind kind, std::string_view key, TimePoint since,
-                          std::error_code error) noexcept {
-  notifier_.happened(kind, key, since, error);
+void Background::record_event(EventKind kind, std::string_view key, TimePoint since,
+                              std::error_code error) noexcept {
+  notifier_.record_event(kind, key, since, error);
 }
 
 Metrics Background::metrics() const {
@@ -129,16 +131,16 @@ void Background::server_changed() noexcept {
 
 void Background::wake() noexcept {
   start();
-  wake_up_.signal();
+  event_fd_.signal();
 }
 
 void Background::start() noexcept {
   if (thread_.joinable() || stopping_) return;
   wants_thread_ = true;
   try {
-    wake_up_.open();
+    event_fd_.open();
     interrupt_.open();
-    thread_ = quiet_thread([this] { run(); });
+    thread_ = thread_without_signals([this] { run(); });
     wants_thread_ = false;
   } catch (const std::exception&) {
     // No thread or descriptor is left: the next command tries again, and so does the destructor.
@@ -157,15 +159,15 @@ void Background::require_thread() {
               settings_.server);
 }
 
-void Background::keep(Tenure& tenure) noexcept {
-  if (!renewer_.keep(tenure)) return;
+void Background::keep(Lease& lease) noexcept {
+  if (!renewer_.keep(lease)) return;
   const Guard guard(mutex_);
   wake();
   interrupt_.signal();
 }
 
-bool Background::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
-  const Renewer::HandedOver handed_over = renewer_.hand_over(tenure, upkeep);
+bool Background::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
+  const Renewer::HandedOver handed_over = renewer_.hand_over(lease, schedule);
   if (handed_over == Renewer::HandedOver::yes_and_sooner) {
     const Guard guard(mutex_);
     wake();
@@ -173,26 +175,26 @@ bool Background::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
   return handed_over != Renewer::HandedOver::no;
 }
 
-void Background::renewed(const Renewal& renewal, const protocol::Reply& reply,
+void Background::renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
   const Renewer::Answered answered = renewer_.answered(renewal, reply, sent, BootClock::now());
-  if (answered != Renewer::Answered::counted || protocol::ours(reply) == protocol::Verdict::no) {
+  if (answered != Renewer::Answered::counted || protocol::ours(reply) == protocol::Vote::no) {
     return;
   }
   const bool good = !reply.is_error();
-  happened(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
-           good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
+  record_event(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
+               good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
 }
 
-void Background::renewal_failed(const Renewal& renewal, TimePoint sent,
+void Background::renewal_failed(const PendingRenewal& renewal, TimePoint sent,
                                 std::error_code why) noexcept {
   const Sent asked{sent, renewal.connection};
-  if (!renewer_.failed(*renewal.tenure, renewal.ttl, asked, BootClock::now())) return;
-  happened(EventKind::renewal_failed, renewal.key(), renewal.since, why);
+  if (!renewer_.failed(*renewal.lease, renewal.ttl, asked, BootClock::now())) return;
+  record_event(EventKind::renewal_failed, renewal.key(), renewal.since, why);
 }
 
-bool Background::wants(const Renewal& renewal) noexcept {
-  return renewer_.is_wanted(*renewal.tenure);
+bool Background::wants(const PendingRenewal& renewal) noexcept {
+  return renewer_.is_wanted(*renewal.lease);
 }
 
 void Background::retry_start() noexcept {
@@ -202,7 +204,7 @@ void Background::retry_start() noexcept {
 
 void Background::after_fork_in_child() noexcept {
   retired_.abandon();
-  open_.clear();
+  releases_.clear();
   std::construct_at(&thread_);
   runs_ = false;
   wants_thread_ = false;
@@ -210,7 +212,7 @@ void Background::after_fork_in_child() noexcept {
   to_connect_.clear();
   look_at_ = TimePoint::max();
   server_changed_ = false;
-  wake_up_.close();
+  event_fd_.close();
   interrupt_.close();
   renewer_.after_fork_in_child();
   notifier_.after_fork_in_child();

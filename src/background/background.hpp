@@ -15,30 +15,30 @@
 
 #include <redlatch/event.hpp>
 
-#include "engine/completion_sink.hpp"
-#include "engine/shared_connection.hpp"
+#include "background/draining_connections.hpp"
 #include "background/notifier.hpp"
 #include "background/renewer.hpp"
-#include "background/draining_connections.hpp"
-#include "base/settings.hpp"
 #include "base/event_fd.hpp"
+#include "base/settings.hpp"
+#include "engine/completion_sink.hpp"
+#include "engine/shared_connection.hpp"
 
 namespace redlatch::detail {
 
 /// Something else that the thread waits for.
-class Watched {
+class EventSource {
  public:
-  Watched() = default;
-  Watched(const Watched&) = delete;
-  Watched& operator=(const Watched&) = delete;
-  virtual ~Watched() = default;
+  EventSource() = default;
+  EventSource(const EventSource&) = delete;
+  EventSource& operator=(const EventSource&) = delete;
+  virtual ~EventSource() = default;
 
   struct Source {
     int fd = -1;       // readable when there is something to take in; -1: there is none
     TimePoint from{};  // somebody else does that until then
   };
   virtual Source source() const noexcept = 0;
-  virtual void take_in() noexcept = 0;
+  virtual void receive_available() noexcept = 0;
   /// The server at the other end is no primary any more.
   virtual void drop() noexcept = 0;
 };
@@ -46,10 +46,10 @@ class Watched {
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
 /// answers that nobody else does, reports what became of them, and renews what is held. It starts
 /// with the first of these and sleeps while there are none.
-class Background final : public Aftermath {
+class Background final : public CompletionSink {
  public:
   /// A key's channel; all of them by turns.
-  using ChannelOf = std::function<Channel&(std::string_view key)>;
+  using ConnectionOf = std::function<SharedConnection&(std::string_view key)>;
 
   explicit Background(const Settings& settings)
       : settings_(settings),
@@ -64,10 +64,11 @@ class Background final : public Aftermath {
 
   /// Says the renewals that are due, calls the renewer's `picked_up` then, and hands in what was
   /// answered.
-  using Renew = std::function<void(std::span<Tenure* const> due)>;
+  using Renew = std::function<void(std::span<Lease* const> due)>;
 
   /// Before anything else. Channels are only used until the destructor returns.
-  void serve(std::vector<Channel*> channels, ChannelOf channel_of, Watched& watched);
+  void serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
+             EventSource& watched);
   /// The same for what has no channels of its own.
   void serve(Renew renew) { renew_ = std::move(renew); }
   /// Tries again to start the thread, when that was not possible before. Costs nothing else.
@@ -75,26 +76,26 @@ class Background final : public Aftermath {
     if (wants_thread_) retry_start();
   }
   /// Has a channel connect, without waiting for that.
-  void connect(Channel& channel) noexcept;
+  void connect(SharedConnection& connection) noexcept;
   /// A release that could not be said yet.
-  void add(std::string_view key, const Undo& undo) noexcept;
+  void add(std::string_view key, const CleanupRelease& cleanup) noexcept;
   /// Says a release now and waits for the answer, if there is a connection.
-  void say(std::string_view key, const Undo& undo) noexcept;
+  void send_release(std::string_view key, const CleanupRelease& cleanup) noexcept;
 
-  using Aftermath::open;
-  void open(Exchanges releases) noexcept override;
+  using CompletionSink::repeat_later;
+  void repeat_later(PendingRequests releases) noexcept override;
   void adopt(Pipeline pipeline) noexcept override;
-  void ended(const Release& release, Fate fate) noexcept override;
-  void renewed(const Renewal& renewal, const protocol::Reply& reply,
+  void ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept override;
+  void renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                TimePoint sent) noexcept override;
-  void renewal_failed(const Renewal& renewal, TimePoint sent,
+  void renewal_failed(const PendingRenewal& renewal, TimePoint sent,
                       std::error_code why) noexcept override;
-  bool wants(const Renewal& renewal) noexcept override;
-  void superseded(const Renewal& renewal) noexcept override {
-    renewer_.superseded(*renewal.tenure);
+  bool wants(const PendingRenewal& renewal) noexcept override;
+  void superseded(const PendingRenewal& renewal) noexcept override {
+    renewer_.superseded(*renewal.lease);
   }
-  void happened(EventKind kind, std::string_view key, TimePoint since,
-                std::error_code error) noexcept override;
+  void record_event(EventKind kind, std::string_view key, TimePoint since,
+                    std::error_code error) noexcept override;
   void expect_answers() noexcept override;
   void server_changed() noexcept override;
 
@@ -102,9 +103,9 @@ class Background final : public Aftermath {
 
   Renewer& renewer() noexcept { return renewer_; }
   /// From now on the lease is renewed, and its loss told.
-  void keep(Tenure& tenure) noexcept;
+  void keep(Lease& lease) noexcept;
   /// Somebody else's from now on. False when it is lost.
-  bool hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
+  bool hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept;
   /// Throws `Error` when there is no thread to do that.
   void require_thread();
 
@@ -135,29 +136,29 @@ class Background final : public Aftermath {
   /// True when nothing more will come from the channels: they have ended their talk.
   bool work(Guard& guard);
   void repeat_due(Guard& guard);
-  Exchanges take_due(TimePoint now);
+  PendingRequests take_due(TimePoint now);
   void drop_watched(Guard& guard);
-  void converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept;
+  void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept;
   void renew_due(Guard& guard);
   void connect_wanted(Guard& guard);
-  TimePoint patience() const noexcept;
+  TimePoint renewal_timeout() const noexcept;
   bool is_pressed() const noexcept;
   void rest(Guard& guard);
 
   const Settings& settings_;
-  std::vector<Channel*> channels_{};
-  ChannelOf channel_of_{};
-  Watched* watched_ = nullptr;
+  std::vector<SharedConnection*> connections_{};
+  ConnectionOf connection_of_{};
+  EventSource* event_source_ = nullptr;
   Renew renew_{};
 
   Renewer renewer_{};
   Notifier notifier_;
-  std::vector<Channel*> renewing_{};  // only used by the thread
+  std::vector<SharedConnection*> renewing_{};  // only used by the thread
 
   std::mutex mutex_{};
-  Exchanges open_{};
-  std::vector<Channel*> to_connect_{};
-  RetiredConnections retired_{};
+  PendingRequests releases_{};
+  std::vector<SharedConnection*> to_connect_{};
+  DrainingConnections retired_{};
   std::atomic<bool> expecting_ = false;   // answers, on some channel
   TimePoint look_at_ = TimePoint::max();  // the channels
   std::chrono::milliseconds look_pause_{};
@@ -166,8 +167,8 @@ class Background final : public Aftermath {
   std::atomic<bool> runs_ = false;
   bool stopping_ = false;
   TimePoint stop_at_ = TimePoint::max();
-  WakeUp wake_up_{};
-  WakeUp interrupt_{};  // ends an attempt to connect
+  EventFd event_fd_{};
+  EventFd interrupt_{};  // ends an attempt to connect
   std::thread thread_{};
 };
 

@@ -36,13 +36,13 @@ void Background::run() noexcept {
     }
   }
   retired_.close();
-  for (const Exchange& one : open_) ended(one.release, one.release.run_out());
+  for (const PendingRequest& one : releases_) ended(one.release, one.release.run_out());
 }
 
-bool Background::all_settled() const noexcept { return open_.empty() && retired_.empty(); }
+bool Background::all_settled() const noexcept { return releases_.empty() && retired_.empty(); }
 
 bool Background::work(Guard& guard) {
-  retired_.take_in();
+  retired_.receive_available();
   if (std::exchange(server_changed_, false)) drop_watched(guard);
   if (!stopping_) interrupt_.clear();
   if (!stopping_) renew_due(guard);
@@ -55,13 +55,13 @@ bool Background::work(Guard& guard) {
   // One end for all channels, however many there are.
   const TimePoint end =
       stopping ? stop_at
-               : std::min(patience(), BootClock::now() + settings_.options.command_timeout);
+               : std::min(renewal_timeout(), BootClock::now() + settings_.options.command_timeout);
   guard.unlock();
   bool more = false;
   // All of them before one can take up the time of the others.
-  for (Channel* channel : channels_) more |= channel->take_in(end);
+  for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
   if (stopping) {
-    for (Channel* channel : channels_) channel->finish(stop_at);
+    for (SharedConnection* connection : connections_) connection->finish(stop_at);
   }
   guard.lock();
   if (more) expecting_ = true;
@@ -76,37 +76,37 @@ void Background::renew_due(Guard& guard) {
   guard.unlock();
   // An answer may lie about that makes the difference.
   const TimePoint now = BootClock::now();
-  const TimePoint end = std::min(patience(), now + settings_.options.command_timeout);
+  const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
   if (renewer_.awaits_answers()) {
-    for (Channel* channel : channels_) channel->take_in(end);
+    for (SharedConnection* connection : connections_) connection->receive_available(end);
   }
-  const std::span<Tenure* const> due = renewer_.pick(BootClock::now());
+  const std::span<Lease* const> due = renewer_.pick(BootClock::now());
   if (renew_) {
     renew_(due);
     guard.lock();
     return;
   }
-  for (Tenure* tenure : due) {
-    Channel& channel = channel_of_(tenure->key());
-    if (!channel.renew(*tenure)) {
-      renewer_.failed(*tenure, {}, {}, BootClock::now());
-      happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
-               make_error_code(std::errc::not_enough_memory));
+  for (Lease* lease : due) {
+    SharedConnection& connection = connection_of_(lease->key());
+    if (!connection.renew(*lease)) {
+      renewer_.failed(*lease, {}, {}, BootClock::now());
+      record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
+                   make_error_code(std::errc::not_enough_memory));
     }
-    if (std::find(renewing_.begin(), renewing_.end(), &channel) == renewing_.end()) {
-      renewing_.push_back(&channel);
+    if (std::find(renewing_.begin(), renewing_.end(), &connection) == renewing_.end()) {
+      renewing_.push_back(&connection);
     }
   }
   const bool any = !due.empty();
   renewer_.picked_up();
   // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
   std::partition(renewing_.begin(), renewing_.end(),
-                 [](const Channel* channel) { return channel->connected(); });
-  const TimePoint latest = renewer_.first_notice();
+                 [](const SharedConnection* connection) { return connection->connected(); });
+  const TimePoint latest = renewer_.first_loss();
   auto left = static_cast<TimePoint::duration::rep>(renewing_.size());
-  for (Channel* channel : renewing_) {
+  for (SharedConnection* connection : renewing_) {
     const TimePoint begun = BootClock::now();
-    channel->say_renewals(begun + (latest - begun) / left--, cancel);
+    connection->send_renewals(begun + (latest - begun) / left--, cancel);
   }
   renewing_.clear();
   guard.lock();
@@ -117,12 +117,12 @@ void Background::renew_due(Guard& guard) {
 
 /// Until when a silent server may keep the thread from renewals and their answers: for half of the
 /// time, at most, that they have until a loss would be told, or an answer would be late.
-TimePoint Background::patience() const noexcept {
+TimePoint Background::renewal_timeout() const noexcept {
   const TimePoint now = BootClock::now();
   const bool awaits = renewer_.awaits_answers();
   const TimePoint next = awaits ? now : renewer_.due();
   const TimePoint late = awaits ? now + settings_.options.command_timeout : TimePoint::max();
-  const TimePoint end = std::min(renewer_.first_notice(), late);
+  const TimePoint end = std::min(renewer_.first_loss(), late);
   return end <= next ? next : next + (end - next) / 2;
 }
 
@@ -133,30 +133,30 @@ bool Background::is_pressed() const noexcept {
 
 void Background::connect_wanted(Guard& guard) {
   while (!to_connect_.empty()) {
-    Channel* const channel = to_connect_.back();
+    SharedConnection* const connection = to_connect_.back();
     to_connect_.pop_back();
     const int cancel = interrupt_.fd();
-    const TimePoint latest = patience();
+    const TimePoint latest = renewal_timeout();
     guard.unlock();
-    channel->repeat({}, latest, cancel);
+    connection->repeat({}, latest, cancel);
     guard.lock();
     if (is_pressed()) return;
   }
 }
 
 /// Releases that are due, or over, of one channel; one alone when it needs a conversation.
-Exchanges Background::take_due(TimePoint now) {
-  Exchanges due;
-  const Channel* channel = nullptr;
-  for (auto next = open_.begin(); next != open_.end();) {
+PendingRequests Background::take_due(TimePoint now) {
+  PendingRequests due;
+  const SharedConnection* connection = nullptr;
+  for (auto next = releases_.begin(); next != releases_.end();) {
     const auto one = next++;
-    const Release& release = one->release;
-    const bool alone = release.over(now) || release.converses();
+    const PendingRelease& release = one->release;
+    const bool alone = release.over(now) || release.needs_exclusive_use();
     if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
-    const Channel* const its = &channel_of_(release.key());
-    if (channel != nullptr && its != channel) continue;
-    channel = its;
-    due.splice(due.end(), open_, one);
+    const SharedConnection* const its = &connection_of_(release.key());
+    if (connection != nullptr && its != connection) continue;
+    connection = its;
+    due.splice(due.end(), releases_, one);
     if (alone) return due;
   }
   return due;
@@ -165,21 +165,21 @@ Exchanges Background::take_due(TimePoint now) {
 /// One end for all of them, however many there are.
 void Background::repeat_due(Guard& guard) {
   const TimePoint now = BootClock::now();
-  const TimePoint end = patience();
+  const TimePoint end = renewal_timeout();
   for (;;) {
     const TimePoint latest = stopping_ ? stop_at_ : end;
-    Exchanges due = take_due(now);
+    PendingRequests due = take_due(now);
     if (due.empty()) return;
-    if (BootClock::now() >= stop_at_) return open_.splice(open_.end(), due);
+    if (BootClock::now() >= stop_at_) return releases_.splice(releases_.end(), due);
     const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
     guard.unlock();
-    const Release& release = due.front().release;
+    const PendingRelease& release = due.front().release;
     if (release.over(now)) {
       ended(release, release.run_out());
-    } else if (release.converses()) {
-      converse(std::move(due), Connecting::counted, latest);
+    } else if (release.needs_exclusive_use()) {
+      run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
     } else {
-      channel_of_(release.key()).repeat(std::move(due), latest, cancel);
+      connection_of_(release.key()).repeat(std::move(due), latest, cancel);
     }
     guard.lock();
     if (is_pressed()) return;
@@ -187,21 +187,22 @@ void Background::repeat_due(Guard& guard) {
 }
 
 void Background::drop_watched(Guard& guard) {
-  if (watched_ == nullptr) return;
+  if (event_source_ == nullptr) return;
   guard.unlock();
-  watched_->drop();
+  event_source_->drop();
   guard.lock();
 }
 
-void Background::converse(Exchanges one, Connecting connecting, TimePoint latest) noexcept {
-  Release& release = one.front().release;
+void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
+                                 TimePoint latest) noexcept {
+  PendingRelease& release = one.front().release;
   const protocol::Command command = release.command();
   Response response;
   bool broke = true;
   try {
     const TimePoint end = BootClock::now() + settings_.options.command_timeout;
-    channel_of_(release.key())
-        .execute({.key = release.key(), .commands = {&command, 1}}, response, connecting,
+    connection_of_(release.key())
+        .execute({.key = release.key(), .commands = {&command, 1}}, response, policy,
                  std::min(end, latest));
     broke = response.failure && response.failure->in_doubt();
   } catch (const std::bad_alloc&) {
@@ -212,32 +213,32 @@ void Background::converse(Exchanges one, Connecting connecting, TimePoint latest
     release.broke(Errc::timed_out, now);
   } else if (response.failure) {
     release.failed(static_cast<Errc>(response.failure->code().value()), now);
-  } else if (const auto fate = release.answered(response.replies.front(),
-                                                settings_.options.command_timeout, now)) {
-    return ended(release, *fate);
+  } else if (const auto outcome = release.answered(response.replies.front(),
+                                                   settings_.options.command_timeout, now)) {
+    return ended(release, *outcome);
   }
-  open(std::move(one));
+  repeat_later(std::move(one));
 }
 
 /// Sleeps until something is due or a server has spoken.
 void Background::rest(Guard& guard) {
   TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
-  for (const Exchange& one : open_) {
+  for (const PendingRequest& one : releases_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }
-  std::vector<pollfd> watched{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}};
+  std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
   retired_.watch(watched);
   const bool stopping = stopping_;
   guard.unlock();
-  const bool watches = !stopping && watched_ != nullptr;
-  const Watched::Source source = watches ? watched_->source() : Watched::Source{};
+  const bool watches = !stopping && event_source_ != nullptr;
+  const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
   const bool others_watch = BootClock::now() < source.from;
   if (others_watch) end = std::min(end, source.from);
   watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
   poll_until(watched, end);
-  if (watched.back().revents != 0) watched_->take_in();
+  if (watched.back().revents != 0) event_source_->receive_available();
   guard.lock();
-  wake_up_.clear();
+  event_fd_.clear();
 }
 
 }  // namespace redlatch::detail

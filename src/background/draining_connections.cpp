@@ -14,16 +14,16 @@ namespace {
 /// No more connections are kept while a server is silent.
 constexpr std::size_t max_retired = 16;
 
-bool has_releases(const Exchanges& exchanges) noexcept {
+bool has_releases(const PendingRequests& exchanges) noexcept {
   return std::any_of(exchanges.begin(), exchanges.end(),
-                     [](const Exchange& one) { return one.is_release; });
+                     [](const PendingRequest& one) { return one.is_release; });
 }
 
 /// Puts a copy of the release, or the release itself without memory for one, behind `copies`.
-void copy(Exchanges& from, Exchanges::iterator one, const std::weak_ptr<const void>& connection,
-          Exchanges& copies) noexcept {
+void copy(PendingRequests& from, PendingRequests::iterator one,
+          const std::weak_ptr<const void>& connection, PendingRequests& copies) noexcept {
   try {
-    Exchanges copied(1);
+    PendingRequests copied(1);
     copied.front().is_release = true;
     copied.front().route = one->route;
     one->release.hand_on_to(copied.front().release);
@@ -37,18 +37,18 @@ void copy(Exchanges& from, Exchanges::iterator one, const std::weak_ptr<const vo
 
 }  // namespace
 
-Exchanges RetiredConnections::adopt(Pipeline pipeline) noexcept {
-  Exchanges copies;
+PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
+  PendingRequests copies;
   TimePoint until{};
-  for (auto next = pipeline.unanswered.begin(); next != pipeline.unanswered.end();) {
+  for (auto next = pipeline.in_flight.begin(); next != pipeline.in_flight.end();) {
     const auto one = next++;
     if (!one->is_release) continue;
     until = std::max(until, one->release.until());
-    copy(pipeline.unanswered, one, pipeline.life, copies);
+    copy(pipeline.in_flight, one, pipeline.alive, copies);
   }
   try {
-    if (has_releases(pipeline.unanswered) && all_.size() < max_retired &&
-        pipeline.session->try_flush()) {
+    if (has_releases(pipeline.in_flight) && all_.size() < max_retired &&
+        pipeline.connection->try_flush()) {
       Retired& one = all_.emplace_back();
       one.pipeline = std::move(pipeline);
       one.until = until;
@@ -57,41 +57,41 @@ Exchanges RetiredConnections::adopt(Pipeline pipeline) noexcept {
   } catch (const std::exception&) {
     // The connection is lost then, as when there are too many.
   }
-  pipeline.session->discard();
+  pipeline.connection->discard();
   return copies;
 }
 
-void RetiredConnections::take_in() noexcept { std::erase_if(all_, is_over); }
+void DrainingConnections::receive_available() noexcept { std::erase_if(all_, is_over); }
 
-bool RetiredConnections::is_over(Retired& one) noexcept {
-  Exchanges& unanswered = one.pipeline.unanswered;
+bool DrainingConnections::is_over(Retired& one) noexcept {
+  PendingRequests& in_flight = one.pipeline.in_flight;
   try {
-    one.pipeline.take_in();
+    one.pipeline.receive_available();
   } catch (const std::exception&) {
     return true;
   }
-  for (; !unanswered.empty() && unanswered.front().complete(); unanswered.pop_front()) {
-    Exchange& first = unanswered.front();
+  for (; !in_flight.empty() && in_flight.front().complete(); in_flight.pop_front()) {
+    PendingRequest& first = in_flight.front();
     // Nothing is reported; the copy is told.
     if (first.is_release) first.release.answered(first.replies.front(), {}, BootClock::now());
   }
-  return !has_releases(unanswered) || BootClock::now() >= one.until;
+  return !has_releases(in_flight) || BootClock::now() >= one.until;
 }
 
-void RetiredConnections::abandon() noexcept {
-  for (Retired& one : all_) one.pipeline.session->abandon();
+void DrainingConnections::abandon() noexcept {
+  for (Retired& one : all_) one.pipeline.connection->abandon();
   all_.clear();
 }
 
-TimePoint RetiredConnections::until() const noexcept {
+TimePoint DrainingConnections::until() const noexcept {
   TimePoint first = TimePoint::max();
   for (const Retired& one : all_) first = std::min(first, one.until);
   return first;
 }
 
-void RetiredConnections::watch(std::vector<pollfd>& descriptors) const {
+void DrainingConnections::watch(std::vector<pollfd>& descriptors) const {
   for (const Retired& one : all_) {
-    descriptors.push_back({.fd = one.pipeline.session->fd(), .events = POLLIN, .revents = 0});
+    descriptors.push_back({.fd = one.pipeline.connection->fd(), .events = POLLIN, .revents = 0});
   }
 }
 

@@ -16,13 +16,13 @@ namespace redlatch::detail {
 /// is kept until its releases are answered or the leases over, since a release that was sent behind
 /// the acquisition that it undoes cannot be overtaken by it. Meanwhile a copy of each release goes
 /// out on a new connection: the silent one may stay silent for as long as the lease.
-class RetiredConnections {
+class DrainingConnections {
  public:
   bool empty() const noexcept { return all_.empty(); }
   /// The copies, which are due.
-  Exchanges adopt(Pipeline pipeline) noexcept;
+  PendingRequests adopt(Pipeline pipeline) noexcept;
   /// Takes in what has come, without waiting, and closes what is done.
-  void take_in() noexcept;
+  void receive_available() noexcept;
   void close() noexcept { all_.clear(); }
   /// In a forked child: without a word to the server.
   void abandon() noexcept;

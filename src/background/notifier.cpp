@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
-#include "net/poll.hpp"
 #include "base/quiet_thread.hpp"
+#include "net/poll.hpp"
 
 namespace redlatch::detail {
 
@@ -19,11 +19,11 @@ Notifier::Notifier(OnEvent on_event, Forward forward, Renewer& renewer)
     : on_event_(std::make_shared<const OnEvent>(std::move(on_event))),
       forward_(std::move(forward)),
       renewer_(renewer) {
-  renewer_.notify(wake_up_);
+  renewer_.notify(event_fd_);
 }
 
-void Notifier::happened(EventKind kind, std::string_view key, TimePoint since,
-                        std::error_code error) noexcept {
+void Notifier::record_event(EventKind kind, std::string_view key, TimePoint since,
+                            std::error_code error) noexcept {
   counters_.count(kind);
   if (forward_) return forward_(kind, key, since, error);
   if (!*on_event_) return;
@@ -50,7 +50,7 @@ void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
   if (good && tell_at_ != TimePoint::max()) return;
   tell_at_ = good ? now + max_delay : now;
   start();
-  wake_up_.signal();
+  event_fd_.signal();
 }
 
 bool Notifier::ensure_started() noexcept {
@@ -61,9 +61,9 @@ bool Notifier::ensure_started() noexcept {
 bool Notifier::start() noexcept {
   if (thread_.joinable() || stopping_) return true;
   try {
-    wake_up_.open();
+    event_fd_.open();
     gone_ = std::make_shared<bool>(false);
-    thread_ = quiet_thread([this] { run(); });
+    thread_ = thread_without_signals([this] { run(); });
     return true;
   } catch (const std::exception&) {
     return false;  // what is queued is told by the next start, or by the end
@@ -74,7 +74,7 @@ void Notifier::finish() noexcept {
   {
     const Guard guard(mutex_);
     stopping_ = true;
-    wake_up_.signal();
+    event_fd_.signal();
   }
   if (thread_.get_id() == std::this_thread::get_id()) {
     *gone_ = true;
@@ -84,7 +84,7 @@ void Notifier::finish() noexcept {
   } else {
     const bool gone = false;
     Guard guard(mutex_);
-    tell(guard, *on_event_, gone);
+    notify(guard, *on_event_, gone);
   }
 }
 
@@ -94,13 +94,13 @@ void Notifier::run() noexcept {
   const std::shared_ptr<const bool> gone = gone_;
   for (;;) {
     const bool stopping = stopping_;
-    tell(guard, *on_event, *gone);
+    notify(guard, *on_event, *gone);
     if (*gone || stopping) return;
     rest(guard);
   }
 }
 
-void Notifier::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+void Notifier::notify(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
   const std::shared_ptr<Events> events = events_;
   tell_at_ = TimePoint::max();
   for (;;) {
@@ -115,7 +115,7 @@ void Notifier::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noe
     if (!loss) event.splice(event.end(), *events, events->begin());
     if (!gone) guard.unlock();
     if (loss) {
-      loss->told.request_stop();
+      loss->notified.request_stop();
     } else {
       on_event(event.front());
     }
@@ -126,8 +126,8 @@ void Notifier::tell(Guard& guard, const OnEvent& on_event, const bool& gone) noe
 
 /// Until there is something to tell.
 void Notifier::rest(Guard& guard) noexcept {
-  const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_notice());
-  std::array<pollfd, 1> watched{{{.fd = wake_up_.fd(), .events = POLLIN, .revents = 0}}};
+  const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_loss_at());
+  std::array<pollfd, 1> watched{{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
   guard.unlock();
   try {
     poll_until(watched, end);
@@ -135,7 +135,7 @@ void Notifier::rest(Guard& guard) noexcept {
     // The system has no memory for a moment; what is due is told at once.
   }
   guard.lock();
-  wake_up_.clear();
+  event_fd_.clear();
 }
 
 void Notifier::after_fork_in_child() noexcept {
@@ -144,7 +144,7 @@ void Notifier::after_fork_in_child() noexcept {
   if (gone_) *gone_ = true;
   gone_.reset();
   std::construct_at(&thread_);
-  wake_up_.close();
+  event_fd_.close();
   mutex_.unlock();
 }
 

@@ -42,8 +42,8 @@ class Notifier {
   ~Notifier() = default;
 
   /// Counts what has happened, and queues it for the program. Any thread may call it.
-  void happened(EventKind kind, std::string_view key, TimePoint since,
-                std::error_code error) noexcept;
+  void record_event(EventKind kind, std::string_view key, TimePoint since,
+                    std::error_code error) noexcept;
   /// False when the system has no thread or descriptor left.
   bool ensure_started() noexcept;
   /// Tells what is queued and ends the thread. May be called from a callback.
@@ -71,7 +71,7 @@ class Notifier {
                std::error_code error) noexcept;
   bool start() noexcept;
   void run() noexcept;
-  void tell(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
+  void notify(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
   void rest(Guard& guard) noexcept;
 
   const std::shared_ptr<const OnEvent> on_event_;  // may outlive this object, as `events_` may
@@ -84,7 +84,7 @@ class Notifier {
   TimePoint tell_at_ = TimePoint::max();
   bool stopping_ = false;
   std::shared_ptr<bool> gone_{};  // true when this is no business of the thread, which has a copy
-  WakeUp wake_up_{};
+  EventFd event_fd_{};
   std::thread thread_{};
 };
 

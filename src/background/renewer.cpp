@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <redlatch/detail/answers.hpp>
+#include <redlatch/detail/quorum_reply.hpp>
 
 namespace redlatch::detail {
 namespace {
@@ -12,13 +12,13 @@ namespace {
 constexpr std::size_t max_picked = 256;
 
 /// Renewals that are due a little later go with the others.
-std::chrono::nanoseconds slack(const Tenure& tenure) noexcept { return tenure.ttl() / 100; }
+std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl() / 100; }
 
 }  // namespace
 
-Tenure& Renewer::open(RoutePin route) {
+Lease& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
-    entry->place = Place::own;
+    entry->index = Place::own;
     entry->is_told = false;
     entry->route = std::move(route);
     return *entry;
@@ -26,7 +26,7 @@ Tenure& Renewer::open(RoutePin route) {
   const std::lock_guard lock(mutex_);
   if (spare_.empty()) {
     tries_.reserve(entries_ + 1);
-    notices_.reserve(entries_ + 1);
+    losses_.reserve(entries_ + 1);
     spare_.emplace_back();
     ++entries_;
     spare_.front().self = spare_.begin();
@@ -39,8 +39,8 @@ Tenure& Renewer::open(RoutePin route) {
   return entry;
 }
 
-void Renewer::close(Tenure& tenure) noexcept {
-  Entry& entry = entry_of(tenure);
+void Renewer::close(Lease& lease) noexcept {
+  Entry& entry = entry_of(lease);
   if (put_aside(entry)) return;
   const std::lock_guard lock(mutex_);
   entry.lost() = std::stop_source(std::nostopstate);
@@ -56,9 +56,9 @@ bool Renewer::put_aside(Entry& entry) noexcept {
   return aside_.compare_exchange_strong(none, &entry);
 }
 
-bool Renewer::keep(Tenure& tenure) noexcept {
+bool Renewer::keep(Lease& lease) noexcept {
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   entry.next_try = next_renewal(entry);
   entry.is_suspended = entry.is_free = false;
   if (entry.is_lost()) {
@@ -72,30 +72,30 @@ bool Renewer::keep(Tenure& tenure) noexcept {
   return due_ < before;
 }
 
-void Renewer::suspend(Tenure& tenure) noexcept {
+void Renewer::suspend(Lease& lease) noexcept {
   std::unique_lock lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   picked_up_.wait(lock, [&] { return !entry.picked; });
   entry.next_try = TimePoint::max();
   entry.is_suspended = true;
   tries_.remove(entry);
 }
 
-bool Renewer::take_back(Tenure& tenure, Place to) noexcept {
+bool Renewer::pause_renewal(Lease& lease, Place to) noexcept {
   std::unique_lock lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   picked_up_.wait(lock, [&] { return !entry.picked; });
   move(entry, to);
   entry.is_free = to == Place::over && !entry.awaits_answer;
   return entry.is_told;
 }
 
-Renewer::HandedOver Renewer::hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept {
+Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
   std::unique_lock lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   picked_up_.wait(lock, [&] { return !entry.picked; });
-  if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
-  entry.renew_for(upkeep);
+  if (entry.index != Place::kept || entry.is_lost()) return HandedOver::no;
+  entry.renew_for(schedule);
   entry.lost() = std::stop_source(std::nostopstate);
   entry.next_try = next_renewal(entry);
   const TimePoint before = due_;
@@ -103,18 +103,18 @@ Renewer::HandedOver Renewer::hand_over(Tenure& tenure, const Upkeep& upkeep) noe
   return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
 }
 
-std::stop_token Renewer::lost_token(Tenure& tenure) {
+std::stop_token Renewer::lost_token(Lease& lease) {
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   if (!entry.lost().stop_possible()) {
     entry.lost() = std::stop_source();
     // It may have been told already.
-    if (entry.is_lost() && entry.place == Place::own) entry.lost().request_stop();
+    if (entry.is_lost() && entry.index == Place::own) entry.lost().request_stop();
   }
   return entry.lost().get_token();
 }
 
-std::span<Tenure* const> Renewer::pick(TimePoint now) {
+std::span<Lease* const> Renewer::pick(TimePoint now) {
   const std::lock_guard lock(mutex_);
   picked_.reserve(max_picked);
   find_losses(now);
@@ -135,13 +135,13 @@ std::span<Tenure* const> Renewer::pick(TimePoint now) {
 }
 
 void Renewer::find_losses(TimePoint now) noexcept {
-  while (notices_.first_due() <= now) {
-    Entry& entry = notices_.first();
-    if (now >= entry.notice_at()) entry.lose();
+  while (losses_.first_due() <= now) {
+    Entry& entry = losses_.first();
+    if (now >= entry.notify_loss_at()) entry.lose();
     if (entry.is_lost()) {
       move(entry, Place::lost);
     } else {
-      notices_.put(entry, entry.notice_at());
+      losses_.put(entry, entry.notify_loss_at());
     }
   }
 }
@@ -149,7 +149,7 @@ void Renewer::find_losses(TimePoint now) noexcept {
 void Renewer::picked_up() noexcept {
   {
     const std::lock_guard lock(mutex_);
-    for (Tenure* tenure : picked_) entry_of(*tenure).picked = false;
+    for (Lease* lease : picked_) entry_of(*lease).picked = false;
     picked_.clear();
     if (!lost_.empty()) wake_notifier(TimePoint{});
   }
@@ -169,7 +169,7 @@ std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   Entry& entry = *next;
   move(entry, Place::own);
   entry.is_told = true;
-  return Loss{.told = entry.lost(), .key = entry.take_key(), .since = entry.upkeep().since};
+  return Loss{.notified = entry.lost(), .key = entry.take_key(), .since = entry.schedule().since};
 }
 
 TimePoint Renewer::due() const noexcept {
@@ -177,21 +177,21 @@ TimePoint Renewer::due() const noexcept {
   return due_;
 }
 
-TimePoint Renewer::next_notice() noexcept {
+TimePoint Renewer::next_loss_at() noexcept {
   const std::lock_guard lock(mutex_);
-  notice_ = next_lost() == lost_.end() ? notices_.first_due() : TimePoint{};
+  notice_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
   return notice_;
 }
 
-void Renewer::wake_notifier(TimePoint notice) noexcept {
-  if (notice >= notice_) return;
-  notice_ = notice;
+void Renewer::wake_notifier(TimePoint loss_margin) noexcept {
+  if (loss_margin >= notice_) return;
+  notice_ = loss_margin;
   if (notifier_ != nullptr) notifier_->signal();
 }
 
-TimePoint Renewer::first_notice() const noexcept {
+TimePoint Renewer::first_loss() const noexcept {
   const std::lock_guard lock(mutex_);
-  return notices_.first_due();
+  return losses_.first_due();
 }
 
 std::size_t Renewer::held() const {
@@ -204,25 +204,25 @@ bool Renewer::awaits_answers() const noexcept {
   return awaited_ > 0;
 }
 
-Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Reply& reply,
+Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protocol::Reply& reply,
                                     TimePoint sent, TimePoint now) noexcept {
-  const protocol::Verdict verdict = protocol::ours(reply);
-  if (verdict == protocol::Verdict::refused) {
+  const protocol::Vote vote = protocol::ours(reply);
+  if (vote == protocol::Vote::refused) {
     // On no connection that is known, as the error may be that of a proxy.
     const Sent doubted{protocol::leaves_script_in_doubt(reply.text) ? sent : TimePoint{}};
-    return failed(*renewal.tenure, renewal.ttl, doubted, now) ? Answered::counted
-                                                              : Answered::too_late;
+    return failed(*renewal.lease, renewal.ttl, doubted, now) ? Answered::counted
+                                                             : Answered::too_late;
   }
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(*renewal.tenure);
+  Entry& entry = entry_of(*renewal.lease);
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
-  if (verdict == protocol::Verdict::no) {
+  if (vote == protocol::Vote::no) {
     entry.lose();
   } else if (sent != TimePoint{}) {
     entry.confirm({sent, renewal.connection}, renewal.ttl);
   }
-  if (entry.place != Place::kept) return Answered::counted;
+  if (entry.index != Place::kept) return Answered::counted;
   if (entry.is_lost()) {
     move(entry, Place::lost);
     return Answered::lost;
@@ -232,58 +232,58 @@ Renewer::Answered Renewer::answered(const Renewal& renewal, const protocol::Repl
   return Answered::counted;
 }
 
-void Renewer::learn(const Renewal& renewal, std::span<const Response> responses) noexcept {
+void Renewer::learn(const PendingRenewal& renewal, std::span<const Response> responses) noexcept {
   const std::lock_guard lock(mutex_);
-  if (!is_looked_after(entry_of(*renewal.tenure))) return;
-  Answers::learn_extended(*renewal.tenure, responses, renewal.ttl, protocol::ours);
+  if (!is_looked_after(entry_of(*renewal.lease))) return;
+  QuorumReply::learn_extended(*renewal.lease, responses, renewal.ttl, protocol::ours);
 }
 
-bool Renewer::failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent,
+bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
                      TimePoint now) noexcept {
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   answered(entry);
   if (!is_looked_after(entry)) return false;
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
-  if (entry.place != Place::kept) return true;
+  if (entry.index != Place::kept) return true;
   if (!entry.is_suspended) {
     // Often enough before the validity ends, and not in a hurry.
     const auto pause =
         std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
     const TimePoint again = now + pause;
-    entry.next_try = again < entry.upkeep().renew_until ? again : TimePoint::max();
+    entry.next_try = again < entry.schedule().renew_until ? again : TimePoint::max();
   }
   look_at(entry);
   return true;
 }
 
-bool Renewer::is_wanted(Tenure& tenure) noexcept {
+bool Renewer::is_wanted(Lease& lease) noexcept {
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(tenure);
-  if (entry.place != Place::over && entry.place != Place::closed) return true;
+  Entry& entry = entry_of(lease);
+  if (entry.index != Place::over && entry.index != Place::closed) return true;
   answered(entry);
   return false;
 }
 
-void Renewer::superseded(Tenure& tenure) noexcept {
+void Renewer::superseded(Lease& lease) noexcept {
   const std::lock_guard lock(mutex_);
-  Entry& entry = entry_of(tenure);
+  Entry& entry = entry_of(lease);
   answered(entry);
-  if (entry.place != Place::kept) return;
+  if (entry.index != Place::kept) return;
   if (!entry.is_suspended) entry.next_try = next_renewal(entry);
   look_at(entry);
 }
 
 /// The loss of the others has been told, or the lock has been given up.
 bool Renewer::is_looked_after(const Entry& entry) noexcept {
-  return entry.place == Place::kept || (entry.place == Place::own && !entry.is_told);
+  return entry.index == Place::kept || (entry.index == Place::own && !entry.is_told);
 }
 
 /// Whose lock is gone is nobody's from now on.
 void Renewer::answered(Entry& entry) noexcept {
   entry.awaits_answer = false;
   --awaited_;
-  if (entry.place == Place::closed) move(entry, Place::spare);
+  if (entry.index == Place::closed) move(entry, Place::spare);
 }
 
 /// A little before the time that the lease itself counts: many that were taken, or renewed, at once
@@ -301,16 +301,16 @@ TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
 
 /// Has the thread look when there is something to do for an entry that is kept.
 void Renewer::look_at(Entry& entry) noexcept {
-  const TimePoint notice = entry.notice_at();
-  notices_.put(entry, notice);
-  wake_notifier(notice);
+  const TimePoint loss_margin = entry.notify_loss_at();
+  losses_.put(entry, loss_margin);
+  wake_notifier(loss_margin);
   if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
   tries_.put(entry, entry.next_try);
   due_ = std::min(due_, entry.next_try);
 }
 
-Renewer::Entries& Renewer::list_for(Place place) noexcept {
-  switch (place) {
+Renewer::Entries& Renewer::list_for(Place index) noexcept {
+  switch (index) {
     case Place::spare:
       return spare_;
     case Place::kept:
@@ -323,30 +323,30 @@ Renewer::Entries& Renewer::list_for(Place place) noexcept {
 }
 
 void Renewer::move(Entry& entry, Place to) noexcept {
-  if (entry.place == Place::kept && to != Place::kept) {
+  if (entry.index == Place::kept && to != Place::kept) {
     tries_.remove(entry);
-    notices_.remove(entry);
+    losses_.remove(entry);
   }
   Entries& target = list_for(to);
   // The spare ones are used again while they are warm.
-  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
+  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.index),
                 entry.self);
-  entry.place = to;
+  entry.index = to;
   if (to == Place::spare) entry.route = {};
   if (to == Place::lost) wake_notifier(TimePoint{});
 }
 
 void Renewer::after_fork_in_child() noexcept {
   tries_.clear();
-  notices_.clear();
+  losses_.clear();
   own_.splice(own_.end(), kept_);
   own_.splice(own_.end(), lost_);
   for (auto next = own_.begin(); next != own_.end();) {
     Entry& entry = *next++;
-    const bool closed = entry.place == Place::closed;
+    const bool closed = entry.index == Place::closed;
     entry.picked = entry.awaits_answer = entry.is_free = false;
     entry.unlock_after_fork();
-    entry.place = Place::own;
+    entry.index = Place::own;
     if (closed) move(entry, Place::spare);
   }
   std::construct_at(&picked_up_);

@@ -14,27 +14,27 @@
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/tenure.hpp>
-#include <redlatch/protocol/reply.hpp>
+#include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/token_source.hpp>
+#include <redlatch/protocol/reply.hpp>
 
 #include "base/due_heap.hpp"
-#include "engine/pending_renewal.hpp"
-#include "base/routes.hpp"
 #include "base/event_fd.hpp"
+#include "base/routes.hpp"
+#include "engine/pending_renewal.hpp"
 
 namespace redlatch::detail {
 
 /// A lease that was lost while it was kept.
 struct Loss {
-  std::stop_source told;
+  std::stop_source notified;
   std::string key;
   TimePoint since;  // it was held
 };
 
 /// The tenures of a client: who is due for a renewal, who has to be told of a loss. It says nothing
 /// to anybody by itself. `pick` and `picked_up` are the background thread's, `next_loss` and
-/// `next_notice` the notifier's; everything else may be called by any thread.
+/// `next_loss_at` the notifier's; everything else may be called by any thread.
 class Renewer {
  public:
   /// With 0, renewals have no jitter.
@@ -44,53 +44,53 @@ class Renewer {
   ~Renewer() = default;
 
   /// `route` is kept until the tenure is closed and its last renewal answered.
-  Tenure& open(RoutePin route = {});
-  void close(Tenure& tenure) noexcept;
+  Lease& open(RoutePin route = {});
+  void close(Lease& lease) noexcept;
   /// True when the background thread has to look sooner than it would.
-  bool keep(Tenure& tenure) noexcept;
+  bool keep(Lease& lease) noexcept;
   /// No renewals until it is kept again; a loss is told all the same.
-  void suspend(Tenure& tenure) noexcept;
-  void take_back(Tenure& tenure) noexcept { take_back(tenure, Place::own); }
-  bool take_back_for_good(Tenure& tenure) noexcept { return take_back(tenure, Place::over); }
-  std::stop_token lost_token(Tenure& tenure);
+  void suspend(Lease& lease) noexcept;
+  void pause_renewal(Lease& lease) noexcept { pause_renewal(lease, Place::own); }
+  bool detach(Lease& lease) noexcept { return pause_renewal(lease, Place::over); }
+  std::stop_token lost_token(Lease& lease);
   enum class HandedOver { no, yes, yes_and_sooner };
   /// A lease that is kept goes on to another lock, which has its own notice of a loss. `no`: it is
   /// lost. `yes_and_sooner`: as `keep`.
-  HandedOver hand_over(Tenure& tenure, const Upkeep& upkeep) noexcept;
+  HandedOver hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept;
 
   /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
   /// that no renewal is put behind a release, and no loss of theirs is told.
-  std::span<Tenure* const> pick(TimePoint now);
+  std::span<Lease* const> pick(TimePoint now);
   void picked_up() noexcept;
-  /// Signals this when there is a loss to tell, or one earlier than `next_notice` has said.
-  void notify(const WakeUp& notifier) noexcept { notifier_ = &notifier; }
+  /// Signals this when there is a loss to tell, or one earlier than `next_loss_at` has said.
+  void notify(const EventFd& notifier) noexcept { notifier_ = &notifier; }
   /// A loss that is known by now, or has to be told now.
   std::optional<Loss> next_loss(TimePoint now) noexcept;
   /// When there is one to tell; in the past when there is one already.
-  TimePoint next_notice() noexcept;
+  TimePoint next_loss_at() noexcept;
   /// When there is something to pick, unless `keep` says something else.
   TimePoint due() const noexcept;
   /// When the first loss has to be told.
-  TimePoint first_notice() const noexcept;
+  TimePoint first_loss() const noexcept;
   bool awaits_answers() const noexcept;
   std::size_t held() const;
 
   /// Whether one that is still to be said has somebody to be said for. It counts as answered
   /// otherwise.
-  bool is_wanted(Tenure& tenure) noexcept;
+  bool is_wanted(Lease& lease) noexcept;
   /// A refused renewal is not retried, since a newer command about the lease was carried out. The
   /// next renewal is made at its time.
-  void superseded(Tenure& tenure) noexcept;
+  void superseded(Lease& lease) noexcept;
   enum class Answered { too_late, counted, lost };
   /// What each of several servers has said to one so far. The verdict is still to be handed in.
-  void learn(const Renewal& renewal, std::span<const Response> responses) noexcept;
+  void learn(const PendingRenewal& renewal, std::span<const Response> responses) noexcept;
   /// What the server said to one that was sent at `sent`; `TimePoint{}` for the verdict of several
   /// servers. `lost`: there is a loss to tell.
-  Answered answered(const Renewal& renewal, const protocol::Reply& reply, TimePoint sent,
+  Answered answered(const PendingRenewal& renewal, const protocol::Reply& reply, TimePoint sent,
                     TimePoint now) noexcept;
   /// There will be no answer. `sent` is at `TimePoint{}` when nothing was, or when it was learned
   /// from each server by itself. False: too late.
-  bool failed(Tenure& tenure, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
+  bool failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
 
   // Around fork(2): the child keeps nothing of its parent's.
   void before_fork() { mutex_.lock(); }
@@ -107,10 +107,10 @@ class Renewer {
     over,   // the lock's, which gives it up
     closed  // nobody's, but an answer is still to come
   };
-  struct Entry : Tenure {
+  struct Entry : Lease {
     DueIndex try_index{};
-    DueIndex notice_index{};
-    Place place = Place::spare;
+    DueIndex loss_index{};
+    Place index = Place::spare;
     bool picked = false;
     bool is_told = false;  // of the loss
     bool awaits_answer = false;
@@ -123,10 +123,10 @@ class Renewer {
   using Entries = std::list<Entry>;
 
   static bool is_looked_after(const Entry& entry) noexcept;
-  static Entry& entry_of(Tenure& tenure) noexcept { return static_cast<Entry&>(tenure); }
-  Entries& list_for(Place place) noexcept;
+  static Entry& entry_of(Lease& lease) noexcept { return static_cast<Entry&>(lease); }
+  Entries& list_for(Place index) noexcept;
   void move(Entry& entry, Place to) noexcept;
-  bool take_back(Tenure& tenure, Place to) noexcept;
+  bool pause_renewal(Lease& lease, Place to) noexcept;
   bool put_aside(Entry& entry) noexcept;
   void answered(Entry& entry) noexcept;
   /// When a lease is renewed that was confirmed just now.
@@ -134,7 +134,7 @@ class Renewer {
   void look_at(Entry& entry) noexcept;
   void find_losses(TimePoint now) noexcept;
   Entries::iterator next_lost() noexcept;
-  void wake_notifier(TimePoint notice) noexcept;
+  void wake_notifier(TimePoint loss_margin) noexcept;
 
   /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
   std::atomic<Entry*> aside_ = nullptr;
@@ -149,12 +149,12 @@ class Renewer {
   // be told. A lock's own thread may change the time of its lease before it is kept again, so that
   // what is at the front is looked at once more.
   DueHeap<Entry, &Entry::try_index> tries_{};
-  DueHeap<Entry, &Entry::notice_index> notices_{};
-  std::vector<Tenure*> picked_{};
+  DueHeap<Entry, &Entry::loss_index> losses_{};
+  std::vector<Lease*> picked_{};
   std::size_t awaited_ = 0;
   TimePoint due_ = TimePoint::max();     // when the background looks again; may be too early
   TimePoint notice_ = TimePoint::max();  // when the notifier does
-  const WakeUp* notifier_ = nullptr;
+  const EventFd* notifier_ = nullptr;
   std::uint64_t random_;
 };
 

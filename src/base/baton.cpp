@@ -7,7 +7,7 @@
 
 namespace redlatch::detail {
 
-bool Turn::wait_until(TimePoint end) noexcept {
+bool Baton::wait_until(TimePoint end) noexcept {
   for (;;) {
     // This clock stops while the machine sleeps, so that the wait is measured anew each time.
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -24,7 +24,7 @@ bool Turn::wait_until(TimePoint end) noexcept {
   }
 }
 
-void Turn::wait() noexcept {
+void Baton::wait() noexcept {
   while (::sem_wait(&semaphore_) != 0) {
   }
   see_posts();

@@ -10,12 +10,12 @@ namespace redlatch::detail {
 
 /// Lets one thread sleep until others post. POSIX has it that whoever was woken may destroy it at
 /// once, and glibc keeps to that.
-class Turn {
+class Baton {
  public:
-  Turn() noexcept { ::sem_init(&semaphore_, 0, 0); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() { ::sem_destroy(&semaphore_); }
+  Baton() noexcept { ::sem_init(&semaphore_, 0, 0); }
+  Baton(const Baton&) = delete;
+  Baton& operator=(const Baton&) = delete;
+  ~Baton() { ::sem_destroy(&semaphore_); }
 
   void post() noexcept {
     posts_.fetch_add(1, std::memory_order_release);

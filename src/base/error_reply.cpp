@@ -75,8 +75,8 @@ constexpr std::array<std::string_view, 11> no_refusals{"NOSCRIPT",
                                                        "ERR invalid expire time",
                                                        "ERR wrong number of arguments"};
 
-constexpr std::array<std::string_view, 4> verdicts_on_connections{"READONLY", "LOADING",
-                                                                  "MASTERDOWN", "NOAUTH"};
+constexpr std::array<std::string_view, 4> refusals_by_connection_state{"READONLY", "LOADING",
+                                                                       "MASTERDOWN", "NOAUTH"};
 
 std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
 
@@ -119,13 +119,13 @@ Class classified(std::string_view error_reply) noexcept {
   return {.begins = {}, .code = Errc::protocol_error};
 }
 
-/// The number in front of which `text` has `mark`, perhaps with spaces and colons in between; 0
-/// when there is none.
-std::size_t number_behind(std::string_view text, std::string_view mark) {
+/// The number in front of which `text` has `owner_tag`, perhaps with spaces and colons in between;
+/// 0 when there is none.
+std::size_t number_behind(std::string_view text, std::string_view owner_tag) {
   std::size_t number = 0;
-  const std::size_t place = text.rfind(mark);
+  const std::size_t place = text.rfind(owner_tag);
   if (place == std::string_view::npos) return number;
-  const std::size_t digits = text.find_first_not_of(": ", place + mark.size());
+  const std::size_t digits = text.find_first_not_of(": ", place + owner_tag.size());
   if (digits == std::string_view::npos) return number;
   std::from_chars(text.data() + digits, text.data() + text.size(), number);
   return number;
@@ -182,7 +182,7 @@ Errc classify(std::string_view error_reply) noexcept { return classified(error_r
 
 bool concerns_connection(std::string_view error_reply) noexcept {
   const std::string_view text = unwrapped(without_arguments(error_reply));
-  return std::any_of(verdicts_on_connections.begin(), verdicts_on_connections.end(),
+  return std::any_of(refusals_by_connection_state.begin(), refusals_by_connection_state.end(),
                      [&](std::string_view word) { return begins_with_words(text, word); });
 }
 

@@ -9,22 +9,22 @@
 
 namespace redlatch::detail {
 
-void WakeUp::open() {
+void EventFd::open() {
   if (fd_ >= 0) return;
   fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "redlatch: eventfd");
 }
 
-void WakeUp::signal() const noexcept {
+void EventFd::signal() const noexcept {
   if (fd_ >= 0) static_cast<void>(::eventfd_write(fd_, 1));
 }
 
-void WakeUp::clear() const noexcept {
+void EventFd::clear() const noexcept {
   eventfd_t count = 0;
   if (fd_ >= 0) static_cast<void>(::eventfd_read(fd_, &count));
 }
 
-void WakeUp::close() noexcept {
+void EventFd::close() noexcept {
   if (const int fd = std::exchange(fd_, -1); fd >= 0) ::close(fd);
 }
 

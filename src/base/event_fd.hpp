@@ -3,12 +3,12 @@
 namespace redlatch::detail {
 
 /// A descriptor that another thread can make readable, to end a poll.
-class WakeUp {
+class EventFd {
  public:
-  WakeUp() = default;
-  WakeUp(const WakeUp&) = delete;
-  WakeUp& operator=(const WakeUp&) = delete;
-  ~WakeUp() { close(); }
+  EventFd() = default;
+  EventFd(const EventFd&) = delete;
+  EventFd& operator=(const EventFd&) = delete;
+  ~EventFd() { close(); }
 
   /// Throws `std::system_error` when there is no descriptor left.
   void open();

@@ -11,7 +11,7 @@ namespace redlatch::detail {
 /// A thread that takes no signals: the program's handlers run on the program's threads. Throws
 /// `std::system_error` when there is no thread left.
 template <class Work>
-std::thread quiet_thread(Work work) {
+std::thread thread_without_signals(Work work) {
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);

@@ -12,9 +12,9 @@
 #include <redlatch/options.hpp>
 
 #include "base/closings.hpp"
-#include "net/resolver.hpp"
 #include "base/routes.hpp"
 #include "base/url.hpp"
+#include "net/resolver.hpp"
 
 namespace redlatch::detail {
 

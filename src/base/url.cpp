@@ -28,13 +28,13 @@ std::pair<std::string_view, std::optional<std::string_view>> split(std::string_v
   return {text.substr(0, mark), text.substr(mark + 1)};
 }
 
-int number(std::string_view text, int least, int most, const char* part) {
+int number(std::string_view text, int least, int max_time, const char* part) {
   int value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || rest != end || value < least || value > most) {
+  if (error != std::errc() || rest != end || value < least || value > max_time) {
     reject(std::string(part) + " is not a number from " + std::to_string(least) + " to " +
-           std::to_string(most));
+           std::to_string(max_time));
   }
   return value;
 }

@@ -12,7 +12,7 @@
 namespace redlatch {
 
 BasicLock::~BasicLock() {
-  core_->let_go();
+  core_->release_if_held();
   std::destroy_at(core_);
 }
 
@@ -21,7 +21,7 @@ BasicLock::BasicLock(BasicLock&& other) noexcept : core_(&other.core_->move_to(&
 
 BasicLock& BasicLock::operator=(BasicLock&& other) noexcept {
   if (this == &other) return *this;
-  core_->let_go();
+  core_->release_if_held();
   std::destroy_at(core_);
   core_ = &other.core_->move_to(&room_);
   return *this;

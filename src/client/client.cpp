@@ -18,7 +18,7 @@ void Client::ping() {
   const protocol::Command ping(protocol::Expect::status, "PING");
   const std::array<detail::Request, 1> requests{{{.key = {}, .commands = {&ping, 1}}}};
   std::array<detail::Response, 1> responses;
-  executor_->execute(requests, responses, nullptr, detail::Connecting::on_top);
+  executor_->execute(requests, responses, nullptr, detail::ConnectPolicy::separate_timeout);
   if (responses[0].failure) throw *responses[0].failure;
   const protocol::Reply& reply = responses[0].replies.front();
   if (reply.is_error()) throw protocol::to_error(reply, {}, executor_->server(0), false);

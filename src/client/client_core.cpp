@@ -16,7 +16,7 @@ namespace redlatch::detail {
 namespace {
 
 /// So long it is tried to give back a lock that nobody waits for any more.
-constexpr std::chrono::minutes longest_grant{1};
+constexpr std::chrono::minutes max_grant{1};
 
 Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
@@ -34,54 +34,54 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
   auto routes = std::make_shared<Routes>(options.connections);
-  return {std::move(endpoint), std::move(options),  std::move(server),
-          std::move(role),     std::move(resolver), std::move(routes),
-          std::make_shared<Closings>()};
+  return {std::move(endpoint), std::move(options), std::move(server),           std::move(role),
+          std::move(resolver), std::move(routes),  std::make_shared<Closings>()};
 }
 
 }  // namespace
 
 ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole role)
     : settings_(checked(url, std::move(options), std::move(role))),
-      room_(settings_,
-            [this](Tenure& tenure, const Upkeep& upkeep) {
-              return background_.hand_over(tenure, upkeep);
-            },
-            {.give_back =
-                 [this](std::string_view key, std::string_view value) {
-                   post(key, {protocol::give_back(key, value), longest_grant});
-                 },
-             .look_later = [this] { background_.expect_answers(); },
-             .happened =
-                 [this](EventKind kind, TimePoint since, std::error_code error) {
-                   background_.happened(kind, {}, since, error);
-                 }}),
+      wait_queues_(settings_,
+                   [this](Lease& lease, const RenewalSchedule& schedule) {
+                     return background_.hand_over(lease, schedule);
+                   },
+                   {.give_back =
+                        [this](std::string_view key, std::string_view value) {
+                          post(key, {protocol::give_back(key, value), max_grant});
+                        },
+                    .look_later = [this] { background_.expect_answers(); },
+                    .record_event =
+                        [this](EventKind kind, TimePoint since, std::error_code error) {
+                          background_.record_event(kind, {}, since, error);
+                        }}),
       background_(settings_) {
-  std::vector<Channel*> channels;
+  std::vector<SharedConnection*> connections;
   for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {
-    channels_.push_back(std::make_unique<Channel>(settings_, background_));
-    channels.push_back(channels_.back().get());
+    connections_.push_back(std::make_unique<SharedConnection>(settings_, background_));
+    connections.push_back(connections_.back().get());
   }
   background_.serve(
-      std::move(channels), [this](std::string_view key) -> Channel& { return channel_of(key); },
-      room_);
+      std::move(connections),
+      [this](std::string_view key) -> SharedConnection& { return connection_of(key); },
+      wait_queues_);
 }
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
-                         Enough /*one server is enough or not there*/, Connecting connecting) {
+                         Enough /*one server is enough or not there*/, ConnectPolicy policy) {
   const Request& request = requests.front();
   const RoutePin pin = settings_.routes->pin(request.key);
   ++callers_;
   const Finally leave([this] { --callers_; });
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
-  const bool acquires = request.undo != nullptr;
+  const bool acquires = request.cleanup != nullptr;
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
     // A silent connection leaves the other half to the acquisition.
     await_releases(request, end - settings_.options.command_timeout / 2);
   }
-  channel_of(request.key, request.blocks > std::chrono::milliseconds::zero())
-      .execute(request, responses.front(), connecting, end);
-  if (acquires && responses.front().failure) note_owed(*request.undo);
+  connection_of(request.key, request.blocks > std::chrono::milliseconds::zero())
+      .execute(request, responses.front(), policy, end);
+  if (acquires && responses.front().failure) note_owed(*request.cleanup);
   background_.ensure_started();
 }
 
@@ -90,19 +90,19 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
 /// retried behind the first question and in front of the second.
 void ClientCore::await_releases(const Request& request, TimePoint end) {
   const Keys keys(request.key, request.commands.front());
-  const Channel* const own = &channel_of(request.key);
+  const SharedConnection* const own = &connection_of(request.key);
   const protocol::Command question(protocol::Expect::anything, "PTTL", request.key);
   // Before the look, so that nothing is missed that is posted meanwhile.
   const std::uint64_t posted = several_posted_;
   bool any_several = false;
   for (std::size_t i = 0; i < settings_.options.connections; ++i) {
-    Channel& channel = *channels_[i];
-    Line::Owed owed = channel.owed(keys);
-    for (int asked = 0; owed.release && &channel != own && asked < 2; ++asked) {
+    SharedConnection& connection = *connections_[i];
+    Multiplexer::Owed owed = connection.owed(keys);
+    for (int asked = 0; owed.release && &connection != own && asked < 2; ++asked) {
       Response ignored;
-      channel.execute({.key = request.key, .commands = {&question, 1}}, ignored, Connecting::never,
-                      end);
-      owed = channel.owed(keys);
+      connection.execute({.key = request.key, .commands = {&question, 1}}, ignored,
+                         ConnectPolicy::never, end);
+      owed = connection.owed(keys);
     }
     any_several |= owed.several;
   }
@@ -112,25 +112,25 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
   }
 }
 
-void ClientCore::post(std::string_view key, const Undo& undo) noexcept {
+void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
-  switch (channel_of(key).post(key, undo)) {
-    case Channel::Posted::yes:
-      return note_owed(undo);
-    case Channel::Posted::no_memory:  // for anything: the ttl does the rest
+  switch (connection_of(key).post(key, cleanup)) {
+    case SharedConnection::PostResult::yes:
+      return note_owed(cleanup);
+    case SharedConnection::PostResult::no_memory:  // for anything: the ttl does the rest
       return;
-    case Channel::Posted::no_connection:
-      return background_.add(key, undo);
-    case Channel::Posted::needs_conversation:
+    case SharedConnection::PostResult::no_connection:
+      return background_.add(key, cleanup);
+    case SharedConnection::PostResult::needs_exclusive_use:
       // The last user of a client leaves the waiting to the client's end.
-      if (weak_from_this().use_count() > 1) return background_.say(key, undo);
-      return background_.add(key, undo);
+      if (weak_from_this().use_count() > 1) return background_.send_release(key, cleanup);
+      return background_.add(key, cleanup);
   }
 }
 
-Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
+SharedConnection& ClientCore::connection_of(std::string_view key, bool apart) noexcept {
   const std::size_t index = settings_.routes->connection(key);
-  return *channels_[apart ? settings_.options.connections + index : index];
+  return *connections_[apart ? settings_.options.connections + index : index];
 }
 
 /// With more callers than connections, those that share one go out in batches, and the larger the
@@ -138,12 +138,12 @@ Channel& ClientCore::channel_of(std::string_view key, bool apart) noexcept {
 RoutePin ClientCore::route(std::string_view key) noexcept {
   if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
   return settings_.routes->move_and_pin(
-      key, [this](std::size_t connection) { return channels_[connection]->busy(); });
+      key, [this](std::size_t connection) { return connections_[connection]->busy(); });
 }
 
 void ClientCore::before_fork() {
-  room_.before_fork();
-  for (const auto& channel : channels_) channel->before_fork();
+  wait_queues_.before_fork();
+  for (const auto& connection : connections_) connection->before_fork();
   background_.before_fork();
   settings_.resolver->before_fork();
 }
@@ -151,8 +151,8 @@ void ClientCore::before_fork() {
 void ClientCore::after_fork_in_parent() {
   settings_.resolver->after_fork_in_parent();
   background_.after_fork_in_parent();
-  for (const auto& channel : channels_) channel->after_fork_in_parent();
-  room_.after_fork_in_parent();
+  for (const auto& connection : connections_) connection->after_fork_in_parent();
+  wait_queues_.after_fork_in_parent();
 }
 
 void ClientCore::after_fork_in_child() noexcept {
@@ -160,8 +160,8 @@ void ClientCore::after_fork_in_child() noexcept {
   callers_ = 0;
   settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();
-  for (const auto& channel : channels_) channel->after_fork_in_child();
-  room_.after_fork_in_child();
+  for (const auto& connection : connections_) connection->after_fork_in_child();
+  wait_queues_.after_fork_in_child();
 }
 
 }  // namespace redlatch::detail

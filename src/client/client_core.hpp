@@ -12,10 +12,10 @@
 #include <redlatch/detail/executor.hpp>
 
 #include "background/background.hpp"
-#include "engine/shared_connection.hpp"
 #include "base/fork_aware.hpp"
-#include "client/keeper.hpp"
 #include "base/settings.hpp"
+#include "client/keeper.hpp"
+#include "engine/shared_connection.hpp"
 #include "wait/wait_queues.hpp"
 
 namespace redlatch::detail {
@@ -32,37 +32,37 @@ class ClientCore final : public Keeper,
   std::string server(std::size_t) const override { return settings_.server; }
   bool scripting() const noexcept override { return settings_.options.scripting; }
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
-               Connecting connecting) override;
-  void post(std::string_view key, const Undo& undo) noexcept override;
-  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
-                                      InLine where) override {
-    return room_.enter(key, wanted, where);
+               ConnectPolicy policy) override;
+  void post(std::string_view key, const CleanupRelease& cleanup) noexcept override;
+  std::unique_ptr<Waiter> enter_queue(std::string_view key, const LockOptions& wanted,
+                                      QueueMode where) override {
+    return wait_queues_.enter(key, wanted, where);
   }
   bool is_waited_for(std::string_view key) const noexcept override {
-    return room_.is_waited_for(key);
+    return wait_queues_.is_waited_for(key);
   }
   bool is_contended(std::string_view key) const noexcept override {
-    return room_.is_contended(key);
+    return wait_queues_.is_contended(key);
   }
-  bool hand_over(std::string_view key, TenureOf& lease,
+  bool hand_over(std::string_view key, LeasePtr& lease,
                  const LockOptions& given) noexcept override {
-    return room_.hand_over(key, lease, given);
+    return wait_queues_.hand_over(key, lease, given);
   }
-  void call_first(std::string_view key) noexcept override { room_.call_first(key); }
+  void wake_first(std::string_view key) noexcept override { wait_queues_.wake_first(key); }
   Metrics metrics() const override {
     Metrics metrics = background_.metrics();
-    metrics.waiting = room_.size();
+    metrics.waiting = wait_queues_.size();
     return metrics;
   }
   std::uint64_t process() const noexcept override { return process_; }
 
   /// Everything about the key goes through it, as long as the key is pinned. `apart`: what keeps a
   /// connection waiting.
-  Channel& channel_of(std::string_view key, bool apart = false) noexcept;
+  SharedConnection& connection_of(std::string_view key, bool apart = false) noexcept;
   /// Nobody uses it any more; its end does not wait for as long then.
   void stop() noexcept { background_.stop(); }
   /// Connects it without waiting for that.
-  void connect(Channel& channel) noexcept { background_.connect(channel); }
+  void connect(SharedConnection& connection) noexcept { background_.connect(connection); }
 
  private:
   Background& background() noexcept override { return background_; }
@@ -71,8 +71,8 @@ class ClientCore final : public Keeper,
   /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
   /// other channels have to wait for.
   bool several_owed() const noexcept { return several_settled_ != several_posted_; }
-  void note_owed(const Undo& undo) noexcept {
-    if (Keys::are_several(undo.command)) ++several_posted_;
+  void note_owed(const CleanupRelease& cleanup) noexcept {
+    if (Keys::are_several(cleanup.command)) ++several_posted_;
   }
 
   void before_fork() override;
@@ -81,13 +81,14 @@ class ClientCore final : public Keeper,
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
-  std::atomic<std::size_t> callers_ = 0;              // threads in `execute`
-  std::vector<std::unique_ptr<Channel>> channels_{};  // and as many for what is said apart
+  std::atomic<std::size_t> callers_ = 0;  // threads in `execute`
+  std::vector<std::unique_ptr<SharedConnection>>
+      connections_{};  // and as many for what is said apart
   // Releases of several keys that were posted, and how many of these are known to be over. Not one
   // flag: while one acquisition waits for such a release, the others have to know of it, too.
   std::atomic<std::uint64_t> several_posted_ = 0;
   std::atomic<std::uint64_t> several_settled_ = 0;
-  WaitingRoom room_;
+  WaitQueues wait_queues_;
   Background background_;  // goes before the channels and the room, which its thread needs
   ForkRegistration registration_{*this};
 };

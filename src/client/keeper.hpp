@@ -13,23 +13,23 @@ namespace redlatch::detail {
 /// What every executor does with its background thread.
 class Keeper : public Executor {
  public:
-  Tenure& open_tenure(std::string_view key) override {
+  Lease& open_lease(std::string_view key) override {
     background().require_thread();
     return background().renewer().open(route(key));
   }
-  void close_tenure(Tenure& tenure) noexcept override { background().renewer().close(tenure); }
-  void keep(Tenure& tenure) noexcept override { background().keep(tenure); }
-  void suspend(Tenure& tenure) noexcept override { background().renewer().suspend(tenure); }
-  void take_back(Tenure& tenure) noexcept override { background().renewer().take_back(tenure); }
-  bool take_back_for_good(Tenure& tenure) noexcept override {
-    return background().renewer().take_back_for_good(tenure);
+  void close_lease(Lease& lease) noexcept override { background().renewer().close(lease); }
+  void keep(Lease& lease) noexcept override { background().keep(lease); }
+  void suspend(Lease& lease) noexcept override { background().renewer().suspend(lease); }
+  void pause_renewal(Lease& lease) noexcept override {
+    background().renewer().pause_renewal(lease);
   }
-  std::stop_token lost_token(Tenure& tenure) override {
-    return background().renewer().lost_token(tenure);
+  bool detach(Lease& lease) noexcept override { return background().renewer().detach(lease); }
+  std::stop_token lost_token(Lease& lease) override {
+    return background().renewer().lost_token(lease);
   }
-  void happened(EventKind kind, std::string_view key, TimePoint since,
-                std::error_code error) noexcept override {
-    background().happened(kind, key, since, error);
+  void record_event(EventKind kind, std::string_view key, TimePoint since,
+                    std::error_code error) noexcept override {
+    background().record_event(kind, key, since, error);
   }
   TimePoint now() const noexcept override { return BootClock::now(); }
 

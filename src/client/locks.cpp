@@ -27,31 +27,32 @@
 namespace redlatch {
 
 template <class Protocol, class Servers, class... What>
-Possession<Protocol, Servers, What...>::Possession(Servers& servers, What... what,
-                                                   std::defer_lock_t, LockOptions options)
+AcquiringLock<Protocol, Servers, What...>::AcquiringLock(Servers& servers, What... what,
+                                                         std::defer_lock_t, LockOptions options)
     : BasicLock(std::in_place_type<detail::LockCoreOf<Protocol>>, servers.executor(),
                 Protocol(std::move(what)..., options.fencing), std::move(options)) {}
 
-template class Possession<protocol::Exclusive, Client, std::string>;
-template class Possession<protocol::Fair, Client, std::string>;
-template class Possession<protocol::ReadSide, Client, std::string>;
-template class Possession<protocol::WriteSide, Client, std::string>;
-template class Possession<protocol::Recursive, Client, std::string>;
-template class Possession<protocol::Multi, Client, std::vector<std::string>>;
-template class Possession<protocol::Permit, Client, std::string, std::int64_t>;
-template class Possession<protocol::Majority, Quorum, std::string>;
+template class AcquiringLock<protocol::Exclusive, Client, std::string>;
+template class AcquiringLock<protocol::Fair, Client, std::string>;
+template class AcquiringLock<protocol::ReadSide, Client, std::string>;
+template class AcquiringLock<protocol::WriteSide, Client, std::string>;
+template class AcquiringLock<protocol::Recursive, Client, std::string>;
+template class AcquiringLock<protocol::Multi, Client, std::vector<std::string>>;
+template class AcquiringLock<protocol::Permit, Client, std::string, std::int64_t>;
+template class AcquiringLock<protocol::Majority, Quorum, std::string>;
 
 ReadLock::ReadLock(detail::LockCore& writer)
-    : Possession(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>,
-                 static_cast<detail::LockCoreOf<protocol::WriteSide>&>(writer).turn_into(
-                     protocol::ReadSide(writer.key(), false))) {}
+    : AcquiringLock(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>,
+                    static_cast<detail::LockCoreOf<protocol::WriteSide>&>(writer).turn_into(
+                        protocol::ReadSide(writer.key(), false))) {}
 
 ReadLock WriteLock::downgrade() { return ReadLock(core()); }
 
 RecursiveLock::RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
                              LockOptions options)
-    : Possession(std::in_place_type<detail::LockCoreOf<protocol::Recursive>>, client.executor(),
-                 protocol::Recursive(std::move(key), owner, options.fencing), std::move(options)) {}
+    : AcquiringLock(std::in_place_type<detail::LockCoreOf<protocol::Recursive>>, client.executor(),
+                    protocol::Recursive(std::move(key), owner, options.fencing),
+                    std::move(options)) {}
 
 std::int64_t RecursiveLock::hold_count() const {
   return static_cast<const detail::LockCoreOf<protocol::Recursive>&>(core()).count();

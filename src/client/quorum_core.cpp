@@ -8,11 +8,11 @@
 #include <string>
 #include <utility>
 
-#include <redlatch/detail/answers.hpp>
+#include <redlatch/detail/quorum_reply.hpp>
 #include <redlatch/error.hpp>
 
-#include "engine/pending_renewal.hpp"
 #include "client/require.hpp"
+#include "engine/pending_renewal.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -41,26 +41,26 @@ std::vector<std::string> names_of(const std::vector<std::string>& urls) {
 
 /// One extension under way.
 struct Extension {
-  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Tenure& tenure, Bell& bell,
-            TimePoint end) {
-    renewal.begin(tenure);
+  Extension(const std::vector<std::unique_ptr<Node>>& nodes, Lease& lease,
+            PollNotifier& poll_notifier, TimePoint end) {
+    renewal.begin(lease);
     command = renewal.command.view();
     requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
     responses.resize(nodes.size());
     // For the next one: nobody waits for a server that is away.
-    round.emplace(nodes, requests, responses, Connecting::counted, bell, Round::Ends{end, end});
+    request.emplace(nodes, requests, responses, ConnectPolicy::within_timeout, poll_notifier,
+                    QuorumRequest::Ends{end, end});
   }
 
-  Renewal renewal{};
+  PendingRenewal renewal{};
   std::optional<protocol::Command> command{};
   std::vector<Request> requests{};
   std::vector<Response> responses{};
-  std::optional<Round> round{};
+  std::optional<QuorumRequest> request{};
 };
 
-protocol::Reply as_reply(protocol::Verdict verdict) {
-  return {.kind = protocol::Reply::Kind::integer,
-          .integer = verdict == protocol::Verdict::yes ? 1 : 0};
+protocol::Reply as_reply(protocol::Vote vote) {
+  return {.kind = protocol::Reply::Kind::integer, .integer = vote == protocol::Vote::yes ? 1 : 0};
 }
 
 }  // namespace
@@ -68,10 +68,10 @@ protocol::Reply as_reply(protocol::Verdict verdict) {
 QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
     : settings_{.endpoint = {}, .options = options.client, .server = {}, .role = {}},
       server_timeout_(options.server_timeout),
-      voices_(names_of(urls)),
+      distinct_servers_(names_of(urls)),
       background_(settings_),
       nodes_(make_nodes(urls, std::move(options))) {
-  background_.serve([this](std::span<Tenure* const> due) { renew(due); });
+  background_.serve([this](std::span<Lease* const> due) { renew(due); });
 }
 
 QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
@@ -85,11 +85,11 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
         urls[i], options.client,
         NodeRole{.only_scripts = true,
                  .min_uptime = options.min_uptime,
-                 .admit = [this, i](std::string_view id) { voices_.admit(i, id); },
+                 .admit = [this, i](std::string_view id) { distinct_servers_.admit(i, id); },
                  .forward =
                      [this](EventKind kind, std::string_view key, TimePoint since,
                             std::error_code error) {
-                       background_.happened(kind, key, since, error);
+                       background_.record_event(kind, key, since, error);
                      }})));
   }
   return nodes;
@@ -104,34 +104,38 @@ QuorumCore::~QuorumCore() {
 }
 
 void QuorumCore::execute(std::span<const Request> requests, std::span<Response> responses,
-                         Enough enough, Connecting connecting) {
+                         Enough enough, ConnectPolicy policy) {
   const TimePoint begun = BootClock::now();
   TimePoint end = begun + server_timeout_;
   try {
-    const BorrowedBell bell(bells_);
-    const bool on_top = connecting == Connecting::on_top;
-    const TimePoint connecting_end = on_top ? end + settings_.options.connect_timeout : end;
-    Round round(nodes_, requests, responses, connecting, *bell, {end, connecting_end});
-    if (round.connected() <= nodes_.size() / 2) end = connecting_end;
-    round.wait(enough, end, begun + server_timeout_);
-    if (BootClock::now() >= end) round.end();
-    round.leave();
+    const BorrowedPollNotifier poll_notifier(notifiers_);
+    const bool separate_timeout = policy == ConnectPolicy::separate_timeout;
+    const TimePoint connecting_end =
+        separate_timeout ? end + settings_.options.connect_timeout : end;
+    QuorumRequest request(nodes_, requests, responses, policy, *poll_notifier,
+                          {end, connecting_end});
+    if (request.connected() <= nodes_.size() / 2) end = connecting_end;
+    request.wait(enough, end, begun + server_timeout_);
+    if (BootClock::now() >= end) request.end();
+    request.leave();
     // A connection that was refused for that is only tried again with the next attempt.
-    if (requests.front().undo != nullptr) voices_.require_distinct();
+    if (requests.front().cleanup != nullptr) distinct_servers_.require_distinct();
   } catch (...) {
     // Memory has run out, or two URLs lead to one server, and some servers may have been asked.
     const Request& request = requests.front();
-    if (request.undo != nullptr) post(request.key, *request.undo);
+    if (request.cleanup != nullptr) post(request.key, *request.cleanup);
     throw;
   }
   background_.ensure_started();
 }
 
 /// No server tells what becomes of its part.
-void QuorumCore::post(std::string_view key, const Undo& undo) noexcept {
-  for (const auto& node : nodes_) node->core().post(key, {undo.command, undo.ttl});
-  if (undo.of == Undo::Of::lease) happened(EventKind::released, key, undo.since, {});
-  if (undo.of == Undo::Of::ended_lease) happened(EventKind::lost, key, undo.since, {});
+void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
+  for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl});
+  if (cleanup.of == CleanupRelease::Reason::lease)
+    record_event(EventKind::released, key, cleanup.since, {});
+  if (cleanup.of == CleanupRelease::Reason::ended_lease)
+    record_event(EventKind::lost, key, cleanup.since, {});
 }
 
 Metrics QuorumCore::metrics() const {
@@ -143,64 +147,64 @@ Metrics QuorumCore::metrics() const {
 /// Renewals may take their time, which a fork does not wait for.
 void QuorumCore::before_fork() {
   background_.before_fork();
-  bells_.before_fork();
-  voices_.before_fork();
+  notifiers_.before_fork();
+  distinct_servers_.before_fork();
 }
 
 void QuorumCore::after_fork_in_parent() {
-  voices_.after_fork_in_parent();
-  bells_.after_fork_in_parent();
+  distinct_servers_.after_fork_in_parent();
+  notifiers_.after_fork_in_parent();
   background_.after_fork_in_parent();
 }
 
 void QuorumCore::after_fork_in_child() noexcept {
   std::construct_at(&renewing_);
-  voices_.after_fork_in_child();
-  bells_.after_fork_in_child();
+  distinct_servers_.after_fork_in_child();
+  notifiers_.after_fork_in_child();
   background_.after_fork_in_child();
 }
 
 /// All that are due are sent before anybody can take a lease back, so that no renewal follows a
 /// release.
-void QuorumCore::renew(std::span<Tenure* const> due) {
+void QuorumCore::renew(std::span<Lease* const> due) {
   const std::lock_guard guard(renewing_);
   Renewer& renewer = background_.renewer();
   if (closed_) return renewer.picked_up();
   // One for all of them: a bell is a descriptor.
-  std::optional<BorrowedBell> bell;
+  std::optional<BorrowedPollNotifier> poll_notifier;
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
   // A server that takes its time must not have it from the renewals to come.
   const TimePoint latest =
-      sent + std::max((renewer.first_notice() - sent) / 2, TimePoint::duration::zero());
+      sent + std::max((renewer.first_loss() - sent) / 2, TimePoint::duration::zero());
   const TimePoint end = std::min(sent + server_timeout_, latest);
-  for (Tenure* tenure : due) {
+  for (Lease* lease : due) {
     try {
-      if (!bell) bell.emplace(bells_);
-      extensions.emplace_back(nodes_, *tenure, **bell, end);
+      if (!poll_notifier) poll_notifier.emplace(notifiers_);
+      extensions.emplace_back(nodes_, *lease, **poll_notifier, end);
     } catch (const std::exception&) {
       // No memory or descriptor is left: it is tried again.
-      if (renewer.failed(*tenure, tenure->upkeep().ttl, {sent}, BootClock::now())) {
-        happened(EventKind::renewal_failed, tenure->key(), tenure->upkeep().since,
-                 make_error_code(std::errc::not_enough_memory));
+      if (renewer.failed(*lease, lease->schedule().ttl, {sent}, BootClock::now())) {
+        record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
+                     make_error_code(std::errc::not_enough_memory));
       }
     }
   }
   renewer.picked_up();
-  const TimePoint last = std::min(sent + server_timeout_, renewer.first_notice());
+  const TimePoint last = std::min(sent + server_timeout_, renewer.first_loss());
   for (Extension& extension : extensions) {
     try {
-      extension.round->wait(Answers::settled, last, {});
+      extension.request->wait(QuorumReply::settled, last, {});
     } catch (const std::exception&) {
       // As above; what is known counts.
     }
-    extension.round->leave();
+    extension.request->leave();
     renewer.learn(extension.renewal, extension.responses);
-    const protocol::Verdict verdict = Answers::verdict(extension.responses, protocol::ours);
-    if (verdict == protocol::Verdict::refused) {
+    const protocol::Vote vote = QuorumReply::vote(extension.responses, protocol::ours);
+    if (vote == protocol::Vote::refused) {
       background_.renewal_failed(extension.renewal, {}, make_error_code(Errc::no_quorum));
     } else {
-      background_.renewed(extension.renewal, as_reply(verdict), {});
+      background_.renewed(extension.renewal, as_reply(vote), {});
     }
   }
 }

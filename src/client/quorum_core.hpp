@@ -13,10 +13,10 @@
 
 #include "background/background.hpp"
 #include "base/fork_aware.hpp"
-#include "client/keeper.hpp"
-#include "client/quorum_request.hpp"
 #include "base/settings.hpp"
+#include "client/keeper.hpp"
 #include "client/quorum_ids.hpp"
+#include "client/quorum_request.hpp"
 
 namespace redlatch::detail {
 
@@ -34,19 +34,19 @@ class QuorumCore final : public Keeper, private ForkAware {
   std::string server(std::size_t index) const override { return nodes_[index]->core().server(0); }
   bool scripting() const noexcept override { return settings_.options.scripting; }
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
-               Connecting connecting) override;
-  void post(std::string_view key, const Undo& undo) noexcept override;
+               ConnectPolicy policy) override;
+  void post(std::string_view key, const CleanupRelease& cleanup) noexcept override;
 
-  std::unique_ptr<QueuePlace> line_up(std::string_view key, const LockOptions& wanted,
-                                      InLine where) override {
-    return nodes_.front()->core().line_up(key, wanted, where);
+  std::unique_ptr<Waiter> enter_queue(std::string_view key, const LockOptions& wanted,
+                                      QueueMode where) override {
+    return nodes_.front()->core().enter_queue(key, wanted, where);
   }
   bool is_waited_for(std::string_view) const noexcept override { return false; }
   bool is_contended(std::string_view) const noexcept override { return false; }
-  bool hand_over(std::string_view, TenureOf&, const LockOptions&) noexcept override {
+  bool hand_over(std::string_view, LeasePtr&, const LockOptions&) noexcept override {
     return false;
   }
-  void call_first(std::string_view) noexcept override {}
+  void wake_first(std::string_view) noexcept override {}
   Metrics metrics() const override;
   std::uint64_t process() const noexcept override { return nodes_.front()->core().process(); }
 
@@ -56,7 +56,7 @@ class QuorumCore final : public Keeper, private ForkAware {
   Nodes make_nodes(const std::vector<std::string>& urls, QuorumOptions options);
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view) noexcept override { return {}; }
-  void renew(std::span<Tenure* const> due);
+  void renew(std::span<Lease* const> due);
 
   void before_fork() override;
   void after_fork_in_parent() override;
@@ -64,8 +64,8 @@ class QuorumCore final : public Keeper, private ForkAware {
 
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;
-  Voices voices_;
-  Bells bells_{};
+  DistinctServers distinct_servers_;
+  PollNotifierPool notifiers_{};
   std::mutex renewing_{};
   bool closed_ = false;    // nothing is renewed any more
   Background background_;  // goes after the nodes, which have it tell what happens to them

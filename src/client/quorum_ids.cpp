@@ -10,7 +10,7 @@
 
 namespace redlatch::detail {
 
-void Voices::admit(std::size_t url, std::string_view id) {
+void DistinctServers::admit(std::size_t url, std::string_view id) {
   const std::lock_guard guard(mutex_);
   ids_[url] = id;
   std::size_t same = url;
@@ -25,7 +25,7 @@ void Voices::admit(std::size_t url, std::string_view id) {
                 "it is the same server as " + names_[same] + ", and has one voice in a quorum");
 }
 
-void Voices::require_distinct() const {
+void DistinctServers::require_distinct() const {
   if (!has_double_) return;
   const std::lock_guard guard(mutex_);
   for (std::size_t i = 0; i < ids_.size(); ++i) {

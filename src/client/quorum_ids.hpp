@@ -13,10 +13,11 @@ namespace redlatch::detail {
 /// Which server each URL of a quorum leads to, by the id that it has until it restarts. Each server
 /// has one voice: two of its databases, or two names of it, are no majority of three. All members
 /// may be called by any thread.
-class Voices {
+class DistinctServers {
  public:
   /// By the names of the URLs.
-  explicit Voices(std::vector<std::string> names) : names_(std::move(names)), ids_(names_.size()) {}
+  explicit DistinctServers(std::vector<std::string> names)
+      : names_(std::move(names)), ids_(names_.size()) {}
 
   /// A connection was made. Throws `IoError` when another URL leads to the same server. An empty id
   /// is one that the server does not tell.

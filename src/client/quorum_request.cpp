@@ -12,132 +12,134 @@
 
 namespace redlatch::detail {
 
-std::unique_ptr<Bell> Bells::take() {
+std::unique_ptr<PollNotifier> PollNotifierPool::take() {
   {
     const std::lock_guard guard(mutex_);
     if (!spare_.empty()) {
-      std::unique_ptr<Bell> bell = std::move(spare_.back());
+      std::unique_ptr<PollNotifier> poll_notifier = std::move(spare_.back());
       spare_.pop_back();
-      return bell;
+      return poll_notifier;
     }
   }
   try {
-    return std::make_unique<Bell>();
+    return std::make_unique<PollNotifier>();
   } catch (const std::system_error& error) {
     throw Error(Errc::unreachable, error.what());
   }
 }
 
-void Bells::put_back(std::unique_ptr<Bell> bell) noexcept {
+void PollNotifierPool::put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept {
   const std::lock_guard guard(mutex_);
   if (spare_.size() >= max_spare) return;
   try {
-    spare_.push_back(std::move(bell));
+    spare_.push_back(std::move(poll_notifier));
   } catch (const std::bad_alloc&) {
     // Then it is made anew the next time.
   }
 }
 
-Round::Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-             std::span<Response> responses, Connecting connecting, Bell& bell, const Ends& ends)
-    : Round(responses, bell) {
+QuorumRequest::QuorumRequest(std::span<const std::unique_ptr<Node>> nodes,
+                             std::span<const Request> requests, std::span<Response> responses,
+                             ConnectPolicy policy, PollNotifier& poll_notifier, const Ends& ends)
+    : QuorumRequest(responses, poll_notifier) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    begin(parts_.emplace_back(*nodes[i], requests[i], responses[i]), connecting, ends);
+    begin(calls_.emplace_back(*nodes[i], requests[i], responses[i]), policy, ends);
   }
 }
 
 /// Whether there is a connection still is seen when something is said on it.
-void Round::begin(Part& part, Connecting connecting, const Ends& ends) {
-  part.concluded = true;
-  part.caller.bell = &bell_;
-  part.caller.end = ends.connected;
-  part.channel.begin(part.caller);
-  part.concluded = false;
-  part.connects = !part.caller.done() && part.channel.fd() < 0;
-  if (!part.connects) return;
-  if (connecting != Connecting::never && part.node.may_connect(BootClock::now())) {
-    part.channel.extend(part.caller, ends.connecting);
-    return part.node.core().connect(part.channel);
+void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends) {
+  node_call.concluded = true;
+  node_call.call.poll_notifier = &poll_notifier_;
+  node_call.call.end = ends.connected;
+  node_call.connection.begin(node_call.call);
+  node_call.concluded = false;
+  node_call.connects = !node_call.call.done() && node_call.connection.fd() < 0;
+  if (!node_call.connects) return;
+  if (policy != ConnectPolicy::never && node_call.node.may_connect(BootClock::now())) {
+    node_call.connection.extend(node_call.call, ends.policy);
+    return node_call.node.core().connect(node_call.connection);
   }
-  part.channel.leave(part.caller);
-  part.caller.take_posts();
-  part.concluded = true;
-  part.response.failure =
-      protocol::about(part.node.why(), part.caller.request.key, part.node.core().server(0),
-                      "connecting to it has failed a moment ago");
+  node_call.connection.leave(node_call.call);
+  node_call.call.take_posts();
+  node_call.concluded = true;
+  node_call.response.failure =
+      protocol::about(node_call.node.why(), node_call.call.request.key,
+                      node_call.node.core().server(0), "connecting to it has failed a moment ago");
 }
 
-Round::~Round() { leave(); }
+QuorumRequest::~QuorumRequest() { leave(); }
 
-void Round::leave() noexcept {
-  for (Part& part : parts_) {
-    if (std::exchange(part.concluded, true)) continue;
-    part.channel.leave(part.caller);
-    part.caller.take_posts();
-    part.response.sent = part.answer.sent;
-    part.response.connection = part.answer.connection;
+void QuorumRequest::leave() noexcept {
+  for (NodeCall& node_call : calls_) {
+    if (std::exchange(node_call.concluded, true)) continue;
+    node_call.connection.leave(node_call.call);
+    node_call.call.take_posts();
+    node_call.response.sent = node_call.answer.sent;
+    node_call.response.connection = node_call.answer.connection;
   }
 }
 
-std::size_t Round::connected() const noexcept {
-  return static_cast<std::size_t>(
-      std::count_if(parts_.begin(), parts_.end(), [](const Part& part) { return !part.connects; }));
+std::size_t QuorumRequest::connected() const noexcept {
+  return static_cast<std::size_t>(std::count_if(
+      calls_.begin(), calls_.end(), [](const NodeCall& node_call) { return !node_call.connects; }));
 }
 
-void Round::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
+void QuorumRequest::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
   // What has come by the end counts, whoever was waited for before.
   for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
     in_time = BootClock::now() < end;
     sleep(enough(responses_) ? end_for_new : end);
   }
   static_cast<void>(is_over(enough, end_for_new));
-  for (const Part& part : parts_) part.node.note_waited();
+  for (const NodeCall& node_call : calls_) node_call.node.note_waited();
 }
 
-bool Round::is_over(Executor::Enough enough, TimePoint end_for_new) {
+bool QuorumRequest::is_over(Executor::Enough enough, TimePoint end_for_new) {
   bool all = true;
   bool awaits_new = false;
-  for (Part& part : parts_) {
-    if (!part.concluded && part.caller.done()) conclude(part);
-    all = all && part.concluded;
-    awaits_new = awaits_new || (!part.concluded && part.connects && part.node.is_new());
+  for (NodeCall& node_call : calls_) {
+    if (!node_call.concluded && node_call.call.done()) conclude(node_call);
+    all = all && node_call.concluded;
+    awaits_new =
+        awaits_new || (!node_call.concluded && node_call.connects && node_call.node.is_new());
   }
   if (all) return true;
   return enough(responses_) && !(awaits_new && BootClock::now() < end_for_new);
 }
 
-void Round::conclude(Part& part) {
-  part.concluded = true;
-  if (part.connects && part.caller.failure) {
-    part.node.note_failure(BootClock::now(), part.caller.failure->code());
+void QuorumRequest::conclude(NodeCall& node_call) {
+  node_call.concluded = true;
+  if (node_call.connects && node_call.call.failure) {
+    node_call.node.note_failure(BootClock::now(), node_call.call.failure->code());
   }
-  part.channel.conclude(part.caller);
-  part.response = std::move(part.answer);
+  node_call.connection.conclude(node_call.call);
+  node_call.response = std::move(node_call.answer);
 }
 
-void Round::end() {
-  for (Part& part : parts_) {
-    if (part.concluded) continue;
-    part.channel.leave(part.caller);
-    conclude(part);
+void QuorumRequest::end() {
+  for (NodeCall& node_call : calls_) {
+    if (node_call.concluded) continue;
+    node_call.connection.leave(node_call.call);
+    conclude(node_call);
   }
 }
 
-void Round::sleep(TimePoint end) {
-  std::vector<pollfd> watched{{.fd = bell_.fd(), .events = POLLIN, .revents = 0}};
-  std::vector<Channel*> channels;
-  bell_.listen();
+void QuorumRequest::sleep(TimePoint end) {
+  std::vector<pollfd> watched{{.fd = poll_notifier_.fd(), .events = POLLIN, .revents = 0}};
+  std::vector<SharedConnection*> connections;
+  poll_notifier_.listen();
   bool is_done = false;
-  for (Part& part : parts_) {
-    if (part.concluded) continue;
-    is_done = is_done || part.caller.done();
-    watched.push_back({.fd = part.channel.fd(), .events = POLLIN, .revents = 0});
-    channels.push_back(&part.channel);
+  for (NodeCall& node_call : calls_) {
+    if (node_call.concluded) continue;
+    is_done = is_done || node_call.call.done();
+    watched.push_back({.fd = node_call.connection.fd(), .events = POLLIN, .revents = 0});
+    connections.push_back(&node_call.connection);
   }
   if (!is_done) poll_until(watched, end);
-  bell_.stop_listening();
-  for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (watched[i + 1].revents != 0) channels[i]->look(end);
+  poll_notifier_.stop_listening();
+  for (std::size_t i = 0; i < connections.size(); ++i) {
+    if (watched[i + 1].revents != 0) connections[i]->look(end);
   }
 }
 

@@ -12,9 +12,9 @@
 
 #include <redlatch/detail/executor.hpp>
 
+#include "client/client_core.hpp"
 #include "engine/call.hpp"
 #include "engine/shared_connection.hpp"
-#include "client/client_core.hpp"
 
 namespace redlatch::detail {
 
@@ -46,11 +46,11 @@ class Node {
 };
 
 /// Bells that are used again and again, since each is a descriptor.
-class Bells {
+class PollNotifierPool {
  public:
   /// Throws `Error` when there is no descriptor left.
-  std::unique_ptr<Bell> take();
-  void put_back(std::unique_ptr<Bell> bell) noexcept;
+  std::unique_ptr<PollNotifier> take();
+  void put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept;
   void before_fork() { mutex_.lock(); }
   void after_fork_in_parent() { mutex_.unlock(); }
   void after_fork_in_child() noexcept {
@@ -63,43 +63,45 @@ class Bells {
   static constexpr std::size_t max_spare = 16;
 
   std::mutex mutex_{};
-  std::vector<std::unique_ptr<Bell>> spare_{};
+  std::vector<std::unique_ptr<PollNotifier>> spare_{};
 };
 
 /// A bell for as long as this lives.
-class BorrowedBell {
+class BorrowedPollNotifier {
  public:
-  explicit BorrowedBell(Bells& bells) : bells_(bells), bell_(bells.take()) {}
-  BorrowedBell(const BorrowedBell&) = delete;
-  BorrowedBell& operator=(const BorrowedBell&) = delete;
-  ~BorrowedBell() { bells_.put_back(std::move(bell_)); }
+  explicit BorrowedPollNotifier(PollNotifierPool& notifiers)
+      : notifiers_(notifiers), poll_notifier_(notifiers.take()) {}
+  BorrowedPollNotifier(const BorrowedPollNotifier&) = delete;
+  BorrowedPollNotifier& operator=(const BorrowedPollNotifier&) = delete;
+  ~BorrowedPollNotifier() { notifiers_.put_back(std::move(poll_notifier_)); }
 
-  Bell& operator*() const noexcept { return *bell_; }
+  PollNotifier& operator*() const noexcept { return *poll_notifier_; }
 
  private:
-  Bells& bells_;
-  std::unique_ptr<Bell> bell_;
+  PollNotifierPool& notifiers_;
+  std::unique_ptr<PollNotifier> poll_notifier_;
 };
 
 /// One question that several servers are asked at once. Whoever asks reads the answers by itself,
 /// unless others who use the same connection do, and goes as soon as it knows enough. What comes
 /// later is thrown away by whoever uses the connection next.
-class Round {
+class QuorumRequest {
  public:
   /// So long a server may take to answer what has to be said to it again. `leave` waits for that.
   struct Ends {
     TimePoint connected{};
-    TimePoint connecting{};  // where there was no connection
+    TimePoint policy{};  // where there was no connection
   };
 
   /// Sends the requests, one for each node, where there are connections, and has the others
   /// connect, if it may. One thread may wait for several rounds by the same bell, one after the
   /// other.
-  Round(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
-        std::span<Response> responses, Connecting connecting, Bell& bell, const Ends& ends);
-  Round(const Round&) = delete;
-  Round& operator=(const Round&) = delete;
-  ~Round();
+  QuorumRequest(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
+                std::span<Response> responses, ConnectPolicy policy, PollNotifier& poll_notifier,
+                const Ends& ends);
+  QuorumRequest(const QuorumRequest&) = delete;
+  QuorumRequest& operator=(const QuorumRequest&) = delete;
+  ~QuorumRequest();
 
   /// To how many it was sent, or can be at once.
   std::size_t connected() const noexcept;
@@ -113,32 +115,33 @@ class Round {
   void leave() noexcept;
 
  private:
-  struct Part {
-    Part(Node& one, const Request& request, Response& whole)
+  struct NodeCall {
+    NodeCall(Node& one, const Request& request, Response& whole)
         : node(one),
-          channel(one.core().channel_of(request.key)),
+          connection(one.core().connection_of(request.key)),
           response(whole),
-          caller{.request = request, .response = answer} {}
+          call{.request = request, .response = answer} {}
 
     Node& node;
-    Channel& channel;
+    SharedConnection& connection;
     Response& response;
     Response answer{};  // may be written to by any thread until the caller is done
-    Caller caller;
+    Call call;
     bool connects = false;   // there was no connection
     bool concluded = false;  // the response is complete
   };
 
-  Round(std::span<Response> responses, Bell& bell) : responses_(responses), bell_(bell) {}
+  QuorumRequest(std::span<Response> responses, PollNotifier& poll_notifier)
+      : responses_(responses), poll_notifier_(poll_notifier) {}
 
-  void begin(Part& part, Connecting connecting, const Ends& ends);
+  void begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends);
   bool is_over(Executor::Enough enough, TimePoint end_for_new);
-  static void conclude(Part& part);
+  static void conclude(NodeCall& node_call);
   void sleep(TimePoint end);
 
   std::span<Response> responses_;
-  Bell& bell_;
-  std::list<Part> parts_{};
+  PollNotifier& poll_notifier_;
+  std::list<NodeCall> calls_{};
 };
 
 }  // namespace redlatch::detail

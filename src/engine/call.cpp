@@ -5,40 +5,40 @@
 
 namespace redlatch::detail {
 
-void WakeList::add(Caller& caller) noexcept {
-  ++caller.posts;
-  caller.next_to_wake = std::exchange(first_, &caller);
+void WakeQueue::add(Call& call) noexcept {
+  ++call.posts;
+  call.next_to_wake = std::exchange(first_, &call);
 }
 
-void WakeList::finish(Caller& caller) noexcept {
-  if (!caller.leads()) add(caller);  // a leader is awake
-  caller.state = Caller::State::done;
+void WakeQueue::finish(Call& call) noexcept {
+  if (!call.is_leading()) add(call);  // a leader is awake
+  call.state = Call::State::done;
 }
 
-void WakeList::fail(Caller& caller, const IoError* why) noexcept {
+void WakeQueue::fail(Call& call, const IoError* why) noexcept {
   try {
     // A copy would share its text with those of other threads.
-    if (why != nullptr) caller.failure.emplace(why->code(), why->what());
-    caller.out_of_memory = why == nullptr;
+    if (why != nullptr) call.failure.emplace(why->code(), why->what());
+    call.out_of_memory = why == nullptr;
   } catch (const std::bad_alloc&) {
-    caller.out_of_memory = true;
+    call.out_of_memory = true;
   }
-  finish(caller);
+  finish(call);
 }
 
-void WakeList::appoint(Caller& caller) noexcept {
-  add(caller);
-  caller.state = Caller::State::leads;
+void WakeQueue::appoint(Call& call) noexcept {
+  add(call);
+  call.state = Call::State::leading;
 }
 
-void WakeList::wake(std::unique_lock<std::mutex>& guard) noexcept {
-  Caller* next = std::exchange(first_, nullptr);
+void WakeQueue::wake(std::unique_lock<std::mutex>& guard) noexcept {
+  Call* next = std::exchange(first_, nullptr);
   guard.unlock();
   while (next != nullptr) {
     // Once posted to, it may be gone.
-    Caller* const caller = std::exchange(next, next->next_to_wake);
-    if (caller->bell != nullptr) caller->bell->ring();
-    caller->turn.post();
+    Call* const call = std::exchange(next, next->next_to_wake);
+    if (call->poll_notifier != nullptr) call->poll_notifier->notify();
+    call->baton.post();
   }
 }
 

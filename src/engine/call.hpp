@@ -7,56 +7,56 @@
 
 #include <redlatch/detail/executor.hpp>
 
-#include "base/io_error.hpp"
 #include "base/baton.hpp"
 #include "base/event_fd.hpp"
+#include "base/io_error.hpp"
 
 namespace redlatch::detail {
 
-struct Exchange;
-using Exchanges = std::list<Exchange>;
+struct PendingRequest;
+using PendingRequests = std::list<PendingRequest>;
 
 /// Wakes a thread that waits for several things at once.
-class Bell {
+class PollNotifier {
  public:
-  Bell() { wake_up_.open(); }
+  PollNotifier() { event_fd_.open(); }
   /// What is looked at behind this, before the thread sleeps, is not missed.
   void listen() noexcept { listens_ = true; }
   void stop_listening() noexcept {
     listens_ = false;
-    if (rung_.exchange(false)) wake_up_.clear();
+    if (notified_.exchange(false)) event_fd_.clear();
   }
-  void ring() noexcept {
-    if (listens_ && !rung_.exchange(true)) wake_up_.signal();
+  void notify() noexcept {
+    if (listens_ && !notified_.exchange(true)) event_fd_.signal();
   }
-  int fd() const noexcept { return wake_up_.fd(); }
+  int fd() const noexcept { return event_fd_.fd(); }
 
  private:
-  WakeUp wake_up_{};
+  EventFd event_fd_{};
   std::atomic<bool> listens_ = false;
-  std::atomic<bool> rung_ = false;
+  std::atomic<bool> notified_ = false;
 };
 
 /// Somebody who waits for the answer to a request. Lives on that thread's stack.
-struct Caller {
-  enum class State { waits, leads, done };
+struct Call {
+  enum class State { following, leading, done };
 
   const Request& request;
   Response& response;
-  Exchanges::iterator exchange{};
+  PendingRequests::iterator pending{};
 
   /// Changed under the channel's mutex. What comes below is complete when this is `done`.
-  std::atomic<State> state = State::waits;
+  std::atomic<State> state = State::following;
   /// One post for each change that the thread is to be woken for; it takes all of them before it
   /// goes.
-  Turn turn{};
+  Baton baton{};
   int posts = 0;
   int posts_taken = 0;
-  Caller* next_to_wake = nullptr;
-  bool mended = false;   // a leader is saying the request again, so that it cannot be taken away
-  Bell* bell = nullptr;  // its thread is elsewhere, so that it cannot lead
-  TimePoint end = TimePoint::max();  // of its wait, whoever does the work for it
-  TimePoint grace_until{};           // when it had no time left, for once
+  Call* next_to_wake = nullptr;
+  bool retrying = false;  // a leader is saying the request again, so that it cannot be taken away
+  PollNotifier* poll_notifier = nullptr;  // its thread is elsewhere, so that it cannot lead
+  TimePoint end = TimePoint::max();       // of its wait, whoever does the work for it
+  TimePoint grace_until{};                // when it had no time left, for once
 
   std::optional<IoError> failure{};  // else the replies are in the response
   bool in_doubt = false;             // the server may have acted all the same,
@@ -65,9 +65,9 @@ struct Caller {
   bool out_of_memory = false;        // which is worth an exception of its own
 
   void take_posts() noexcept {
-    for (; posts_taken < posts; ++posts_taken) turn.wait();
+    for (; posts_taken < posts; ++posts_taken) baton.wait();
   }
-  bool leads() const noexcept { return state == State::leads; }
+  bool is_leading() const noexcept { return state == State::leading; }
   bool done() const noexcept { return state == State::done; }
 };
 
@@ -85,23 +85,23 @@ class Unlocked {
 
 /// The callers that are to be woken once the channel's mutex is free, so that none of them wakes up
 /// only to wait for that.
-class WakeList {
+class WakeQueue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
   void clear() noexcept { first_ = nullptr; }
 
   /// Its answer is there, or never will be.
-  void finish(Caller& caller) noexcept;
+  void finish(Call& call) noexcept;
   /// The same, with the reason why. Null: memory has run out.
-  void fail(Caller& caller, const IoError* why) noexcept;
-  void appoint(Caller& caller) noexcept;
+  void fail(Call& call, const IoError* why) noexcept;
+  void appoint(Call& call) noexcept;
   /// Releases the mutex, and does not take it again.
   void wake(std::unique_lock<std::mutex>& guard) noexcept;
 
  private:
-  void add(Caller& caller) noexcept;
+  void add(Call& call) noexcept;
 
-  Caller* first_ = nullptr;
+  Call* first_ = nullptr;
 };
 
 }  // namespace redlatch::detail

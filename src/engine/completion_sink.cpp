@@ -4,33 +4,34 @@
 
 namespace redlatch::detail {
 
-void Aftermath::open(Exchanges& from, Exchanges::iterator release) noexcept {
-  Exchanges one;
-  one.splice(one.end(), from, release);
-  open(std::move(one));
+void CompletionSink::repeat_later(PendingRequests& from,
+                                  PendingRequests::iterator release) noexcept {
+  PendingRequests pending;
+  pending.splice(pending.end(), from, release);
+  repeat_later(std::move(pending));
 }
 
-void Aftermath::open_releases(Exchanges& from) noexcept {
+void CompletionSink::repeat_releases_later(PendingRequests& from) noexcept {
   for (auto next = from.begin(); next != from.end();) {
-    const auto one = next++;
-    if (one->is_release) open(from, one);
+    const auto pending = next++;
+    if (pending->is_release) repeat_later(from, pending);
   }
 }
 
-bool Aftermath::answered(Exchanges& from, Exchanges::iterator one,
-                         std::chrono::milliseconds settling) noexcept {
-  const protocol::Reply& reply = one->replies.front();
-  if (one->is_renewal) {
-    renewed(one->renewal, reply, one->said);
+bool CompletionSink::answered(PendingRequests& from, PendingRequests::iterator pending,
+                              std::chrono::milliseconds settling) noexcept {
+  const protocol::Reply& reply = pending->replies.front();
+  if (pending->is_renewal) {
+    renewed(pending->renewal, reply, pending->sent_at);
     return true;
   }
-  const auto fate = one->release.answered(reply, settling, BootClock::now());
-  if (!fate) {
-    open(from, one);
-  } else if (*fate != Fate::done) {
-    ended(one->release, *fate);
+  const auto outcome = pending->release.answered(reply, settling, BootClock::now());
+  if (!outcome) {
+    repeat_later(from, pending);
+  } else if (*outcome != ReleaseOutcome::done) {
+    ended(pending->release, *outcome);
   }
-  return fate.has_value();
+  return outcome.has_value();
 }
 
 }  // namespace redlatch::detail

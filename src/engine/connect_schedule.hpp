@@ -52,8 +52,9 @@ class ConnectSchedule {
   static constexpr Pause min_trust = std::chrono::milliseconds(50);
   static constexpr Pause max_trust = std::chrono::milliseconds(150);
 
-  Pause draw(Pause least, Pause most) {
-    return Pause(std::uniform_int_distribution<Pause::rep>(least.count(), most.count())(random_));
+  Pause draw(Pause least, Pause max_time) {
+    return Pause(
+        std::uniform_int_distribution<Pause::rep>(least.count(), max_time.count())(random_));
   }
 
   std::minstd_rand random_;

@@ -12,12 +12,12 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/io_error.hpp"
+#include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/connect_schedule.hpp"
 #include "engine/pending_request.hpp"
-#include "base/io_error.hpp"
 #include "engine/pipeline.hpp"
-#include "base/settings.hpp"
 
 namespace redlatch::detail {
 
@@ -26,27 +26,27 @@ class SharedQuestion;
 /// A connection, and the exchanges about to be said on it, said and unanswered, or answered in a
 /// way that something can be done about.
 ///
-/// An exchange is in `queue_`, then in `pipeline_.unanswered`, perhaps in `mend_`, and at last back
-/// in the pool. The channel's mutex guards all of that. Whoever leads the channel is the only one
-/// to use the connection, and to take an exchange out of any list but the queue; where a guard is
-/// handed over, the mutex is released while the server is waited for.
-class Line {
+/// An exchange is in `queue_`, then in `pipeline_.in_flight`, perhaps in `retrying_`, and at last
+/// back in the pool. The channel's mutex guards all of that. Whoever leads the channel is the only
+/// one to use the connection, and to take an exchange out of any list but the queue; where a guard
+/// is handed over, the mutex is released while the server is waited for.
+class Multiplexer {
  public:
   using Guard = std::unique_lock<std::mutex>;
   /// Which of the queued are sent: all of them, those without a caller, or of these the releases.
-  enum class Whose { everybodys, nobodys, releases };
+  enum class Send { all, background, releases };
 
-  Line(const Settings& settings, Aftermath& aftermath)
-      : settings_(settings), aftermath_(aftermath) {}
+  Multiplexer(const Settings& settings, CompletionSink& sink) : settings_(settings), sink_(sink) {}
 
-  bool connected() const noexcept { return pipeline_.session != nullptr; }
-  int fd() const noexcept { return connected() ? pipeline_.session->fd() : -1; }
-  void connected_by(std::unique_ptr<Session> session, std::shared_ptr<const void> life) noexcept;
+  bool connected() const noexcept { return pipeline_.connection != nullptr; }
+  int fd() const noexcept { return connected() ? pipeline_.connection->fd() : -1; }
+  void connected_by(std::unique_ptr<Connection> connection,
+                    std::shared_ptr<const void> alive) noexcept;
   /// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
   /// has said what nobody asked for.
   /// Somebody who asks several servers can do without a look at one that was used lately.
-  enum class Look { usual, seldom };
-  void refresh(TimePoint now, Look look = Look::usual);
+  enum class Probe { usual, seldom };
+  void refresh(TimePoint now, Probe probe = Probe::usual);
   /// Leaves the connection to the background when the server takes too long to answer.
   void retire_if_stale() noexcept;
   bool is_stale() const noexcept;
@@ -65,44 +65,44 @@ class Line {
   void drop_outdated() noexcept;
   ConnectSchedule& schedule() noexcept { return schedule_; }
   /// The connection is lost. Null: because memory has run out.
-  void break_off(const IoError* why) noexcept;
+  void fail_connection(const IoError* why) noexcept;
   void abandon(bool in_use) noexcept;
 
   /// The caller's place in the queue. May throw `std::bad_alloc`.
-  void queue(Caller& caller);
-  void queue(std::string_view key, const Undo& undo);
-  void queue(Tenure& renewed);
-  void queue(Exchanges releases) noexcept { queue_.splice(queue_.end(), releases); }
+  void queue(Call& call);
+  void queue(std::string_view key, const CleanupRelease& cleanup);
+  void queue(Lease& renewed);
+  void queue(PendingRequests releases) noexcept { queue_.splice(queue_.end(), releases); }
   /// Says what is queued, up to the first caller that needs a conversation. False when there was
   /// nothing to say. Validity counts from `now`, which must not be later than the first byte.
-  bool say_queued(Whose whose, TimePoint now);
+  bool send_queued(Send whose, TimePoint now);
   void flush(TimePoint end, Guard& guard) const {
     const Unlocked unlocked(guard);
-    pipeline_.session->flush(end);
+    pipeline_.connection->flush(end);
   }
   void try_flush(Guard& guard) const {
     const Unlocked unlocked(guard);
-    pipeline_.session->try_flush();
+    pipeline_.connection->try_flush();
   }
   /// Waits for answers and gives them to their owners.
   void read(TimePoint end, Guard& guard);
-  void take_in();
+  void receive_available();
   /// Says in other ways what the server refused, up to the first request of a caller that can do
   /// that in its own time, unless that is `leader`. Nothing must be unanswered. Once the server
   /// knows a script again, those behind which lacked it are said in a batch, whose answers are to
   /// come.
-  void mend(TimePoint end, const Caller* leader, Guard& guard);
+  void retry_refused(TimePoint end, const Call* leader, Guard& guard);
   /// The caller of the first refused request, if it can lead.
-  Caller* first_refused() const noexcept;
+  Call* first_refused() const noexcept;
   /// Says a queued request in a conversation. Nothing must be unanswered.
-  void converse(Caller& caller, TimePoint end, Guard& guard);
+  void run_exclusively(Call& call, TimePoint end, Guard& guard);
 
   bool awaited() const noexcept { return waiting_ > 0; }
-  bool all_answered() const noexcept { return pipeline_.unanswered.empty(); }
-  bool to_mend() const noexcept { return !mend_.empty(); }
+  bool all_answered() const noexcept { return pipeline_.in_flight.empty(); }
+  bool has_retrying() const noexcept { return !retrying_.empty(); }
   bool has_queued() const noexcept { return !queue_.empty(); }
   /// Whether somebody has to go on with it, even when nobody waits for an answer.
-  bool owes() const noexcept { return !all_answered() || to_mend(); }
+  bool owes() const noexcept { return !all_answered() || has_retrying(); }
   struct Owed {
     bool release = false;  // of one of the keys in question
     bool several = false;  // the release of several keys, whichever they are
@@ -111,28 +111,28 @@ class Line {
   Owed owed(const Keys& keys) const noexcept;
   /// The first in the queue, if it needs a conversation. It can lead: several servers are only
   /// asked by scripts.
-  Caller* converses() const noexcept;
-  bool converses(const protocol::Command& command) const noexcept;
+  Call* needs_exclusive_use() const noexcept;
+  bool needs_exclusive_use(const protocol::Command& command) const noexcept;
   /// Who could lead next, or null. Not those who are elsewhere.
-  Caller* next_leader() const noexcept;
+  Call* next_leader() const noexcept;
 
   /// The caller does not wait any longer. The connection goes on; what the caller asked for is
   /// taken back behind the command itself, where nothing can overtake it, unless it has a bell: who
   /// asks several servers knows better whether that is wanted.
-  void give_up(Caller& caller, Errc code, const char* why) noexcept;
+  void give_up(Call& call, Errc code, const char* why) noexcept;
   /// A queued caller, or all of them. Null: memory has run out.
-  void fail_queued(Caller& caller, const IoError* why) noexcept;
+  void fail_queued(Call& call, const IoError* why) noexcept;
   void fail_queued(const IoError& why) noexcept;
   /// Without a connection, for this reason: leaves what nobody waits for to the background.
-  void open_releases(Errc why) noexcept;
+  void repeat_releases_later(Errc why) noexcept;
   bool has_renewals() const noexcept;
   /// The same for the refused, whatever is unanswered before them.
-  void open_mending() noexcept;
+  void leave_retries_open() noexcept;
 
-  void appoint(Caller& caller) noexcept { to_wake_.appoint(caller); }
+  void appoint(Call& call) noexcept { to_wake_.appoint(call); }
   /// Has the queued callers look at the time again.
-  void nudge_queued() noexcept;
-  bool somebody_to_wake() const noexcept { return !to_wake_.empty(); }
+  void wake_queued() noexcept;
+  bool has_calls_to_wake() const noexcept { return !to_wake_.empty(); }
   /// Wakes those whose state has changed. Releases the mutex, and does not take it again.
   void wake(Guard& guard) noexcept { to_wake_.wake(guard); }
 
@@ -140,40 +140,41 @@ class Line {
   SharedQuestion shared_question() noexcept;
   void deliver() noexcept;
   void drop_unwanted() noexcept;
-  bool is_unwanted(const Exchange& refused) const noexcept;
-  void say_again(Guard& guard);
+  bool is_unwanted(const PendingRequest& refused) const noexcept;
+  void send_again(Guard& guard);
   std::span<const protocol::Script* const> known() const noexcept {
     return {texts_.data(), texts_sent_};
   }
   void note_known(const protocol::Script* script) noexcept;
   template <class Conversation>
-  void talk(Exchange& about, Guard& guard, Conversation conversation);
-  void answer(Exchanges& from) noexcept;
-  void fail_refused(Exchanges::iterator one) noexcept;
+  void run_exclusively_with(PendingRequest& about, Guard& guard, Conversation conversation);
+  void answer(PendingRequests& from) noexcept;
+  void fail_refused(PendingRequests::iterator pending) noexcept;
   /// Leaves with the caller when its request was sent, and on which connection.
-  void note_sent(const Exchange& one) const noexcept;
-  void fail(Exchanges& from, Exchanges::iterator one, const IoError* why) noexcept;
+  void note_sent(const PendingRequest& pending) const noexcept;
+  void fail(PendingRequests& from, PendingRequests::iterator pending, const IoError* why) noexcept;
   void let_be_overtaken() noexcept;
-  void fail_renewals(Exchanges& from, std::error_code why) noexcept;
+  void fail_renewals(PendingRequests& from, std::error_code why) noexcept;
   bool is_overdue() const noexcept;
   TimePoint::duration age() const noexcept;
-  TimePoint::duration patience() const noexcept;
+  TimePoint::duration answer_timeout() const noexcept;
   void note_end(std::error_code why) const noexcept;
-  void note_verdict(const Exchange& one) noexcept;
-  void note_release(const Exchange& one) noexcept;
-  bool is_for_ever(const Caller& caller) const noexcept;
+  void note_connection_state(const PendingRequest& pending) noexcept;
+  void note_release(const PendingRequest& pending) noexcept;
+  bool is_for_ever(const Call& call) const noexcept;
 
   const Settings& settings_;
-  Aftermath& aftermath_;
+  CompletionSink& sink_;
 
   Pipeline pipeline_{};
   std::uint64_t number_ = 0;  // of the connection, among all of the process
-  Exchanges queue_{};
-  Exchanges mend_{};  // refused for a reason that something can be done about, in their order
+  PendingRequests queue_{};
+  PendingRequests
+      retrying_{};  // refused for a reason that something can be done about, in their order
   /// Scripts whose text was sent since the server last lacked one.
   std::array<const protocol::Script*, 8> texts_{};
   std::size_t texts_sent_ = 0;
-  ExchangePool pool_{};
+  RequestPool pool_{};
   std::size_t waiting_ = 0;  // callers whose request was said
   ConnectSchedule schedule_{};
   std::optional<Errc> outdated_{};  // what the server said of itself
@@ -184,7 +185,7 @@ class Line {
   TimePoint used_{};  // when something was last sent or received
   /// When an answer that was found to be overdue, although all was read, counts as missing.
   TimePoint missing_from_ = TimePoint::max();
-  WakeList to_wake_{};
+  WakeQueue to_wake_{};
 };
 
 }  // namespace redlatch::detail

@@ -6,21 +6,21 @@
 namespace redlatch::detail {
 
 using protocol::Reply;
-using protocol::Verdict;
+using protocol::Vote;
 
 namespace {
 
 constexpr std::chrono::milliseconds first_pause{10};
-constexpr std::chrono::milliseconds longest_pause{1000};
+constexpr std::chrono::milliseconds max_pause{1000};
 
 }  // namespace
 
-void Release::begin(std::string_view key, const Undo& undo, TimePoint now) {
+void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, TimePoint now) {
   key_ = key;
-  command_ = undo.command;
-  of_ = undo.of;
-  since_ = undo.since;
-  until_ = now + undo.ttl;
+  command_ = cleanup.command;
+  of_ = cleanup.of;
+  since_ = cleanup.since;
+  until_ = now + cleanup.ttl;
   due_ = now;
   pause_ = first_pause;
   repeated_ = false;
@@ -32,39 +32,40 @@ void Release::begin(std::string_view key, const Undo& undo, TimePoint now) {
   why_ = Errc::timed_out;
 }
 
-void Release::broke(Errc why, TimePoint now) noexcept {
+void PendingRelease::broke(Errc why, TimePoint now) noexcept {
   may_be_overtaken();
   const bool first = !std::exchange(repeated_, true);
   failed(why, now);
   if (first) due_ = now;
 }
 
-void Release::hand_on_to(Release& copy) {
+void PendingRelease::hand_on_to(PendingRelease& copy) {
   if (!done_) done_ = std::make_shared<std::atomic<bool>>(false);
   copy = *this;
-  of_ = Undo::Of::told;
+  of_ = CleanupRelease::Reason::notified;
 }
 
-void Release::failed(Errc why, TimePoint now) noexcept {
+void PendingRelease::failed(Errc why, TimePoint now) noexcept {
   why_ = why;
   converses_ = false;
   due_ = now + pause_;
-  pause_ = std::min(2 * pause_, longest_pause);
+  pause_ = std::min(2 * pause_, max_pause);
 }
 
-std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseconds settling,
-                                      TimePoint now) noexcept {
+std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
+                                                       std::chrono::milliseconds settling,
+                                                       TimePoint now) noexcept {
   // A key that is no lock any more is not ours either.
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;
     failed(protocol::classify(reply.text), now);
     return std::nullopt;
   }
-  const bool done_here = protocol::verdict(reply) == Verdict::yes;
+  const bool done_here = protocol::vote(reply) == Vote::yes;
   if (done_here && done_) *done_ = true;
   if (done_here || (done_ && *done_)) {
-    if (of_ == Undo::Of::lease) return Fate::released;
-    return of_ == Undo::Of::ended_lease ? Fate::lost : Fate::done;
+    if (of_ == CleanupRelease::Reason::lease) return ReleaseOutcome::released;
+    return of_ == CleanupRelease::Reason::ended_lease ? ReleaseOutcome::lost : ReleaseOutcome::done;
   }
   if (!older_.expired()) {
     failed(why_, now);
@@ -76,25 +77,25 @@ std::optional<Fate> Release::answered(const Reply& reply, std::chrono::milliseco
     return std::nullopt;
   }
   switch (of_) {
-    case Undo::Of::doubt:
-    case Undo::Of::told:
-      return Fate::done;
-    case Undo::Of::ended_lease:
-      return Fate::lost;
+    case CleanupRelease::Reason::doubt:
+    case CleanupRelease::Reason::notified:
+      return ReleaseOutcome::done;
+    case CleanupRelease::Reason::ended_lease:
+      return ReleaseOutcome::lost;
     default:  // an attempt before this one may have done it
-      return repeated_ ? Fate::unknown : Fate::lost;
+      return repeated_ ? ReleaseOutcome::unknown : ReleaseOutcome::lost;
   }
 }
 
-Fate Release::run_out() const noexcept {
+ReleaseOutcome PendingRelease::run_out() const noexcept {
   switch (of_) {
-    case Undo::Of::doubt:
-    case Undo::Of::told:
-      return Fate::done;
-    case Undo::Of::ended_lease:
-      return Fate::lost;
+    case CleanupRelease::Reason::doubt:
+    case CleanupRelease::Reason::notified:
+      return ReleaseOutcome::done;
+    case CleanupRelease::Reason::ended_lease:
+      return ReleaseOutcome::lost;
     default:
-      return Fate::unknown;
+      return ReleaseOutcome::unknown;
   }
 }
 

@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <string_view>
 
-#include <redlatch/detail/tenure.hpp>
+#include <redlatch/detail/lease.hpp>
 #include <redlatch/protocol/command.hpp>
 
 namespace redlatch::detail {
 
 /// One extension of a lease that the background has asked for.
-struct Renewal {
-  Tenure* tenure = nullptr;
+struct PendingRenewal {
+  Lease* lease = nullptr;
   protocol::OwnedCommand command{};
   std::chrono::milliseconds ttl{};
   TimePoint since{};             // when the lock was acquired
@@ -20,12 +20,12 @@ struct Renewal {
   std::string_view key() const { return command.text(0); }
 
   /// Keeps the memory of the one before.
-  void begin(Tenure& whose) {
+  void begin(Lease& whose) {
     command = whose.extension();
-    ttl = whose.upkeep().ttl;
-    since = whose.upkeep().since;
+    ttl = whose.schedule().ttl;
+    since = whose.schedule().since;
     connection = 0;
-    tenure = &whose;
+    lease = &whose;
   }
 };
 

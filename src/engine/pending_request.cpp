@@ -12,23 +12,23 @@ namespace {
 
 /// Whether somebody has what was asked for, or something else is there.
 bool is_turned_away(const protocol::Reply& reply) noexcept {
-  if (!reply.is_error()) return protocol::verdict(reply) == protocol::Verdict::no;
+  if (!reply.is_error()) return protocol::vote(reply) == protocol::Vote::no;
   const Errc code = protocol::classify(reply.text);
   return code == Errc::invalid_argument || code == Errc::wrong_type;
 }
 
 }  // namespace
 
-void Exchange::begin(TimePoint now) noexcept {
-  said = now;
+void PendingRequest::begin(TimePoint now) noexcept {
+  sent_at = now;
   replies.clear();
-  change_ends = Connection::nowhere;
+  change_ends = RespStream::nowhere;
   repeat = superseded = cut_short = shares = false;
-  commands = is_nobodys() ? 1 : caller->request.commands.size();
-  blocks = is_nobodys() ? std::chrono::milliseconds::zero() : caller->request.blocks;
+  commands = is_background() ? 1 : call->request.commands.size();
+  blocks = is_background() ? std::chrono::milliseconds::zero() : call->request.blocks;
 }
 
-bool Exchange::was_refused() const noexcept {
+bool PendingRequest::was_refused() const noexcept {
   for (std::size_t i = 0; i < commands; ++i) {
     const protocol::Reply& reply = replies[i];
     const bool refused = reply.is_error() && (reply.text.starts_with("NOSCRIPT") ||
@@ -38,7 +38,7 @@ bool Exchange::was_refused() const noexcept {
   return false;
 }
 
-bool Exchange::is_in_doubt() const noexcept {
+bool PendingRequest::is_in_doubt() const noexcept {
   for (std::size_t i = 0; i < commands; ++i) {
     const protocol::Reply& reply = replies[i];
     if (command(i).script() != nullptr && reply.is_error() &&
@@ -49,25 +49,26 @@ bool Exchange::is_in_doubt() const noexcept {
   return false;
 }
 
-bool Exchange::depends_on(const Exchanges& refused) const noexcept {
-  if (caller == nullptr) return false;
+bool PendingRequest::depends_on(const PendingRequests& refused) const noexcept {
+  if (call == nullptr) return false;
   if (blocks > std::chrono::milliseconds::zero() && was_refused()) return true;
-  if (caller->request.undo == nullptr || !is_turned_away(replies.front())) return false;
-  const Keys keys(caller->request.key, caller->request.commands.front());
+  if (call->request.cleanup == nullptr || !is_turned_away(replies.front())) return false;
+  const Keys keys(call->request.key, call->request.commands.front());
   return std::any_of(refused.begin(), refused.end(),
-                     [&](const Exchange& one) { return one.gives_up(keys); });
+                     [&](const PendingRequest& pending) { return pending.gives_up(keys); });
 }
 
-bool Exchange::supersedes(const Exchange& refused) const noexcept {
+bool PendingRequest::supersedes(const PendingRequest& refused) const noexcept {
   // A release names the token, so that it may come at any time.
-  if (is_abandoned() || refused.is_release || said < refused.said) return false;
+  if (is_abandoned() || refused.is_release || sent_at < refused.sent_at) return false;
   const protocol::Command newer = command(0);
   const protocol::Command older = refused.command(0);
   return newer.script() != nullptr && older.script() != nullptr &&
          newer.argument(0) == older.argument(0) && newer.argument(1) == older.argument(1);
 }
 
-bool Exchange::can_be_said_again(std::span<const protocol::Script* const> known) const noexcept {
+bool PendingRequest::can_be_sent_again(
+    std::span<const protocol::Script* const> known) const noexcept {
   // Of several commands, those that were not refused would be carried out twice.
   if (retried || (commands > 1 && !repeat)) return false;
   for (std::size_t i = 0; i < commands; ++i) {
@@ -79,30 +80,30 @@ bool Exchange::can_be_said_again(std::span<const protocol::Script* const> known)
   return true;
 }
 
-Exchanges release_of(std::string_view key, const Undo& undo, Routes& routes) {
-  Exchanges one(1);
-  one.front().route = routes.pin(key);
-  one.front().is_release = true;
-  one.front().release.begin(key, undo, BootClock::now());
-  return one;
+PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes) {
+  PendingRequests pending(1);
+  pending.front().route = routes.pin(key);
+  pending.front().is_release = true;
+  pending.front().release.begin(key, cleanup, BootClock::now());
+  return pending;
 }
 
-void Exchange::mend(Session& session, TimePoint end) {
+void PendingRequest::retry_refused(Connection& connection, TimePoint end) {
   if (repeat) {
-    said = BootClock::now();
+    sent_at = BootClock::now();
     cut_short = shares = false;
     if (is_to_block()) {
-      std::vector<protocol::Command> all(caller->request.commands.begin(),
-                                         caller->request.commands.end());
-      all.back() = last_command().with_last(time_to_block(said));
-      return session.run(all, replies, end);
+      std::vector<protocol::Command> all(call->request.commands.begin(),
+                                         call->request.commands.end());
+      all.back() = last_command().with_last(time_to_block(sent_at));
+      return connection.run(all, replies, end);
     }
-    if (caller != nullptr) return session.run(caller->request.commands, replies, end);
+    if (call != nullptr) return connection.run(call->request.commands, replies, end);
     const protocol::Command again = command(0);
-    return session.run({&again, 1}, replies, end);
+    return connection.run({&again, 1}, replies, end);
   }
   for (std::size_t i = 0; i < commands; ++i) {
-    replies[i] = session.mend(command(i), forms[i], std::move(replies[i]), end);
+    replies[i] = connection.retry_refused(command(i), forms[i], std::move(replies[i]), end);
   }
 }
 

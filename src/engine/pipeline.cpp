@@ -5,61 +5,66 @@
 
 namespace redlatch::detail {
 
-void Pipeline::append(Exchanges& from, Exchanges::iterator one, TimePoint now) {
-  begin(from, one, now);
-  for (std::size_t i = 0; i < one->commands; ++i) say(*one, i, one->command(i));
+void Pipeline::append(PendingRequests& from, PendingRequests::iterator pending, TimePoint now) {
+  begin(from, pending, now);
+  for (std::size_t i = 0; i < pending->commands; ++i)
+    append_command(*pending, i, pending->command(i));
 }
 
-void Pipeline::append_change(Exchanges& from, Exchanges::iterator one, TimePoint now) {
-  begin(from, one, now);
-  one->shares = true;
-  for (std::size_t i = 0; i < one->own_replies(); ++i) say(*one, i, one->command(i));
+void Pipeline::append_change(PendingRequests& from, PendingRequests::iterator pending,
+                             TimePoint now) {
+  begin(from, pending, now);
+  pending->shares = true;
+  for (std::size_t i = 0; i < pending->own_replies(); ++i)
+    append_command(*pending, i, pending->command(i));
 }
 
-void Pipeline::append_question(Exchange& last, const protocol::Command& question) {
+void Pipeline::append_question(PendingRequest& last, const protocol::Command& question) {
   last.shares = false;
-  say(last, last.commands - 1, question);
+  append_command(last, last.commands - 1, question);
 }
 
-void Pipeline::begin(Exchanges& from, Exchanges::iterator one, TimePoint now) {
-  one->begin(now);
-  one->place = Exchange::Place::unanswered;
-  unanswered.splice(unanswered.end(), from, one);
+void Pipeline::begin(PendingRequests& from, PendingRequests::iterator pending, TimePoint now) {
+  pending->begin(now);
+  pending->status = PendingRequest::Status::in_flight;
+  in_flight.splice(in_flight.end(), from, pending);
 }
 
-void Pipeline::say(Exchange& one, std::size_t i, const protocol::Command& command) const {
-  one.forms[i] = session->form_of(command);
-  one.expected[i] = protocol::expect_of(command, one.forms[i]);
-  session->append(command, one.forms[i]);
-  if (one.change_ends == Connection::nowhere && command.changes_data()) {
-    one.change_ends = session->appended();
+void Pipeline::append_command(PendingRequest& pending, std::size_t i,
+                              const protocol::Command& command) const {
+  pending.forms[i] = connection->form_of(command);
+  pending.expected[i] = protocol::expect_of(command, pending.forms[i]);
+  connection->append(command, pending.forms[i]);
+  if (pending.change_ends == RespStream::nowhere && command.changes_data()) {
+    pending.change_ends = connection->appended();
   }
 }
 
-void Pipeline::take_in() {
-  session->try_flush();
-  while (session->take_in()) {
+void Pipeline::receive_available() {
+  connection->try_flush();
+  while (connection->receive_available()) {
   }
   collect();
 }
 
 void Pipeline::collect() {
-  for (auto one = unanswered.begin(); one != unanswered.end(); ++one) {
-    while (one->replies.size() < one->own_replies()) {
-      std::optional<protocol::Reply> reply = session->next(one->expected[one->replies.size()]);
+  for (auto pending = in_flight.begin(); pending != in_flight.end(); ++pending) {
+    while (pending->replies.size() < pending->own_replies()) {
+      std::optional<protocol::Reply> reply =
+          connection->next(pending->expected[pending->replies.size()]);
       if (!reply) return;
-      one->replies.push_back(*std::move(reply));
+      pending->replies.push_back(*std::move(reply));
     }
-    if (!one->shares) share_answer(one);
+    if (!pending->shares) share_answer(pending);
   }
 }
 
 /// With the exchanges right before it that share its last command, unless they have it already.
-void Pipeline::share_answer(Exchanges::iterator last) {
-  for (auto one = last; one != unanswered.begin();) {
-    --one;
-    if (!one->shares || one->complete()) return;
-    one->replies.push_back(last->replies[last->commands - 1]);
+void Pipeline::share_answer(PendingRequests::iterator last) {
+  for (auto pending = last; pending != in_flight.begin();) {
+    --pending;
+    if (!pending->shares || pending->complete()) return;
+    pending->replies.push_back(last->replies[last->commands - 1]);
   }
 }
 

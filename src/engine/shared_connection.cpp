@@ -10,333 +10,342 @@
 #include "base/io_error.hpp"
 
 namespace redlatch::detail {
-void Channel::execute(const Request& request, Response& response, Connecting connecting,
-                      TimePoint end) {
-  const bool outdated = say(request, response, connecting, end);
+void SharedConnection::execute(const Request& request, Response& response, ConnectPolicy policy,
+                               TimePoint end) {
+  const bool outdated = execute_once(request, response, policy, end);
   // The caller is the only one that has something to say about its lease, and was refused for
   // certain, so that nothing gets out of its place.
-  if (!outdated || connecting == Connecting::never || BootClock::now() >= end) return;
+  if (!outdated || policy == ConnectPolicy::never || BootClock::now() >= end) return;
   response = {};
-  static_cast<void>(say(request, response, connecting, end));
+  static_cast<void>(execute_once(request, response, policy, end));
 }
 
 /// True when the server refused because it is no primary (any more), on a connection that is not
 /// new: a new one may lead to another server.
-bool Channel::say(const Request& request, Response& response, Connecting connecting,
-                  TimePoint end) {
-  Caller caller{.request = request, .response = response, .end = end};
+bool SharedConnection::execute_once(const Request& request, Response& response,
+                                    ConnectPolicy policy, TimePoint end) {
+  Call call{.request = request, .response = response, .end = end};
   Guard guard(mutex_);
-  const Patience patience{connecting, end, connecting_time()};
-  line_.queue(caller);
-  if (!led_.exchange(true)) caller.state = Caller::State::leads;
-  while (!caller.done()) {
-    if (caller.leads()) {
-      lead(caller, patience, guard);
+  const Deadline deadline{policy, end, connecting_time()};
+  multiplexer_.queue(call);
+  if (!has_leader_.exchange(true)) call.state = Call::State::leading;
+  while (!call.done()) {
+    if (call.is_leading()) {
+      lead(call, deadline, guard);
     } else {
-      await(caller, patience, guard);
+      await(call, deadline, guard);
     }
   }
   if (guard.owns_lock()) guard.unlock();
-  conclude(caller);
-  return caller.outdated;
+  conclude(call);
+  return call.outdated;
 }
 
-void Channel::begin(Caller& caller) {
+void SharedConnection::begin(Call& call) {
   Guard guard(mutex_);
-  line_.queue(caller);
-  if (led_.exchange(true)) return;
+  multiplexer_.queue(call);
+  if (has_leader_.exchange(true)) return;
   try {
-    line_.refresh(BootClock::now(), Line::Look::seldom);
+    multiplexer_.refresh(BootClock::now(), Multiplexer::Probe::seldom);
   } catch (const IoError& error) {
-    line_.break_off(&error);
+    multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
+    multiplexer_.fail_connection(nullptr);
   }
   pass_on(Refused::opened, guard);
 }
 
-void Channel::extend(Caller& caller, TimePoint end) noexcept {
+void SharedConnection::extend(Call& call, TimePoint end) noexcept {
   const Guard guard(mutex_);
-  caller.end = end;
+  call.end = end;
 }
 
-void Channel::leave(Caller& caller) noexcept {
+void SharedConnection::leave(Call& call) noexcept {
   Guard guard(mutex_);
-  while (caller.mended && !caller.done()) {
+  while (call.retrying && !call.done()) {
     guard.unlock();
-    caller.turn.wait();
-    ++caller.posts_taken;
+    call.baton.wait();
+    ++call.posts_taken;
     guard.lock();
   }
-  if (!caller.done()) line_.give_up(caller, Errc::timed_out, "no answer in time");
+  if (!call.done()) multiplexer_.give_up(call, Errc::timed_out, "no answer in time");
   // The caller may undo what it asked for, behind that on the same connection.
-  if (!led_.exchange(true)) pass_on(Refused::opened, guard, Stale::kept);
+  if (!has_leader_.exchange(true)) pass_on(Refused::opened, guard, Stale::kept);
 }
 
-void Channel::conclude(Caller& caller) {
-  caller.take_posts();
-  const Request& request = caller.request;
-  if (caller.broken && caller.in_doubt && request.undo != nullptr) {
-    Exchanges one = release_of(request.key, *request.undo, *settings_.routes);
-    one.front().release.broke(Errc::unreachable, BootClock::now());
-    aftermath_.open(std::move(one));
+void SharedConnection::conclude(Call& call) {
+  call.take_posts();
+  const Request& request = call.request;
+  if (call.broken && call.in_doubt && request.cleanup != nullptr) {
+    PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes);
+    pending.front().release.broke(Errc::unreachable, BootClock::now());
+    sink_.repeat_later(std::move(pending));
   }
-  if (caller.out_of_memory) throw std::bad_alloc();
-  if (caller.failure) {
-    caller.response.failure = protocol::about(caller.failure->code(), request.key, settings_.server,
-                                              caller.failure->what(), caller.in_doubt);
+  if (call.out_of_memory) throw std::bad_alloc();
+  if (call.failure) {
+    call.response.failure = protocol::about(call.failure->code(), request.key, settings_.server,
+                                            call.failure->what(), call.in_doubt);
   }
 }
 
-Channel::Posted Channel::post(std::string_view key, const Undo& undo) noexcept {
+SharedConnection::PostResult SharedConnection::post(std::string_view key,
+                                                    const CleanupRelease& cleanup) noexcept {
   Guard guard(mutex_);
-  if (!line_.connected() && !connecting_) return Posted::no_connection;
+  if (!multiplexer_.connected() && !connecting_) return PostResult::no_connection;
   // A leader may be finding out right now; it has a conversation by itself then.
-  if (!led_ && line_.converses(undo.command)) return Posted::needs_conversation;
+  if (!has_leader_ && multiplexer_.needs_exclusive_use(cleanup.command))
+    return PostResult::needs_exclusive_use;
   try {
-    line_.queue(key, undo);
+    multiplexer_.queue(key, cleanup);
   } catch (const std::bad_alloc&) {
-    return Posted::no_memory;
+    return PostResult::no_memory;
   }
-  if (!led_.exchange(true)) pass_on(Refused::opened, guard);
-  return Posted::yes;
+  if (!has_leader_.exchange(true)) pass_on(Refused::opened, guard);
+  return PostResult::yes;
 }
 
-bool Channel::renew(Tenure& tenure) noexcept {
+bool SharedConnection::renew(Lease& lease) noexcept {
   const Guard guard(mutex_);
   try {
-    line_.queue(tenure);
+    multiplexer_.queue(lease);
     return true;
   } catch (const std::bad_alloc&) {
     return false;
   }
 }
 
-void Channel::repeat(Exchanges releases, TimePoint latest, int cancel) noexcept {
+void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int cancel) noexcept {
   Guard guard(mutex_);
-  line_.queue(std::move(releases));
-  if (led_.exchange(true)) return;
+  multiplexer_.queue(std::move(releases));
+  if (has_leader_.exchange(true)) return;
   try {
-    line_.refresh(BootClock::now());
-    if (!line_.connected() && may_connect()) {
-      connect(nullptr, {Connecting::counted, latest, connecting_time()}, cancel, guard);
-    } else if (!line_.connected() && failure_) {
-      line_.fail_queued(*failure_);
+    multiplexer_.refresh(BootClock::now());
+    if (!multiplexer_.connected() && may_connect()) {
+      connect(nullptr, {ConnectPolicy::within_timeout, latest, connecting_time()}, cancel, guard);
+    } else if (!multiplexer_.connected() && failure_) {
+      multiplexer_.fail_queued(*failure_);
     }
-    mend_renewals(std::min(latest, command_end()), guard);
+    retry_renewals(std::min(latest, command_end()), guard);
   } catch (const IoError& error) {
-    line_.break_off(&error);
+    multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
+    multiplexer_.fail_connection(nullptr);
   }
   pass_on(Refused::opened, guard);
 }
 
 /// Some servers take them only in a conversation.
-void Channel::mend_renewals(TimePoint end, Guard& guard) {
-  if (!line_.connected() || !line_.all_answered()) return;
-  line_.say_queued(Line::Whose::nobodys, BootClock::now());
-  if (line_.all_answered()) line_.mend(end, nullptr, guard);
+void SharedConnection::retry_renewals(TimePoint end, Guard& guard) {
+  if (!multiplexer_.connected() || !multiplexer_.all_answered()) return;
+  multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now());
+  if (multiplexer_.all_answered()) multiplexer_.retry_refused(end, nullptr, guard);
 }
 
-bool Channel::take_in(TimePoint end) noexcept {
+bool SharedConnection::receive_available(TimePoint end) noexcept {
   Guard guard(mutex_);
-  if (led_) return true;
-  if (!line_.connected() || !line_.owes()) return false;
-  led_ = true;
+  if (has_leader_) return true;
+  if (!multiplexer_.connected() || !multiplexer_.owes()) return false;
+  has_leader_ = true;
   try {
-    line_.take_in();
-    if (line_.all_answered()) line_.mend(std::min(end, command_end()), nullptr, guard);
-    if (line_.has_queued()) line_.refresh(BootClock::now());
+    multiplexer_.receive_available();
+    if (multiplexer_.all_answered())
+      multiplexer_.retry_refused(std::min(end, command_end()), nullptr, guard);
+    if (multiplexer_.has_queued()) multiplexer_.refresh(BootClock::now());
   } catch (const IoError& error) {
-    line_.break_off(&error);
+    multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
+    multiplexer_.fail_connection(nullptr);
   }
   pass_on(Refused::opened, guard);
   guard.lock();
-  return led_ || line_.owes();
+  return has_leader_ || multiplexer_.owes();
 }
 
-void Channel::finish(TimePoint end) noexcept {
+void SharedConnection::finish(TimePoint end) noexcept {
   Guard guard(mutex_);
-  led_ = true;
+  has_leader_ = true;
   try {
     do {
-      while (line_.connected() && !line_.all_answered()) line_.read(end, guard);
-      if (line_.connected()) line_.mend(end, nullptr, guard);
-    } while (line_.connected() &&
-             (line_.say_queued(Line::Whose::nobodys, BootClock::now()) || line_.owes()));
+      while (multiplexer_.connected() && !multiplexer_.all_answered())
+        multiplexer_.read(end, guard);
+      if (multiplexer_.connected()) multiplexer_.retry_refused(end, nullptr, guard);
+    } while (multiplexer_.connected() &&
+             (multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now()) ||
+              multiplexer_.owes()));
   } catch (const IoError& error) {
-    line_.break_off(&error);
+    multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
+    multiplexer_.fail_connection(nullptr);
   }
   pass_on(Refused::opened, guard);
 }
 
 /// A caller that waits while another one fails to connect shares its failure, so that a dead server
 /// costs each of them one `connect_timeout` and not one behind the other.
-void Channel::await(Caller& caller, const Patience& patience, Guard& guard) {
+void SharedConnection::await(Call& call, const Deadline& deadline, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
-  if (caller.state != Caller::State::waits) return;
-  if (connecting_ && patience.connecting == Connecting::never) {
-    return line_.give_up(caller, Errc::unreachable, "there is no connection yet");
+  if (call.state != Call::State::following) return;
+  if (connecting_ && deadline.policy == ConnectPolicy::never) {
+    return multiplexer_.give_up(call, Errc::unreachable, "there is no connection yet");
   }
-  const bool others_connect = connecting_ && patience.connecting == Connecting::on_top;
+  const bool others_connect = connecting_ && deadline.policy == ConnectPolicy::separate_timeout;
   const TimePoint end =
-      others_connect ? patience.end + settings_.options.connect_timeout : end_of(caller, patience);
-  caller.end = end;
-  if (BootClock::now() >= end && !caller.mended && !begin_grace(caller)) {
-    return line_.give_up(caller, Errc::timed_out,
-                         caller.exchange->place == Exchange::Place::queue
-                             ? "others kept the connection for all of command_timeout"
-                             : "no answer within command_timeout");
+      others_connect ? deadline.end + settings_.options.connect_timeout : end_of(call, deadline);
+  call.end = end;
+  if (BootClock::now() >= end && !call.retrying && !begin_grace(call)) {
+    return multiplexer_.give_up(call, Errc::timed_out,
+                                call.pending->status == PendingRequest::Status::queued
+                                    ? "others kept the connection for all of command_timeout"
+                                    : "no answer within command_timeout");
   }
-  const bool mended = caller.mended;
+  const bool retrying = call.retrying;
   guard.unlock();
-  if (mended) {
-    caller.turn.wait();
-    ++caller.posts_taken;
-  } else if (caller.turn.wait_until(std::max(end, caller.grace_until))) {
-    ++caller.posts_taken;
+  if (retrying) {
+    call.baton.wait();
+    ++call.posts_taken;
+  } else if (call.baton.wait_until(std::max(end, call.grace_until))) {
+    ++call.posts_taken;
   }
 }
 
 /// Comes back without the mutex, as the leader or not.
-void Channel::lead(Caller& caller, const Patience& patience, Guard& guard) {
+void SharedConnection::lead(Call& call, const Deadline& deadline, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
   bool in_time = true;
   do {
     // Refused releases are mended at once; refused callers do that themselves, in their own time.
-    while (in_time && (caller.leads() || (line_.to_mend() && line_.next_leader() == nullptr))) {
-      in_time = try_step(caller, patience, guard);
-      if (caller.state == Caller::State::waits) return line_.wake(guard);
-      if (!line_.somebody_to_wake()) continue;
-      line_.wake(guard);
+    while (in_time && (call.is_leading() ||
+                       (multiplexer_.has_retrying() && multiplexer_.next_leader() == nullptr))) {
+      in_time = try_step(call, deadline, guard);
+      if (call.state == Call::State::following) return multiplexer_.wake(guard);
+      if (!multiplexer_.has_calls_to_wake()) continue;
+      multiplexer_.wake(guard);
       guard.lock();
     }
-  } while (!pass_on(in_time ? Refused::mended : Refused::opened, guard));
+  } while (!pass_on(in_time ? Refused::retrying : Refused::opened, guard));
 }
 
 /// False when who comes next has more time.
-bool Channel::try_step(Caller& caller, const Patience& patience, Guard& guard) {
+bool SharedConnection::try_step(Call& call, const Deadline& deadline, Guard& guard) {
   try {
-    step(caller, patience, guard);
+    step(call, deadline, guard);
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out) {
-      line_.break_off(&error);
-    } else if (caller.done()) {
+      multiplexer_.fail_connection(&error);
+    } else if (call.done()) {
       return false;
-    } else if (begin_grace(caller)) {
+    } else if (begin_grace(call)) {
       judge();
     } else {
-      line_.give_up(caller, error.code(), error.what());
+      multiplexer_.give_up(call, error.code(), error.what());
     }
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
-    if (!caller.done()) line_.fail_queued(caller, nullptr);
+    multiplexer_.fail_connection(nullptr);
+    if (!call.done()) multiplexer_.fail_queued(call, nullptr);
   }
   return true;
 }
 
-void Channel::step(Caller& caller, const Patience& patience, Guard& guard) {
-  const TimePoint end = end_of(caller, patience);
-  caller.end = end;
-  if (line_.to_mend() && line_.all_answered()) return retry_refused(caller, end, guard);
-  if (line_.to_mend() || line_.awaited()) return line_.read(end, guard);
+void SharedConnection::step(Call& call, const Deadline& deadline, Guard& guard) {
+  const TimePoint end = end_of(call, deadline);
+  call.end = end;
+  if (multiplexer_.has_retrying() && multiplexer_.all_answered())
+    return retry_refused(call, end, guard);
+  if (multiplexer_.has_retrying() || multiplexer_.awaited()) return multiplexer_.read(end, guard);
 
   // Nobody waits for an answer, so the caller is still in the queue.
   const TimePoint now = BootClock::now();
   if (now >= end) {
     throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
   }
-  line_.refresh(now);
-  if (!line_.connected()) return connect(&caller, patience, never_cancelled, guard);
-  if (line_.to_mend()) return;
-  Caller* const alone = line_.converses();
+  multiplexer_.refresh(now);
+  if (!multiplexer_.connected()) return connect(&call, deadline, never_cancelled, guard);
+  if (multiplexer_.has_retrying()) return;
+  Call* const alone = multiplexer_.needs_exclusive_use();
   if (alone == nullptr) {
-    line_.say_queued(Line::Whose::everybodys, now);
-    line_.flush(end, guard);
-  } else if (alone != &caller) {
-    caller.state = Caller::State::waits;
-    line_.appoint(*alone);
-  } else if (line_.all_answered()) {
-    line_.converse(caller, end, guard);
+    multiplexer_.send_queued(Multiplexer::Send::all, now);
+    multiplexer_.flush(end, guard);
+  } else if (alone != &call) {
+    call.state = Call::State::following;
+    multiplexer_.appoint(*alone);
+  } else if (multiplexer_.all_answered()) {
+    multiplexer_.run_exclusively(call, end, guard);
   } else {
-    line_.read(end, guard);
+    multiplexer_.read(end, guard);
   }
 }
 
 /// Up to the first request of another caller that can lead, which retries in its own time: with
 /// less of it, this one would break the connection under the other.
-void Channel::retry_refused(Caller& caller, TimePoint end, Guard& guard) {
+void SharedConnection::retry_refused(Call& call, TimePoint end, Guard& guard) {
   if (BootClock::now() >= end) {
     throw IoError(Errc::timed_out, "no answer within command_timeout");
   }
-  line_.mend(end, &caller, guard);
-  Caller* const next = line_.first_refused();
-  if (!caller.leads() || next == nullptr || next == &caller || !line_.all_answered()) return;
-  caller.state = Caller::State::waits;
-  line_.appoint(*next);
+  multiplexer_.retry_refused(end, &call, guard);
+  Call* const next = multiplexer_.first_refused();
+  if (!call.is_leading() || next == nullptr || next == &call || !multiplexer_.all_answered())
+    return;
+  call.state = Call::State::following;
+  multiplexer_.appoint(*next);
 }
 
 /// Says what is queued when nobody else's answer is awaited, so that the server has it while the
 /// next leader wakes up, and makes one of those who wait the leader, if there is one. Releases the
 /// mutex. False, with the mutex, when there are refused releases to be mended first.
-bool Channel::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
+bool SharedConnection::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
   judge();
-  if (!line_.awaited() && line_.is_stale()) line_.open_mending();
-  while (line_.connected() && line_.has_queued() && !line_.awaited() && !line_.to_mend()) {
+  if (!multiplexer_.awaited() && multiplexer_.is_stale()) multiplexer_.leave_retries_open();
+  while (multiplexer_.connected() && multiplexer_.has_queued() && !multiplexer_.awaited() &&
+         !multiplexer_.has_retrying()) {
     try {
-      const bool silent = line_.is_stale();
-      const auto whose = silent ? Line::Whose::releases : Line::Whose::everybodys;
-      if (!line_.say_queued(whose, BootClock::now())) break;
-      line_.try_flush(guard);
+      const bool silent = multiplexer_.is_stale();
+      const auto whose = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
+      if (!multiplexer_.send_queued(whose, BootClock::now())) break;
+      multiplexer_.try_flush(guard);
     } catch (const IoError& error) {
-      line_.break_off(&error);
+      multiplexer_.fail_connection(&error);
     } catch (const std::bad_alloc&) {
-      line_.break_off(nullptr);
+      multiplexer_.fail_connection(nullptr);
     }
   }
-  if (stale == Stale::retired) line_.retire_if_stale();
-  if (Caller* const next = line_.next_leader(); next != nullptr) {
-    line_.appoint(*next);
-  } else if (releases == Refused::mended && line_.to_mend()) {
+  if (stale == Stale::retired) multiplexer_.retire_if_stale();
+  if (Call* const next = multiplexer_.next_leader(); next != nullptr) {
+    multiplexer_.appoint(*next);
+  } else if (releases == Refused::retrying && multiplexer_.has_retrying()) {
     return false;
   } else {
-    led_ = false;
-    line_.open_releases(failure_ ? failure_->code() : Errc::unreachable);
-    if (line_.owes()) aftermath_.expect_answers();
+    has_leader_ = false;
+    multiplexer_.repeat_releases_later(failure_ ? failure_->code() : Errc::unreachable);
+    if (multiplexer_.owes()) sink_.expect_answers();
   }
-  line_.wake(guard);
+  multiplexer_.wake(guard);
   return true;
 }
 
 /// The time is over, maybe because this process stood still: once for each caller, a little more
 /// shows whether the answer is there, or comes at once.
-bool Channel::begin_grace(Caller& caller) const noexcept {
-  if (!line_.connected() || caller.grace_until != TimePoint{}) return false;
+bool SharedConnection::begin_grace(Call& call) const noexcept {
+  if (!multiplexer_.connected() || call.grace_until != TimePoint{}) return false;
   const TimePoint now = BootClock::now();
-  caller.grace_until = now + Line::grace_for(now - caller.end);
+  call.grace_until = now + Multiplexer::grace_for(now - call.end);
   return true;
 }
 
 /// Whether the connection is still one to say something on.
-void Channel::judge() noexcept {
+void SharedConnection::judge() noexcept {
   try {
-    line_.read_before_judging();
-    line_.drop_outdated();
+    multiplexer_.read_before_judging();
+    multiplexer_.drop_outdated();
   } catch (const IoError& error) {
-    line_.break_off(&error);
+    multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
-    line_.break_off(nullptr);
+    multiplexer_.fail_connection(nullptr);
   }
 }
 
-void Channel::after_fork_in_child() noexcept {
-  line_.abandon(led_);
-  led_ = false;
+void SharedConnection::after_fork_in_child() noexcept {
+  multiplexer_.abandon(has_leader_);
+  has_leader_ = false;
   connecting_ = false;
   failure_.reset();
   mutex_.unlock();

@@ -11,11 +11,11 @@
 
 #include <redlatch/detail/executor.hpp>
 
-#include "engine/completion_sink.hpp"
-#include "engine/pending_request.hpp"
 #include "base/io_error.hpp"
-#include "engine/multiplexer.hpp"
 #include "base/settings.hpp"
+#include "engine/completion_sink.hpp"
+#include "engine/multiplexer.hpp"
+#include "engine/pending_request.hpp"
 
 namespace redlatch::detail {
 
@@ -25,60 +25,60 @@ namespace redlatch::detail {
 /// There is no thread of its own. A caller that finds the channel idle leads: it writes and reads.
 /// Who comes meanwhile queues up. A leader whose own answer has come writes everything queued in
 /// one go and makes one of those the next leader, so that one batch is under way at a time.
-class Channel {
+class SharedConnection {
  public:
-  Channel(const Settings& settings, Aftermath& aftermath)
-      : settings_(settings), aftermath_(aftermath), line_(settings, aftermath) {}
+  SharedConnection(const Settings& settings, CompletionSink& sink)
+      : settings_(settings), sink_(sink), multiplexer_(settings, sink) {}
 
   /// Says one request and leaves the replies, or the failure, in `response`. `end` is that of the
   /// wait for an answer, had nobody to connect.
-  void execute(const Request& request, Response& response, Connecting connecting, TimePoint end);
+  void execute(const Request& request, Response& response, ConnectPolicy policy, TimePoint end);
 
   /// Says a request, or queues it where somebody else leads or there is no connection, and waits
-  /// for nothing: the caller has a bell. `look` takes in what has come, as `take_in` does, and
-  /// `leave` ends it.
-  void begin(Caller& caller);
+  /// for nothing: the caller has a bell. `look` takes in what has come, as `receive_available`
+  /// does, and `leave` ends it.
+  void begin(Call& call);
   /// It has time until `end`.
-  void extend(Caller& caller, TimePoint end) noexcept;
-  void look(TimePoint end) noexcept { static_cast<void>(take_in(end)); }
+  void extend(Call& call, TimePoint end) noexcept;
+  void look(TimePoint end) noexcept { static_cast<void>(receive_available(end)); }
   /// The caller has waited for long enough. What it asked for is not taken back.
-  void leave(Caller& caller) noexcept;
+  void leave(Call& call) noexcept;
   /// Puts what has become of a caller that is done into its response. Throws `std::bad_alloc` when
   /// memory had run out.
-  void conclude(Caller& caller);
+  void conclude(Call& call);
   /// For polls; -1: there is no connection.
   int fd() const noexcept {
     const Guard guard(mutex_);
-    return line_.fd();
+    return multiplexer_.fd();
   }
 
-  enum class Posted { yes, no_connection, no_memory, needs_conversation };
+  enum class PostResult { yes, no_connection, no_memory, needs_exclusive_use };
   /// Sends a release at once, or puts it into the next batch, and waits for nothing.
-  Posted post(std::string_view key, const Undo& undo) noexcept;
+  PostResult post(std::string_view key, const CleanupRelease& cleanup) noexcept;
 
   /// Which releases are still to be answered here.
-  Line::Owed owed(const Keys& keys) const noexcept {
+  Multiplexer::Owed owed(const Keys& keys) const noexcept {
     const Guard guard(mutex_);
-    return line_.owed(keys);
+    return multiplexer_.owed(keys);
   }
 
-  /// Puts a renewal into the next batch, which `say_renewals` sends. False without memory.
-  bool renew(Tenure& tenure) noexcept;
+  /// Puts a renewal into the next batch, which `send_renewals` sends. False without memory.
+  bool renew(Lease& lease) noexcept;
   /// Connects if need be, until `latest` or until `cancel` gets readable, and sends the renewals.
-  void say_renewals(TimePoint latest, int cancel) noexcept { repeat({}, latest, cancel); }
+  void send_renewals(TimePoint latest, int cancel) noexcept { repeat({}, latest, cancel); }
 
   /// Says releases again, connecting if need be and if it is time to, until `latest` or until
   /// `cancel` gets readable.
-  void repeat(Exchanges releases, TimePoint latest, int cancel) noexcept;
+  void repeat(PendingRequests releases, TimePoint latest, int cancel) noexcept;
   /// Whether somebody uses it right now. Only a hint: that may have changed already.
-  bool busy() const noexcept { return led_; }
+  bool busy() const noexcept { return has_leader_; }
   bool connected() const noexcept {
     const Guard guard(mutex_);
-    return line_.connected();
+    return multiplexer_.connected();
   }
   /// Takes in what has come when nobody leads, and says in another way what was refused, until
   /// `end` at the latest. False when there is nothing to come.
-  bool take_in(TimePoint end) noexcept;
+  bool receive_available(TimePoint end) noexcept;
   /// Nobody uses the channel any more: sends and reads what is owed, until `end` at the latest.
   void finish(TimePoint end) noexcept;
 
@@ -88,47 +88,48 @@ class Channel {
   void after_fork_in_child() noexcept;
 
  private:
-  using Guard = Line::Guard;
+  using Guard = Multiplexer::Guard;
 
   /// How long a caller goes on waiting. Time spent connecting, by itself or by others before it, is
   /// not counted against the answer, but is at most `connect_timeout` in all.
-  struct Patience {
-    Connecting connecting;
+  struct Deadline {
+    ConnectPolicy policy;
     TimePoint end;  // of the wait for an answer, had nobody to connect
     std::chrono::nanoseconds connected_before;
   };
 
-  bool say(const Request& request, Response& response, Connecting connecting, TimePoint end);
-  void await(Caller& caller, const Patience& patience, Guard& guard);
-  void lead(Caller& caller, const Patience& patience, Guard& guard);
-  bool try_step(Caller& caller, const Patience& patience, Guard& guard);
-  void step(Caller& caller, const Patience& patience, Guard& guard);
-  void retry_refused(Caller& caller, TimePoint end, Guard& guard);
-  enum class Refused { mended, opened };
+  bool execute_once(const Request& request, Response& response, ConnectPolicy policy,
+                    TimePoint end);
+  void await(Call& call, const Deadline& deadline, Guard& guard);
+  void lead(Call& call, const Deadline& deadline, Guard& guard);
+  bool try_step(Call& call, const Deadline& deadline, Guard& guard);
+  void step(Call& call, const Deadline& deadline, Guard& guard);
+  void retry_refused(Call& call, TimePoint end, Guard& guard);
+  enum class Refused { retrying, opened };
   void judge() noexcept;
-  bool begin_grace(Caller& caller) const noexcept;
-  TimePoint end_of(const Caller& caller, const Patience& patience) const noexcept {
-    return std::max(end_of(patience), caller.grace_until);
+  bool begin_grace(Call& call) const noexcept;
+  TimePoint end_of(const Call& call, const Deadline& deadline) const noexcept {
+    return std::max(end_of(deadline), call.grace_until);
   }
   enum class Stale { retired, kept };
   bool pass_on(Refused releases, Guard& guard, Stale stale = Stale::retired) noexcept;
-  void mend_renewals(TimePoint end, Guard& guard);
+  void retry_renewals(TimePoint end, Guard& guard);
   bool may_connect() noexcept;
   void await_attempt(TimePoint next, Guard& guard);
-  void connect(Caller* caller, const Patience& patience, int cancel, Guard& guard);
+  void connect(Call* call, const Deadline& deadline, int cancel, Guard& guard);
 
   TimePoint command_end() const noexcept {
     return BootClock::now() + settings_.options.command_timeout;
   }
   std::chrono::nanoseconds connecting_time() const noexcept;
-  TimePoint end_of(const Patience& patience) const noexcept;
+  TimePoint end_of(const Deadline& deadline) const noexcept;
 
   const Settings& settings_;
-  Aftermath& aftermath_;
+  CompletionSink& sink_;
 
   mutable std::mutex mutex_{};
-  std::atomic<bool> led_ = false;
-  Line line_;
+  std::atomic<bool> has_leader_ = false;
+  Multiplexer multiplexer_;
   bool connecting_ = false;
   TimePoint connecting_since_{};
   std::chrono::nanoseconds connected_for_{0};  // spent in all on connecting

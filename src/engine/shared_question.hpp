@@ -24,9 +24,9 @@ class SharedQuestion {
       : pipeline_(pipeline), slack_(slack) {}
 
   /// Whether the exchange can be a part of it, which has a caller.
-  bool takes(const Exchange& one) const;
+  bool takes(const PendingRequest& pending) const;
   /// Says the exchange, which is the first in the list, but for its question.
-  void add(Exchanges& from, Exchanges::iterator one, TimePoint now);
+  void add(PendingRequests& from, PendingRequests::iterator pending, TimePoint now);
   /// Says the question, if there is one. Nothing else may have been said since the first was added.
   void ask();
 

@@ -38,11 +38,11 @@ bool is_refusal(const Reply& reply, Form form) noexcept {
 
 }  // namespace
 
-Session::Session(const Settings& settings, TimePoint deadline, int cancel)
-    : Session(log_in(settings, deadline, cancel), settings, cancel) {}
+Connection::Connection(const Settings& settings, TimePoint deadline, int cancel)
+    : Connection(log_in(settings, deadline, cancel), settings, cancel) {}
 
-Session::Session(LoggedIn made, const Settings& settings, int cancel)
-    : connection_(std::move(made.connection)),
+Connection::Connection(LoggedIn made, const Settings& settings, int cancel)
+    : stream_(std::move(made.stream)),
       resolver_(settings.resolver),
       closings_(settings.closings),
       address_(made.address),
@@ -50,43 +50,42 @@ Session::Session(LoggedIn made, const Settings& settings, int cancel)
       first_abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
       abilities_(first_abilities_),
       asked_for_abilities_(made.abilities.has_value()) {
-  connection_.begin_waiting({.usual = settings.options.command_timeout,
-                             .busy_poll = settings.options.busy_poll,
-                             .cancel = cancel});
+  stream_.begin_waiting({.usual = settings.options.command_timeout,
+                         .busy_poll = settings.options.busy_poll,
+                         .cancel = cancel});
 }
 
-bool Session::converses(std::span<const Command> commands) const noexcept {
+bool Connection::needs_exclusive_use(std::span<const Command> commands) const noexcept {
   return std::any_of(commands.begin(), commands.end(),
                      [&](const Command& command) { return form_of(command) == Form::watch; });
 }
 
-void Session::append(const Command& command, Form form) {
-  connection_.append(form == Form::script ? command : protocol::native_command(form, command));
+void Connection::append(const Command& command, Form form) {
+  stream_.append(form == Form::script ? command : protocol::native_command(form, command));
 }
 
-void Session::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
+void Connection::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
   replies.clear();
   for (const Command& command : commands) {
     const Form form = form_of(command);
     if (form == Form::watch) {
-      replies.push_back(mend(command, form, guarded(command, deadline), deadline));
+      replies.push_back(retry_refused(command, form, guarded(command, deadline), deadline));
     } else {
       append(command, form);
-      connection_.flush(deadline);
-      replies.push_back(mend(command, form,
-                             connection_.receive(protocol::expect_of(command, form), deadline),
-                             deadline));
+      stream_.flush(deadline);
+      replies.push_back(retry_refused(
+          command, form, stream_.receive(protocol::expect_of(command, form), deadline), deadline));
     }
   }
 }
 
-Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint deadline) {
+Reply Connection::retry_refused(const Command& call, Form form, Reply refusal, TimePoint deadline) {
   if (call.script() == nullptr) return refusal;
   const bool only_by_script =
       only_scripts_ || call.script()->effect == protocol::Script::Effect::other;
   for (;;) {
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
-      refusal = say(call, deadline, ScriptCall::by_text);
+      refusal = send_and_receive(call, deadline, ScriptCall::by_text);
     }
     if (form == Form::script && are_scripts_refused(call, refusal, deadline)) {
       refusal = refused_for_certain(std::move(refusal));
@@ -94,13 +93,14 @@ Reply Session::mend(const Command& call, Form form, Reply refusal, TimePoint dea
     if (!is_refusal(refusal, form) || only_by_script) return refusal;
     if (!give_up(form, deadline)) return refusal;
     form = protocol::form_for(*call.script(), abilities_);
-    refusal = form == Form::watch ? guarded(call, deadline)
-                                  : say(protocol::native_command(form, call), deadline);
+    refusal = form == Form::watch
+                  ? guarded(call, deadline)
+                  : send_and_receive(protocol::native_command(form, call), deadline);
   }
 }
 
 /// False when no other form is left.
-bool Session::give_up(Form form, TimePoint deadline) {
+bool Connection::give_up(Form form, TimePoint deadline) {
   if (!protocol::drop(form, abilities_)) {
     // What was refused for a moment must not be given up for the life of the connection.
     abilities_ = first_abilities_;
@@ -111,16 +111,17 @@ bool Session::give_up(Form form, TimePoint deadline) {
   asked_for_abilities_ = true;
   abilities_ = protocol::read_abilities({});  // as little as none
   if (closings_->in_a_row(Closings::Step::abilities) > 0) return true;
-  abilities_ = protocol::read_abilities(noting_end(
-      Closings::Step::abilities, [&] { return say(protocol::ask_abilities(), deadline); }));
+  abilities_ = protocol::read_abilities(noting_end(Closings::Step::abilities, [&] {
+    return send_and_receive(protocol::ask_abilities(), deadline);
+  }));
   return true;
 }
 
 /// Remembers whether the connection was closed at that.
 template <class Talk>
-Reply Session::noting_end(Closings::Step step, Talk talk) {
+Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
   try {
-    Reply reply = talk();
+    Reply reply = run_exclusively_with();
     closings_->note_answered(step);
     return reply;
   } catch (const IoError& error) {
@@ -130,7 +131,8 @@ Reply Session::noting_end(Closings::Step step, Talk talk) {
 }
 
 /// Asks, when a script was answered with an error that may or may not be a refusal of scripts.
-bool Session::are_scripts_refused(const Command& call, const Reply& refusal, TimePoint deadline) {
+bool Connection::are_scripts_refused(const Command& call, const Reply& refusal,
+                                     TimePoint deadline) {
   if (!refusal.is_error() || protocol::refuses_command(refusal.text) ||
       !protocol::may_refuse_command(refusal.text)) {
     return false;
@@ -138,17 +140,17 @@ bool Session::are_scripts_refused(const Command& call, const Reply& refusal, Tim
   const Command harmless(protocol::harmless_script, call.argument(0));
   const Command other(Expect::anything, "GETRANGE", call.argument(0), std::int64_t{0},
                       std::int64_t{0});
-  connection_.append(harmless, ScriptCall::by_text);
-  connection_.append(harmless, ScriptCall::by_hash);
-  connection_.append(other);
-  connection_.flush(deadline);
+  stream_.append(harmless, ScriptCall::by_text);
+  stream_.append(harmless, ScriptCall::by_hash);
+  stream_.append(other);
+  stream_.flush(deadline);
   const Reply by_text = answer(harmless, deadline);
   const Reply by_hash = answer(harmless, deadline);
   return protocol::are_scripts_refused(by_text, by_hash, answer(other, deadline));
 }
 
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
-Reply Session::guarded(const Command& call, TimePoint deadline) {
+Reply Connection::guarded(const Command& call, TimePoint deadline) {
   // Once may have been the end of the server.
   if (closings_->in_a_row(Closings::Step::transaction) > 1) {
     return {.kind = Reply::Kind::error, .text = protocol::as_refusal("WATCH ends the connection")};
@@ -157,7 +159,7 @@ Reply Session::guarded(const Command& call, TimePoint deadline) {
                     [&] { return guarded_until_done(call, deadline); });
 }
 
-Reply Session::guarded_until_done(const Command& call, TimePoint deadline) {
+Reply Connection::guarded_until_done(const Command& call, TimePoint deadline) {
   for (;;) {
     if (std::optional<Reply> reply = try_guarded(call, deadline)) return *std::move(reply);
     if (BootClock::now() >= deadline) {
@@ -167,7 +169,7 @@ Reply Session::guarded_until_done(const Command& call, TimePoint deadline) {
 }
 
 /// Nothing when the key was changed by somebody else in between.
-std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadline) {
+std::optional<Reply> Connection::try_guarded(const Command& call, TimePoint deadline) {
   const std::string_view key = call.argument(0);
   const std::string_view token = call.argument(1);
   const Command exec(Expect::array_or_nil, "EXEC");
@@ -179,8 +181,8 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
                            Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0},
                                    static_cast<std::int64_t>(token.size())),
                            Command(Expect::status, "MULTI")};
-  for (const Command& command : opening) connection_.append(command);
-  connection_.flush(deadline);
+  for (const Command& command : opening) stream_.append(command);
+  stream_.flush(deadline);
   Reply watched = answer(opening[0], deadline);
   const Reply exists = answer(opening[1], deadline);
   Reply holder = answer(opening[2], deadline);
@@ -191,9 +193,9 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   const bool theirs = exists.integer != 0 && holder.text != token;
   const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
   const Command change = protocol::guarded_change(call);
-  if (changes) connection_.append(change);
-  connection_.append(exec);
-  connection_.flush(deadline);
+  if (changes) stream_.append(change);
+  stream_.append(exec);
+  stream_.flush(deadline);
   Reply queued = changes ? answer(change, deadline) : Reply{};
   Reply done = answer(exec, deadline);
   if (watched.is_error()) return refused_for_certain(watched);
@@ -205,14 +207,14 @@ std::optional<Reply> Session::try_guarded(const Command& call, TimePoint deadlin
   return std::nullopt;
 }
 
-Reply Session::say(const Command& command, TimePoint deadline, ScriptCall call) {
-  connection_.append(command, call);
-  connection_.flush(deadline);
+Reply Connection::send_and_receive(const Command& command, TimePoint deadline, ScriptCall call) {
+  stream_.append(command, call);
+  stream_.flush(deadline);
   return answer(command, deadline);
 }
 
-Reply Session::answer(const Command& command, TimePoint deadline) {
-  return connection_.receive(command.expect(), deadline);
+Reply Connection::answer(const Command& command, TimePoint deadline) {
+  return stream_.receive(command.expect(), deadline);
 }
 
 }  // namespace redlatch::detail

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "net/greeting.hpp"
 #include "base/io_error.hpp"
+#include "net/greeting.hpp"
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
 #include "net/socket.hpp"
@@ -21,7 +21,7 @@ namespace {
 
 /// RFC 8305, "connection attempt delay".
 constexpr std::chrono::milliseconds stagger{250};
-constexpr std::chrono::milliseconds least_stagger{10};
+constexpr std::chrono::milliseconds min_stagger{10};
 
 /// How soon a Unix socket with a full queue is tried again.
 constexpr std::chrono::milliseconds crowded_pause{2};
@@ -37,9 +37,8 @@ class Attempt {
   /// For polls: what it waits for.
   pollfd awaited() const noexcept {
     if (state_ == State::greeting) {
-      const short events =
-          connection_->sent() < connection_->appended() ? POLLIN | POLLOUT : POLLIN;
-      return {.fd = connection_->fd(), .events = events, .revents = 0};
+      const short events = stream_->sent() < stream_->appended() ? POLLIN | POLLOUT : POLLIN;
+      return {.fd = stream_->fd(), .events = events, .revents = 0};
     }
     return {.fd = state_ == State::crowded ? -1 : socket_.fd(), .events = POLLOUT, .revents = 0};
   }
@@ -72,25 +71,23 @@ class Attempt {
     }
     if (state_ != State::greeting) return false;
     try {
-      connection_->try_flush();
-      while (connection_->take_in()) {
+      stream_->try_flush();
+      while (stream_->receive_available()) {
       }
     } catch (const IoError& error) {
       if (error.code() != Errc::unreachable) throw;
-      was_closed_ = !greeting_.take_in(*connection_);  // what came before may say why
+      was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
       throw IoError(
           Errc::unreachable,
           std::string(error.what()) + "; is this a port for TLS, which redis:// does not speak?");
     }
-    return greeting_.take_in(*connection_);
+    return greeting_.receive_available(*stream_);
   }
 
   LoggedIn taken() && {
-    return {.connection = *std::move(connection_),
-            .abilities = greeting_.abilities(),
-            .address = address_};
+    return {.stream = *std::move(stream_), .abilities = greeting_.abilities(), .address = address_};
   }
 
  private:
@@ -102,22 +99,22 @@ class Attempt {
 
   void connect() {
     switch (socket_.connect(address_)) {
-      case Socket::Connecting::crowded:
+      case Socket::ConnectPolicy::crowded:
         state_ = State::crowded;
         return;
-      case Socket::Connecting::under_way:
+      case Socket::ConnectPolicy::under_way:
         state_ = State::connecting;
         return;
-      case Socket::Connecting::done:
+      case Socket::ConnectPolicy::done:
         return greet();
     }
   }
 
   void greet() {
-    connection_.emplace(std::move(socket_));
-    greeting_.append_to(*connection_);
+    stream_.emplace(std::move(socket_));
+    greeting_.append_to(*stream_);
     state_ = State::greeting;
-    connection_->try_flush();
+    stream_->try_flush();
   }
 
   const SocketAddress address_;
@@ -126,7 +123,7 @@ class Attempt {
   bool was_closed_ = false;
   State state_ = State::crowded;
   Socket socket_{};  // until it is connected
-  std::optional<Connection> connection_{};
+  std::optional<RespStream> stream_{};
 };
 
 /// Attempts beside each other. Ends with the first that logs in.
@@ -138,7 +135,7 @@ class Race {
         cancel_(cancel),
         addresses_(settings.resolver->addresses(deadline, cancel)),
         delay_(std::clamp<std::chrono::nanoseconds>(
-            (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), least_stagger,
+            (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), min_stagger,
             stagger)) {}
 
   LoggedIn run() {

@@ -5,14 +5,14 @@
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/protocol/native.hpp>
 
-#include "net/resp_stream.hpp"
 #include "base/settings.hpp"
+#include "net/resp_stream.hpp"
 #include "net/socket_address.hpp"
 
 namespace redlatch::detail {
 
 struct LoggedIn {
-  Connection connection;
+  RespStream stream;
   std::optional<protocol::Abilities> abilities{};  // what the server was asked for
   SocketAddress address{};
 };

@@ -132,13 +132,13 @@ void Greeting::add_login(const Endpoint& endpoint) {
   }
 }
 
-void Greeting::append_to(Connection& connection) const {
-  for (const Part& part : parts_) connection.append(part.command);
+void Greeting::append_to(RespStream& stream) const {
+  for (const NodeCall& part : parts_) stream.append(part.command);
 }
 
-bool Greeting::take_in(Connection& connection) {
+bool Greeting::receive_available(RespStream& stream) {
   while (answered_ < parts_.size()) {
-    const auto reply = connection.next(Expect::anything);
+    const auto reply = stream.next(Expect::anything);
     if (!reply) return false;
     parts_[answered_++].check(*reply);
   }

@@ -9,8 +9,8 @@
 #include <redlatch/protocol/native.hpp>
 #include <redlatch/protocol/reply.hpp>
 
-#include "net/resp_stream.hpp"
 #include "base/settings.hpp"
+#include "net/resp_stream.hpp"
 
 namespace redlatch::detail {
 
@@ -27,10 +27,10 @@ class Greeting {
   Greeting& operator=(const Greeting&) = delete;
   ~Greeting() = default;
 
-  void append_to(Connection& connection) const;
+  void append_to(RespStream& stream) const;
   /// Takes the replies that have come; true when all have. Throws `IoError` when the server refuses
   /// the client.
-  bool take_in(Connection& connection);
+  bool receive_available(RespStream& stream);
   /// Whether the server has said anything that could be understood.
   bool has_answers() const noexcept { return answered_ > 0; }
   /// Unknown when there was no need to ask.
@@ -38,7 +38,7 @@ class Greeting {
 
  private:
   using Check = std::function<void(const protocol::Reply&)>;
-  struct Part {
+  struct NodeCall {
     protocol::Command command;
     Check check;
   };
@@ -49,7 +49,7 @@ class Greeting {
   void add_optional(const Settings& settings);
   void add_info(const NodeRole& role, Scope scope);
 
-  std::vector<Part> parts_{};
+  std::vector<NodeCall> parts_{};
   std::size_t answered_ = 0;  // of them
   std::optional<protocol::Abilities> abilities_{};
 };

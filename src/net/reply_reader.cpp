@@ -24,8 +24,8 @@ using protocol::Reply;
 
 // No answer to a command of ours comes near these. An answer is counted from its first byte on, so
 // that one of many pieces ends, too.
-constexpr std::size_t most_bytes = std::size_t{1} << 20;
-constexpr std::size_t most_elements = std::size_t{1} << 16;
+constexpr std::size_t max_bytes = std::size_t{1} << 20;
+constexpr std::size_t max_elements = std::size_t{1} << 16;
 
 /// Where the reply that is being read belongs: the root, or its place in the array around it.
 Reply& place_of(const redisReadTask* task) {
@@ -69,7 +69,7 @@ void* create_nil(const redisReadTask* task) noexcept {
 template <class Count>
 void* create_array(const redisReadTask* task, Count count) noexcept {
   const auto size = static_cast<std::size_t>(count);
-  if (size > most_elements) return nullptr;
+  if (size > max_elements) return nullptr;
   // The size is only what the server claims: memory is taken for elements that have come.
   return fill(task, Reply::Kind::array, [](Reply&) {});
 }
@@ -141,7 +141,7 @@ ReplyReader::ReplyReader(ReplyReader&& other) noexcept
 
 void ReplyReader::feed(std::string_view bytes) {
   unread_ += bytes.size();
-  if (unread_ > most_bytes) {
+  if (unread_ > max_bytes) {
     throw IoError(Errc::protocol_error, "the answer is longer than any that was asked for");
   }
   if (::redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK)

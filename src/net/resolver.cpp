@@ -13,10 +13,10 @@
 #include <system_error>
 #include <utility>
 
-#include "base/io_error.hpp"
-#include "net/poll.hpp"
-#include "base/quiet_thread.hpp"
 #include "base/event_fd.hpp"
+#include "base/io_error.hpp"
+#include "base/quiet_thread.hpp"
+#include "net/poll.hpp"
 
 namespace redlatch::detail {
 
@@ -30,7 +30,7 @@ struct FoundAddresses {
 namespace {
 
 /// For an answer, when an older one can serve: name servers that work answer sooner.
-constexpr std::chrono::milliseconds longest_wait{500};
+constexpr std::chrono::milliseconds max_wait{500};
 
 FoundAddresses find(const std::string& host, std::uint16_t port, int flags) {
   addrinfo hints{};
@@ -110,7 +110,7 @@ class Resolver::LookUp {
   const std::string host_;
   const std::uint16_t port_;
   const TimePoint begun_ = BootClock::now();
-  WakeUp finished_{};
+  EventFd finished_{};
   std::atomic<bool> is_finished_ = false;
   FoundAddresses found_{};
 };
@@ -135,7 +135,7 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   if (look_up) {
     // Counted from the beginning of the look-up: one that hangs keeps only its first caller.
     const TimePoint begun = look_up->begun();
-    const auto share = std::min<TimePoint::duration>(longest_wait, (deadline - begun) / 4);
+    const auto share = std::min<TimePoint::duration>(max_wait, (deadline - begun) / 4);
     const TimePoint until = before.empty() ? deadline : begun + share;
     if (look_up->wait(std::min(until, deadline), cancel)) {
       const Guard guard(mutex_);
@@ -160,7 +160,7 @@ std::shared_ptr<Resolver::LookUp> Resolver::look_up() {
   if (under_way_ && under_way_->is_finished()) learn(*under_way_);
   if (!under_way_) {
     auto look_up = std::make_shared<LookUp>(host_, port_);
-    quiet_thread([look_up] { look_up->run(); }).detach();
+    thread_without_signals([look_up] { look_up->run(); }).detach();
     under_way_ = std::move(look_up);
   }
   return under_way_;

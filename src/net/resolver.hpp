@@ -8,8 +8,8 @@
 
 #include <redlatch/detail/clock.hpp>
 
-#include "net/socket_address.hpp"
 #include "base/url.hpp"
+#include "net/socket_address.hpp"
 
 namespace redlatch::detail {
 

@@ -40,7 +40,7 @@ std::vector<std::string_view> names_in(std::string_view batch) {
 }  // namespace
 
 // RESP: redis.io/docs/latest/develop/reference/protocol-spec
-void Connection::append_header(char kind, std::size_t number) {
+void RespStream::append_header(char kind, std::size_t number) {
   const auto digit = [](std::size_t value) { return static_cast<char>('0' + value); };
   if (number < 10) {
     out_.append({kind, digit(number), '\r', '\n'});
@@ -53,13 +53,13 @@ void Connection::append_header(char kind, std::size_t number) {
   }
 }
 
-void Connection::append_bulk(std::string_view text) {
+void RespStream::append_bulk(std::string_view text) {
   append_header('$', text.size());
   out_ += text;
   out_ += "\r\n";
 }
 
-void Connection::append_side_key(std::string_view key, std::string_view purpose) {
+void RespStream::append_side_key(std::string_view key, std::string_view purpose) {
   const protocol::SideKey name(key, purpose);
   std::size_t size = 0;
   for (const std::string_view piece : name.pieces()) size += piece.size();
@@ -68,7 +68,7 @@ void Connection::append_side_key(std::string_view key, std::string_view purpose)
   out_ += "\r\n";
 }
 
-void Connection::append_call(const protocol::Command& command, ScriptCall call) {
+void RespStream::append_call(const protocol::Command& command, ScriptCall call) {
   const protocol::Script& script = *command.script();
   auto arguments = command.arguments().subspan(1);
   protocol::Unpacked more;
@@ -86,14 +86,14 @@ void Connection::append_call(const protocol::Command& command, ScriptCall call) 
   for (const auto& argument : arguments) append_bulk(argument.text());
 }
 
-void Connection::append_keys(std::string_view lock, const protocol::Script& script) {
+void RespStream::append_keys(std::string_view lock, const protocol::Script& script) {
   append_bulk(lock);
   for (const std::string_view purpose : script.side_keys) {
     if (!purpose.empty()) append_side_key(lock, purpose);
   }
 }
 
-void Connection::append(const protocol::Command& command, ScriptCall call) {
+void RespStream::append(const protocol::Command& command, ScriptCall call) {
   if (owed_ == 0) first_change_ = nowhere;
   if (sent_ == out_.size()) {
     base_ += out_.size();
@@ -111,7 +111,7 @@ void Connection::append(const protocol::Command& command, ScriptCall call) {
 }
 
 /// What was sent is kept until the next batch.
-std::string Connection::owed_names() const {
+std::string RespStream::owed_names() const {
   std::vector<std::string_view> names = names_in(out_);
   if (names.size() > owed_)
     names.erase(names.begin(), names.end() - static_cast<std::ptrdiff_t>(owed_));
@@ -127,7 +127,7 @@ std::string Connection::owed_names() const {
 /// A proxy closes the connection at a command that it does not know, so that the names of the
 /// commands in question say more than that it is closed.
 template <class Transfer>
-auto Connection::naming_owed(Transfer transfer) const {
+auto RespStream::naming_owed(Transfer transfer) const {
   try {
     return transfer();
   } catch (const IoError& error) {
@@ -137,34 +137,34 @@ auto Connection::naming_owed(Transfer transfer) const {
   }
 }
 
-void Connection::flush(TimePoint deadline) {
+void RespStream::flush(TimePoint deadline) {
   while (!try_flush() && !has_received_) {
     if (!socket_.wait_for_room(deadline)) continue;
-    take_in();
+    receive_available();
     has_received_ = true;
   }
 }
 
-bool Connection::try_flush() {
+bool RespStream::try_flush() {
   if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
   return sent_ == out_.size();
 }
 
-void Connection::wait(TimePoint deadline) {
+void RespStream::wait(TimePoint deadline) {
   flush(deadline);
   if (std::exchange(has_received_, false)) return;
   std::array<char, 4096> room;
   reader_.feed({room.data(), naming_owed([&] { return socket_.receive(room, deadline); })});
 }
 
-bool Connection::take_in() {
+bool RespStream::receive_available() {
   std::array<char, 4096> room;
   const std::size_t count = naming_owed([&] { return socket_.receive_now(room); });
   if (count > 0) reader_.feed({room.data(), count});
   return count == room.size();
 }
 
-std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
+std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
   std::optional<protocol::Reply> reply = reader_.next();
   if (!reply) return reply;
   if (!protocol::answers(expect, *reply)) {
@@ -174,9 +174,9 @@ std::optional<protocol::Reply> Connection::next(protocol::Expect expect) {
   return reply;
 }
 
-std::optional<protocol::Reply> Connection::next_unasked() { return reader_.next(); }
+std::optional<protocol::Reply> RespStream::next_unasked() { return reader_.next(); }
 
-protocol::Reply Connection::receive(protocol::Expect expect, TimePoint deadline) {
+protocol::Reply RespStream::receive(protocol::Expect expect, TimePoint deadline) {
   for (;;) {
     if (std::optional<protocol::Reply> reply = next(expect)) return *std::move(reply);
     wait(deadline);

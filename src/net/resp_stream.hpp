@@ -20,14 +20,14 @@ enum class ScriptCall { by_hash, by_text };
 
 /// Commands out, replies in, over one socket, in order. Everything throws `IoError`: after a
 /// time-out more can be said and read behind what is still owed, after anything else nothing.
-class Connection {
+class RespStream {
  public:
   /// A place in all that was ever said here, counted in bytes.
   using Position = std::uint64_t;
   static constexpr Position nowhere = static_cast<Position>(-1);
 
   /// Over a socket that is connected.
-  explicit Connection(Socket socket) : socket_(std::move(socket)) {}
+  explicit RespStream(Socket socket) : socket_(std::move(socket)) {}
   /// Before anything waits; see `Socket`.
   void begin_waiting(const SocketWaiting& waiting) { socket_.begin_waiting(waiting); }
 
@@ -46,7 +46,7 @@ class Connection {
   /// Sends what is left to send and waits for bytes. Then `next` has more to give, perhaps.
   void wait(TimePoint deadline);
   /// Takes in what is there without waiting. False when that was all.
-  bool take_in();
+  bool receive_available();
   /// The next reply, if all of it has come. It must be of the kind that the command expects.
   std::optional<protocol::Reply> next(protocol::Expect expect);
   /// The same on a connection where the server speaks unasked.
@@ -59,9 +59,9 @@ class Connection {
   /// The names of the last of them, each once, as in "SET, EVALSHA".
   std::string owed_names() const;
   /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
-  bool in_step() const noexcept { return owed_ == 0 && reader_.empty(); }
+  bool in_sync() const noexcept { return owed_ == 0 && reader_.empty(); }
   /// Asks the system whether the other side has said, or closed, anything.
-  bool quiet() const noexcept { return socket_.quiet(); }
+  bool is_idle() const noexcept { return socket_.is_idle(); }
   /// True when the server may have been given a whole command, of those that were said since the
   /// last time that nothing was owed, that changes data.
   bool in_doubt() const noexcept { return owed_ > 0 && sent() >= first_change_; }

@@ -26,7 +26,7 @@ namespace {
 constexpr std::chrono::milliseconds coarseness{20};
 
 /// Linux sends lost packets again after 0.2, 0.6, 1.4 and 3 s.
-constexpr std::chrono::seconds least_user_timeout{5};
+constexpr std::chrono::seconds min_user_timeout{5};
 
 std::string describe(int error) { return std::generic_category().message(error); }
 
@@ -65,7 +65,7 @@ void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
   set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
   // Later than any caller waits for an answer: a clean-up behind a command in doubt is still
   // delivered in order after a few seconds of lost packets.
-  const auto time = std::max<std::chrono::milliseconds>(2 * command_timeout, least_user_timeout);
+  const auto time = std::max<std::chrono::milliseconds>(2 * command_timeout, min_user_timeout);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(time.count()));
 }
 
@@ -84,16 +84,16 @@ void Socket::open(int family) {
   family_ = family;
 }
 
-Socket::Connecting Socket::connect(const SocketAddress& address) {
+Socket::ConnectPolicy Socket::connect(const SocketAddress& address) {
   if (fd_ < 0) open(address.family());
   if (::connect(fd_, address.get(), address.size) != 0) {
-    if (errno == EAGAIN && family_ == AF_UNIX) return Connecting::crowded;
+    if (errno == EAGAIN && family_ == AF_UNIX) return ConnectPolicy::crowded;
     // Interrupted by a signal, it goes on connecting all the same.
     if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
-    return Connecting::under_way;
+    return ConnectPolicy::under_way;
   }
   finish_connecting();
-  return Connecting::done;
+  return ConnectPolicy::done;
 }
 
 void Socket::finish_connecting() {
@@ -182,7 +182,7 @@ std::size_t Socket::receive_busily(std::span<char> room, TimePoint deadline) {
 
 std::size_t Socket::receive_now(std::span<char> room) { return receive_once(room, MSG_DONTWAIT); }
 
-bool Socket::quiet() const noexcept {
+bool Socket::is_idle() const noexcept {
   char byte = 0;
   ssize_t count = 0;
   do {

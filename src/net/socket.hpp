@@ -35,13 +35,13 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
   ~Socket() { close(); }
 
-  enum class Connecting {
+  enum class ConnectPolicy {
     done,
     under_way,  // until it gets writable; `finish_connecting` says how it went
     crowded     // a Unix socket's queue is full, which cannot be waited for: try again
   };
   /// Opens it and begins to connect, without waiting. May be repeated when it was crowded.
-  Connecting connect(const SocketAddress& address);
+  ConnectPolicy connect(const SocketAddress& address);
   void finish_connecting();
   /// To be called once it is connected: from now on it may wait. Where the peer is silent, the
   /// system ends the connection by itself, some time after `waiting.usual` is over.
@@ -64,7 +64,7 @@ class Socket {
   std::size_t receive_now(std::span<char> room);
 
   /// False when the peer has closed the connection or has said something that nobody has read.
-  bool quiet() const noexcept;
+  bool is_idle() const noexcept;
 
   void close() noexcept;
   /// Closes the connection, and what the system has not sent yet is never sent.

@@ -11,14 +11,14 @@
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
-#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/waiter.hpp>
 #include <redlatch/event.hpp>
 
 #include "background/background.hpp"
-#include "wait/subscription.hpp"
+#include "base/event_fd.hpp"
 #include "base/settings.hpp"
 #include "wait/local_waiter.hpp"
-#include "base/event_fd.hpp"
+#include "wait/subscription.hpp"
 
 namespace redlatch::detail {
 
@@ -26,7 +26,7 @@ namespace redlatch::detail {
 /// wait listens, for all of them, so that nobody has to be woken for the one that it is for; where
 /// nobody waits, the background does. Everything is called with the waiting room's mutex held,
 /// which is released while something is waited for.
-class Listening {
+class GrantListener {
  public:
   using Guard = std::unique_lock<std::mutex>;
 
@@ -37,36 +37,37 @@ class Listening {
     /// Nobody listens, perhaps, so that somebody has to look. This and the next may be called with
     /// the mutex held.
     std::function<void()> look_later;
-    std::function<void(EventKind kind, TimePoint since, std::error_code error)> happened;
+    std::function<void(EventKind kind, TimePoint since, std::error_code error)> record_event;
   };
 
-  Listening(const Settings& settings, Help help)
-      : settings_(settings), mailbox_(settings), help_(std::move(help)) {}
+  GrantListener(const Settings& settings, Help help)
+      : settings_(settings), subscription_(settings), help_(std::move(help)) {}
 
   /// Connects if need be, unless somebody else is just doing that or it has failed lately.
   Address address(TimePoint latest, const std::stop_token& stop, Guard& guard);
   /// The server's queues are no use to us for a while.
   void refuse() noexcept;
 
-  void add(WaitingPlace& place, TenureOf entry) noexcept;
+  void add(LocalWaiter& waiter, LeasePtr entry) noexcept;
   /// Before `remove`: reads the messages that have come if that may judge the connection. A pause
   /// of this process must not be taken for the server's silence.
-  void read_before_judging(QueuePlace::Ending how, Guard& guard) noexcept;
-  TenureOf remove(WaitingPlace& place, QueuePlace::Ending how) noexcept;
-  void pass_on(WaitingPlace& from, WaitingPlace& to) noexcept;
+  void read_before_judging(Waiter::Ending how, Guard& guard) noexcept;
+  LeasePtr remove(LocalWaiter& waiter, Waiter::Ending how) noexcept;
+  void pass_on(LocalWaiter& from, LocalWaiter& to) noexcept;
 
-  bool can_listen() const noexcept { return mailbox_.is_open() && !busy_; }
+  bool can_listen() const noexcept { return subscription_.is_open() && !busy_; }
   /// Until there is news for the place, it is woken, or the time is over. False when the system
   /// does not let it.
-  bool listen(WaitingPlace& place, TimePoint end, Guard& guard);
+  bool listen(LocalWaiter& waiter, TimePoint end, Guard& guard);
   /// False when it does not listen, so that it has to be woken in another way.
-  bool wake(const WaitingPlace& place) noexcept;
+  bool wake(const LocalWaiter& waiter) noexcept;
 
   /// What the background has to watch, once nobody who waits has listened for a while.
-  Watched::Source source() const noexcept {
-    return can_listen() ? Watched::Source{mailbox_.fd(), heard_at_ + absence} : Watched::Source{};
+  EventSource::Source source() const noexcept {
+    return can_listen() ? EventSource::Source{subscription_.fd(), heard_at_ + absence}
+                        : EventSource::Source{};
   }
-  void take_in_idle(Guard& guard) noexcept;
+  void receive_while_idle(Guard& guard) noexcept;
   /// The server is no primary any more: what it has to say is of no use, unless the connection is
   /// newer than that.
   void drop() noexcept;
@@ -74,33 +75,33 @@ class Listening {
   void after_fork_in_child() noexcept;
 
  private:
-  void call_listener(const WaitingPlace* but) noexcept;
-  bool hear(const WaitingPlace& place, TimePoint end, Guard& guard) noexcept;
-  void take_in(Guard& guard) noexcept;
-  bool deliver(const Mailbox::Message& message) noexcept;
+  void call_listener(const LocalWaiter* but) noexcept;
+  bool hear(const LocalWaiter& waiter, TimePoint end, Guard& guard) noexcept;
+  void receive_available(Guard& guard) noexcept;
+  bool deliver(const Subscription::Message& message) noexcept;
   void expect(const std::string& value) noexcept;
   bool is_late() const noexcept;
   void lose(std::error_code why) noexcept;
   void note_change_of_all() noexcept;
-  static void post(WaitingPlace& place) noexcept;
+  static void post(LocalWaiter& waiter) noexcept;
 
   /// Who has listened comes back for the next lock, mostly.
   static constexpr std::chrono::milliseconds absence{50};
 
   const Settings& settings_;
-  Mailbox mailbox_;
+  Subscription subscription_;
   const Help help_;
   bool busy_ = false;  // somebody reads the mailbox, or opens it
-  const WaitingPlace* listener_ = nullptr;
+  const LocalWaiter* listener_ = nullptr;
   bool woken_ = false;
-  WakeUp wake_up_{};
-  std::list<WaitingPlace*> standing_{};  // those with an entry
+  EventFd event_fd_{};
+  std::list<LocalWaiter*> standing_{};  // those with an entry
   /// Values whose grant was learned from an answer; the message is still to come.
-  struct Told {
+  struct ExpectedGrant {
     std::string value;
     TimePoint since;
   };
-  std::list<Told> told_{};
+  std::list<ExpectedGrant> expected_{};
   bool passed_over_ = false;  // an entry was, and nothing was heard since
   TimePoint heard_at_{};
   TimePoint open_since_{};

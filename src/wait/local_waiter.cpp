@@ -9,7 +9,7 @@
 
 namespace redlatch::detail {
 
-using Guard = Listening::Guard;
+using Guard = GrantListener::Guard;
 
 namespace {
 
@@ -19,10 +19,10 @@ constexpr std::chrono::seconds idle_bound{10};
 
 }  // namespace
 
-WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted,
-                           InLine where)
+LocalWaiter::LocalWaiter(WaitQueues& room, std::string_view key, const LockOptions& wanted,
+                         QueueMode where)
     : room_(room), wanted_(wanted), key_(key) {
-  if (where == InLine::alone) {
+  if (where == QueueMode::alone) {
     is_first_ = true;
     ++room_.size_;
     return;
@@ -33,24 +33,24 @@ WaitingPlace::WaitingPlace(WaitingRoom& room, std::string_view key, const LockOp
   queue_ = &found->second;
   key_ = found->first;
   try {
-    self_ = queue_->places.insert(queue_->places.end(), this);
+    self_ = queue_->waiters.insert(queue_->waiters.end(), this);
   } catch (...) {
-    if (queue_->places.empty()) room_.queues_.erase(found);
+    if (queue_->waiters.empty()) room_.queues_.erase(found);
     throw;
   }
-  is_first_ = queue_->places.front() == this;
+  is_first_ = queue_->waiters.front() == this;
   ++room_.size_;
 }
 
-void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
+void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
   const std::stop_callback stopping(stop, [this] {
     Guard guard(room_.mutex_);
     room_.wake(*this, guard);
   });
   Guard guard(room_.mutex_);
   const bool has_posts = posts_taken_ < posts_;
-  if (entry_ && listens() && !has_posts && room_.listening_.can_listen()) {
-    if (room_.listening_.listen(*this, end, guard)) return;
+  if (entry_ && listens() && !has_posts && room_.grant_listener_.can_listen()) {
+    if (room_.grant_listener_.listen(*this, end, guard)) return;
   }
   guard.unlock();
   sleep(end);
@@ -60,7 +60,7 @@ void WaitingPlace::wait(TimePoint end, const std::stop_token& stop) {
 /// which will have it handed over in a moment. So at first each looks by itself whether it has
 /// become the first; after that it sleeps until it is woken, and who leaves the place in front of
 /// it does that.
-void WaitingPlace::wait_in_line(TimePoint end, const std::stop_token& stop) {
+void LocalWaiter::wait_in_line(TimePoint end, const std::stop_token& stop) {
   const std::stop_callback stopping(stop, [this] {
     Guard guard(room_.mutex_);
     room_.wake(*this, guard);
@@ -74,75 +74,75 @@ void WaitingPlace::wait_in_line(TimePoint end, const std::stop_token& stop) {
 }
 
 /// False when it has become the first meanwhile.
-bool WaitingPlace::begin_idling() noexcept {
+bool LocalWaiter::begin_idling() noexcept {
   const Guard guard(room_.mutex_);
   is_idle_ = !is_first_;
   return is_idle_;
 }
 
-void WaitingPlace::sleep(TimePoint end) noexcept {
-  if (turn_.wait_until(end)) ++posts_taken_;
+void LocalWaiter::sleep(TimePoint end) noexcept {
+  if (baton_.wait_until(end)) ++posts_taken_;
 }
 
-bool WaitingPlace::listens() const noexcept { return queue_ == nullptr || !queue_->held_here; }
+bool LocalWaiter::listens() const noexcept { return queue_ == nullptr || !queue_->held_here; }
 
-void WaitingPlace::note_answers(bool come) noexcept {
+void LocalWaiter::note_answers(bool come) noexcept {
   if (queue_ == nullptr) return;
   const Guard guard(room_.mutex_);
   queue_->gets_answers = come;
 }
 
-Address WaitingPlace::address(TimePoint latest, const std::stop_token& stop) {
+Address LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
   Guard guard(room_.mutex_);
-  return room_.listening_.address(latest, stop, guard);
+  return room_.grant_listener_.address(latest, stop, guard);
 }
 
-void WaitingPlace::refuse_queue() noexcept {
+void LocalWaiter::refuse_queue() noexcept {
   const Guard guard(room_.mutex_);
-  room_.listening_.refuse();
+  room_.grant_listener_.refuse();
 }
 
-void WaitingPlace::enter(TenureOf entry) noexcept {
+void LocalWaiter::enter(LeasePtr entry) noexcept {
   const Guard guard(room_.mutex_);
-  room_.listening_.add(*this, std::move(entry));
+  room_.grant_listener_.add(*this, std::move(entry));
 }
 
-TenureOf WaitingPlace::withdraw(Ending how) noexcept {
+LeasePtr LocalWaiter::withdraw(Ending how) noexcept {
   Guard guard(room_.mutex_);
-  room_.listening_.read_before_judging(how, guard);
-  room_.note_contention(key_, how == Ending::told || is_granted());
-  return room_.listening_.remove(*this, how);
+  room_.grant_listener_.read_before_judging(how, guard);
+  room_.note_contention(key_, how == Ending::notified || is_granted());
+  return room_.grant_listener_.remove(*this, how);
 }
 
 /// Who is the first in the line then, if it was this one before.
-WaitingPlace* WaitingPlace::make_room(bool holds) noexcept {
+LocalWaiter* LocalWaiter::make_room(bool holds) noexcept {
   if (queue_ == nullptr) return nullptr;
-  queue_->places.erase(self_);
+  queue_->waiters.erase(self_);
   if (holds) queue_->held_here = true;
-  return is_first_ && !queue_->places.empty() ? queue_->places.front() : nullptr;
+  return is_first_ && !queue_->waiters.empty() ? queue_->waiters.front() : nullptr;
 }
 
-QueuePlace::Left WaitingPlace::leave(bool held) noexcept {
+Waiter::Left LocalWaiter::leave(bool held) noexcept {
   Left left;
   Guard guard(room_.mutex_);
   --room_.size_;
   const bool holds = held || has_lease_;
-  WaitingPlace* const next = make_room(holds);
+  LocalWaiter* const next = make_room(holds);
   if (entry_) {
     const bool is_inherited =
         next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
     if (is_inherited) {
-      room_.listening_.pass_on(*this, *next);
+      room_.grant_listener_.pass_on(*this, *next);
     } else {
-      left.entry = room_.listening_.remove(*this, Ending::settled);
+      left.entry = room_.grant_listener_.remove(*this, Ending::settled);
     }
   }
   if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
-  if (queue_ != nullptr && queue_->places.empty()) room_.queues_.erase(room_.queues_.find(key_));
+  if (queue_ != nullptr && queue_->waiters.empty()) room_.queues_.erase(room_.queues_.find(key_));
   if (next != nullptr && (!holds || next->is_idle_)) room_.wake(*next, guard);
   if (guard.owns_lock()) guard.unlock();
   while (posts_taken_ < posts_) {
-    turn_.wait();
+    baton_.wait();
     ++posts_taken_;
   }
   left.lease = std::move(lease_);

@@ -6,23 +6,23 @@
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/waiter.hpp>
 #include <redlatch/options.hpp>
 
 #include "base/baton.hpp"
 
 namespace redlatch::detail {
 
-class WaitingRoom;
-struct WaitingQueue;
+class WaitQueues;
+struct WaitQueue;
 
 /// One place in a queue of a waiting room. The room's mutex guards what others change.
-class WaitingPlace final : public QueuePlace {
+class LocalWaiter final : public Waiter {
  public:
-  WaitingPlace(WaitingRoom& room, std::string_view key, const LockOptions& wanted, InLine where);
-  WaitingPlace(const WaitingPlace&) = delete;
-  WaitingPlace& operator=(const WaitingPlace&) = delete;
-  ~WaitingPlace() override = default;
+  LocalWaiter(WaitQueues& room, std::string_view key, const LockOptions& wanted, QueueMode where);
+  LocalWaiter(const LocalWaiter&) = delete;
+  LocalWaiter& operator=(const LocalWaiter&) = delete;
+  ~LocalWaiter() override = default;
 
   bool is_first() const noexcept override { return is_first_; }
   bool has_lease() const noexcept override { return has_lease_; }
@@ -31,43 +31,43 @@ class WaitingPlace final : public QueuePlace {
   void note_answers(bool come) noexcept override;
   Address address(TimePoint latest, const std::stop_token& stop) override;
   void refuse_queue() noexcept override;
-  void enter(TenureOf entry) noexcept override;
-  Tenure* entry() const noexcept override { return entry_.get(); }
+  void enter(LeasePtr entry) noexcept override;
+  Lease* entry() const noexcept override { return entry_.get(); }
   bool is_granted() const noexcept override { return (news_ & granted) != 0; }
   bool has_news() const noexcept override { return news_ != 0; }
   void forget_changes() noexcept override { news_ &= granted; }
-  TenureOf withdraw(Ending how) noexcept override;
+  LeasePtr withdraw(Ending how) noexcept override;
   Left leave(bool held) noexcept override;
 
  private:
-  friend WaitingRoom;
-  friend class Listening;
+  friend WaitQueues;
+  friend class GrantListener;
 
   /// Whether it would listen now: nobody is told of a lock that a neighbour has.
   bool listens() const noexcept;
-  WaitingPlace* make_room(bool holds) noexcept;
+  LocalWaiter* make_room(bool holds) noexcept;
   void sleep(TimePoint end) noexcept;
   bool begin_idling() noexcept;
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;
 
-  WaitingRoom& room_;
+  WaitQueues& room_;
   const LockOptions& wanted_;
   std::string_view key_;
-  WaitingQueue* queue_ = nullptr;  // none: by itself
-  std::list<WaitingPlace*>::iterator self_{};
+  WaitQueue* queue_ = nullptr;  // none: by itself
+  std::list<LocalWaiter*>::iterator self_{};
   std::atomic<bool> is_first_ = false;
   std::atomic<bool> has_lease_ = false;
   bool is_idle_ = false;  // sleeps until it is woken, since nothing has happened for a while
-  TenureOf lease_{};
+  LeasePtr lease_{};
 
-  TenureOf entry_{};
-  std::list<WaitingPlace*> node_{this};  // is in the list of those who have an entry, or here
-  std::list<WaitingPlace*>::iterator stands_ = node_.begin();
+  LeasePtr entry_{};
+  std::list<LocalWaiter*> node_{this};  // is in the list of those who have an entry, or here
+  std::list<LocalWaiter*>::iterator stands_ = node_.begin();
   std::atomic<unsigned> news_ = 0;
 
-  Turn turn_{};
+  Baton baton_{};
   int posts_ = 0;  // are promised under the mutex, and all taken before this goes
   int posts_taken_ = 0;
 };

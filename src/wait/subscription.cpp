@@ -19,8 +19,8 @@ using protocol::Reply;
 
 /// Puts what a message says behind the others: ["message", channel, payload]. Changes come as a
 /// list of keys, or as nil when all of them are meant.
-void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
-  using Kind = Mailbox::Message::Kind;
+void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
+  using Kind = Subscription::Message::Kind;
   if (reply.elements.size() != 3 || reply.elements[0].text != "message") return;
   const Reply& payload = reply.elements[2];
   if (reply.elements[1].text != protocol::invalidated) {
@@ -36,48 +36,48 @@ void read(const Reply& reply, std::vector<Mailbox::Message>& messages) {
 
 }  // namespace
 
-Mailbox::Subscription Mailbox::subscribe(TimePoint end, int cancel) {
+Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
-  Subscription subscription{std::make_unique<Session>(settings_, end, cancel)};
+  Link link{std::make_unique<Connection>(settings_, end, cancel)};
   // A proxy may close the connection at any of these. The last one is needed.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
                             Command(Expect::anything, "SUBSCRIBE", channel_)};
   Closings& closings = *settings_.closings;
-  const bool watches = closings.in_a_row(Closings::Step::subscription) == 0;
+  const bool watches = closings.in_a_row(Closings::Step::link) == 0;
   Replies replies;
   try {
-    subscription.session->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
+    link.connection->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
-    closings.note_closed(Closings::Step::subscription);
-    if (closings.in_a_row(Closings::Step::subscription) == 1) throw;
+    closings.note_closed(Closings::Step::link);
+    if (closings.in_a_row(Closings::Step::link) == 1) throw;
     throw IoError(Errc::unsupported, error.what());
   }
   const Reply& subscribed = replies[replies.size() - 1];
   if (subscribed.is_error()) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
-  subscription.session->settle_down();
-  if (!watches) return subscription;
-  closings.note_answered(Closings::Step::subscription);
-  if (!replies[1].is_error()) subscription.number = replies[0].integer;
-  return subscription;
+  link.connection->settle_down();
+  if (!watches) return link;
+  closings.note_answered(Closings::Step::link);
+  if (!replies[1].is_error()) link.number = replies[0].integer;
+  return link;
 }
 
-std::vector<Mailbox::Message> Mailbox::take_in() const {
+std::vector<Subscription::Message> Subscription::receive_available() const {
   std::vector<Message> messages;
-  while (subscription_.session->take_in()) {
+  while (link_.connection->receive_available()) {
   }
-  while (const std::optional<Reply> reply = subscription_.session->next_unasked()) {
+  while (const std::optional<Reply> reply = link_.connection->next_unasked()) {
     read(*reply, messages);
   }
   return messages;
 }
 
-void Mailbox::abandon(bool in_use) noexcept {
-  if (is_open()) subscription_.session->abandon();
-  if (in_use) static_cast<void>(subscription_.session.release());
+void Subscription::abandon(bool in_use) noexcept {
+  if (is_open()) link_.connection->abandon();
+  if (in_use) static_cast<void>(link_.connection.release());
   close();
   channel_.clear();
 }

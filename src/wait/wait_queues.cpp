@@ -9,32 +9,32 @@ namespace redlatch::detail {
 namespace {
 
 // So often, and for so long, a lease is passed on inside one process before others have their turn.
-constexpr int most_hand_overs = 16;
-constexpr std::chrono::milliseconds longest_run{10};
+constexpr int max_hand_overs = 16;
+constexpr std::chrono::milliseconds max_run{10};
 
 // So long after somebody had to wait it is taken for granted that the next one has to.
 constexpr std::chrono::milliseconds contended_for{100};
 
 }  // namespace
 
-std::unique_ptr<QueuePlace> WaitingRoom::enter(std::string_view key, const LockOptions& wanted,
-                                               InLine where) {
-  return std::make_unique<WaitingPlace>(*this, key, wanted, where);
+std::unique_ptr<Waiter> WaitQueues::enter(std::string_view key, const LockOptions& wanted,
+                                          QueueMode where) {
+  return std::make_unique<LocalWaiter>(*this, key, wanted, where);
 }
 
-WaitingQueue* WaitingRoom::find(std::string_view key) noexcept {
+WaitQueue* WaitQueues::find(std::string_view key) noexcept {
   const auto found = queues_.find(key);
   return found == queues_.end() ? nullptr : &found->second;
 }
 
-bool WaitingRoom::is_waited_for(std::string_view key) const noexcept {
+bool WaitQueues::is_waited_for(std::string_view key) const noexcept {
   if (size_ == 0) return false;
   const std::lock_guard guard(mutex_);
   const auto found = queues_.find(key);
   return found != queues_.end() && found->second.gets_answers;
 }
 
-void WaitingRoom::note_contention(std::string_view key, bool had_to_wait) noexcept {
+void WaitQueues::note_contention(std::string_view key, bool had_to_wait) noexcept {
   if (!had_to_wait && !any_contention_) return;
   const std::size_t hash = Hash{}(key);
   contentions_[hash % contentions_.size()] = {
@@ -42,82 +42,83 @@ void WaitingRoom::note_contention(std::string_view key, bool had_to_wait) noexce
   any_contention_ = true;
 }
 
-bool WaitingRoom::is_contended(std::string_view key) const noexcept {
+bool WaitQueues::is_contended(std::string_view key) const noexcept {
   if (!any_contention_) return false;
   const std::lock_guard guard(mutex_);
   const std::size_t hash = Hash{}(key);
   const Contention& contention = contentions_[hash % contentions_.size()];
-  return contention.key == hash && BootClock::now() < contention.until && listening_.can_listen();
+  return contention.key == hash && BootClock::now() < contention.until &&
+         grant_listener_.can_listen();
 }
 
-bool WaitingRoom::fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
-                       TimePoint now) noexcept {
-  const Upkeep& upkeep = tenure.upkeep();
-  return given.auto_renew && wanted.auto_renew && !wanted.fencing && upkeep.ttl == wanted.ttl &&
+bool WaitQueues::fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
+                      TimePoint now) noexcept {
+  const RenewalSchedule& schedule = lease.schedule();
+  return given.auto_renew && wanted.auto_renew && !wanted.fencing && schedule.ttl == wanted.ttl &&
          given.label == wanted.label && given.durability == wanted.durability &&
-         tenure.valid_until() - now >= upkeep.ttl / 2 && upkeep.handed_over < most_hand_overs &&
-         (upkeep.handed_over == 0 || now - upkeep.first_handed_over < longest_run);
+         lease.valid_until() - now >= schedule.ttl / 2 && schedule.handed_over < max_hand_overs &&
+         (schedule.handed_over == 0 || now - schedule.first_handed_over < max_run);
 }
 
-bool WaitingRoom::hand_over(std::string_view key, TenureOf& lease,
-                            const LockOptions& given) noexcept {
+bool WaitQueues::hand_over(std::string_view key, LeasePtr& lease,
+                           const LockOptions& given) noexcept {
   if (size_ == 0) return false;
   const TimePoint now = BootClock::now();
   Guard guard(mutex_);
-  WaitingQueue* const queue = find(key);
+  WaitQueue* const queue = find(key);
   if (queue == nullptr) return false;
-  WaitingPlace& first = *queue->places.front();
+  LocalWaiter& first = *queue->waiters.front();
   if (first.has_lease_ || !fits(*lease, given, first.wanted_, now)) return false;
   const bool limited = first.wanted_.max_hold > std::chrono::milliseconds::zero();
-  const Upkeep& before = lease->upkeep();
-  const Upkeep upkeep{
+  const RenewalSchedule& before = lease->schedule();
+  const RenewalSchedule schedule{
       .ttl = before.ttl,
       .renews = true,
       .since = now,
       .renew_until = limited ? now + first.wanted_.max_hold : TimePoint::max(),
       .handed_over = before.handed_over + 1,
       .first_handed_over = before.handed_over == 0 ? now : before.first_handed_over};
-  if (!renew_(*lease, upkeep)) return false;
+  if (!renew_(*lease, schedule)) return false;
   first.lease_ = std::move(lease);
   first.has_lease_ = true;
   wake(first, guard);
   return true;
 }
 
-void WaitingRoom::call_first(std::string_view key) noexcept {
+void WaitQueues::wake_first(std::string_view key) noexcept {
   if (size_ == 0) return;
   Guard guard(mutex_);
-  WaitingQueue* const queue = find(key);
+  WaitQueue* const queue = find(key);
   if (queue == nullptr) return;
   queue->held_here = false;
-  wake(*queue->places.front(), guard);
+  wake(*queue->waiters.front(), guard);
 }
 
 /// Releases the mutex.
-void WaitingRoom::wake(WaitingPlace& place, Guard& guard) noexcept {
-  if (listening_.wake(place)) return guard.unlock();
-  ++place.posts_;
+void WaitQueues::wake(LocalWaiter& waiter, Guard& guard) noexcept {
+  if (grant_listener_.wake(waiter)) return guard.unlock();
+  ++waiter.posts_;
   guard.unlock();
-  place.turn_.post();
+  waiter.baton_.post();
 }
 
-Watched::Source WaitingRoom::source() const noexcept {
+EventSource::Source WaitQueues::source() const noexcept {
   const Guard guard(mutex_);
-  return listening_.source();
+  return grant_listener_.source();
 }
 
-void WaitingRoom::take_in() noexcept {
+void WaitQueues::receive_available() noexcept {
   Guard guard(mutex_);
-  listening_.take_in_idle(guard);
+  grant_listener_.receive_while_idle(guard);
 }
 
-void WaitingRoom::drop() noexcept {
+void WaitQueues::drop() noexcept {
   const Guard guard(mutex_);
-  listening_.drop();
+  grant_listener_.drop();
 }
 
-void WaitingRoom::after_fork_in_child() noexcept {
-  listening_.after_fork_in_child();
+void WaitQueues::after_fork_in_child() noexcept {
+  grant_listener_.after_fork_in_child();
   queues_.clear();
   size_ = 0;
   mutex_.unlock();

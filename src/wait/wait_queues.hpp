@@ -13,19 +13,19 @@
 #include <utility>
 
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/queue_place.hpp>
+#include <redlatch/detail/waiter.hpp>
 #include <redlatch/options.hpp>
 
 #include "background/background.hpp"
-#include "wait/grant_listener.hpp"
 #include "base/settings.hpp"
+#include "wait/grant_listener.hpp"
 #include "wait/local_waiter.hpp"
 
 namespace redlatch::detail {
 
 /// Those who wait for one key.
-struct WaitingQueue {
-  std::list<WaitingPlace*> places{};
+struct WaitQueue {
+  std::list<LocalWaiter*> waiters{};
   bool gets_answers = true;
   bool held_here =
       false;  // by somebody who has waited here, so that the server grants it to nobody
@@ -33,18 +33,18 @@ struct WaitingQueue {
 
 /// The queues of a client's threads, one for each key that somebody waits for. Costs those nothing
 /// who hold a lock that nobody else wants: they look at one counter.
-class WaitingRoom final : public Watched {
+class WaitQueues final : public EventSource {
  public:
   /// Has the lease looked after on other conditions from now on; false when it is lost.
-  using Renew = std::function<bool(Tenure& tenure, const Upkeep& upkeep)>;
+  using Renew = std::function<bool(Lease& lease, const RenewalSchedule& schedule)>;
 
-  WaitingRoom(const Settings& settings, Renew renew, Listening::Help help)
-      : renew_(std::move(renew)), listening_(settings, std::move(help)) {}
-  WaitingRoom(const WaitingRoom&) = delete;
-  WaitingRoom& operator=(const WaitingRoom&) = delete;
-  ~WaitingRoom() override = default;
+  WaitQueues(const Settings& settings, Renew renew, GrantListener::Help help)
+      : renew_(std::move(renew)), grant_listener_(settings, std::move(help)) {}
+  WaitQueues(const WaitQueues&) = delete;
+  WaitQueues& operator=(const WaitQueues&) = delete;
+  ~WaitQueues() override = default;
 
-  std::unique_ptr<QueuePlace> enter(std::string_view key, const LockOptions& wanted, InLine where);
+  std::unique_ptr<Waiter> enter(std::string_view key, const LockOptions& wanted, QueueMode where);
   /// Whether somebody waits for the key and gets answers.
   bool is_waited_for(std::string_view key) const noexcept;
   /// Whether somebody had to wait for it at the server so lately that it is hardly free.
@@ -53,13 +53,13 @@ class WaitingRoom final : public Watched {
 
   /// Passes a lease on to the first who waits for its key, if that one would take it as it is and
   /// the turn of other processes has not come. `lease` is empty then.
-  bool hand_over(std::string_view key, TenureOf& lease, const LockOptions& given) noexcept;
+  bool hand_over(std::string_view key, LeasePtr& lease, const LockOptions& given) noexcept;
   /// The key was given up at the server: the first may ask for it.
-  void call_first(std::string_view key) noexcept;
+  void wake_first(std::string_view key) noexcept;
 
   // Messages, while nobody who waits listens to them.
   Source source() const noexcept override;
-  void take_in() noexcept override;
+  void receive_available() noexcept override;
   void drop() noexcept override;
 
   // Around fork(2): nobody of the parent's waits in the child.
@@ -68,24 +68,24 @@ class WaitingRoom final : public Watched {
   void after_fork_in_child() noexcept;
 
  private:
-  friend WaitingPlace;
+  friend LocalWaiter;
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept {
       return std::hash<std::string_view>{}(text);
     }
   };
-  using Guard = Listening::Guard;
+  using Guard = GrantListener::Guard;
 
-  WaitingQueue* find(std::string_view key) noexcept;
-  static bool fits(const Tenure& tenure, const LockOptions& given, const LockOptions& wanted,
+  WaitQueue* find(std::string_view key) noexcept;
+  static bool fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  void wake(WaitingPlace& place, Guard& guard) noexcept;
+  void wake(LocalWaiter& waiter, Guard& guard) noexcept;
   void note_contention(std::string_view key, bool had_to_wait) noexcept;
 
   const Renew renew_;
   mutable std::mutex mutex_{};
-  std::unordered_map<std::string, WaitingQueue, Hash, std::equal_to<>> queues_{};
+  std::unordered_map<std::string, WaitQueue, Hash, std::equal_to<>> queues_{};
   std::atomic<std::size_t> size_ = 0;
   /// Keys that have lately been contended for, by hash: another of the same costs a little time.
   struct Contention {
@@ -94,7 +94,7 @@ class WaitingRoom final : public Watched {
   };
   std::array<Contention, 16> contentions_{};
   std::atomic<bool> any_contention_ = false;
-  Listening listening_;
+  GrantListener grant_listener_;
 };
 
 }  // namespace redlatch::detail

@@ -25,8 +25,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 /// A lock whose lease is not extended any more, and when its loss was told.
-struct Watched {
-  Watched(Client& client, const std::string& key, std::chrono::milliseconds ttl)
+struct EventSource {
+  EventSource(Client& client, const std::string& key, std::chrono::milliseconds ttl)
       : lock(client, key, {.ttl = ttl, .auto_renew = false}),
         end(lock.expires_at()),
         note(lock.lost_token(), [this] { told = Clock::now(); }) {}
@@ -45,12 +45,12 @@ TEST(LeastLead, IsMoreThanNothing) {
   for (unsigned round = 0; round < rounds; ++round) {
     const RedisServer server;
     Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 200ms});
-    std::list<Watched> all;
+    std::list<EventSource> all;
     for (int i = 0; i < 100; ++i) {
       all.emplace_back(client, "job:" + std::to_string(i), std::chrono::milliseconds(2000 + i));
     }
     server.pause();
-    for (const Watched& one : all) {
+    for (const EventSource& one : all) {
       EXPECT_TRUE(eventually([&] { return one.is_told(); }));
       least = std::min(least, one.end - one.told.load());
     }

@@ -16,8 +16,8 @@
 #include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/reply.hpp>
 
-#include "net/reply_reader.hpp"
 #include "base/io_error.hpp"
+#include "net/reply_reader.hpp"
 #include "require.hpp"
 
 // Whatever a server sends, in whatever pieces, the reader gives out the same replies and then waits
@@ -37,7 +37,7 @@ using redlatch::detail::IoError;
 using redlatch::detail::ReplyReader;
 using redlatch::protocol::Expect;
 using redlatch::protocol::Reply;
-using redlatch::protocol::Verdict;
+using redlatch::protocol::Vote;
 
 struct Reading {
   std::vector<Reply> replies{};
@@ -119,8 +119,8 @@ void check_numbers(const Reply& reply) {
 void check(const Reply& reply) {
   using namespace redlatch::protocol;
   check_numbers(reply);
-  const Verdict verdict = redlatch::protocol::verdict(reply);
-  require((verdict == Verdict::refused) == reply.is_error(), "errors, and only they, refuse");
+  const Vote verdict = redlatch::protocol::verdict(reply);
+  require((verdict == Vote::refused) == reply.is_error(), "errors, and only they, refuse");
   if (reply.is_error()) check_error(reply);
   for (const Expect expect : {Expect::ok_or_nil, Expect::integer, Expect::status,
                               Expect::text_or_nil, Expect::array_or_nil}) {

@@ -8,8 +8,8 @@
 
 #include <redlatch/error.hpp>
 
-#include "require.hpp"
 #include "base/url.hpp"
+#include "require.hpp"
 
 // Whatever a URL looks like, parse_url returns an endpoint or throws redlatch::Error; no text of
 // either shows the password; and an endpoint's name can be read again, as the same endpoint.

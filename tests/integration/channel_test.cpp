@@ -1,8 +1,6 @@
 // A connection that is shared, and the order of what is said on it. With the library's insides, so
 // that one thread can queue several requests.
 
-#include "engine/shared_connection.hpp"
-
 #include <atomic>
 #include <list>
 #include <map>
@@ -10,12 +8,13 @@
 #include <string>
 #include <utility>
 
-#include <redlatch/detail/tenure.hpp>
+#include <redlatch/detail/lease.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
+#include "base/settings.hpp"
+#include "engine/shared_connection.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
-#include "base/settings.hpp"
 
 namespace redlatch::test {
 namespace channel_test {
@@ -25,17 +24,18 @@ using detail::TimePoint;
 const std::string unknown_script = resp::error("NOSCRIPT No matching script. Please use EVAL.");
 
 /// Remembers nothing.
-class NoAftermath final : public detail::Aftermath {
+class NoAftermath final : public detail::CompletionSink {
  public:
-  void open(detail::Exchanges) noexcept override {}
+  void open(detail::PendingRequests) noexcept override {}
   void adopt(detail::Pipeline) noexcept override {}
-  void ended(const detail::Release&, detail::Fate) noexcept override {}
-  bool wants(const detail::Renewal&) noexcept override { return true; }
-  void superseded(const detail::Renewal&) noexcept override {}
-  void renewed(const detail::Renewal&, const protocol::Reply&, TimePoint) noexcept override {
+  void ended(const detail::PendingRelease&, detail::ReleaseOutcome) noexcept override {}
+  bool wants(const detail::PendingRenewal&) noexcept override { return true; }
+  void superseded(const detail::PendingRenewal&) noexcept override {}
+  void renewed(const detail::PendingRenewal&, const protocol::Reply&, TimePoint) noexcept override {
     ++renewals;
   }
-  void renewal_failed(const detail::Renewal&, TimePoint, std::error_code) noexcept override {}
+  void renewal_failed(const detail::PendingRenewal&, TimePoint, std::error_code) noexcept override {
+  }
   void server_changed() noexcept override {}
   void happened(EventKind, std::string_view, TimePoint, std::error_code) noexcept override {}
   void expect_answers() noexcept override {}
@@ -45,7 +45,7 @@ class NoAftermath final : public detail::Aftermath {
 
 /// One request whose thread does not wait in the channel.
 struct Asked {
-  Asked(detail::Channel& channel, detail::Bell& bell, const std::string& about,
+  Asked(detail::SharedConnection& channel, detail::PollNotifier& bell, const std::string& about,
         const protocol::Command& what)
       : key(about), command(what) {
     caller.bell = &bell;
@@ -55,7 +55,7 @@ struct Asked {
   protocol::Command command;
   detail::Request request{.key = key, .commands = {&command, 1}};
   detail::Response response{};
-  detail::Caller caller{.request = request, .response = response};
+  detail::Call caller{.request = request, .response = response};
 };
 
 /// The server forgets its scripts before the first of the requests and once more behind it.
@@ -63,7 +63,7 @@ class ForgetfulServer : public testing::Test {
  protected:
   ForgetfulServer() {
     channel.repeat({}, detail::BootClock::now() + 20s, -1);
-    tenure.begin(detail::Lease("token", 0), "job");
+    tenure.begin(detail::Validity("token", 0), "job");
     tenure.renew_by(protocol::Command(protocol::extend_script, "job", "token", 3s),
                     {.ttl = 3s, .renews = true});
   }
@@ -98,9 +98,9 @@ class ForgetfulServer : public testing::Test {
       .server = server.url(),
       .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url()))};
   NoAftermath aftermath{};
-  detail::Channel channel{settings, aftermath};
-  detail::Bell bell{};
-  detail::Tenure tenure{};
+  detail::SharedConnection channel{settings, aftermath};
+  detail::PollNotifier bell{};
+  detail::Lease tenure{};
   std::list<Asked> asked{};
 };
 

@@ -47,7 +47,7 @@ TEST(Turns, AreTakenInTheOrderOfAsking) {
   EXPECT_GT(2 * *least, *most) << *least << " to " << *most;
 }
 
-TEST(Connecting, IsCountedOnceHoweverManyDoIt) {
+TEST(ConnectPolicy, IsCountedOnceHoweverManyDoIt) {
   constexpr auto connect_timeout = 4s;
   constexpr auto command_timeout = 1s;
   const auto start = std::chrono::steady_clock::now();
@@ -67,7 +67,7 @@ TEST(Connecting, IsCountedOnceHoweverManyDoIt) {
             connect_timeout + command_timeout + 2s);
 }
 
-TEST(Connecting, ThatFailedForLackOfTimeIsNotSharedWithThePatient) {
+TEST(ConnectPolicy, ThatFailedForLackOfTimeIsNotSharedWithThePatient) {
   std::atomic<bool> held = false;
   ScriptedServer server([&](const ScriptedRequest& request) {
     if (held && request.connection == 2) return silence;

@@ -55,7 +55,7 @@ TEST_F(Entry, IsSaidToBeGoneAlsoWhenNobodyIsLeft) {
   EXPECT_EQ(raw.command({"EVAL", std::string(protocol::stand_script.text), "2", "job", queue,
                          "nobody", "60000", "redlatch:nobody", "3000", "0"})
                 .integer,
-            static_cast<std::int64_t>(protocol::Standing::gone));
+            static_cast<std::int64_t>(protocol::QueueStatus::gone));
   EXPECT_FALSE(raw.exists("job"));
 }
 

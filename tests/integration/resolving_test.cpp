@@ -15,13 +15,13 @@
 #include <thread>
 #include <vector>
 
+#include "base/io_error.hpp"
 #include "child.hpp"
 #include "fake_resolver.hpp"
 #include "fixture.hpp"
-#include "base/io_error.hpp"
 #include "net/resolver.hpp"
-#include "scripted_server.hpp"
 #include "net/socket.hpp"
+#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace resolving_test {

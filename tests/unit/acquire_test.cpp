@@ -49,7 +49,7 @@ TEST(Lock, LooksOnceAtWhatKeepsItsAttemptsFromSucceeding) {
   EXPECT_FALSE(lock.try_lock());
   EXPECT_TRUE(lock.try_lock());
   ASSERT_EQ(executor->looks.size(), 1U);
-  EXPECT_EQ(executor->looks.front(), Connecting::never);
+  EXPECT_EQ(executor->looks.front(), ConnectPolicy::never);
 }
 
 TEST(Lock, ThrowsWhenItsAttemptMeetsWhatIsNoLock) {
@@ -78,7 +78,7 @@ TEST(Lock, MakesOneAttemptWhenItOnlyTries) {
 TEST(Lock, MayConnectOnTopOfTheTimeForTheCommand) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor);
-  EXPECT_EQ(executor->calls[0].connecting, Connecting::on_top);
+  EXPECT_EQ(executor->calls[0].connecting, ConnectPolicy::separate_timeout);
 }
 
 TEST(Lock, SendsNothingForAnAttemptThatWasRefused) {
@@ -127,10 +127,10 @@ TEST(Lock, DrawsAFreshTokenForEveryAcquisition) {
 TEST(Lock, HandsOverAReleaseByTokenWithTheAttempt) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 3s});
-  const auto& undo = executor->calls[0].undo;
-  ASSERT_TRUE(undo.has_value());
-  EXPECT_EQ(undo->command, "RELEASE job " + lock.token());
-  EXPECT_EQ(undo->ttl, 3s);
+  const auto& cleanup = executor->calls[0].cleanup;
+  ASSERT_TRUE(cleanup.has_value());
+  EXPECT_EQ(cleanup->command, "RELEASE job " + lock.token());
+  EXPECT_EQ(cleanup->ttl, 3s);
 }
 
 TEST(Lock, ThrowsWhatTheServerSaidOfASingleAttempt) {
@@ -172,8 +172,8 @@ TEST(Lock, LeavesTheUndoingOfABrokenConnectionToTheExecutor) {
   const Fake executor = fake(in_doubt(Errc::unreachable));
   TestLock lock = lock_on(executor);
   static_cast<void>(error_of([&] { return lock.try_lock(); }));
-  ASSERT_TRUE(executor->calls[0].undo.has_value());
-  EXPECT_EQ(token_in(executor->calls[0].undo->command), token_in(executor->said()[0]));
+  ASSERT_TRUE(executor->calls[0].cleanup.has_value());
+  EXPECT_EQ(token_in(executor->calls[0].cleanup->command), token_in(executor->said()[0]));
   EXPECT_TRUE(executor->posted.empty());
 }
 

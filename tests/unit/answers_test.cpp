@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <redlatch/detail/answers.hpp>
 #include <redlatch/detail/lease.hpp>
-#include <redlatch/detail/tenure.hpp>
+#include <redlatch/detail/quorum_reply.hpp>
+#include <redlatch/detail/validity.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "fake_executor.hpp"
@@ -18,8 +18,8 @@
 namespace redlatch::test {
 namespace answers_test {
 
-using detail::Answers;
-using protocol::Verdict;
+using detail::QuorumReply;
+using protocol::Vote;
 
 const protocol::Exclusive protocol_of_job("job");
 
@@ -30,67 +30,67 @@ class Question {
       : executor(fake_servers(answers)),
         command(script ? protocol_of_job.extend("token", 1s)
                        : protocol_of_job.acquire("token", 1s)),
-        answers_(*executor, {.key = "job", .commands = {&command, 1}, .undo = nullptr},
-                 Connecting::on_top) {}
+        answers_(*executor, {.key = "job", .commands = {&command, 1}, .cleanup = nullptr},
+                 ConnectPolicy::separate_timeout) {}
 
-  const Answers* operator->() const { return &answers_; }
-  Verdict verdict() const { return answers_.verdict(protocol::verdict); }
+  const QuorumReply* operator->() const { return &answers_; }
+  Vote vote() const { return answers_.vote(protocol::vote); }
 
   Fake executor;
 
  private:
   protocol::Command command;
-  Answers answers_;
+  QuorumReply answers_;
 };
 
-Verdict verdict(std::string_view letters) { return Question(servers(letters)).verdict(); }
+Vote vote(std::string_view letters) { return Question(servers(letters)).vote(); }
 
-TEST(Answers, AreThatOfTheOnlyServer) {
-  EXPECT_EQ(verdict("y"), Verdict::yes);
-  EXPECT_EQ(verdict("n"), Verdict::no);
-  for (const char* letters : {"e", "a", "d", "s"}) EXPECT_EQ(verdict(letters), Verdict::refused);
+TEST(QuorumReply, AreThatOfTheOnlyServer) {
+  EXPECT_EQ(vote("y"), Vote::yes);
+  EXPECT_EQ(vote("n"), Vote::no);
+  for (const char* letters : {"e", "a", "d", "s"}) EXPECT_EQ(vote(letters), Vote::refused);
 }
 
-TEST(Answers, AreYesWhenAMajoritySaysYes) {
+TEST(QuorumReply, AreYesWhenAMajoritySaysYes) {
   for (const char* letters : {"yy", "yyn", "yny", "nyy", "yya", "dyy", "yyyn", "yyynn", "yyyad",
                               "ayeyy", "yyyyy", "yys"}) {
     SCOPED_TRACE(letters);
-    EXPECT_EQ(verdict(letters), Verdict::yes);
+    EXPECT_EQ(vote(letters), Vote::yes);
   }
 }
 
-TEST(Answers, AreNoWhenNoMajorityIsLeft) {
+TEST(QuorumReply, AreNoWhenNoMajorityIsLeft) {
   for (const char* letters :
        {"yn", "nn", "na", "ynn", "nna", "nnn", "yynn", "nnaa", "yynnn", "nnnad", "dynnn"}) {
     SCOPED_TRACE(letters);
-    EXPECT_EQ(verdict(letters), Verdict::no);
+    EXPECT_EQ(vote(letters), Vote::no);
   }
 }
 
-TEST(Answers, AreRefusedWhenTooFewHaveSpoken) {
+TEST(QuorumReply, AreRefusedWhenTooFewHaveSpoken) {
   for (const char* letters : {"ya", "yan", "yee", "aaa", "nad", "yyae", "ynaa", "yynaa", "yynnd",
                               "nnaae", "eeeee", "yysss"}) {
     SCOPED_TRACE(letters);
-    EXPECT_EQ(verdict(letters), Verdict::refused);
+    EXPECT_EQ(vote(letters), Vote::refused);
   }
 }
 
-TEST(Answers, DoNotCountAReplyBeforeTheFailure) {
+TEST(QuorumReply, DoNotCountAReplyBeforeTheFailure) {
   Answer half = in_doubt();
   half.replies = {ok()};
   const Question question({half});
-  EXPECT_EQ(question.verdict(), Verdict::refused);
+  EXPECT_EQ(question.vote(), Vote::refused);
 }
 
-TEST(Answers, AreReadByTheCaller) {
+TEST(QuorumReply, AreReadByTheCaller) {
   const Question question({says(text("a")), says(text("b")), says(text("a"))});
   const auto is_a = [](const protocol::Reply& reply) {
-    return reply.text == "a" ? Verdict::yes : Verdict::no;
+    return reply.text == "a" ? Vote::yes : Vote::no;
   };
-  EXPECT_EQ(question->verdict(is_a), Verdict::yes);
+  EXPECT_EQ(question->vote(is_a), Vote::yes);
 }
 
-TEST(Answers, PutTheSameQuestionToEveryServer) {
+TEST(QuorumReply, PutTheSameQuestionToEveryServer) {
   const Question question(servers("yyy"));
   ASSERT_EQ(question.executor->calls.size(), 3U);
   for (std::size_t i = 0; i < 3; ++i) {
@@ -99,64 +99,64 @@ TEST(Answers, PutTheSameQuestionToEveryServer) {
   }
 }
 
-TEST(Answers, AreEnoughWhenEveryServerHasSpokenOrFailed) {
+TEST(QuorumReply, AreEnoughWhenEveryServerHasSpokenOrFailed) {
   const Question question(servers("yad"));
   EXPECT_EQ(question.executor->found_enough, (std::vector<bool>{false, false, false, true}));
 }
 
-TEST(Answers, AreEnoughWhenNoOtherCanMakeADifference) {
+TEST(QuorumReply, AreEnoughWhenNoOtherCanMakeADifference) {
   for (const char* letters : {"yys", "nns", "yyyss", "nnnss", "aas", "aaass", "ns", "yeas"}) {
     SCOPED_TRACE(letters);
     EXPECT_TRUE(Question(servers(letters)).executor->found_enough.back());
   }
 }
 
-TEST(Answers, AreNotEnoughWhileASilentServerMayDecide) {
+TEST(QuorumReply, AreNotEnoughWhileASilentServerMayDecide) {
   for (const char* letters : {"s", "ys", "yns", "yas", "nas", "yynns", "nnass", "sss"}) {
     SCOPED_TRACE(letters);
     EXPECT_FALSE(Question(servers(letters)).executor->found_enough.back());
   }
 }
 
-TEST(Answers, AreCompleteWhenEveryServerHasAnswered) {
+TEST(QuorumReply, AreCompleteWhenEveryServerHasAnswered) {
   EXPECT_TRUE(Question(servers("yne"))->complete());
   EXPECT_FALSE(Question(servers("yns"))->complete());
   EXPECT_FALSE(Question(servers("yna"))->complete());
 }
 
-TEST(Answers, MayHaveActedWhenOneOfSeveralServersMayHave) {
+TEST(QuorumReply, MayHaveActedWhenOneOfSeveralServersMayHave) {
   for (const char* letters : {"nns", "nnd"}) {
     SCOPED_TRACE(letters);
     EXPECT_TRUE(Question(servers(letters))->may_have_acted());
   }
 }
 
-TEST(Answers, HaveActedWhenAServerSaidYes) {
+TEST(QuorumReply, HaveActedWhenAServerSaidYes) {
   for (const char* letters : {"y", "yn", "ny", "aay", "nnnny"}) {
     SCOPED_TRACE(letters);
     EXPECT_TRUE(Question(servers(letters))->may_have_acted());
   }
 }
 
-TEST(Answers, HaveNotActedWhenNoServerSaidYes) {
+TEST(QuorumReply, HaveNotActedWhenNoServerSaidYes) {
   for (const char* letters : {"n", "e", "nne", "aa"}) {
     SCOPED_TRACE(letters);
     EXPECT_FALSE(Question(servers(letters))->may_have_acted());
   }
 }
 
-TEST(Answers, LeaveTheDoubtOfABrokenConnectionToTheExecutor) {
+TEST(QuorumReply, LeaveTheDoubtOfABrokenConnectionToTheExecutor) {
   EXPECT_FALSE(Question(servers("d"))->may_have_acted());
 }
 
-TEST(Answers, MayHaveActedWhenAScriptFailed) {
+TEST(QuorumReply, MayHaveActedWhenAScriptFailed) {
   const std::vector<Answer> failed{
       says(refusal("OOM not allowed script: f00, on @user_script:1."))};
   EXPECT_TRUE(Question(failed, true)->may_have_acted());
   EXPECT_FALSE(Question(failed, false)->may_have_acted());
 }
 
-TEST(Answers, HaveNotActedWhenAScriptWasRefused) {
+TEST(QuorumReply, HaveNotActedWhenAScriptWasRefused) {
   for (const char* reply : {"NOSCRIPT No matching script.", "NOPERM no", "BUSY Redis is busy",
                             "LOADING Redis is loading", "NOAUTH Authentication required."}) {
     SCOPED_TRACE(reply);
@@ -164,14 +164,14 @@ TEST(Answers, HaveNotActedWhenAScriptWasRefused) {
   }
 }
 
-TEST(Answers, AreInDoubtWhenAnyServerIs) {
+TEST(QuorumReply, AreInDoubtWhenAnyServerIs) {
   for (const char* letters : {"d", "da", "ad", "yyd", "nde", "yys"}) {
     SCOPED_TRACE(letters);
     EXPECT_TRUE(Question(servers(letters))->in_doubt());
   }
 }
 
-TEST(Answers, AreNotInDoubtWhenNoServerIs) {
+TEST(QuorumReply, AreNotInDoubtWhenNoServerIs) {
   for (const char* letters : {"y", "n", "a", "e", "yna", "aey"}) {
     SCOPED_TRACE(letters);
     EXPECT_FALSE(Question(servers(letters))->in_doubt());
@@ -181,79 +181,79 @@ TEST(Answers, AreNotInDoubtWhenNoServerIs) {
 /// A lease of 10 s that all of the servers have given at the start, and what has been sent since.
 struct Given {
   explicit Given(std::size_t servers) {
-    tenure.begin(detail::Lease("token", 7, {}, {}, servers), "job");
-    tenure.learn([&](detail::Lease& lease) {
-      for (std::size_t i = 0; i < servers; ++i) lease.confirm({start}, 10s, i);
+    lease.begin(detail::Validity("token", 7, {}, {}, servers), "job");
+    lease.learn([&](detail::Validity& validity) {
+      for (std::size_t i = 0; i < servers; ++i) validity.confirm({start}, 10s, i);
     });
   }
-  TimePoint::duration valid_for() const { return tenure.valid_until() - start; }
+  TimePoint::duration valid_for() const { return lease.valid_until() - start; }
 
   static constexpr TimePoint start{1000s};
-  detail::Tenure tenure{};
+  detail::Lease lease{};
 };
 
-TEST(Answers, ExtendALeaseForAsLongAsAMajorityKeepsIt) {
+TEST(QuorumReply, ExtendALeaseForAsLongAsAMajorityKeepsIt) {
   const std::vector<std::pair<const char*, TimePoint::duration>> extensions{
       {"yyy", 60s - 602ms}, {"yya", 60s - 602ms}, {"yyd", 60s - 602ms}, {"ysy", 60s - 602ms},
       {"yaa", 10s - 102ms}, {"ydd", 10s - 102ms}, {"yyn", 60s - 602ms}, {"ynd", 10s - 102ms}};
   for (const auto& [letters, valid_for] : extensions) {
     SCOPED_TRACE(letters);
     Given given(3);
-    Question(servers(letters), true)->learn_extended(given.tenure, 60s, protocol::verdict);
+    Question(servers(letters), true)->learn_extended(given.lease, 60s, protocol::vote);
     EXPECT_EQ(given.valid_for(), valid_for);
   }
 }
 
-TEST(Answers, ShortenALeaseOnceAMajorityMayKeepItForLess) {
+TEST(QuorumReply, ShortenALeaseOnceAMajorityMayKeepItForLess) {
   const std::vector<std::pair<const char*, TimePoint::duration>> extensions{
       {"yyy", 988ms},       {"ydd", 988ms},       {"das", 988ms},      {"nya", 988ms},
       {"yaa", 10s - 102ms}, {"aad", 10s - 102ms}, {"naa", 10s - 102ms}};
   for (const auto& [letters, valid_for] : extensions) {
     SCOPED_TRACE(letters);
     Given given(3);
-    Question(servers(letters), true)->learn_extended(given.tenure, 1s, protocol::verdict);
+    Question(servers(letters), true)->learn_extended(given.lease, 1s, protocol::vote);
     EXPECT_EQ(given.valid_for(), valid_for);
   }
 }
 
 /// An extension is carried out late at the first server, and another does not get the next one.
-TEST(Answers, OfAMajorityDoNotCountForAServerThatMayBeExtendedLate) {
+TEST(QuorumReply, OfAMajorityDoNotCountForAServerThatMayBeExtendedLate) {
   Given given(3);
-  Question(servers("dyy"), true)->learn_extended(given.tenure, 1s, protocol::verdict);
-  Question(servers("yyd"), true)->learn_extended(given.tenure, 30s, protocol::verdict);
+  Question(servers("dyy"), true)->learn_extended(given.lease, 1s, protocol::vote);
+  Question(servers("yyd"), true)->learn_extended(given.lease, 30s, protocol::vote);
   EXPECT_EQ(given.valid_for(), 988ms);
-  Question(servers("yyy"), true)->learn_extended(given.tenure, 30s, protocol::verdict);
+  Question(servers("yyy"), true)->learn_extended(given.lease, 30s, protocol::vote);
   EXPECT_EQ(given.valid_for(), 30s - 302ms);
 }
 
-TEST(Answers, ConfirmALeaseByThoseThatGaveIt) {
-  detail::Tenure tenure;
-  tenure.begin(detail::Lease("token", 7, {}, {}, 3), "job");
+TEST(QuorumReply, ConfirmALeaseByThoseThatGaveIt) {
+  detail::Lease lease;
+  lease.begin(detail::Validity("token", 7, {}, {}, 3), "job");
   std::vector<Answer> answers = servers("yyd");
   answers[0].sent_after = 3ms;
   answers[1].sent_after = 1ms;
-  Question(answers)->learn_given(tenure, 10s, protocol::verdict);
-  EXPECT_EQ(tenure.valid_until(), Given::start + 1ms + 10s - 102ms);
+  Question(answers)->learn_given(lease, 10s, protocol::vote);
+  EXPECT_EQ(lease.valid_until(), Given::start + 1ms + 10s - 102ms);
 }
 
-TEST(Answers, GiveTheRepliesOfTheFirstServerThatHasThem) {
+TEST(QuorumReply, GiveTheRepliesOfTheFirstServerThatHasThem) {
   const Fake executor = fake_servers({away(), says(nil(), integer(7)), says(nil(), integer(8))});
-  const std::array commands{protocol_of_job.acquire("token", 1s), protocol_of_job.life()};
-  const Answers answers(*executor, {.key = "job", .commands = commands, .undo = nullptr},
-                        Connecting::on_top);
+  const std::array commands{protocol_of_job.acquire("token", 1s), protocol_of_job.ask_ttl()};
+  const QuorumReply answers(*executor, {.key = "job", .commands = commands, .cleanup = nullptr},
+                            ConnectPolicy::separate_timeout);
   ASSERT_NE(answers.reply(1), nullptr);
   EXPECT_EQ(answers.reply(1)->integer, 7);
   EXPECT_EQ(answers.reply(2), nullptr);
 }
 
-TEST(Answers, NameTheServerThatRefused) {
+TEST(QuorumReply, NameTheServerThatRefused) {
   const Error error = Question({says(refusal("OOM command not allowed"))})->error("job");
   EXPECT_EQ(error.code(), Errc::not_writable);
   EXPECT_EQ(error.server(), "redis://fake:1/0");
   EXPECT_FALSE(error.in_doubt());
 }
 
-TEST(Answers, NameAllServersThatDidNotAgreeAndWhy) {
+TEST(QuorumReply, NameAllServersThatDidNotAgreeAndWhy) {
   const Question question({says(nil()), says(refusal("OOM command not allowed")), away()});
   const Error error = question->error("job");
   const std::string text = error.what();
@@ -265,13 +265,13 @@ TEST(Answers, NameAllServersThatDidNotAgreeAndWhy) {
   EXPECT_NE(text.find("refused"), std::string::npos) << text;
 }
 
-TEST(Answers, PassAFailureOn) {
+TEST(QuorumReply, PassAFailureOn) {
   const Error error = Question(servers("d"))->error("job");
   EXPECT_EQ(error.code(), Errc::timed_out);
   EXPECT_TRUE(error.in_doubt());
 }
 
-TEST(Answers, AreInDoubtWhenAScriptFailed) {
+TEST(QuorumReply, AreInDoubtWhenAScriptFailed) {
   const std::vector<Answer> failed{
       says(refusal("OOM not allowed script: f00, on @user_script:1."))};
   EXPECT_TRUE(Question(failed, true)->in_doubt());
@@ -280,7 +280,7 @@ TEST(Answers, AreInDoubtWhenAScriptFailed) {
   EXPECT_FALSE(Question(failed, false)->error("job").in_doubt());
 }
 
-TEST(Answers, LackAQuorumWhenNobodySaidWhy) {
+TEST(QuorumReply, LackAQuorumWhenNobodySaidWhy) {
   EXPECT_EQ(Question(servers("yynns"))->error("job").code(), Errc::no_quorum);
 }
 

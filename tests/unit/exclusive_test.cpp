@@ -64,8 +64,8 @@ TEST(Exclusive, AsksWhoHoldsTheKey) {
 }
 
 TEST(Exclusive, AsksHowLongTheLeaseMayLast) {
-  EXPECT_EQ(words(exclusive.life()), (Words{"PTTL", "job:42"}));
-  EXPECT_EQ(exclusive.life().expect(), Expect::integer);
+  EXPECT_EQ(words(exclusive.ask_ttl()), (Words{"PTTL", "job:42"}));
+  EXPECT_EQ(exclusive.ask_ttl().expect(), Expect::integer);
 }
 
 TEST(Exclusive, AsksForTheKind) {

@@ -44,8 +44,8 @@ TEST(Extend, SaysTokenAndTtl) {
   executor->will(says(integer(1)));
   EXPECT_TRUE(lock.extend(77s));
   EXPECT_EQ(executor->said()[1], "EXTEND job " + lock.token() + " 77000");
-  EXPECT_EQ(executor->calls[1].connecting, Connecting::on_top);
-  EXPECT_FALSE(executor->calls[1].undo.has_value());
+  EXPECT_EQ(executor->calls[1].connecting, ConnectPolicy::separate_timeout);
+  EXPECT_FALSE(executor->calls[1].cleanup.has_value());
 }
 
 TEST(Extend, KeepsTheToken) {

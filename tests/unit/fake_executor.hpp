@@ -22,9 +22,9 @@
 
 #include <redlatch/basic_lock.hpp>
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/lease_ptr.hpp>
 #include <redlatch/detail/lock_core.hpp>
-#include <redlatch/detail/queue_place.hpp>
-#include <redlatch/detail/tenure_of.hpp>
+#include <redlatch/detail/waiter.hpp>
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "fake_answers.hpp"
@@ -57,10 +57,10 @@ class FakeExecutor final : public detail::Executor {
 
   /// What a failed attempt sees when it looks at the key, which is not one of the `calls`.
   protocol::Reply kind_of_key = status("string");
-  std::vector<Connecting> looks{};
+  std::vector<ConnectPolicy> looks{};
 
   void execute(std::span<const detail::Request> requests, std::span<detail::Response> responses,
-               Enough enough, Connecting connecting) override {
+               Enough enough, ConnectPolicy connecting) override {
     EXPECT_EQ(requests.size(), servers());
     EXPECT_EQ(responses.size(), servers());
     const std::span<const protocol::Command> commands = requests.front().commands;
@@ -87,53 +87,53 @@ class FakeExecutor final : public detail::Executor {
     found_enough.push_back(enough(responses));
   }
 
-  void post(std::string_view key, const detail::Undo& undo) noexcept override {
-    posted.push_back(record(key, undo));
+  void post(std::string_view key, const detail::CleanupRelease& cleanup) noexcept override {
+    posted.push_back(record(key, cleanup));
     posted.back().said_before = calls.size();
   }
 
-  detail::Tenure& open_tenure(std::string_view) override {
+  detail::Lease& open_lease(std::string_view) override {
     if (no_thread) throw Error(Errc::unreachable, "no thread");
     return tenures.emplace_back();
   }
-  void close_tenure(detail::Tenure& tenure) noexcept override {
-    tenures.remove_if([&](const detail::Tenure& one) { return &one == &tenure; });
+  void close_lease(detail::Lease& lease) noexcept override {
+    tenures.remove_if([&](const detail::Lease& one) { return &one == &lease; });
   }
-  void keep(detail::Tenure& tenure) noexcept override {
-    kept = &tenure;
+  void keep(detail::Lease& lease) noexcept override {
+    kept = &lease;
     kept_after.push_back(calls.size());
   }
-  void suspend(detail::Tenure&) noexcept override { suspended_after.push_back(calls.size()); }
-  void take_back(detail::Tenure&) noexcept override {
+  void suspend(detail::Lease&) noexcept override { suspended_after.push_back(calls.size()); }
+  void pause_renewal(detail::Lease&) noexcept override {
     kept = nullptr;
     taken_back_after.push_back(calls.size());
   }
-  bool take_back_for_good(detail::Tenure& tenure) noexcept override {
-    take_back(tenure);
+  bool detach(detail::Lease& lease) noexcept override {
+    pause_renewal(lease);
     return loss_is_told;
   }
-  std::stop_token lost_token(detail::Tenure& tenure) override {
-    if (!tenure.lost().stop_possible()) tenure.lost() = std::stop_source();
-    return tenure.lost().get_token();
+  std::stop_token lost_token(detail::Lease& lease) override {
+    if (!lease.lost().stop_possible()) lease.lost() = std::stop_source();
+    return lease.lost().get_token();
   }
 
-  void happened(EventKind kind, std::string_view, TimePoint since,
-                std::error_code error) noexcept override {
+  void record_event(EventKind kind, std::string_view, TimePoint since,
+                    std::error_code error) noexcept override {
     events.push_back({kind, now_ - since, error});
   }
-  std::unique_ptr<detail::QueuePlace> line_up(std::string_view, const LockOptions& wanted,
-                                              detail::InLine) override {
+  std::unique_ptr<detail::Waiter> enter_queue(std::string_view, const LockOptions& wanted,
+                                              detail::QueueMode) override {
     places.push_back(wanted);
     return std::make_unique<Place>(*this);
   }
   bool is_waited_for(std::string_view) const noexcept override { return others_wait; }
   bool is_contended(std::string_view) const noexcept override { return contended; }
-  bool hand_over(std::string_view, detail::TenureOf& lease, const LockOptions&) noexcept override {
+  bool hand_over(std::string_view, detail::LeasePtr& lease, const LockOptions&) noexcept override {
     if (!passes_on) return false;
     passed_on = std::move(lease);
     return true;
   }
-  void call_first(std::string_view) noexcept override { called_after.push_back(calls.size()); }
+  void wake_first(std::string_view) noexcept override { called_after.push_back(calls.size()); }
   Metrics metrics() const override { return {}; }
 
   TimePoint now() const noexcept override {
@@ -159,7 +159,7 @@ class FakeExecutor final : public detail::Executor {
   }
 
   std::vector<Call> calls{};
-  std::vector<Posted> posted{};
+  std::vector<PostResult> posted{};
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
   std::vector<Happened> events{};
@@ -168,18 +168,18 @@ class FakeExecutor final : public detail::Executor {
   bool others_wait = false;  // and came before
   bool contended = false;
   bool passes_on = false;
-  detail::TenureOf passed_on{};  // to the one who waits
+  detail::LeasePtr passed_on{};  // to the one who waits
   detail::Address address{};     // where that one can be told
-  detail::TenureOf entry{};
+  detail::LeasePtr entry{};
   bool granted = false;
   bool changed = false;
-  std::vector<detail::QueuePlace::Ending> withdrawn{};
+  std::vector<detail::Waiter::Ending> withdrawn{};
   std::vector<std::size_t> called_after{};
   std::vector<bool> noted{};
   std::function<void()> on_now{};
   std::function<void()> on_pause{};
-  std::list<detail::Tenure> tenures{};
-  detail::Tenure* kept = nullptr;
+  std::list<detail::Lease> tenures{};
+  detail::Lease* kept = nullptr;
   std::vector<std::size_t> kept_after{};  // so many calls
   std::vector<std::size_t> suspended_after{};
   std::vector<std::size_t> taken_back_after{};
@@ -188,7 +188,7 @@ class FakeExecutor final : public detail::Executor {
 
  private:
   /// In the line of one, which moves the clock.
-  class Place final : public detail::QueuePlace {
+  class Place final : public detail::Waiter {
    public:
     explicit Place(FakeExecutor& executor) : executor_(executor) { ++executor_.waiting; }
     bool is_first() const noexcept override { return !executor_.others_wait; }
@@ -204,12 +204,12 @@ class FakeExecutor final : public detail::Executor {
       return executor_.address;
     }
     void refuse_queue() noexcept override { executor_.address = {}; }
-    void enter(detail::TenureOf entry) noexcept override { executor_.entry = std::move(entry); }
-    detail::Tenure* entry() const noexcept override { return executor_.entry.get(); }
+    void enter(detail::LeasePtr entry) noexcept override { executor_.entry = std::move(entry); }
+    detail::Lease* entry() const noexcept override { return executor_.entry.get(); }
     bool is_granted() const noexcept override { return executor_.granted; }
     bool has_news() const noexcept override { return executor_.granted || executor_.changed; }
     void forget_changes() noexcept override { executor_.changed = false; }
-    detail::TenureOf withdraw(Ending how) noexcept override {
+    detail::LeasePtr withdraw(Ending how) noexcept override {
       executor_.withdrawn.push_back(how);
       executor_.granted = executor_.changed = false;
       return std::move(executor_.entry);
@@ -223,11 +223,14 @@ class FakeExecutor final : public detail::Executor {
     FakeExecutor& executor_;
   };
 
-  static Posted record(std::string_view key, const detail::Undo& undo) {
-    return {.key = std::string(key), .command = line(undo.command), .ttl = undo.ttl, .of = undo.of};
+  static PostResult record(std::string_view key, const detail::CleanupRelease& cleanup) {
+    return {.key = std::string(key),
+            .command = line(cleanup.command),
+            .ttl = cleanup.ttl,
+            .of = cleanup.of};
   }
 
-  Call record(std::size_t server, const detail::Request& request, Connecting connecting) const {
+  Call record(std::size_t server, const detail::Request& request, ConnectPolicy connecting) const {
     Call call{.server = server,
               .key = std::string(request.key),
               .connecting = connecting,
@@ -236,7 +239,7 @@ class FakeExecutor final : public detail::Executor {
     for (const protocol::Command& command : request.commands) {
       call.commands.push_back(line(command));
     }
-    if (request.undo != nullptr) call.undo = record(request.key, *request.undo);
+    if (request.cleanup != nullptr) call.cleanup = record(request.key, *request.cleanup);
     return call;
   }
 
@@ -261,8 +264,8 @@ class FakeExecutor final : public detail::Executor {
 using Fake = std::shared_ptr<FakeExecutor>;
 
 /// One server and what it will say.
-template <class... Answers>
-Fake fake(Answers... answers) {
+template <class... QuorumReply>
+Fake fake(QuorumReply... answers) {
   return std::make_shared<FakeExecutor>(
       std::vector<std::deque<Answer>>{std::deque<Answer>{std::move(answers)...}});
 }

@@ -77,8 +77,8 @@ TEST(Keeping, SaysWhetherTheLossIsToldAlready) {
   server->loss_is_told = false;
   lock.reset();
   ASSERT_EQ(server->posted.size(), 2U);
-  EXPECT_EQ(server->posted[0].of, detail::Undo::Of::told);
-  EXPECT_EQ(server->posted[1].of, detail::Undo::Of::ended_lease);
+  EXPECT_EQ(server->posted[0].of, detail::CleanupRelease::Reason::notified);
+  EXPECT_EQ(server->posted[1].of, detail::CleanupRelease::Reason::ended_lease);
 }
 
 TEST(Keeping, IsInterruptedByAnExtension) {
@@ -108,11 +108,11 @@ TEST(Keeping, GoesOnAsBeforeAfterAnotherTtlThatFailed) {
     for (const Answer& answer : {away(), in_doubt(), says(refusal("READONLY You can't write"))}) {
       const Fake server = fake();
       TestLock lock = held_on(server, {.ttl = 10s});
-      const TimePoint notice_at = server->kept->notice_at();
+      const TimePoint notify_loss_at = server->kept->notify_loss_at();
       const TimePoint renew_at = server->kept->renew_at();
       server->will(answer);
       EXPECT_THROW(static_cast<void>(lock.extend(ttl)), Error);
-      EXPECT_EQ(server->kept->notice_at(), notice_at);
+      EXPECT_EQ(server->kept->notify_loss_at(), notify_loss_at);
       EXPECT_EQ(server->kept->renew_at(), renew_at);
       EXPECT_EQ(line(server->kept->extension()), "EXTEND job " + lock.token() + " 10000");
     }

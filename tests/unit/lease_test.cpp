@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/validity.hpp>
 
 namespace redlatch::detail {
 namespace lease_test {
@@ -15,78 +15,78 @@ static_assert(drift(10s) == 102ms);
 static_assert(drift(10ms) == 2100us);
 static_assert(drift(0s) == 2ms);
 
-Lease confirmed(std::chrono::milliseconds ttl) {
-  Lease lease("token", here);
+Validity confirmed(std::chrono::milliseconds ttl) {
+  Validity lease("token", here);
   lease.confirm({start}, ttl);
   return lease;
 }
 
-TEST(Lease, IsNothingByDefault) {
-  const Lease lease;
+TEST(Validity, IsNothingByDefault) {
+  const Validity lease;
   EXPECT_FALSE(lease.exists(0));
   EXPECT_FALSE(lease.valid(TimePoint{}, 0));
   EXPECT_EQ(lease.token(), "");
 }
 
-TEST(Lease, ExistsBeforeItIsConfirmedButIsNotValid) {
-  const Lease lease("token", here);
+TEST(Validity, ExistsBeforeItIsConfirmedButIsNotValid) {
+  const Validity lease("token", here);
   EXPECT_TRUE(lease.exists(here));
   EXPECT_FALSE(lease.valid(start, here));
 }
 
-TEST(Lease, IsValidUntilTheTtlLessDrift) {
-  const Lease lease = confirmed(10s);
+TEST(Validity, IsValidUntilTheTtlLessDrift) {
+  const Validity lease = confirmed(10s);
   EXPECT_EQ(lease.valid_until(), start + 10s - 102ms);
   EXPECT_TRUE(lease.valid(start + 9898ms - 1ns, here));
   EXPECT_FALSE(lease.valid(start + 9898ms, here));
 }
 
-TEST(Lease, ExistsAfterItsValidity) {
-  const Lease lease = confirmed(10s);
+TEST(Validity, ExistsAfterItsValidity) {
+  const Validity lease = confirmed(10s);
   EXPECT_FALSE(lease.valid(start + 1h, here));
   EXPECT_TRUE(lease.exists(here));
 }
 
-TEST(Lease, IsNotTheChilds) {
-  const Lease lease = confirmed(10s);
+TEST(Validity, IsNotTheChilds) {
+  const Validity lease = confirmed(10s);
   EXPECT_FALSE(lease.exists(child));
   EXPECT_FALSE(lease.valid(start, child));
 }
 
-TEST(Lease, IsNotValidOnceItIsLostButStillExists) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsNotValidOnceItIsLostButStillExists) {
+  Validity lease = confirmed(10s);
   lease.lose();
   EXPECT_FALSE(lease.valid(start, here));
   EXPECT_TRUE(lease.exists(here));
 }
 
-TEST(Lease, StaysLostWhenAnExtensionIsConfirmedLate) {
-  Lease lease = confirmed(10s);
+TEST(Validity, StaysLostWhenAnExtensionIsConfirmedLate) {
+  Validity lease = confirmed(10s);
   lease.lose();
   lease.confirm({start + 1s}, 10s);
   EXPECT_FALSE(lease.valid(start + 1s, here));
 }
 
-TEST(Lease, IsReplacedByAShorterExtension) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsReplacedByAShorterExtension) {
+  Validity lease = confirmed(10s);
   lease.confirm({start}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
 }
 
-TEST(Lease, IsNotMadeLongerByDoubt) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsNotMadeLongerByDoubt) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 1s}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 9898ms);
 }
 
-TEST(Lease, IsMadeShorterByDoubt) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsMadeShorterByDoubt) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 1s}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
 }
 
-TEST(Lease, IsLimitedByTheShortestDoubt) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsLimitedByTheShortestDoubt) {
+  Validity lease = confirmed(10s);
   lease.doubt({start}, 2s);
   lease.doubt({start}, 1s);
   lease.doubt({start}, 5s);
@@ -94,23 +94,23 @@ TEST(Lease, IsLimitedByTheShortestDoubt) {
   EXPECT_EQ(lease.valid_until(), start + 100ms + 988ms);
 }
 
-TEST(Lease, MayBeConfirmedForLessThanWhatIsInDoubt) {
-  Lease lease = confirmed(10s);
+TEST(Validity, MayBeConfirmedForLessThanWhatIsInDoubt) {
+  Validity lease = confirmed(10s);
   lease.doubt({start}, 5s);
   lease.confirm({start}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
 }
 
 /// The server has carried out what was sent before it on the same connection.
-TEST(Lease, IsNotLimitedByADoubtOnceItsConnectionHasAnsweredWhatWasSentLater) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsNotLimitedByADoubtOnceItsConnectionHasAnsweredWhatWasSentLater) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.confirm({start + 2s, 5}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
 }
 
-TEST(Lease, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 3s, 5}, 1s);
   lease.confirm({start + 2s, 5}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
@@ -118,8 +118,8 @@ TEST(Lease, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
   EXPECT_EQ(lease.valid_until(), start + 4s + 60s - 602ms);
 }
 
-TEST(Lease, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.confirm({start + 2s, 6}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
@@ -127,16 +127,16 @@ TEST(Lease, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
   EXPECT_EQ(lease.valid_until(), start + 3s + 988ms);
 }
 
-TEST(Lease, IsLimitedByTheDoubtsOfSeveralConnections) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsLimitedByTheDoubtsOfSeveralConnections) {
+  Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.doubt({start + 1s, 6}, 5s);
   lease.confirm({start + 2s, 6}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
 }
 
-TEST(Lease, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
+  Validity lease = confirmed(10s);
   lease.confirm({start + 2s, 5}, 60s);
   lease.doubt({start + 1s, 5}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
@@ -144,8 +144,8 @@ TEST(Lease, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
   EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
 }
 
-TEST(Lease, IsNotChangedByAnAnswerThatIsOld) {
-  Lease lease = confirmed(10s);
+TEST(Validity, IsNotChangedByAnAnswerThatIsOld) {
+  Validity lease = confirmed(10s);
   lease.confirm({start + 2s, 5}, 60s);
   lease.confirm({start + 1s, 5}, 1s);
   lease.deny({start + 1s, 5});
@@ -153,13 +153,13 @@ TEST(Lease, IsNotChangedByAnAnswerThatIsOld) {
 }
 
 /// A lease of several servers that is confirmed by the first so many.
-Lease confirmed_by(std::size_t count, std::size_t servers) {
-  Lease lease("token", here, {}, {}, servers);
+Validity confirmed_by(std::size_t count, std::size_t servers) {
+  Validity lease("token", here, {}, {}, servers);
   for (std::size_t i = 0; i < count; ++i) lease.confirm({start}, 10s, i);
   return lease;
 }
 
-TEST(Lease, IsValidOnceAMajorityHasGivenIt) {
+TEST(Validity, IsValidOnceAMajorityHasGivenIt) {
   for (const std::size_t servers : {2U, 3U, 4U, 5U}) {
     SCOPED_TRACE(servers);
     EXPECT_EQ(confirmed_by(servers / 2, servers).valid_until(), TimePoint{});
@@ -167,8 +167,8 @@ TEST(Lease, IsValidOnceAMajorityHasGivenIt) {
   }
 }
 
-TEST(Lease, IsValidForAsLongAsAMajorityKeepsIt) {
-  Lease lease = confirmed_by(5, 5);
+TEST(Validity, IsValidForAsLongAsAMajorityKeepsIt) {
+  Validity lease = confirmed_by(5, 5);
   lease.confirm({start}, 1s, 0);
   lease.deny({start}, 1);
   EXPECT_EQ(lease.valid_until(), start + 9898ms);
@@ -178,23 +178,23 @@ TEST(Lease, IsValidForAsLongAsAMajorityKeepsIt) {
   EXPECT_EQ(lease.certain_ttl(), 3s);
 }
 
-TEST(Lease, WasConfirmedWhenAMajorityLastWas) {
-  Lease lease = confirmed_by(3, 3);
+TEST(Validity, WasConfirmedWhenAMajorityLastWas) {
+  Validity lease = confirmed_by(3, 3);
   lease.confirm({start + 1s}, 10s, 0);
   EXPECT_EQ(lease.confirmed(), start);
   lease.confirm({start + 2s}, 10s, 2);
   EXPECT_EQ(lease.confirmed(), start + 1s);
 }
 
-TEST(Lease, RemembersTheLongestTtl) {
-  Lease lease = confirmed(10s);
-  EXPECT_EQ(lease.longest_ttl(), 10s);
+TEST(Validity, RemembersTheLongestTtl) {
+  Validity lease = confirmed(10s);
+  EXPECT_EQ(lease.max_ttl(), 10s);
   lease.confirm({start}, 1s);
-  EXPECT_EQ(lease.longest_ttl(), 10s);
+  EXPECT_EQ(lease.max_ttl(), 10s);
   lease.doubt({start}, 30s);
-  EXPECT_EQ(lease.longest_ttl(), 30s);
+  EXPECT_EQ(lease.max_ttl(), 30s);
   lease.confirm({start}, 60s);
-  EXPECT_EQ(lease.longest_ttl(), 60s);
+  EXPECT_EQ(lease.max_ttl(), 60s);
 }
 
 }  // namespace lease_test

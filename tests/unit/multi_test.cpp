@@ -20,7 +20,7 @@ TEST(Multi, SaysEverythingAboutAllOfItsKeys) {
   EXPECT_EQ(line(multi.extend("value", 9s)), "EXTEND_ALL job value 9000 4:mail3:log");
   EXPECT_EQ(line(multi.release("value")), "RELEASE_ALL job value 4:mail3:log");
   EXPECT_EQ(line(multi.holder("value")), "VERIFY job value 4:mail3:log");
-  EXPECT_EQ(line(multi.life()), "LIFE_ALL job 4:mail3:log");
+  EXPECT_EQ(line(multi.ask_ttl()), "LIFE_ALL job 4:mail3:log");
 }
 
 TEST(Multi, HasACounterForEachKey) {
@@ -53,7 +53,7 @@ TEST(Multi, RefusesKeysThatCannotBeLockedTogether) {
 
 TEST(Multi, RefusesMoreKeysThanThereShouldBe) {
   Keys keys;
-  for (std::size_t i = 0; i < Multi::most_keys; ++i) keys.push_back(std::to_string(i));
+  for (std::size_t i = 0; i < Multi::max_keys; ++i) keys.push_back(std::to_string(i));
   EXPECT_EQ(refusal_of(keys), "");
   keys.emplace_back("one more");
   EXPECT_NE(refusal_of(keys).find("257 keys"), std::string::npos);

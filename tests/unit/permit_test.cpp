@@ -12,8 +12,8 @@ namespace redlatch::test {
 namespace permit_test {
 
 TEST(Permit, IsMarkedByItsLimit) {
-  EXPECT_EQ(protocol::Permit("job", 3, false).mark(), "3");
-  EXPECT_EQ(protocol::Permit("job", 1'000'000, false).mark(), "1000000");
+  EXPECT_EQ(protocol::Permit("job", 3, false).owner_tag(), "3");
+  EXPECT_EQ(protocol::Permit("job", 1'000'000, false).owner_tag(), "1000000");
 }
 
 TEST(Permit, RefusesALimitThatCannotWork) {

@@ -9,7 +9,7 @@
 /// A server that has a queue, and what is said to it.
 namespace redlatch::test {
 
-using Ending = detail::QueuePlace::Ending;
+using Ending = detail::Waiter::Ending;
 
 /// With a client that can be told.
 inline Fake fake_with_queue() {
@@ -23,7 +23,7 @@ inline Answer granted() { return says(integer(1)); }
 inline Answer queued() { return says(integer(2)); }
 inline Answer first() { return says(integer(3)); }
 inline Answer first_and_watched(int life) { return says(integer(3), ok(), ok(), integer(life)); }
-inline Answer told() { return says(integer(4)); }
+inline Answer notified() { return says(integer(4)); }
 inline Answer gone() { return says(integer(0)); }
 
 inline constexpr auto drift = 100ms + 2ms;  // of the usual ttl, 10 s
@@ -37,7 +37,7 @@ inline void grant_while_waiting(const Fake& executor, TimePoint::duration after 
   };
 }
 
-inline std::vector<std::string> standing(const Fake& executor) {
+inline std::vector<std::string> status(const Fake& executor) {
   std::vector<std::string> all;
   for (const std::string& command : executor->said()) {
     if (command.starts_with("STAND")) all.push_back(command);

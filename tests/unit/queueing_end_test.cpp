@@ -10,7 +10,7 @@
 namespace redlatch::test {
 namespace queueing_end_test {
 
-TEST(Queueing, LeavesWhenItsTimeIsOver) {
+TEST(ServerQueue, LeavesWhenItsTimeIsOver) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(queued());
@@ -18,11 +18,11 @@ TEST(Queueing, LeavesWhenItsTimeIsOver) {
   EXPECT_FALSE(lock.try_lock_for(300ms));
   EXPECT_EQ(executor->calls.back().at, executor->calls.front().at + 300ms);
   ASSERT_EQ(executor->posted.size(), 1U);
-  EXPECT_EQ(executor->posted[0].command, left(token_in(standing(executor)[0])));
+  EXPECT_EQ(executor->posted[0].command, left(token_in(status(executor)[0])));
   EXPECT_EQ(executor->posted[0].ttl, 10s);
 }
 
-TEST(Queueing, LeavesWhenItIsStopped) {
+TEST(ServerQueue, LeavesWhenItIsStopped) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   std::stop_source stop;
@@ -33,21 +33,21 @@ TEST(Queueing, LeavesWhenItIsStopped) {
   EXPECT_TRUE(executor->posted[0].command.starts_with("LEAVE job "));
 }
 
-TEST(Queueing, LeavesWhenALeaseIsPassedOn) {
+TEST(ServerQueue, LeavesWhenALeaseIsPassedOn) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->on_pause = [&] {
-    executor->passed_on = detail::TenureOf(*executor, "job");
-    executor->passed_on->begin(detail::Lease("other", executor->process()), "job");
+    executor->passed_on = detail::LeasePtr(*executor, "job");
+    executor->passed_on->begin(detail::Validity("other", executor->process()), "job");
     executor->passed_on->confirm({executor->now()}, 10s);
   };
   TestLock lock = lock_on(executor);
   lock.lock();
   EXPECT_EQ(lock.token(), "other");
-  EXPECT_EQ(executor->posted.front().command, left(token_in(standing(executor)[0])));
+  EXPECT_EQ(executor->posted.front().command, left(token_in(status(executor)[0])));
 }
 
-TEST(Queueing, GivesWayToAttemptsWhereTheServerRefusesIt) {
+TEST(ServerQueue, GivesWayToAttemptsWhereTheServerRefusesIt) {
   const Fake executor = fake_with_queue();
   executor->will(says(refusal("NOPERM this user has no permissions to run the 'evalsha' command")));
   executor->will(says(ok(), integer(-1), status("string")));
@@ -58,14 +58,14 @@ TEST(Queueing, GivesWayToAttemptsWhereTheServerRefusesIt) {
   EXPECT_TRUE(executor->posted.empty());
 }
 
-TEST(Queueing, ThrowsForAKeyThatIsNoLock) {
+TEST(ServerQueue, ThrowsForAKeyThatIsNoLock) {
   const Fake executor = fake_with_queue();
   executor->will(says(refusal("WRONGTYPE Operation against a key holding the wrong kind")));
   TestLock lock = lock_on(executor);
   EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::wrong_type);
 }
 
-TEST(Queueing, DrawsAFencingTokenForALockThatWasGranted) {
+TEST(ServerQueue, DrawsAFencingTokenForALockThatWasGranted) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(says(integer(77)));
@@ -76,7 +76,7 @@ TEST(Queueing, DrawsAFencingTokenForALockThatWasGranted) {
   EXPECT_EQ(lock.fencing_token(), 77U);
 }
 
-TEST(Queueing, ThrowsForAFencingCounterThatIsNone) {
+TEST(ServerQueue, ThrowsForAFencingCounterThatIsNone) {
   const Fake executor = fake_with_queue();
   executor->will(granted());
   executor->will(says(refusal("WRONGTYPE the fencing counter is not a number")));
@@ -85,7 +85,7 @@ TEST(Queueing, ThrowsForAFencingCounterThatIsNone) {
   EXPECT_TRUE(executor->posted.front().command.starts_with("LEAVE job "));
 }
 
-TEST(Queueing, GivesWayToAnAttemptWhenThereIsNoTimeForIt) {
+TEST(ServerQueue, GivesWayToAnAttemptWhenThereIsNoTimeForIt) {
   const Fake executor = fake(says(ok()));
   executor->contended = true;
   TestLock lock = lock_on(executor);
@@ -95,7 +95,7 @@ TEST(Queueing, GivesWayToAnAttemptWhenThereIsNoTimeForIt) {
   EXPECT_TRUE(executor->said().front().starts_with("SET job "));
 }
 
-TEST(Queueing, IsJoinedWithoutAnAttemptWhereOthersHaveLatelyWaited) {
+TEST(ServerQueue, IsJoinedWithoutAnAttemptWhereOthersHaveLatelyWaited) {
   const Fake executor = fake(granted());
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   executor->contended = true;
@@ -105,8 +105,8 @@ TEST(Queueing, IsJoinedWithoutAnAttemptWhereOthersHaveLatelyWaited) {
   EXPECT_EQ(executor->events.size(), 1U) << "nobody contends for it";
 }
 
-TEST(Queueing, TellsContentionOnceWhereOthersHaveLatelyWaited) {
-  const Fake executor = fake(queued(), told());
+TEST(ServerQueue, TellsContentionOnceWhereOthersHaveLatelyWaited) {
+  const Fake executor = fake(queued(), notified());
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   executor->contended = true;
   TestLock lock = lock_on(executor);
@@ -115,7 +115,7 @@ TEST(Queueing, TellsContentionOnceWhereOthersHaveLatelyWaited) {
   EXPECT_EQ(executor->events[0].kind, EventKind::contended);
 }
 
-TEST(Queueing, ThrowsTheErrorOfAFirstQuestionWhereOthersHaveLatelyWaited) {
+TEST(ServerQueue, ThrowsTheErrorOfAFirstQuestionWhereOthersHaveLatelyWaited) {
   const Fake executor = fake(away());
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   executor->contended = true;
@@ -123,12 +123,12 @@ TEST(Queueing, ThrowsTheErrorOfAFirstQuestionWhereOthersHaveLatelyWaited) {
   EXPECT_EQ(error_of([&] { lock.lock(); }).code(), Errc::unreachable);
 }
 
-TEST(Queueing, IsNotJoinedByASingleAttempt) {
+TEST(ServerQueue, IsNotJoinedByASingleAttempt) {
   const Fake executor = fake_with_queue();
   executor->contended = true;
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.try_lock());
-  EXPECT_TRUE(standing(executor).empty());
+  EXPECT_TRUE(status(executor).empty());
 }
 
 }  // namespace queueing_end_test

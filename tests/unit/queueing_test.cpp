@@ -13,7 +13,7 @@
 namespace redlatch::test {
 namespace queueing_test {
 
-TEST(Queueing, BeginsAtOnceWhenSomebodyElseHasTheLock) {
+TEST(ServerQueue, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
   executor->will(granted());
   TestLock lock = lock_on(executor);
@@ -24,7 +24,7 @@ TEST(Queueing, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   EXPECT_NE(token_in(executor->said()[0]), lock.token());
 }
 
-TEST(Queueing, CountsALeaseThatTheAnswerGivesFromBeforeTheQuestion) {
+TEST(ServerQueue, CountsALeaseThatTheAnswerGivesFromBeforeTheQuestion) {
   const Fake executor = fake_with_queue();
   executor->will(granted().after(40ms));
   TestLock lock = lock_on(executor);
@@ -33,7 +33,7 @@ TEST(Queueing, CountsALeaseThatTheAnswerGivesFromBeforeTheQuestion) {
   EXPECT_EQ(executor->withdrawn, std::vector{Ending::settled});
 }
 
-TEST(Queueing, HoldsALockThatAMessageGrants) {
+TEST(ServerQueue, HoldsALockThatAMessageGrants) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   grant_while_waiting(executor);
@@ -44,7 +44,7 @@ TEST(Queueing, HoldsALockThatAMessageGrants) {
   EXPECT_TRUE(executor->posted.empty());
 }
 
-TEST(Queueing, CountsAGrantFromTheLastQuestionThatWasAnswered) {
+TEST(ServerQueue, CountsAGrantFromTheLastQuestionThatWasAnswered) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(queued());
@@ -53,13 +53,13 @@ TEST(Queueing, CountsAGrantFromTheLastQuestionThatWasAnswered) {
   executor->on_pause = [&] { executor->granted = executor->pauses.size() == 3; };
   lock.lock();
   const TimePoint answered = executor->calls[2].at;
-  EXPECT_EQ(standing(executor).size(), 3U);
+  EXPECT_EQ(status(executor).size(), 3U);
   EXPECT_EQ(lock.remaining(), std::chrono::floor<std::chrono::milliseconds>(answered + 10s - drift -
                                                                             executor->now()));
 }
 
 /// It may still be carried out, behind the grant and behind the extension.
-TEST(Queueing, IsNotExtendedForLongerThanARefreshThatWasNotAnsweredGives) {
+TEST(ServerQueue, IsNotExtendedForLongerThanARefreshThatWasNotAnsweredGives) {
   for (const Answer& answer : {in_doubt(), out_of_memory(),
                                says(refusal("OOM not allowed script: f00, on @user_script:1."))}) {
     const Fake executor = fake_with_queue();
@@ -78,7 +78,7 @@ TEST(Queueing, IsNotExtendedForLongerThanARefreshThatWasNotAnsweredGives) {
   }
 }
 
-TEST(Queueing, IsExtendedForAsLongAsToldWhenEveryRefreshWasAnswered) {
+TEST(ServerQueue, IsExtendedForAsLongAsToldWhenEveryRefreshWasAnswered) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(away());
@@ -90,7 +90,7 @@ TEST(Queueing, IsExtendedForAsLongAsToldWhenEveryRefreshWasAnswered) {
   EXPECT_EQ(lock.remaining(), 30s - 302ms);
 }
 
-TEST(Queueing, ExtendsAGrantThatComesLate) {
+TEST(ServerQueue, ExtendsAGrantThatComesLate) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   grant_while_waiting(executor, 5s);
@@ -101,7 +101,7 @@ TEST(Queueing, ExtendsAGrantThatComesLate) {
   EXPECT_EQ(lock.remaining(), 10s - drift);
 }
 
-TEST(Queueing, TakesAFreshTokenWhenALateGrantIsLost) {
+TEST(ServerQueue, TakesAFreshTokenWhenALateGrantIsLost) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   grant_while_waiting(executor, 20s);
@@ -109,12 +109,12 @@ TEST(Queueing, TakesAFreshTokenWhenALateGrantIsLost) {
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
-  const std::string old = token_in(standing(executor)[0]);
+  const std::string old = token_in(status(executor)[0]);
   EXPECT_NE(old, lock.token());
   EXPECT_EQ(executor->posted.front().command, left(old));
 }
 
-TEST(Queueing, KeepsItsEntryWhileAnotherThreadOpensTheChannelAnew) {
+TEST(ServerQueue, KeepsItsEntryWhileAnotherThreadOpensTheChannelAnew) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->on_pause = [server = executor.get()] {
@@ -123,26 +123,26 @@ TEST(Queueing, KeepsItsEntryWhileAnotherThreadOpensTheChannelAnew) {
   };
   TestLock lock = lock_on(executor);
   lock.lock();
-  EXPECT_EQ(standing(executor).size(), 1U);
+  EXPECT_EQ(status(executor).size(), 1U);
   EXPECT_TRUE(executor->posted.empty());
   EXPECT_EQ(token_in(executor->said()[1]), lock.token());
 }
 
-TEST(Queueing, TakesAFreshTokenWhenTheEntryIsGone) {
+TEST(ServerQueue, TakesAFreshTokenWhenTheEntryIsGone) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(gone());
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
-  const auto said = standing(executor);
+  const auto said = status(executor);
   ASSERT_EQ(said.size(), 3U);
   EXPECT_EQ(token_in(said[0]), token_in(said[1]));
   EXPECT_NE(token_in(said[1]), token_in(said[2]));
   EXPECT_EQ(executor->posted.front().command, left(token_in(said[0])));
 }
 
-TEST(Queueing, JoinsAgainAtOnceWhenItsEntryIsGone) {
+TEST(ServerQueue, JoinsAgainAtOnceWhenItsEntryIsGone) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(gone());
@@ -154,7 +154,7 @@ TEST(Queueing, JoinsAgainAtOnceWhenItsEntryIsGone) {
 }
 
 /// As when its process was stopped. It is no sign that messages do not arrive.
-TEST(Queueing, BlamesNoConnectionForAnEntryThatItDidNotRefreshInTime) {
+TEST(ServerQueue, BlamesNoConnectionForAnEntryThatItDidNotRefreshInTime) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   Answer late = gone();
@@ -166,51 +166,51 @@ TEST(Queueing, BlamesNoConnectionForAnEntryThatItDidNotRefreshInTime) {
   EXPECT_EQ(executor->withdrawn.front(), Ending::settled);
 }
 
-TEST(Queueing, TakesAFreshTokenWhenItIsInDoubtWhetherItJoined) {
+TEST(ServerQueue, TakesAFreshTokenWhenItIsInDoubtWhetherItJoined) {
   const Fake executor = fake_with_queue();
   executor->will(in_doubt());
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
-  const auto said = standing(executor);
+  const auto said = status(executor);
   ASSERT_EQ(said.size(), 2U);
   EXPECT_NE(token_in(said[0]), token_in(said[1]));
-  EXPECT_EQ(executor->calls[1].undo->command, left(token_in(said[0])));
+  EXPECT_EQ(executor->calls[1].cleanup->command, left(token_in(said[0])));
 }
 
-TEST(Queueing, LeavesWhenAScriptFailsHalfWay) {
+TEST(ServerQueue, LeavesWhenAScriptFailsHalfWay) {
   const Fake executor = fake_with_queue();
   executor->will(says(refusal("OOM command not allowed script: x, on @user_script:9.")));
   executor->will(granted());
   TestLock lock = lock_on(executor);
   lock.lock();
-  EXPECT_EQ(executor->posted.front().command, left(token_in(standing(executor)[0])));
+  EXPECT_EQ(executor->posted.front().command, left(token_in(status(executor)[0])));
 }
 
-TEST(Queueing, KeepsItsTokenWhenTheServerDoesNotAnswerForAWhile) {
+TEST(ServerQueue, KeepsItsTokenWhenTheServerDoesNotAnswerForAWhile) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(in_doubt());
   executor->will(away());
-  executor->will(told());
+  executor->will(notified());
   TestLock lock = lock_on(executor);
   lock.lock();
-  for (const std::string& command : standing(executor)) {
+  for (const std::string& command : status(executor)) {
     EXPECT_EQ(token_in(command), lock.token());
   }
   EXPECT_TRUE(executor->posted.empty());
 }
 
-TEST(Queueing, ExpectsTheMessageOfAGrantThatItLearnedOfFromAnAnswer) {
+TEST(ServerQueue, ExpectsTheMessageOfAGrantThatItLearnedOfFromAnAnswer) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
-  executor->will(told());
+  executor->will(notified());
   TestLock lock = lock_on(executor);
   lock.lock();
-  EXPECT_EQ(executor->withdrawn, std::vector{Ending::told});
+  EXPECT_EQ(executor->withdrawn, std::vector{Ending::notified});
 }
 
-TEST(Queueing, SaysAgainThatItWaitsAtEachThirdOfTheTtl) {
+TEST(ServerQueue, SaysAgainThatItWaitsAtEachThirdOfTheTtl) {
   const Fake executor = fake_with_queue();
   for (int i = 0; i < 3; ++i) executor->will(queued());
   executor->will(granted());
@@ -221,17 +221,17 @@ TEST(Queueing, SaysAgainThatItWaitsAtEachThirdOfTheTtl) {
             (std::vector<std::string>{"STAND job " + lock.token() + " 600 redlatch:me 600 0"}));
 }
 
-TEST(Queueing, SaysHowItsEntryLooksByWhatItWasToldLast) {
+TEST(ServerQueue, SaysHowItsEntryLooksByWhatItWasToldLast) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(8 * 1'700'000'000'000 + 2)));
   executor->will(says(integer(8 * 1'700'000'001'000 + 2)));
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.try_lock_for(1s));
-  EXPECT_TRUE(standing(executor).back().ends_with(" redlatch:me 3000 1700000000000"));
+  EXPECT_TRUE(status(executor).back().ends_with(" redlatch:me 3000 1700000000000"));
   EXPECT_TRUE(executor->posted.front().command.ends_with(" redlatch:me 1700000001000"));
 }
 
-TEST(Queueing, SaysAgainThatItWaitsEverySecondAtLeast) {
+TEST(ServerQueue, SaysAgainThatItWaitsEverySecondAtLeast) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(granted());
@@ -240,7 +240,7 @@ TEST(Queueing, SaysAgainThatItWaitsEverySecondAtLeast) {
   EXPECT_EQ(executor->pauses, (std::vector<TimePoint::duration>{1s}));
 }
 
-TEST(Queueing, HasTheKeyWatchedAsTheFirst) {
+TEST(ServerQueue, HasTheKeyWatchedAsTheFirst) {
   const Fake executor = fake_with_queue();
   executor->will(first());
   executor->will(first_and_watched(40));
@@ -256,7 +256,7 @@ TEST(Queueing, HasTheKeyWatchedAsTheFirst) {
   EXPECT_LE(executor->pauses[1], 41ms);
 }
 
-TEST(Queueing, AsksAgainAndAgainAsTheFirstWhereKeysAreNotWatched) {
+TEST(ServerQueue, AsksAgainAndAgainAsTheFirstWhereKeysAreNotWatched) {
   const Fake executor = fake_with_queue();
   executor->will(first());
   for (int i = 0; i < 20; ++i) {
@@ -268,7 +268,7 @@ TEST(Queueing, AsksAgainAndAgainAsTheFirstWhereKeysAreNotWatched) {
   for (const auto pause : executor->pauses) EXPECT_LE(pause, 100ms);
 }
 
-TEST(Queueing, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
+TEST(ServerQueue, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
   const Fake executor = fake_with_queue();
   executor->will(queued());
   executor->will(granted());
@@ -279,7 +279,7 @@ TEST(Queueing, AsksAtOnceWhenSomethingHasHappenedToTheKeyOrTheMessages) {
 }
 
 /// As of a key of the same name in another database.
-TEST(Queueing, AsksLessAndLessOftenWhenTheKeyChangesAllTheTime) {
+TEST(ServerQueue, AsksLessAndLessOftenWhenTheKeyChangesAllTheTime) {
   const Fake executor = fake_with_queue();
   executor->will(first());
   for (int i = 0; i < 1000; ++i) executor->will(first_and_watched(60'000));
@@ -293,7 +293,7 @@ TEST(Queueing, AsksLessAndLessOftenWhenTheKeyChangesAllTheTime) {
   EXPECT_LE(executor->calls.size(), 50U);
 }
 
-TEST(Queueing, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
+TEST(ServerQueue, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
   const Fake executor = fake_with_queue();
   executor->will(first());
   for (int i = 0; i < 1000; ++i) executor->will(first_and_watched(60'000));

@@ -35,8 +35,8 @@ Writer writer_on(const Fake& executor, const LockOptions& options = {}) {
 std::string name_of_this_thread() { return detail::thread_name(); }
 
 TEST(ReadWrite, NamesTheThreadThatAcquires) {
-  EXPECT_EQ(protocol::ReadSide::mark(), "r" + name_of_this_thread());
-  EXPECT_EQ(protocol::WriteSide::mark(), "w" + name_of_this_thread());
+  EXPECT_EQ(protocol::ReadSide::owner_tag(), "r" + name_of_this_thread());
+  EXPECT_EQ(protocol::WriteSide::owner_tag(), "w" + name_of_this_thread());
   std::string other;
   std::thread([&] { other = name_of_this_thread(); }).join();
   EXPECT_NE(other, name_of_this_thread());
@@ -122,8 +122,8 @@ TEST(Downgrade, LosesTheWriterAndTakesTheReaderBackWhenItIsInDoubt) {
   const Error error = error_of([&] { return writer.downgrade(); });
   EXPECT_TRUE(error.in_doubt());
   EXPECT_FALSE(writer.owns_lock());
-  ASSERT_TRUE(executor->calls.back().undo.has_value());
-  EXPECT_TRUE(executor->calls.back().undo->command.starts_with("RELEASE_SHARED job r"));
+  ASSERT_TRUE(executor->calls.back().cleanup.has_value());
+  EXPECT_TRUE(executor->calls.back().cleanup->command.starts_with("RELEASE_SHARED job r"));
   executor->will(says(integer(0)));
   EXPECT_EQ(writer.unlock(), Unlock::lost);
 }

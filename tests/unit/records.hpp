@@ -18,7 +18,7 @@
 /// What a fake executor remembers.
 namespace redlatch::test {
 
-using detail::Connecting;
+using detail::ConnectPolicy;
 using detail::TimePoint;
 
 /// A command as one line; scripts by what they are for.
@@ -43,11 +43,11 @@ inline std::string word(const std::string& text, int index) {
 /// The token in a SET, RELEASE or EXTEND.
 inline std::string token_in(const std::string& command) { return word(command, 2); }
 
-struct Posted {
+struct PostResult {
   std::string key{};
   std::string command{};
   std::chrono::milliseconds ttl{};
-  detail::Undo::Of of{};
+  detail::CleanupRelease::Reason of{};
   std::size_t said_before = 0;  // calls
 };
 
@@ -63,8 +63,8 @@ struct Call {
   std::size_t server = 0;
   std::string key{};
   std::vector<std::string> commands{};
-  std::optional<Posted> undo{};
-  Connecting connecting{};
+  std::optional<PostResult> cleanup{};
+  ConnectPolicy connecting{};
   TimePoint at{};
   std::chrono::milliseconds blocks{0};
 };

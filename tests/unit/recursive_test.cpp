@@ -20,14 +20,15 @@ class TestRecursive : public TestLockOf<protocol::Recursive> {
 
 TEST(Recursive, IsMarkedByItsThread) {
   const protocol::Recursive recursive("job");
-  EXPECT_EQ(recursive.mark(), "=t:" + detail::thread_name());
+  EXPECT_EQ(recursive.owner_tag(), "=t:" + detail::thread_name());
   std::string other;
-  std::thread([&] { other = recursive.mark(); }).join();
-  EXPECT_NE(other, recursive.mark()) << "of the thread that acquires, not of the one that made it";
+  std::thread([&] { other = recursive.owner_tag(); }).join();
+  EXPECT_NE(other, recursive.owner_tag())
+      << "of the thread that acquires, not of the one that made it";
 }
 
 TEST(Recursive, IsMarkedByAnOwnerWhoIsNamed) {
-  EXPECT_EQ(protocol::Recursive("job", Owner{"worker-7"}, false).mark(), "=o:worker-7");
+  EXPECT_EQ(protocol::Recursive("job", Owner{"worker-7"}, false).owner_tag(), "=o:worker-7");
 }
 
 TEST(Recursive, RefusesANameThatCannotWork) {
@@ -43,7 +44,7 @@ TEST(Recursive, RefusesANameThatCannotWork) {
 TEST(Recursive, TakesAnyOtherName) {
   for (const std::string& name : {std::string("3"), std::string("r"), std::string(256, 'x'),
                                   std::string("caf\xc3\xa9"), std::string("=o:%s")}) {
-    EXPECT_EQ(protocol::Recursive("job", Owner{name}, false).mark(), "=o:" + name);
+    EXPECT_EQ(protocol::Recursive("job", Owner{name}, false).owner_tag(), "=o:" + name);
   }
 }
 

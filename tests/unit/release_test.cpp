@@ -1,5 +1,3 @@
-#include "engine/pending_release.hpp"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -11,87 +9,90 @@
 
 #include <redlatch/protocol/exclusive.hpp>
 
+#include "engine/pending_release.hpp"
 #include "replies.hpp"
 
 namespace redlatch::test {
 namespace release_test {
 
 using namespace std::chrono_literals;
-using detail::Fate;
-using detail::Release;
+using detail::PendingRelease;
+using detail::ReleaseOutcome;
 using detail::TimePoint;
-using Of = detail::Undo::Of;
+using Reason = detail::CleanupRelease::Reason;
 
 constexpr TimePoint start{1h};
 constexpr auto ttl = 60s;
 constexpr auto settling = 500ms;
-constexpr std::array all_kinds{Of::doubt, Of::lease, Of::ended_lease, Of::told};
+constexpr std::array all_kinds{Reason::doubt, Reason::lease, Reason::ended_lease, Reason::notified};
 
-Release release_of(Of of) {
+PendingRelease release_of(Reason of) {
   const protocol::Exclusive exclusive("job");
-  Release release;
+  PendingRelease release;
   release.begin("job", {exclusive.release("token"), ttl, of, start - 1h}, start);
   return release;
 }
 
-Release broken_release_of(Of of) {
-  Release release = release_of(of);
+PendingRelease broken_release_of(Reason of) {
+  PendingRelease release = release_of(of);
   release.broke(Errc::unreachable, start);
   return release;
 }
 
-std::optional<Fate> fate_of(Release release, const protocol::Reply& reply) {
+std::optional<ReleaseOutcome> fate_of(PendingRelease release, const protocol::Reply& reply) {
   return release.answered(reply, settling, start);
 }
 
-TEST(Release, IsTheCommandThatItBeganWith) {
-  const Release release = release_of(Of::lease);
+TEST(PendingRelease, IsTheCommandThatItBeganWith) {
+  const PendingRelease release = release_of(Reason::lease);
   EXPECT_EQ(release.key(), "job");
   EXPECT_EQ(release.command().script(), &protocol::release_script);
   EXPECT_EQ(release.command().argument(0), "job");
   EXPECT_EQ(release.command().argument(1), "token");
 }
 
-TEST(Release, IsDueAtOnceAndOpenUntilItsLeaseIsOver) {
-  const Release release = release_of(Of::lease);
+TEST(PendingRelease, IsDueAtOnceAndOpenUntilItsLeaseIsOver) {
+  const PendingRelease release = release_of(Reason::lease);
   EXPECT_EQ(release.since(), start - 1h);
   EXPECT_EQ(release.due(), start);
   EXPECT_EQ(release.until(), start + ttl);
   EXPECT_FALSE(release.over(start + ttl - 1ns));
   EXPECT_TRUE(release.over(start + ttl));
-  EXPECT_FALSE(release.converses());
+  EXPECT_FALSE(release.needs_exclusive_use());
   EXPECT_EQ(release.why(), Errc::timed_out);
 }
 
-TEST(Release, OfALeaseThatWasOursSaysSo) {
-  EXPECT_EQ(fate_of(release_of(Of::lease), integer(1)), Fate::released);
+TEST(PendingRelease, OfALeaseThatWasOursSaysSo) {
+  EXPECT_EQ(fate_of(release_of(Reason::lease), integer(1)), ReleaseOutcome::released);
 }
 
-TEST(Release, OfALeaseThatWasNotOursSaysThatItWasLost) {
-  EXPECT_EQ(fate_of(release_of(Of::lease), integer(0)), Fate::lost);
+TEST(PendingRelease, OfALeaseThatWasNotOursSaysThatItWasLost) {
+  EXPECT_EQ(fate_of(release_of(Reason::lease), integer(0)), ReleaseOutcome::lost);
 }
 
-TEST(Release, OfALeaseOnAKeyOfAnotherKindSaysThatItWasLost) {
-  EXPECT_EQ(fate_of(release_of(Of::lease), refusal("WRONGTYPE Operation against a key")),
-            Fate::lost);
+TEST(PendingRelease, OfALeaseOnAKeyOfAnotherKindSaysThatItWasLost) {
+  EXPECT_EQ(fate_of(release_of(Reason::lease), refusal("WRONGTYPE Operation against a key")),
+            ReleaseOutcome::lost);
 }
 
-TEST(Release, OfAnEndedLeaseSaysThatItWasLostWhateverTheServerHad) {
-  EXPECT_EQ(fate_of(release_of(Of::ended_lease), integer(1)), Fate::lost);
-  EXPECT_EQ(fate_of(release_of(Of::ended_lease), integer(0)), Fate::lost);
-  EXPECT_EQ(fate_of(release_of(Of::ended_lease), refusal("WRONGTYPE Operation")), Fate::lost);
+TEST(PendingRelease, OfAnEndedLeaseSaysThatItWasLostWhateverTheServerHad) {
+  EXPECT_EQ(fate_of(release_of(Reason::ended_lease), integer(1)), ReleaseOutcome::lost);
+  EXPECT_EQ(fate_of(release_of(Reason::ended_lease), integer(0)), ReleaseOutcome::lost);
+  EXPECT_EQ(fate_of(release_of(Reason::ended_lease), refusal("WRONGTYPE Operation")),
+            ReleaseOutcome::lost);
 }
 
-TEST(Release, OfADoubtIsDoneWhateverTheServerHad) {
-  EXPECT_EQ(fate_of(release_of(Of::doubt), integer(1)), Fate::done);
-  EXPECT_EQ(fate_of(release_of(Of::doubt), integer(0)), Fate::done);
-  EXPECT_EQ(fate_of(release_of(Of::doubt), refusal("WRONGTYPE Operation")), Fate::done);
-  EXPECT_EQ(fate_of(release_of(Of::told), integer(1)), Fate::done);
-  EXPECT_EQ(fate_of(release_of(Of::told), integer(0)), Fate::done);
+TEST(PendingRelease, OfADoubtIsDoneWhateverTheServerHad) {
+  EXPECT_EQ(fate_of(release_of(Reason::doubt), integer(1)), ReleaseOutcome::done);
+  EXPECT_EQ(fate_of(release_of(Reason::doubt), integer(0)), ReleaseOutcome::done);
+  EXPECT_EQ(fate_of(release_of(Reason::doubt), refusal("WRONGTYPE Operation")),
+            ReleaseOutcome::done);
+  EXPECT_EQ(fate_of(release_of(Reason::notified), integer(1)), ReleaseOutcome::done);
+  EXPECT_EQ(fate_of(release_of(Reason::notified), integer(0)), ReleaseOutcome::done);
 }
 
-TEST(Release, StaysOpenForEveryOtherRefusal) {
-  for (const Of of : all_kinds) {
+TEST(PendingRelease, StaysOpenForEveryOtherRefusal) {
+  for (const Reason of : all_kinds) {
     for (const char* words : {"NOSCRIPT No matching script", "BUSY Redis is busy", "LOADING",
                               "READONLY You can't write", "MISCONF", "OOM command not allowed",
                               "NOPERM this user has no permissions", "ERR whatever"}) {
@@ -100,8 +101,8 @@ TEST(Release, StaysOpenForEveryOtherRefusal) {
   }
 }
 
-TEST(Release, SaysWhyItIsOpen) {
-  Release release = release_of(Of::lease);
+TEST(PendingRelease, SaysWhyItIsOpen) {
+  PendingRelease release = release_of(Reason::lease);
   release.answered(refusal("READONLY You can't write"), settling, start);
   EXPECT_EQ(release.why(), Errc::not_writable);
   release.answered(refusal("NOPERM this user has no permissions"), settling, start);
@@ -112,83 +113,84 @@ TEST(Release, SaysWhyItIsOpen) {
   EXPECT_EQ(release.why(), Errc::timed_out);
 }
 
-TEST(Release, OfALeaseIsUnknownWhenAnAttemptBeforeMayHaveDoneIt) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::lease), integer(0)), Fate::unknown);
-  Release refused = release_of(Of::lease);
+TEST(PendingRelease, OfALeaseIsUnknownWhenAnAttemptBeforeMayHaveDoneIt) {
+  EXPECT_EQ(fate_of(broken_release_of(Reason::lease), integer(0)), ReleaseOutcome::unknown);
+  PendingRelease refused = release_of(Reason::lease);
   refused.answered(refusal("BUSY Redis is busy"), settling, start);
-  EXPECT_EQ(fate_of(refused, integer(0)), Fate::unknown);
+  EXPECT_EQ(fate_of(refused, integer(0)), ReleaseOutcome::unknown);
 }
 
-TEST(Release, OfALeaseOnAKeyOfAnotherKindIsUnknownToo) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::lease), refusal("WRONGTYPE Operation")), Fate::unknown);
+TEST(PendingRelease, OfALeaseOnAKeyOfAnotherKindIsUnknownToo) {
+  EXPECT_EQ(fate_of(broken_release_of(Reason::lease), refusal("WRONGTYPE Operation")),
+            ReleaseOutcome::unknown);
 }
 
-TEST(Release, OfALeaseThatWasStillOursIsDoneAlsoWhenRepeated) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::lease), integer(1)), Fate::released);
+TEST(PendingRelease, OfALeaseThatWasStillOursIsDoneAlsoWhenRepeated) {
+  EXPECT_EQ(fate_of(broken_release_of(Reason::lease), integer(1)), ReleaseOutcome::released);
 }
 
-TEST(Release, OfALeaseThatNeverWentOutBeforeIsLostAndNotUnknown) {
-  Release release = release_of(Of::lease);
+TEST(PendingRelease, OfALeaseThatNeverWentOutBeforeIsLostAndNotUnknown) {
+  PendingRelease release = release_of(Reason::lease);
   release.failed(Errc::unreachable, start);
-  EXPECT_EQ(fate_of(release, integer(0)), Fate::lost);
+  EXPECT_EQ(fate_of(release, integer(0)), ReleaseOutcome::lost);
 }
 
-TEST(Release, OfAnEndedLeaseIsLostAlsoWhenRepeated) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::ended_lease), integer(1)), Fate::lost);
-  EXPECT_EQ(fate_of(broken_release_of(Of::ended_lease), integer(0)), Fate::lost);
+TEST(PendingRelease, OfAnEndedLeaseIsLostAlsoWhenRepeated) {
+  EXPECT_EQ(fate_of(broken_release_of(Reason::ended_lease), integer(1)), ReleaseOutcome::lost);
+  EXPECT_EQ(fate_of(broken_release_of(Reason::ended_lease), integer(0)), ReleaseOutcome::lost);
 }
 
-TEST(Release, OfADoubtBehindABrokenConnectionAsksAgainOnceTheOldOneHasSettled) {
-  Release release = broken_release_of(Of::doubt);
+TEST(PendingRelease, OfADoubtBehindABrokenConnectionAsksAgainOnceTheOldOneHasSettled) {
+  PendingRelease release = broken_release_of(Reason::doubt);
   EXPECT_EQ(release.answered(integer(0), settling, start), std::nullopt);
   EXPECT_EQ(release.due(), start + settling);
-  EXPECT_EQ(release.answered(integer(0), settling, start + settling), Fate::done);
+  EXPECT_EQ(release.answered(integer(0), settling, start + settling), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtThatMayBeOvertakenAsksAgainToo) {
-  Release release = release_of(Of::doubt);
+TEST(PendingRelease, OfADoubtThatMayBeOvertakenAsksAgainToo) {
+  PendingRelease release = release_of(Reason::doubt);
   release.may_be_overtaken();
   EXPECT_EQ(release.answered(refusal("WRONGTYPE Operation"), settling, start), std::nullopt);
   EXPECT_EQ(release.due(), start + settling);
-  EXPECT_EQ(release.answered(integer(0), settling, start + settling), Fate::done);
+  EXPECT_EQ(release.answered(integer(0), settling, start + settling), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtWaitsForTheRestOfTheTimeWhenAskedTooEarly) {
-  Release release = broken_release_of(Of::doubt);
+TEST(PendingRelease, OfADoubtWaitsForTheRestOfTheTimeWhenAskedTooEarly) {
+  PendingRelease release = broken_release_of(Reason::doubt);
   release.answered(integer(0), settling, start);
   EXPECT_EQ(release.answered(integer(0), settling, start + settling - 1ns), std::nullopt);
   EXPECT_EQ(release.due(), start + settling);
 }
 
-TEST(Release, OfADoubtIsDoneAtOnceWhenItFoundWhatItFeared) {
-  EXPECT_EQ(fate_of(broken_release_of(Of::doubt), integer(1)), Fate::done);
+TEST(PendingRelease, OfADoubtIsDoneAtOnceWhenItFoundWhatItFeared) {
+  EXPECT_EQ(fate_of(broken_release_of(Reason::doubt), integer(1)), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtSettlesAnewAfterAnotherBreak) {
-  Release release = broken_release_of(Of::doubt);
+TEST(PendingRelease, OfADoubtSettlesAnewAfterAnotherBreak) {
+  PendingRelease release = broken_release_of(Reason::doubt);
   release.answered(integer(0), settling, start);
   release.broke(Errc::unreachable, start + settling);
   EXPECT_EQ(release.answered(integer(0), settling, start + settling), std::nullopt);
-  EXPECT_EQ(release.answered(integer(0), settling, start + 2 * settling), Fate::done);
+  EXPECT_EQ(release.answered(integer(0), settling, start + 2 * settling), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtKeepsItsSecondQuestionThroughARefusal) {
-  Release release = broken_release_of(Of::doubt);
+TEST(PendingRelease, OfADoubtKeepsItsSecondQuestionThroughARefusal) {
+  PendingRelease release = broken_release_of(Reason::doubt);
   release.answered(refusal("BUSY Redis is busy"), settling, start);
   EXPECT_EQ(release.answered(integer(0), settling, start), std::nullopt);
   EXPECT_EQ(release.due(), start + settling);
 }
 
-TEST(Release, OfALeaseIsNeverOvertakenSinceItWasAnswered) {
-  for (const Of of : {Of::lease, Of::ended_lease}) {
-    Release release = release_of(of);
+TEST(PendingRelease, OfALeaseIsNeverOvertakenSinceItWasAnswered) {
+  for (const Reason of : {Reason::lease, Reason::ended_lease}) {
+    PendingRelease release = release_of(of);
     release.may_be_overtaken();
-    EXPECT_EQ(release.answered(integer(0), settling, start), Fate::lost);
+    EXPECT_EQ(release.answered(integer(0), settling, start), ReleaseOutcome::lost);
   }
 }
 
-TEST(Release, PausesTwiceAsLongAfterEachFailureAndASecondAtMost) {
-  Release release = release_of(Of::lease);
+TEST(PendingRelease, PausesTwiceAsLongAfterEachFailureAndASecondAtMost) {
+  PendingRelease release = release_of(Reason::lease);
   for (const auto pause : std::vector<std::chrono::milliseconds>{
            10ms, 20ms, 40ms, 80ms, 160ms, 320ms, 640ms, 1000ms, 1000ms, 1000ms}) {
     release.failed(Errc::unreachable, start);
@@ -196,48 +198,48 @@ TEST(Release, PausesTwiceAsLongAfterEachFailureAndASecondAtMost) {
   }
 }
 
-TEST(Release, PausesAfterARefusalAsAfterAFailure) {
-  Release release = release_of(Of::lease);
+TEST(PendingRelease, PausesAfterARefusalAsAfterAFailure) {
+  PendingRelease release = release_of(Reason::lease);
   release.answered(refusal("BUSY Redis is busy"), settling, start);
   EXPECT_EQ(release.due(), start + 10ms);
   release.answered(refusal("BUSY Redis is busy"), settling, start + 1s);
   EXPECT_EQ(release.due(), start + 1s + 20ms);
 }
 
-TEST(Release, IsDueAtOnceOnANewConnectionAfterABreak) {
-  Release release = release_of(Of::lease);
+TEST(PendingRelease, IsDueAtOnceOnANewConnectionAfterABreak) {
+  PendingRelease release = release_of(Reason::lease);
   for (int i = 0; i < 5; ++i) release.failed(Errc::unreachable, start);
   release.broke(Errc::unreachable, start + 3ms);
   EXPECT_EQ(release.due(), start + 3ms);
 }
 
-TEST(Release, ThatNeedsAConversationIsDueAtOnceAndSaysSo) {
-  Release release = release_of(Of::doubt);
-  release.needs_conversation(start + 1s);
-  EXPECT_TRUE(release.converses());
+TEST(PendingRelease, ThatNeedsAConversationIsDueAtOnceAndSaysSo) {
+  PendingRelease release = release_of(Reason::doubt);
+  release.needs_exclusive_use(start + 1s);
+  EXPECT_TRUE(release.needs_exclusive_use());
   EXPECT_EQ(release.due(), start + 1s);
 }
 
-TEST(Release, FindsOutAnewWhetherItNeedsAConversationAfterAFailure) {
-  Release broken = release_of(Of::doubt);
-  broken.needs_conversation(start);
+TEST(PendingRelease, FindsOutAnewWhetherItNeedsAConversationAfterAFailure) {
+  PendingRelease broken = release_of(Reason::doubt);
+  broken.needs_exclusive_use(start);
   broken.broke(Errc::unreachable, start);
-  EXPECT_FALSE(broken.converses());
-  Release failed = release_of(Of::doubt);
-  failed.needs_conversation(start);
+  EXPECT_FALSE(broken.needs_exclusive_use());
+  PendingRelease failed = release_of(Reason::doubt);
+  failed.needs_exclusive_use(start);
   failed.failed(Errc::unreachable, start);
-  EXPECT_FALSE(failed.converses());
+  EXPECT_FALSE(failed.needs_exclusive_use());
 }
 
-TEST(Release, ThatRunsOutIsUnknownOnlyWhereALeaseWasGivenBack) {
-  EXPECT_EQ(release_of(Of::lease).run_out(), Fate::unknown);
-  EXPECT_EQ(release_of(Of::ended_lease).run_out(), Fate::lost);
-  EXPECT_EQ(release_of(Of::doubt).run_out(), Fate::done);
+TEST(PendingRelease, ThatRunsOutIsUnknownOnlyWhereALeaseWasGivenBack) {
+  EXPECT_EQ(release_of(Reason::lease).run_out(), ReleaseOutcome::unknown);
+  EXPECT_EQ(release_of(Reason::ended_lease).run_out(), ReleaseOutcome::lost);
+  EXPECT_EQ(release_of(Reason::doubt).run_out(), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtIsNotOverWhileTheConnectionOfTheAcquisitionLives) {
+TEST(PendingRelease, OfADoubtIsNotOverWhileTheConnectionOfTheAcquisitionLives) {
   auto life = std::make_shared<int>();
-  Release release = release_of(Of::doubt);
+  PendingRelease release = release_of(Reason::doubt);
   release.may_be_overtaken(life);
   for (TimePoint now = start; now < start + 1min; now += settling) {
     EXPECT_EQ(release.answered(integer(0), settling, now), std::nullopt);
@@ -245,12 +247,12 @@ TEST(Release, OfADoubtIsNotOverWhileTheConnectionOfTheAcquisitionLives) {
   }
   life.reset();
   EXPECT_EQ(release.answered(integer(0), settling, start + 1min), std::nullopt);
-  EXPECT_EQ(release.answered(integer(0), settling, start + 1min + settling), Fate::done);
+  EXPECT_EQ(release.answered(integer(0), settling, start + 1min + settling), ReleaseOutcome::done);
 }
 
-TEST(Release, OfADoubtRemembersTheFirstOfTheConnectionsThatItMayOvertake) {
+TEST(PendingRelease, OfADoubtRemembersTheFirstOfTheConnectionsThatItMayOvertake) {
   const auto first = std::make_shared<int>();
-  Release release = release_of(Of::doubt);
+  PendingRelease release = release_of(Reason::doubt);
   release.may_be_overtaken(first);
   release.may_be_overtaken(std::make_shared<int>());
   release.broke(Errc::unreachable, start);
@@ -258,36 +260,36 @@ TEST(Release, OfADoubtRemembersTheFirstOfTheConnectionsThatItMayOvertake) {
   EXPECT_EQ(release.answered(integer(0), settling, start + settling), std::nullopt);
 }
 
-TEST(Release, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOut) {
-  Release silent = release_of(Of::lease);
-  Release copy;
+TEST(PendingRelease, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOut) {
+  PendingRelease silent = release_of(Reason::lease);
+  PendingRelease copy;
   silent.hand_on_to(copy);
   copy.broke(Errc::timed_out, start);
-  EXPECT_EQ(fate_of(copy, integer(1)), Fate::released);
-  EXPECT_EQ(silent.answered(integer(0), settling, start), Fate::done);
+  EXPECT_EQ(fate_of(copy, integer(1)), ReleaseOutcome::released);
+  EXPECT_EQ(silent.answered(integer(0), settling, start), ReleaseOutcome::done);
 
-  Release other = release_of(Of::lease);
+  PendingRelease other = release_of(Reason::lease);
   other.hand_on_to(copy);
-  EXPECT_EQ(other.answered(integer(1), settling, start), Fate::done);
-  EXPECT_EQ(fate_of(copy, integer(0)), Fate::released);
+  EXPECT_EQ(other.answered(integer(1), settling, start), ReleaseOutcome::done);
+  EXPECT_EQ(fate_of(copy, integer(0)), ReleaseOutcome::released);
 }
 
-TEST(Release, BeginsAnotherOneWithNothingOfTheOneBefore) {
-  Release release = broken_release_of(Of::doubt);
-  release.needs_conversation(start);
+TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
+  PendingRelease release = broken_release_of(Reason::doubt);
+  release.needs_exclusive_use(start);
   release.answered(integer(0), settling, start);
   for (int i = 0; i < 5; ++i) release.failed(Errc::not_permitted, start);
   const protocol::Exclusive other("other");
   const TimePoint later = start + 10ms;
-  release.begin("other", {other.release("its token"), 2s, Of::lease}, later);
+  release.begin("other", {other.release("its token"), 2s, Reason::lease}, later);
   EXPECT_EQ(release.key(), "other");
   EXPECT_EQ(release.command().argument(1), "its token");
   EXPECT_EQ(release.since(), TimePoint{});
   EXPECT_EQ(release.due(), later);
   EXPECT_EQ(release.until(), later + 2s);
   EXPECT_EQ(release.why(), Errc::timed_out);
-  EXPECT_FALSE(release.converses());
-  EXPECT_EQ(fate_of(release, integer(0)), Fate::lost) << "it was not repeated";
+  EXPECT_FALSE(release.needs_exclusive_use());
+  EXPECT_EQ(fate_of(release, integer(0)), ReleaseOutcome::lost) << "it was not repeated";
   release.failed(Errc::unreachable, later);
   EXPECT_EQ(release.due(), later + 10ms) << "the pauses begin anew";
 }

@@ -14,9 +14,9 @@
 namespace redlatch::test {
 
 using namespace std::chrono_literals;
-using detail::Renewal;
+using detail::Lease;
+using detail::PendingRenewal;
 using detail::Renewer;
-using detail::Tenure;
 using detail::TimePoint;
 
 inline constexpr std::uint64_t here = 7;
@@ -25,20 +25,20 @@ inline constexpr TimePoint start{1000s};
 /// Leases that are looked after, all of them taken at `start`.
 class RenewerTest : public testing::Test {
  protected:
-  Tenure& opened(std::chrono::milliseconds ttl = 9s, bool renews = true,
-                 TimePoint until = TimePoint::max()) {
-    Tenure& tenure = renewer.open();
-    tenure.begin(detail::Lease("token", here), "job");
-    tenure.renew_by(exclusive.extend("token", ttl),
-                    {.ttl = ttl, .renews = renews, .since = start, .renew_until = until});
-    tenure.confirm({start}, ttl);
-    return tenure;
+  Lease& opened(std::chrono::milliseconds ttl = 9s, bool renews = true,
+                TimePoint until = TimePoint::max()) {
+    Lease& lease = renewer.open();
+    lease.begin(detail::Validity("token", here), "job");
+    lease.renew_by(exclusive.extend("token", ttl),
+                   {.ttl = ttl, .renews = renews, .since = start, .renew_until = until});
+    lease.confirm({start}, ttl);
+    return lease;
   }
-  Tenure& held(std::chrono::milliseconds ttl = 9s, bool renews = true,
-               TimePoint until = TimePoint::max()) {
-    Tenure& tenure = opened(ttl, renews, until);
-    renewer.keep(tenure);
-    return tenure;
+  Lease& held(std::chrono::milliseconds ttl = 9s, bool renews = true,
+              TimePoint until = TimePoint::max()) {
+    Lease& lease = opened(ttl, renews, until);
+    renewer.keep(lease);
+    return lease;
   }
   /// How many are due; they are sent.
   std::size_t picked(TimePoint now) {
@@ -47,16 +47,16 @@ class RenewerTest : public testing::Test {
     return count;
   }
   /// True when there is a loss to tell.
-  bool answered(Tenure& tenure, const protocol::Reply& reply, TimePoint sent) {
-    return outcome(tenure, reply, sent) == Renewer::Answered::lost;
+  bool answered(Lease& lease, const protocol::Reply& reply, TimePoint sent) {
+    return outcome(lease, reply, sent) == Renewer::Answered::lost;
   }
-  Renewer::Answered outcome(Tenure& tenure, const protocol::Reply& reply, TimePoint sent) {
-    Renewal renewal;
-    renewal.begin(tenure);
+  Renewer::Answered outcome(Lease& lease, const protocol::Reply& reply, TimePoint sent) {
+    PendingRenewal renewal;
+    renewal.begin(lease);
     return renewer.answered(renewal, reply, sent, sent + 1ms);
   }
-  void failed(Tenure& tenure, TimePoint sent) {
-    renewer.failed(tenure, tenure.upkeep().ttl, {sent}, sent + 1ms);
+  void failed(Lease& lease, TimePoint sent) {
+    renewer.failed(lease, lease.schedule().ttl, {sent}, sent + 1ms);
   }
 
   Renewer renewer{0};

@@ -10,62 +10,62 @@ namespace redlatch::test {
 namespace renewer_taken_back_test {
 
 TEST_F(RenewerTest, LeavesAloneWhatWasTakenBack) {
-  Tenure& tenure = held();
-  renewer.take_back_for_good(tenure);
+  Lease& lease = held();
+  renewer.detach(lease);
   EXPECT_EQ(picked(start + 1h), 0U);
   EXPECT_FALSE(renewer.next_loss({}));
 }
 
 TEST_F(RenewerTest, CountsAnAnswerThatComesDuringAnExtension) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.take_back(tenure);
-  EXPECT_FALSE(answered(tenure, integer(1), start + 3s));
-  EXPECT_EQ(tenure.valid_until(), start + 12s - 92ms);
-  renewer.keep(tenure);
+  renewer.pause_renewal(lease);
+  EXPECT_FALSE(answered(lease, integer(1), start + 3s));
+  EXPECT_EQ(lease.valid_until(), start + 12s - 92ms);
+  renewer.keep(lease);
   EXPECT_EQ(renewer.due(), start + 6s);
 }
 
 TEST_F(RenewerTest, DoesNotCountAnAnswerAfterTheRelease) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.take_back_for_good(tenure);
-  EXPECT_EQ(tenure.end().token(), "token");
-  EXPECT_FALSE(answered(tenure, integer(1), start + 3s));
-  EXPECT_FALSE(tenure.valid(start + 3s, here));
+  renewer.detach(lease);
+  EXPECT_EQ(lease.end().token(), "token");
+  EXPECT_FALSE(answered(lease, integer(1), start + 3s));
+  EXPECT_FALSE(lease.valid(start + 3s, here));
 }
 
 TEST_F(RenewerTest, UsesATenureAgainOnlyWhenItsAnswerHasCome) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.take_back_for_good(tenure);
-  renewer.close(tenure);
-  Tenure& other = renewer.open();
-  EXPECT_NE(&other, &tenure);
-  EXPECT_FALSE(answered(tenure, integer(1), start + 3s));
-  EXPECT_EQ(&renewer.open(), &tenure);
+  renewer.detach(lease);
+  renewer.close(lease);
+  Lease& other = renewer.open();
+  EXPECT_NE(&other, &lease);
+  EXPECT_FALSE(answered(lease, integer(1), start + 3s));
+  EXPECT_EQ(&renewer.open(), &lease);
 }
 
 TEST_F(RenewerTest, UsesATenureAgain) {
-  Tenure& tenure = held();
-  const std::stop_token before = renewer.lost_token(tenure);
-  renewer.take_back_for_good(tenure);
-  tenure.end();
-  renewer.close(tenure);
-  EXPECT_EQ(&renewer.open(), &tenure);
-  EXPECT_FALSE(tenure.exists(here));
-  EXPECT_NE(renewer.lost_token(tenure), before);
+  Lease& lease = held();
+  const std::stop_token before = renewer.lost_token(lease);
+  renewer.detach(lease);
+  lease.end();
+  renewer.close(lease);
+  EXPECT_EQ(&renewer.open(), &lease);
+  EXPECT_FALSE(lease.exists(here));
+  EXPECT_NE(renewer.lost_token(lease), before);
 }
 
 TEST_F(RenewerTest, LetsNobodyTakeBackWhatIsAboutToBeSent) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(renewer.pick(start + 3s).size(), 1U);
   std::atomic<bool> sent = false;
   std::atomic<bool> sent_before = false;
   std::atomic<bool> begun = false;
   std::jthread owner([&] {
     begun = true;
-    renewer.take_back_for_good(tenure);
+    renewer.detach(lease);
     sent_before = sent.load();
   });
   while (!begun) std::this_thread::yield();
@@ -77,12 +77,12 @@ TEST_F(RenewerTest, LetsNobodyTakeBackWhatIsAboutToBeSent) {
 }
 
 TEST_F(RenewerTest, WantsNothingSaidBehindARelease) {
-  Tenure& kept = held();
-  Tenure& over = held();
-  Tenure& closed = held();
+  Lease& kept = held();
+  Lease& over = held();
+  Lease& closed = held();
   EXPECT_EQ(picked(start + 3s), 3U);
-  renewer.take_back_for_good(over);
-  renewer.take_back_for_good(closed);
+  renewer.detach(over);
+  renewer.detach(closed);
   renewer.close(closed);
   EXPECT_TRUE(renewer.is_wanted(kept));
   EXPECT_FALSE(renewer.is_wanted(over));
@@ -91,8 +91,8 @@ TEST_F(RenewerTest, WantsNothingSaidBehindARelease) {
 }
 
 TEST_F(RenewerTest, KeepsNothingInAForkedChild) {
-  Tenure& kept = held();
-  Tenure& lost = held(1s);
+  Lease& kept = held();
+  Lease& lost = held(1s);
   EXPECT_EQ(picked(start + 2s), 0U);
   EXPECT_TRUE(lost.is_lost());
   renewer.before_fork();

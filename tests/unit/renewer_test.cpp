@@ -9,12 +9,12 @@ namespace redlatch::test {
 namespace renewer_test {
 
 TEST_F(RenewerTest, RenewsAfterAThirdOfTheTtl) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(renewer.due(), start + 3s);
   EXPECT_EQ(picked(start + 2s), 0U);
   EXPECT_EQ(picked(start + 3s), 1U);
-  EXPECT_FALSE(answered(tenure, integer(1), start + 3s));
-  EXPECT_EQ(tenure.valid_until(), start + 12s - 92ms);
+  EXPECT_FALSE(answered(lease, integer(1), start + 3s));
+  EXPECT_EQ(lease.valid_until(), start + 12s - 92ms);
   EXPECT_EQ(renewer.due(), start + 6s);
   EXPECT_EQ(picked(start + 5s), 0U);
   EXPECT_EQ(picked(start + 6s), 1U);
@@ -28,11 +28,11 @@ TEST_F(RenewerTest, TakesThoseAlongThatAreDueALittleLater) {
 }
 
 TEST_F(RenewerTest, AsksOnceUntilThereIsAnAnswer) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(renewer.awaits_answers());
   EXPECT_EQ(picked(start + 4s), 0U);
-  EXPECT_FALSE(answered(tenure, integer(1), start + 3s));
+  EXPECT_FALSE(answered(lease, integer(1), start + 3s));
   EXPECT_FALSE(renewer.awaits_answers());
 }
 
@@ -44,8 +44,8 @@ TEST_F(RenewerTest, PicksSoManyAtOnceAndNoMore) {
 }
 
 TEST_F(RenewerTest, PicksThoseFirstThatAreDueFirst) {
-  Tenure& last = held(9900ms);
-  Tenure& first = held(9s);
+  Lease& last = held(9900ms);
+  Lease& first = held(9s);
   const auto due = renewer.pick(start + 4s);
   ASSERT_EQ(due.size(), 2U);
   EXPECT_EQ(due[0], &first);
@@ -68,15 +68,15 @@ TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {
   TimePoint earliest = TimePoint::max();
   TimePoint latest{};
   for (int i = 0; i < 200; ++i) {
-    Tenure& tenure = renewer.open();
-    tenure.begin(detail::Lease("token", here), "job");
-    tenure.renew_by(exclusive.extend("token", 9s), {.ttl = 9s, .renews = true, .since = start});
-    tenure.confirm({start}, 9s);
-    renewer.keep(tenure);
+    Lease& lease = renewer.open();
+    lease.begin(detail::Validity("token", here), "job");
+    lease.renew_by(exclusive.extend("token", 9s), {.ttl = 9s, .renews = true, .since = start});
+    lease.confirm({start}, 9s);
+    renewer.keep(lease);
     earliest = std::min(earliest, renewer.due());
     renewer.pick(TimePoint{});  // makes it forget what it was due for
     latest = std::max(latest, renewer.due());
-    renewer.take_back_for_good(tenure);
+    renewer.detach(lease);
     renewer.picked_up();
     renewer.pick(TimePoint{});
   }
@@ -86,11 +86,11 @@ TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {
 }
 
 TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   TimePoint now = start + 3s;
   int tries = 0;
   while (picked(now) == 1) {
-    failed(tenure, now);
+    failed(lease, now);
     ++tries;
     EXPECT_EQ(renewer.due(), now + 301ms);
     now = renewer.due();
@@ -101,50 +101,50 @@ TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
 }
 
 TEST_F(RenewerTest, TriesAgainWhatCouldNotBeSentAtAll) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.failed(tenure, 9s, {}, start + 3s);
+  renewer.failed(lease, 9s, {}, start + 3s);
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
 TEST_F(RenewerTest, DoesNotRelyOnWhatMayBeCarriedOutLate) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  failed(tenure, start + 3s);
-  renewer.take_back(tenure);
-  tenure.confirm({start + 4s}, 60s);  // an extension for longer
-  EXPECT_EQ(tenure.valid_until(), start + 4s + 9s - 92ms);
+  failed(lease, start + 3s);
+  renewer.pause_renewal(lease);
+  lease.confirm({start + 4s}, 60s);  // an extension for longer
+  EXPECT_EQ(lease.valid_until(), start + 4s + 9s - 92ms);
 }
 
 TEST_F(RenewerTest, TakesARefusalForAFailure) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  EXPECT_FALSE(answered(tenure, refusal("READONLY You can't write"), start + 3s));
-  EXPECT_FALSE(tenure.is_lost());
+  EXPECT_FALSE(answered(lease, refusal("READONLY You can't write"), start + 3s));
+  EXPECT_FALSE(lease.is_lost());
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
 TEST_F(RenewerTest, StopsRenewingAtTheLimit) {
-  Tenure& tenure = held(9s, true, start + 4s);
+  Lease& lease = held(9s, true, start + 4s);
   EXPECT_EQ(picked(start + 3s), 1U);
-  answered(tenure, integer(1), start + 3s);
+  answered(lease, integer(1), start + 3s);
   EXPECT_EQ(picked(start + 11s), 0U);
   EXPECT_EQ(renewer.due(), TimePoint::max());
 }
 
 TEST_F(RenewerTest, DoesNotTryAgainBehindTheLimit) {
-  Tenure& tenure = held(9s, true, start + 3100ms);
+  Lease& lease = held(9s, true, start + 3100ms);
   EXPECT_EQ(picked(start + 3s), 1U);
-  failed(tenure, start + 3s);
+  failed(lease, start + 3s);
   EXPECT_EQ(renewer.due(), TimePoint::max());
 }
 
 /// Nothing is to be picked at the time of a notice, which the notifier tells.
 TEST_F(RenewerTest, IsNotDueForANotice) {
-  Tenure& tenure = held(9s, false);
+  Lease& lease = held(9s, false);
   EXPECT_EQ(renewer.due(), TimePoint::max());
-  EXPECT_EQ(renewer.next_notice(), tenure.notice_at());
-  EXPECT_FALSE(renewer.keep(tenure));
+  EXPECT_EQ(renewer.next_loss_at(), lease.notify_loss_at());
+  EXPECT_FALSE(renewer.keep(lease));
 }
 
 TEST_F(RenewerTest, SaysWhenTheThreadHasToLookSooner) {
@@ -155,55 +155,55 @@ TEST_F(RenewerTest, SaysWhenTheThreadHasToLookSooner) {
 }
 
 TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.suspend(tenure);
-  failed(tenure, start + 3s);
+  renewer.suspend(lease);
+  failed(lease, start + 3s);
   EXPECT_EQ(picked(start + 4s), 0U);
   EXPECT_EQ(renewer.held(), 1U);
-  renewer.take_back(tenure);
-  renewer.keep(tenure);
+  renewer.pause_renewal(lease);
+  renewer.keep(lease);
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
 TEST_F(RenewerTest, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.suspend(tenure);
-  tenure.confirm({start + 3s}, 60s);
-  renewer.superseded(tenure);
+  renewer.suspend(lease);
+  lease.confirm({start + 3s}, 60s);
+  renewer.superseded(lease);
   EXPECT_FALSE(renewer.awaits_answers());
   EXPECT_EQ(picked(start + 5s), 0U) << "the extension is not over";
-  renewer.take_back(tenure);
-  renewer.keep(tenure);
-  EXPECT_EQ(tenure.valid_until(), start + 63s - 602ms);
+  renewer.pause_renewal(lease);
+  renewer.keep(lease);
+  EXPECT_EQ(lease.valid_until(), start + 63s - 602ms);
   EXPECT_EQ(picked(start + 5s), 0U);
   EXPECT_EQ(picked(start + 6s), 1U);
 }
 
 TEST_F(RenewerTest, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.take_back_for_good(tenure);
-  renewer.close(tenure);
-  renewer.superseded(tenure);
+  renewer.detach(lease);
+  renewer.close(lease);
+  renewer.superseded(lease);
   EXPECT_FALSE(renewer.awaits_answers());
-  EXPECT_EQ(&renewer.open(), &tenure) << "it is spare";
+  EXPECT_EQ(&renewer.open(), &lease) << "it is spare";
 }
 
 TEST_F(RenewerTest, CountsAnAnswerInTime) {
-  Tenure& tenure = held();
+  Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  EXPECT_EQ(outcome(tenure, integer(1), start + 3s), Renewer::Answered::counted);
+  EXPECT_EQ(outcome(lease, integer(1), start + 3s), Renewer::Answered::counted);
 }
 
 TEST_F(RenewerTest, CountsByTheTtlThatIsCertain) {
-  Tenure& tenure = held(10s);
-  tenure.doubt({start + 1s}, 1s);
-  EXPECT_EQ(tenure.valid_until(), start + 2s - 12ms);
-  EXPECT_EQ(tenure.notice_at(), tenure.valid_until() - 50ms);
-  tenure.confirm({start + 1s}, 10s);
-  renewer.keep(tenure);
+  Lease& lease = held(10s);
+  lease.doubt({start + 1s}, 1s);
+  EXPECT_EQ(lease.valid_until(), start + 2s - 12ms);
+  EXPECT_EQ(lease.notify_loss_at(), lease.valid_until() - 50ms);
+  lease.confirm({start + 1s}, 10s);
+  renewer.keep(lease);
   EXPECT_EQ(picked(start + 1s + 330ms), 1U);
 }
 

@@ -1,3 +1,5 @@
+#include "net/reply_reader.hpp"
+
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -5,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "net/reply_reader.hpp"
 #include "base/io_error.hpp"
 #include "replies.hpp"
 

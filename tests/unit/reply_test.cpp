@@ -37,21 +37,21 @@ std::string message(const std::string& reply, Errc code = Errc::protocol_error) 
   return error.what();
 }
 
-TEST(Verdict, IsYesForOkAndForOne) {
-  EXPECT_EQ(verdict(ok()), Verdict::yes);
-  EXPECT_EQ(verdict(integer(1)), Verdict::yes);
+TEST(Vote, IsYesForOkAndForOne) {
+  EXPECT_EQ(vote(ok()), Vote::yes);
+  EXPECT_EQ(vote(integer(1)), Vote::yes);
 }
 
-TEST(Verdict, IsNoForNilAndForZero) {
-  EXPECT_EQ(verdict(nil()), Verdict::no);
-  EXPECT_EQ(verdict(integer(0)), Verdict::no);
+TEST(Vote, IsNoForNilAndForZero) {
+  EXPECT_EQ(vote(nil()), Vote::no);
+  EXPECT_EQ(vote(integer(0)), Vote::no);
 }
 
-TEST(Verdict, IsRefusedForAnyError) { EXPECT_EQ(verdict(refusal("ERR no")), Verdict::refused); }
+TEST(Vote, IsRefusedForAnyError) { EXPECT_EQ(vote(refusal("ERR no")), Vote::refused); }
 
-TEST(Verdict, IsNotYesForAnythingElse) {
+TEST(Vote, IsNotYesForAnythingElse) {
   for (const Reply& reply : {status("QUEUED"), text("OK"), array({ok()}), status("")}) {
-    EXPECT_EQ(verdict(reply), Verdict::no);
+    EXPECT_EQ(vote(reply), Vote::no);
   }
 }
 
@@ -95,13 +95,13 @@ TEST(UptimeIn, IsWithinACentury) {
   EXPECT_EQ(uptime_in(text("")).count(), 0);
 }
 
-TEST(Standing, IsGoneForNumbersThatNoScriptGives) {
+TEST(QueueStatus, IsGoneForNumbersThatNoScriptGives) {
   for (const std::int64_t said : {6, 7, -2, -7, 800'006}) {
-    EXPECT_EQ(standing(integer(said)), Standing::gone) << said;
+    EXPECT_EQ(status(integer(said)), QueueStatus::gone) << said;
   }
-  EXPECT_EQ(standing(integer(INT64_MIN)), Standing::gone);
+  EXPECT_EQ(status(integer(INT64_MIN)), QueueStatus::gone);
   EXPECT_EQ(expiry(integer(INT64_MIN)), 0);
-  EXPECT_EQ(standing(integer(80'003)), Standing::first);
+  EXPECT_EQ(status(integer(80'003)), QueueStatus::first);
   EXPECT_EQ(expiry(integer(80'003)), 10'000);
 }
 

@@ -19,7 +19,7 @@ TEST(LockScope, ReleasesAtItsEnd) {
   EXPECT_EQ(executor->posted[0].key, "job");
   EXPECT_EQ(executor->posted[0].command, "RELEASE job " + token);
   EXPECT_EQ(executor->posted[0].ttl, 4s);
-  EXPECT_EQ(executor->posted[0].of, detail::Undo::Of::lease);
+  EXPECT_EQ(executor->posted[0].of, detail::CleanupRelease::Reason::lease);
 }
 
 TEST(LockScope, WaitsForNoAnswerAtItsEnd) {
@@ -72,7 +72,7 @@ TEST(LockScope, StillReleasesWhatHasExpired) {
   }
   ASSERT_EQ(executor->posted.size(), 1U);
   EXPECT_TRUE(executor->posted[0].command.starts_with("RELEASE job "));
-  EXPECT_EQ(executor->posted[0].of, detail::Undo::Of::ended_lease);
+  EXPECT_EQ(executor->posted[0].of, detail::CleanupRelease::Reason::ended_lease);
 }
 
 TEST(LockScope, SendsNothingAfterUnlock) {

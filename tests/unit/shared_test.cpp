@@ -14,21 +14,21 @@ namespace redlatch::test {
 namespace shared_test {
 
 using Lines = std::vector<std::string>;
-using Waiter = protocol::Waiter;
+using QueueEntry = protocol::QueueEntry;
 
 const protocol::Shared shared("job");
 const protocol::Shared numbered("job", true);
-const Waiter waiter{.value = "value", .ttl = 9s, .channel = "redlatch:me"};
+const QueueEntry waiter{.value = "value", .ttl = 9s, .channel = "redlatch:me"};
 
 TEST(Shared, SaysEverythingByScript) {
   EXPECT_EQ(line(shared.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000");
   EXPECT_EQ(line(shared.extend("value", 9s)), "EXTEND_SHARED job value 9000");
   EXPECT_EQ(line(shared.claim("value", 9s)), "EXTEND_SHARED job value 9000");
   EXPECT_EQ(line(shared.release("value")), "RELEASE_SHARED job value");
-  EXPECT_EQ(line(shared.join(waiter)), "STAND_SHARED job value 9000 redlatch:me 3000 new");
-  EXPECT_EQ(line(shared.stay(waiter, 77)), "STAND_SHARED job value 9000 redlatch:me 3000 77");
-  EXPECT_EQ(line(shared.leave(waiter, 77)), "LEAVE_SHARED job value 9000 redlatch:me 77");
-  EXPECT_EQ(line(shared.life()), "LIFE_SHARED job");
+  EXPECT_EQ(line(shared.enqueue(waiter)), "STAND_SHARED job value 9000 redlatch:me 3000 new");
+  EXPECT_EQ(line(shared.refresh(waiter, 77)), "STAND_SHARED job value 9000 redlatch:me 3000 77");
+  EXPECT_EQ(line(shared.dequeue(waiter, 77)), "LEAVE_SHARED job value 9000 redlatch:me 77");
+  EXPECT_EQ(line(shared.ask_ttl()), "LIFE_SHARED job");
 }
 
 TEST(Shared, DrawsANumberWithFencing) {
@@ -58,19 +58,19 @@ TEST(Shared, GivesAGrantBackByTheScriptOfItsClass) {
   for (const std::string& value : {token, token + " a label", "0" + token.substr(1)}) {
     EXPECT_EQ(line(protocol::give_back("job", value)), "LEAVE job " + value);
   }
-  for (const std::string& mark :
+  for (const std::string& owner_tag :
        {std::string("3"), std::string("1000000"), std::string("=o:x"),
         "=o:" + std::string(256, 'a'), "=t:" + token, "r" + token, "w" + token}) {
-    const std::string value = mark + " " + token + " a label";
+    const std::string value = owner_tag + " " + token + " a label";
     EXPECT_EQ(line(protocol::give_back("job", value)), "LEAVE_SHARED job " + value);
   }
 }
 
 TEST(Shared, ReadsADeadlockAsANoForEver) {
-  EXPECT_EQ(protocol::verdict(integer(-1)), protocol::Verdict::no);
+  EXPECT_EQ(protocol::vote(integer(-1)), protocol::Vote::no);
   EXPECT_TRUE(protocol::is_deadlock(-1));
   EXPECT_FALSE(protocol::is_deadlock(0));
-  EXPECT_EQ(protocol::standing(integer(-1)), protocol::Standing::deadlock);
+  EXPECT_EQ(protocol::status(integer(-1)), protocol::QueueStatus::deadlock);
   EXPECT_EQ(protocol::expiry(integer(-1)), 0);
 }
 

@@ -35,14 +35,14 @@ TEST(Unlock, ConnectsWithinTheTimeForTheCommand) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   lock.unlock();
-  EXPECT_EQ(executor->calls[1].connecting, Connecting::counted);
+  EXPECT_EQ(executor->calls[1].connecting, ConnectPolicy::within_timeout);
 }
 
 TEST(Unlock, HandsNothingOverToBeUndone) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   lock.unlock();
-  EXPECT_FALSE(executor->calls[1].undo.has_value());
+  EXPECT_FALSE(executor->calls[1].cleanup.has_value());
 }
 
 TEST(Unlock, ReportsUnknownWhenTheServerCannotSay) {

@@ -11,7 +11,7 @@ TEST(Verify, IsTrueWhenTheKeyHoldsOurToken) {
   executor->will(says(text(lock.token())));
   EXPECT_TRUE(lock.verify());
   EXPECT_EQ(executor->said()[1], "GETRANGE job 0 36");
-  EXPECT_EQ(executor->calls[1].connecting, Connecting::on_top);
+  EXPECT_EQ(executor->calls[1].connecting, ConnectPolicy::separate_timeout);
 }
 
 TEST(Verify, IsFalseWhenTheKeyHoldsAnotherToken) {

@@ -1,5 +1,3 @@
-#include "client/quorum_ids.hpp"
-
 #include <gtest/gtest.h>
 
 #include <string>
@@ -7,6 +5,7 @@
 #include <redlatch/error.hpp>
 
 #include "base/io_error.hpp"
+#include "client/quorum_ids.hpp"
 
 namespace redlatch::detail {
 namespace voices_test {
@@ -34,7 +33,7 @@ class VoicesTest : public testing::Test {
     }
   }
 
-  Voices voices{{"redis://a", "redis://b", "redis://c"}};
+  DistinctServers voices{{"redis://a", "redis://b", "redis://c"}};
   std::string why{};
 };
 

@@ -97,8 +97,8 @@ TEST(LockWait, HandsOverAReleaseOfItsOwnWithEveryAttempt) {
   lock.lock();
   std::set<std::string> tokens;
   for (const Call& call : executor->calls) {
-    ASSERT_TRUE(call.undo.has_value());
-    EXPECT_EQ(call.undo->command, "RELEASE job " + token_in(call.commands[0]));
+    ASSERT_TRUE(call.cleanup.has_value());
+    EXPECT_EQ(call.cleanup->command, "RELEASE job " + token_in(call.commands[0]));
     tokens.insert(token_in(call.commands[0]));
   }
   EXPECT_EQ(tokens.size(), 4U);

@@ -15,25 +15,27 @@ namespace redlatch::detail {
 class Backoff {
  public:
   using duration = std::chrono::nanoseconds;
-  static constexpr duration longest = std::chrono::milliseconds(100);
+  static constexpr duration max_pause = std::chrono::milliseconds(100);
 
-  /// The next pause, a little past `life` at most: what is waited for ends then.
-  duration next(std::optional<duration> life) {
-    ceiling_ = std::min<duration>(2 * ceiling_, longest);
+  /// The next pause, a little past `remaining_ttl` at most: what is waited for ends then.
+  duration next(std::optional<duration> remaining_ttl) {
+    ceiling_ = std::min<duration>(2 * ceiling_, max_pause);
     const duration pause = draw(shortest, ceiling_);
-    return life && *life < pause ? just_past(*life) : pause;
+    return remaining_ttl && *remaining_ttl < pause ? just_past(*remaining_ttl) : pause;
   }
 
   /// What is waited for ends by itself then.
-  duration just_past(duration life) { return life + draw(duration::zero(), shortest); }
+  duration just_past(duration remaining_ttl) {
+    return remaining_ttl + draw(duration::zero(), shortest);
+  }
 
  private:
   static constexpr duration shortest = std::chrono::milliseconds(1);
 
-  duration draw(duration least, duration most) {
+  duration draw(duration least, duration max_time) {
     if (!random_) random_.emplace(random_seed());
     return duration(
-        std::uniform_int_distribution<duration::rep>(least.count(), most.count())(*random_));
+        std::uniform_int_distribution<duration::rep>(least.count(), max_time.count())(*random_));
   }
 
   std::optional<std::minstd_rand> random_{};  // made when there is something to draw

@@ -1,193 +1,153 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/validity.hpp>
+#include <redlatch/protocol/command.hpp>
 
 namespace redlatch::detail {
 
-/// Subtracted from every ttl for clocks that run at different speeds: 1 % and 2 ms.
-/// Source: redis.io/docs/latest/develop/use/patterns/distributed-locks, "clock drift".
-constexpr std::chrono::nanoseconds drift(std::chrono::nanoseconds ttl) noexcept {
-  return ttl / 100 + std::chrono::milliseconds(2);
+/// How far before the end of its validity a lease counts as lost.
+constexpr std::chrono::nanoseconds loss_margin(std::chrono::nanoseconds ttl) noexcept {
+  return std::max<std::chrono::nanoseconds>(std::chrono::milliseconds(2), ttl / 20);
 }
 
-/// When a command left, and on which connection to its server; 0: on one that is not known. A reply
-/// on a connection shows that every command before it on that connection is over.
-struct Sent {
-  TimePoint at{};
-  std::uint64_t connection = 0;
+/// What is to be done for a lease while it is held.
+struct RenewalSchedule {
+  std::chrono::milliseconds ttl{};
+  bool renews = false;
+  TimePoint since{};
+  TimePoint renew_until = TimePoint::max();
+  // Inside this process, without a word to the server.
+  int handed_over = 0;
+  TimePoint first_handed_over{};
 };
 
-/// For how long one server is certain to keep a lease.
-class Certainty {
- public:
-  TimePoint until() const noexcept { return until_; }
-  /// For how long the last confirmation can be relied on, drift included.
-  std::chrono::milliseconds ttl() const noexcept { return ttl_; }
-  /// When what was last confirmed was sent.
-  TimePoint confirmed() const noexcept { return confirmed_.at; }
-
-  /// The server has the lease for `ttl`. An answer that is taken in behind the answer to a later
-  /// question is old, and counts for nothing.
-  void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
-    if (sent.at < confirmed_.at) return;
-    leave_connections_but(sent.connection);
-    if (sent.at > last_pending_.at) pending_ = none;
-    confirmed_ = sent;
-    ttl_ = std::min({ttl, pending_, overdue_});
-    until_ = sent.at + ttl_ - drift(ttl_);
-  }
-
-  /// An extension may have been carried out, or may be later: until something behind it on the same
-  /// connection is answered, no confirmation can be relied on for longer than this one gave.
-  void doubt(Sent sent, std::chrono::milliseconds ttl) noexcept {
-    const bool is_over =
-        sent.connection != 0 && sent.connection == confirmed_.connection && sent.at < confirmed_.at;
-    if (is_over) return;
-    leave_connections_but(sent.connection);
-    last_pending_ = {std::max(sent.at, last_pending_.at), sent.connection};
-    pending_ = std::min(ttl, pending_);
-    ttl_ = std::min(ttl, ttl_);
-    until_ = std::min(until_, sent.at + ttl - drift(ttl));
-  }
-
-  /// The server does not have the lease.
-  void deny(Sent sent) noexcept {
-    if (sent.at >= confirmed_.at) until_ = TimePoint{};
-  }
-
- private:
-  static constexpr std::chrono::milliseconds none = std::chrono::milliseconds::max();
-
-  /// What is pending on another connection, or on one that is not known, may come at any time.
-  void leave_connections_but(std::uint64_t connection) noexcept {
-    if (connection != 0 && last_pending_.connection == connection) return;
-    overdue_ = std::min(overdue_, pending_);
-    pending_ = none;
-  }
-
-  TimePoint until_{};
-  Sent confirmed_{};
-  std::chrono::milliseconds ttl_{0};
-  // The shortest extension that was not answered: on the last connection, and on those before it.
-  std::chrono::milliseconds pending_ = none;
-  std::chrono::milliseconds overdue_ = none;
-  Sent last_pending_{};
-};
-
-/// What is known of one lease that the server gave, or a majority of several: no I/O, no clock of
-/// its own.
+/// One possession, from the acquisition to the release: what the lock that has it and the client's
+/// background thread share. The lease may be asked and changed by both at once. The upkeep is the
+/// background's while it keeps the tenure, and the lock's before and after.
 class Lease {
  public:
-  /// No lease.
   Lease() = default;
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease() = default;
 
-  /// A lease that the servers are yet to confirm.
-  Lease(std::string token, std::uint64_t process, std::string_view label = {},
-        std::string_view mark = {}, std::size_t servers = 1)
-      : token_(std::move(token)), others_(servers - 1), process_(process) {
-    if (label.empty() && mark.empty()) return;
-    if (!mark.empty()) value_.append(mark).append(" ");
-    value_ += token_;
-    if (!label.empty()) value_.append(" ").append(label);
+  /// Before an acquisition. Keeps the memory of the one before.
+  void begin(Validity validity, std::string_view key) {
+    validity_ = std::move(validity);
+    valid_until_ = TimePoint{};
+    confirmed_ = TimePoint{};
+    key_ = key;
+    queued_until_ = 0;
+  }
+  /// There is no lease afterwards.
+  Validity end() noexcept {
+    valid_until_ = TimePoint{};
+    return std::exchange(validity_, {});
   }
 
-  const std::string& token() const& noexcept { return token_; }
-  std::string&& token() && noexcept { return std::move(token_); }
-  /// What the server knows the lease by: the token, with the label behind it, and in front of it
-  /// what kind of a lock it is, where there are several.
-  const std::string& value() const noexcept { return value_.empty() ? token_ : value_; }
-
-  void fence(std::uint64_t number) noexcept { fencing_token_ = number; }
-  std::uint64_t fencing_token() const noexcept { return fencing_token_; }
-
-  /// Until then a majority of the servers is certain to keep it.
-  TimePoint valid_until() const noexcept {
-    return of_majority([](const Certainty& one) { return one.until(); });
-  }
-
-  /// Whether there is anything of this process to give back at the server.
-  bool exists(std::uint64_t process) const noexcept {
-    return !token_.empty() && process_ == process;
-  }
+  const std::string& key() const noexcept { return key_; }
+  const std::string& token() const noexcept { return validity_.token(); }
+  const std::string& value() const noexcept { return validity_.value(); }
+  void fence(std::uint64_t number) noexcept { validity_.fence(number); }
+  std::uint64_t fencing_token() const noexcept { return validity_.fencing_token(); }
+  bool exists(std::uint64_t process) const noexcept { return validity_.exists(process); }
   bool valid(TimePoint now, std::uint64_t process) const noexcept {
-    return exists(process) && !lost_ && now < valid_until();
+    return exists(process) && now < valid_until();
+  }
+  /// In the past when the lease is lost.
+  TimePoint valid_until() const noexcept { return valid_until_; }
+  bool is_lost() const noexcept { return valid_until() == TimePoint{}; }
+
+  // As those of `Validity`: by the only server, and by every server.
+  void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
+    change([&] { validity_.confirm(sent, ttl); });
+  }
+  void doubt(Sent sent, std::chrono::milliseconds ttl) noexcept {
+    change([&] {
+      for (std::size_t i = 0; i < validity_.servers(); ++i) validity_.doubt(sent, ttl, i);
+    });
+  }
+  /// Changes what is known of the lease at each server, by `learn`, in one step.
+  template <class Learn>
+  void learn(Learn learn) noexcept {
+    change([&] { learn(validity_); });
+  }
+  void lose() noexcept {
+    change([&] { validity_.lose(); });
   }
 
-  /// For how long the last confirmation can be relied on, drift included, by any of those servers
-  /// that count until the end of validity.
-  std::chrono::milliseconds certain_ttl() const noexcept {
-    const TimePoint end = valid_until();
-    std::chrono::milliseconds least = std::chrono::milliseconds::max();
-    for (std::size_t i = 0; i < servers(); ++i) {
-      if (at(i).until() >= end) least = std::min(least, at(i).ttl());
-    }
-    return least;
+  /// Until when an entry in the queue counts that is yet to be granted, by the server's clock.
+  void queue_until(std::int64_t expiry) noexcept { queued_until_ = expiry; }
+  std::int64_t queued_until() const noexcept { return queued_until_; }
+
+  /// What renews the lease.
+  void renew_by(const protocol::Command& extension, const RenewalSchedule& schedule) {
+    extension_ = extension;
+    schedule_ = schedule;
+  }
+  void renew_by(protocol::OwnedCommand extension, std::chrono::milliseconds ttl) noexcept {
+    extension_ = std::move(extension);
+    schedule_.ttl = ttl;
+  }
+  void renew_for(const RenewalSchedule& schedule) noexcept { schedule_ = schedule; }
+  protocol::Command extension() const { return extension_.view(); }
+  std::string take_key() noexcept { return std::move(key_); }
+  const RenewalSchedule& schedule() const noexcept { return schedule_; }
+
+  /// When the loss has to be told unless the lease was renewed by then.
+  TimePoint notify_loss_at() const noexcept { return valid_until() - loss_margin(ttl()); }
+  /// When the lease is to be renewed, counted from when its last confirmation was asked for.
+  TimePoint renew_at() const noexcept {
+    const TimePoint next = confirmed_ + ttl() / 3;
+    return schedule_.renews && next < schedule_.renew_until ? next : TimePoint::max();
   }
 
-  /// When what a majority has last confirmed was sent.
-  TimePoint confirmed() const noexcept {
-    return of_majority([](const Certainty& one) { return one.confirmed(); });
+  /// What the times of the upkeep are counted by: an extension that is in doubt may have made it
+  /// shorter.
+  std::chrono::milliseconds ttl() const noexcept {
+    return std::min(schedule_.ttl, certain_ttl_.load());
   }
 
-  /// The longest that the key may live after the last command about it.
-  std::chrono::milliseconds longest_ttl() const noexcept { return longest_ttl_; }
+  /// Told when the lease is lost.
+  std::stop_source& lost() noexcept { return lost_; }
 
-  std::size_t servers() const noexcept { return others_.size() + 1; }
-
-  /// A server gave the lease, or extended it, for `ttl`, asked by a message that left at `sent`.
-  void confirm(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
-    longest_ttl_ = std::max(ttl, longest_ttl_);
-    at(server).confirm(sent, ttl);
-  }
-
-  /// A server may have carried an extension out, or may do that later.
-  void doubt(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
-    longest_ttl_ = std::max(ttl, longest_ttl_);
-    at(server).doubt(sent, ttl);
-  }
-
-  /// A server does not have it. Whether it is lost thereby is not said.
-  void deny(Sent sent, std::size_t server = 0) noexcept { at(server).deny(sent); }
-
-  void lose() noexcept { lost_ = true; }
-  bool is_lost() const noexcept { return lost_; }
+  /// In a forked child, where other threads may have left it locked.
+  void unlock_after_fork() noexcept { std::construct_at(&mutex_); }
 
  private:
-  Certainty& at(std::size_t server) noexcept { return server == 0 ? first_ : others_[server - 1]; }
-  const Certainty& at(std::size_t server) const noexcept {
-    return server == 0 ? first_ : others_[server - 1];
+  template <class Change>
+  void change(Change change) noexcept {
+    const std::lock_guard lock(mutex_);
+    change();
+    valid_until_ = validity_.is_lost() ? TimePoint{} : validity_.valid_until();
+    certain_ttl_ = validity_.certain_ttl();
+    confirmed_ = validity_.confirmed();
   }
 
-  /// The largest value that a majority of the servers reaches.
-  template <class Value>
-  TimePoint of_majority(Value value) const noexcept {
-    if (others_.empty()) return value(first_);
-    TimePoint largest{};
-    for (std::size_t i = 0; i < servers(); ++i) {
-      std::size_t reached = 0;
-      for (std::size_t j = 0; j < servers(); ++j) reached += value(at(j)) >= value(at(i)) ? 1U : 0U;
-      if (reached >= servers() / 2 + 1) largest = std::max(largest, value(at(i)));
-    }
-    return largest;
-  }
+  std::mutex mutex_{};
+  Validity validity_{};
+  std::atomic<TimePoint> valid_until_{};
+  std::atomic<std::chrono::milliseconds> certain_ttl_{};
+  TimePoint confirmed_{};
 
-  std::string token_{};
-  std::string value_{};  // empty: the token
-  std::uint64_t fencing_token_ = 0;
-  Certainty first_{};
-  std::vector<Certainty> others_{};  // of several servers
-  std::chrono::milliseconds longest_ttl_{0};
-  std::uint64_t process_ = 0;
-  bool lost_ = false;
+  std::string key_{};
+  std::int64_t queued_until_ = 0;
+  protocol::OwnedCommand extension_{};
+  RenewalSchedule schedule_{};
+  std::stop_source lost_{std::nostopstate};
 };
 
 }  // namespace redlatch::detail

@@ -12,10 +12,10 @@
 #include <utility>
 
 #include <redlatch/basic_lock.hpp>
+#include <redlatch/detail/acquire_loop.hpp>
 #include <redlatch/detail/checks.hpp>
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/holding.hpp>
-#include <redlatch/detail/waiting.hpp>
+#include <redlatch/detail/lease_operations.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
@@ -29,7 +29,7 @@ class LockCore {
   LockCore(const LockCore&) = delete;
   LockCore& operator=(const LockCore&) = delete;
   LockCore& operator=(LockCore&&) = delete;
-  /// Behind `let_go`.
+  /// Behind `release_if_held`.
   virtual ~LockCore() = default;
 
   /// Makes a core in `room` that takes the lease and the options of this one over.
@@ -39,7 +39,7 @@ class LockCore {
   virtual bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) = 0;
   virtual Unlock unlock() noexcept = 0;
   /// Releases what is held and does not wait for the answer.
-  virtual void let_go() noexcept = 0;
+  virtual void release_if_held() noexcept = 0;
   virtual bool owns_lock() const noexcept = 0;
   virtual TimePoint::duration remaining() const noexcept = 0;
   /// Without `ttl`: to that of the options.
@@ -61,7 +61,7 @@ template <class Protocol>
 class LockCoreOf final : public LockCore {
  public:
   LockCoreOf(std::shared_ptr<Executor> executor, Protocol protocol, LockOptions options)
-      : holding_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
+      : operations_(std::move(executor), std::move(protocol)), options_(std::move(options)) {
     if (key().empty()) {
       throw Error(Errc::invalid_argument, "the key of a lock is empty; give it a name");
     }
@@ -88,7 +88,7 @@ class LockCoreOf final : public LockCore {
       throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                               "redlatch: this object holds the lock already");
     }
-    let_go();
+    release_if_held();
     if (stop.stop_requested()) return false;
     const TimePoint begun = executor().now();
     // Who waits asks at the end of its time at the latest, so that no attempt is left out. An
@@ -98,62 +98,64 @@ class LockCoreOf final : public LockCore {
     const bool others_wait = waits && Protocol::is_passed_on && executor().is_waited_for(key());
     const bool asks = !waits || !(Protocol::joins_at_once || others_wait || failed_ ||
                                   executor().is_contended(key()));
-    bool held = asks && holding_.attempt(options_, Look::no).held;
+    bool held = asks && operations_.attempt(options_, AttemptQuery::no).held;
     if (!held) {
-      if (asks) executor().happened(EventKind::contended, key(), begun, {});
-      Waiting waiting(
-          holding_, options_, deadline, stop,
+      if (asks) executor().record_event(EventKind::contended, key(), begun, {});
+      AcquireLoop waiting(
+          operations_, options_, deadline, stop,
           {.begun = begun, .asked = asks, .answered = asks || others_wait, .pauses = failed_});
-      held = over(deadline) ? !asks && holding_.attempt(options_, Look::no).held
+      held = over(deadline) ? !asks && operations_.attempt(options_, AttemptQuery::no).held
                             : waiting.until_held();
     }
     if (!held && !waits) look_at_kind();
     failed_ = !held;
-    if (held) executor().happened(EventKind::acquired, key(), begun, {});
+    if (held) executor().record_event(EventKind::acquired, key(), begun, {});
     return held;
   }
 
   Unlock unlock() noexcept override {
-    if (!holding_.exists()) return Unlock::lost;
-    const EventKind ending = holding_.release(options_);
+    if (!operations_.exists()) return Unlock::lost;
+    const EventKind ending = operations_.release(options_);
     if (ending == EventKind::released) return Unlock::released;
     return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
   }
 
-  void let_go() noexcept override {
-    if (holding_.exists()) holding_.drop(options_);
+  void release_if_held() noexcept override {
+    if (operations_.exists()) operations_.drop(options_);
   }
 
-  bool owns_lock() const noexcept override { return holding_.exists() && holding_.valid(now()); }
+  bool owns_lock() const noexcept override {
+    return operations_.exists() && operations_.valid(now());
+  }
 
-  TimePoint::duration remaining() const noexcept override { return holding_.remaining(now()); }
+  TimePoint::duration remaining() const noexcept override { return operations_.remaining(now()); }
 
   bool extend(std::optional<std::chrono::milliseconds> ttl) override {
     check_ttl(ttl.value_or(options_.ttl));
-    if (owns_lock()) holding_.extend(ttl.value_or(options_.ttl));
+    if (owns_lock()) operations_.extend(ttl.value_or(options_.ttl));
     return owns_lock();
   }
 
   bool verify() override {
-    if (owns_lock()) holding_.verify();
+    if (owns_lock()) operations_.verify();
     return owns_lock();
   }
 
-  const std::string& key() const noexcept override { return holding_.protocol().key(); }
+  const std::string& key() const noexcept override { return operations_.protocol().key(); }
 
   const std::string& token() const noexcept override {
     static const std::string none;
-    return owns_lock() ? holding_.token() : none;
+    return owns_lock() ? operations_.token() : none;
   }
 
-  std::stop_token lost_token() const override { return holding_.lost_token(); }
+  std::stop_token lost_token() const override { return operations_.lost_token(); }
 
   std::uint64_t fencing_token() const override {
     if (!options_.fencing) {
       throw Error(Errc::invalid_argument,
                   "this lock has no fencing token; set LockOptions::fencing to true");
     }
-    return owns_lock() ? holding_.fencing_token() : 0;
+    return owns_lock() ? operations_.fencing_token() : 0;
   }
 
   TimePoint now() const noexcept override { return executor().now(); }
@@ -170,19 +172,19 @@ class LockCoreOf final : public LockCore {
     }
     LockOptions options = options_;
     options.fencing = false;
-    LockCoreOf<Other> other(holding_.shared_executor(), std::move(protocol), std::move(options));
-    holding_.turn_into(other.holding_, other.options_);
+    LockCoreOf<Other> other(operations_.shared_executor(), std::move(protocol), std::move(options));
+    operations_.turn_into(other.operations_, other.options_);
     return other;
   }
 
   /// How many holds the owner has: see `RecursiveLock`.
-  std::int64_t count() const { return holding_.count(); }
+  std::int64_t count() const { return operations_.count(); }
 
  private:
   template <class>
   friend class LockCoreOf;
 
-  Executor& executor() const noexcept { return holding_.executor(); }
+  Executor& executor() const noexcept { return operations_.executor(); }
 
   bool over(std::optional<TimePoint> deadline) const noexcept {
     return deadline && now() >= *deadline;
@@ -191,10 +193,10 @@ class LockCoreOf final : public LockCore {
   /// Once for each object: a key that is no lock would be held elsewhere for ever.
   void look_at_kind() {
     if (Protocol::says_kind || executor().servers() > 1 || std::exchange(has_looked_, true)) return;
-    holding_.look_at_kind();
+    operations_.look_at_kind();
   }
 
-  Holding<Protocol> holding_;
+  LeaseOperations<Protocol> operations_;
   LockOptions options_;
   bool failed_ = false;      // the last attempt of this object
   bool has_looked_ = false;  // at what kind of a value a failed attempt has met

@@ -52,15 +52,17 @@ class Exclusive {
     return Command(extend_script, key_, value, ttl);
   }
 
-  /// Asks for a place in the queue; `standing` reads the answer.
-  Command join(const Waiter& waiter) const { return protocol::join(stand_script, key_, waiter); }
-  /// Says that the one it has still counts; answered as `join`.
-  Command stay(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::stay(stand_script, key_, waiter, expiry);
+  /// Asks for a place in the queue; `status` reads the answer.
+  Command enqueue(const QueueEntry& entry) const {
+    return protocol::enqueue(stand_script, key_, entry);
+  }
+  /// Says that the one it has still counts; answered as `enqueue`.
+  Command refresh(const QueueEntry& entry, std::int64_t expiry) const {
+    return protocol::refresh(stand_script, key_, entry, expiry);
   }
   /// Gives the place up, and the lock if it was granted meanwhile.
-  Command leave(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::leave(leave_script, key_, waiter, expiry);
+  Command dequeue(const QueueEntry& entry, std::int64_t expiry) const {
+    return protocol::dequeue(leave_script, key_, entry, expiry);
   }
   /// Makes a lock that was granted as good as one that was acquired; answered as `acquire`.
   Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
@@ -69,7 +71,7 @@ class Exclusive {
   }
 
   /// What the values of these locks begin with, before their token.
-  static std::string_view mark() noexcept { return {}; }
+  static std::string_view owner_tag() noexcept { return {}; }
 
   /// Asks whether the value holds the key; `holds` reads the answer. That has at most one byte
   /// more than the value, however much another program has put there.
@@ -82,7 +84,7 @@ class Exclusive {
   }
 
   /// Asks how long the holder's lease may last; `remaining` reads the answer.
-  Command life() const { return Command(Expect::integer, "PTTL", key_); }
+  Command ask_ttl() const { return Command(Expect::integer, "PTTL", key_); }
 
   /// Asks what kind of value stands in the way; `is_lock` reads the answer.
   Command kind() const { return Command(Expect::status, "TYPE", key_); }

@@ -28,7 +28,7 @@ class Majority : public Exclusive {
 
   Command holder(std::string_view value) const { return Command(verify_script, key(), value, ""); }
   static bool holds(const Reply& holder, std::string_view /*value*/) noexcept {
-    return verdict(holder) == Verdict::yes;
+    return vote(holder) == Vote::yes;
   }
 };
 

@@ -146,7 +146,7 @@ class Multi : public Exclusive {
   static constexpr bool says_kind = true;
   static constexpr bool has_queue = false;
 
-  static constexpr std::size_t most_keys = 256;
+  static constexpr std::size_t max_keys = 256;
 
   Multi(const std::vector<std::string>& keys, bool fencing)
       : Exclusive(first_of(keys), fencing), more_(packed(std::span(keys).subspan(1))) {}
@@ -165,9 +165,9 @@ class Multi : public Exclusive {
     return Command(verify_script, key(), value, more_);
   }
   static bool holds(const Reply& holder, std::string_view /*value*/) noexcept {
-    return verdict(holder) == Verdict::yes;
+    return vote(holder) == Vote::yes;
   }
-  Command life() const { return Command(life_all_script, key(), more_); }
+  Command ask_ttl() const { return Command(life_all_script, key(), more_); }
 
  private:
   static void require(bool good, const std::string& what) {
@@ -176,9 +176,9 @@ class Multi : public Exclusive {
   /// Of keys that can be locked together.
   static std::string first_of(const std::vector<std::string>& keys) {
     require(!keys.empty(), "there are no keys to lock; name at least one");
-    require(keys.size() <= most_keys, "there are " + std::to_string(keys.size()) +
-                                          " keys to lock at once; name at most " +
-                                          std::to_string(most_keys));
+    require(keys.size() <= max_keys, "there are " + std::to_string(keys.size()) +
+                                         " keys to lock at once; name at most " +
+                                         std::to_string(max_keys));
     std::set<std::string_view> names;
     for (const std::string& key : keys) {
       require(!key.empty(), "one of the keys to lock is empty; give it a name");

@@ -13,18 +13,18 @@ namespace redlatch::protocol {
 class Permit : public Shared {
  public:
   Permit(std::string key, std::int64_t limit, bool fencing)
-      : Shared(std::move(key)), mark_(std::to_string(limit)) {
+      : Shared(std::move(key)), owner_tag_(std::to_string(limit)) {
     if (limit < 1 || limit > 1'000'000) {
       throw Error(Errc::invalid_argument,
-                  "a limit of " + mark_ + " cannot work; use 1 to 1,000,000");
+                  "a limit of " + owner_tag_ + " cannot work; use 1 to 1,000,000");
     }
     refuse_fencing(fencing, "a permit");
   }
 
-  const std::string& mark() const noexcept { return mark_; }
+  const std::string& owner_tag() const noexcept { return owner_tag_; }
 
  private:
-  std::string mark_;
+  std::string owner_tag_;
 };
 
 }  // namespace redlatch::protocol

@@ -112,10 +112,10 @@ inline constexpr Script release_script{
     .side_keys = {"queue"}};
 
 /// What the server says to an entry.
-enum class Standing : std::int64_t {
+enum class QueueStatus : std::int64_t {
   gone = 0,        // it is not in the queue any more
   granted = 1,     // just now
-  told = 4,        // before; the message is on its way
+  notified = 4,    // before; the message is on its way
   queued = 2,      // behind others
   first = 3,       // as the first
   own_reader = 5,  // behind a reader of its own thread, whose lease ends soon if nothing renews it
@@ -214,49 +214,47 @@ constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) no
   return std::min(ttl, 3 * refresh_period(ttl));
 }
 
-/// How long a waiter is `Standing::own_reader` at most. A reader that is still there afterwards is
-/// renewed, so that the wait would have no end.
+/// How long a waiter is `QueueStatus::own_reader` at most. A reader that is still there afterwards
+/// is renewed, so that the wait would have no end.
 constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
   return ttl / 10 + std::chrono::milliseconds(1100);
 }
 
 /// Who waits for a lock of `value`, and where that one is told.
-struct Waiter {
+struct QueueEntry {
   std::string_view value;
   std::chrono::milliseconds ttl;
   std::string_view channel;
 };
 
 /// Adds an entry, a new one.
-inline Command join(const Script& stand, std::string_view key, const Waiter& waiter) {
-  return Command(stand, key, waiter.value, waiter.ttl, waiter.channel, entry_life(waiter.ttl),
-                 "new");
+inline Command enqueue(const Script& stand, std::string_view key, const QueueEntry& entry) {
+  return Command(stand, key, entry.value, entry.ttl, entry.channel, entry_life(entry.ttl), "new");
 }
 /// Says again that the entry counts, which was known to until `expiry`, by the server's clock.
-inline Command stay(const Script& stand, std::string_view key, const Waiter& waiter,
-                    std::int64_t expiry) {
-  return Command(stand, key, waiter.value, waiter.ttl, waiter.channel, entry_life(waiter.ttl),
-                 expiry);
+inline Command refresh(const Script& stand, std::string_view key, const QueueEntry& entry,
+                       std::int64_t expiry) {
+  return Command(stand, key, entry.value, entry.ttl, entry.channel, entry_life(entry.ttl), expiry);
 }
-inline Command leave(const Script& leave, std::string_view key, const Waiter& waiter,
-                     std::int64_t expiry) {
-  return Command(leave, key, waiter.value, waiter.ttl, waiter.channel, expiry);
+inline Command dequeue(const Script& dequeue, std::string_view key, const QueueEntry& entry,
+                       std::int64_t expiry) {
+  return Command(dequeue, key, entry.value, entry.ttl, entry.channel, expiry);
 }
-/// The answer to `join` and `stay`, which is no error. An entry with an answer that no script of
-/// ours gives counts as gone.
-inline Standing standing(const Reply& reply) noexcept {
-  const auto standing = static_cast<Standing>(reply.integer % 8);
-  switch (standing) {
-    case Standing::gone:
-    case Standing::granted:
-    case Standing::told:
-    case Standing::queued:
-    case Standing::first:
-    case Standing::own_reader:
-    case Standing::deadlock:
-      return standing;
+/// The answer to `enqueue` and `refresh`, which is no error. An entry with an answer that no script
+/// of ours gives counts as gone.
+inline QueueStatus status(const Reply& reply) noexcept {
+  const auto status = static_cast<QueueStatus>(reply.integer % 8);
+  switch (status) {
+    case QueueStatus::gone:
+    case QueueStatus::granted:
+    case QueueStatus::notified:
+    case QueueStatus::queued:
+    case QueueStatus::first:
+    case QueueStatus::own_reader:
+    case QueueStatus::deadlock:
+      return status;
   }
-  return Standing::gone;
+  return QueueStatus::gone;
 }
 /// With that, until when the entry counts. 0: it is none any more.
 inline std::int64_t expiry(const Reply& reply) noexcept {

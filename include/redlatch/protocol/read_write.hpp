@@ -32,14 +32,14 @@ class ReadSide : public Shared {
     refuse_fencing(fencing, "a read lock");
   }
 
-  static std::string mark() { return "r" + detail::thread_name(); }
+  static std::string owner_tag() { return "r" + detail::thread_name(); }
 };
 
 class WriteSide : public Shared {
  public:
   using Shared::Shared;
 
-  static std::string mark() { return "w" + detail::thread_name(); }
+  static std::string owner_tag() { return "w" + detail::thread_name(); }
   Command turn_into(std::string_view writer, std::string_view reader,
                     std::chrono::milliseconds ttl) const {
     return Command(downgrade_script, key(), writer, reader, ttl);

@@ -38,7 +38,7 @@ class Recursive : public Shared {
     }
   }
 
-  std::string mark() const { return owner_.empty() ? "=t:" + detail::thread_name() : owner_; }
+  std::string owner_tag() const { return owner_.empty() ? "=t:" + detail::thread_name() : owner_; }
   Command count(std::string_view value) const { return Command(count_script, key(), value); }
 
  private:

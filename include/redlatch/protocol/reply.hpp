@@ -27,21 +27,21 @@ struct Reply {
 
 /// The answer to a question that a server can only answer with yes or no: a script's 1 or 0, a
 /// `SET`'s OK or nil.
-enum class Verdict { yes, no, refused };
+enum class Vote { yes, no, refused };
 
-inline Verdict verdict(const Reply& reply) noexcept {
+inline Vote vote(const Reply& reply) noexcept {
   if (reply.is_ok() || (reply.kind == Reply::Kind::integer && reply.integer > 0)) {
-    return Verdict::yes;
+    return Vote::yes;
   }
-  return reply.is_error() ? Verdict::refused : Verdict::no;
+  return reply.is_error() ? Vote::refused : Vote::no;
 }
 
 /// No, and there would never be a yes: who asks waits for its own thread.
 constexpr bool is_deadlock(std::int64_t answer) noexcept { return answer < 0; }
 
 /// Whether it is an answer at all.
-inline Verdict answered(const Reply& reply) noexcept {
-  return reply.is_error() ? Verdict::refused : Verdict::yes;
+inline Vote answered(const Reply& reply) noexcept {
+  return reply.is_error() ? Vote::refused : Vote::yes;
 }
 
 /// No number of milliseconds from a server counts for more, so that none can overflow.
@@ -65,9 +65,9 @@ std::chrono::seconds uptime_in(const Reply& info) noexcept;
 Errc classify(std::string_view error_reply) noexcept;
 
 /// The same for what asks whether a lock is still ours: a key of another kind is not.
-inline Verdict ours(const Reply& reply) noexcept {
-  if (reply.is_error() && classify(reply.text) == Errc::wrong_type) return Verdict::no;
-  return verdict(reply);
+inline Vote ours(const Reply& reply) noexcept {
+  if (reply.is_error() && classify(reply.text) == Errc::wrong_type) return Vote::no;
+  return vote(reply);
 }
 
 /// True when this error reply is about the server at the other end of the connection and not about

@@ -223,14 +223,14 @@ inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life
 
 /// Whether a value begins with a mark, so that it is one of several holders: with a character that
 /// no token begins with, or a number, which is shorter than a token.
-inline bool has_mark(std::string_view value) noexcept {
+inline bool has_owner_tag(std::string_view value) noexcept {
   constexpr std::size_t token_size = 36;
   return value.find_first_of("=rw") == 0 || value.find(' ') < token_size;
 }
 /// Gives back what was granted, so that there is no entry any more: by the script of the class that
 /// the value is of.
 inline Command give_back(std::string_view key, std::string_view value) {
-  return Command(has_mark(value) ? leave_shared_script : leave_script, key, value);
+  return Command(has_owner_tag(value) ? leave_shared_script : leave_script, key, value);
 }
 
 /// One of several holders of one key. What kind of a lock it is says the mark.
@@ -258,14 +258,14 @@ class Shared {
     return Command(extend_shared_script, key_, value, ttl);
   }
 
-  Command join(const Waiter& waiter) const {
-    return protocol::join(stand_shared_script, key_, waiter);
+  Command enqueue(const QueueEntry& entry) const {
+    return protocol::enqueue(stand_shared_script, key_, entry);
   }
-  Command stay(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::stay(stand_shared_script, key_, waiter, expiry);
+  Command refresh(const QueueEntry& entry, std::int64_t expiry) const {
+    return protocol::refresh(stand_shared_script, key_, entry, expiry);
   }
-  Command leave(const Waiter& waiter, std::int64_t expiry) const {
-    return protocol::leave(leave_shared_script, key_, waiter, expiry);
+  Command dequeue(const QueueEntry& entry, std::int64_t expiry) const {
+    return protocol::dequeue(leave_shared_script, key_, entry, expiry);
   }
   Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
     if (!fencing_) return extend(value, ttl);
@@ -280,7 +280,7 @@ class Shared {
     return holder.kind == Reply::Kind::string;
   }
 
-  Command life() const { return Command(life_shared_script, key_); }
+  Command ask_ttl() const { return Command(life_shared_script, key_); }
 
   Command kind() const { return Command(Expect::status, "TYPE", key_); }
   static bool is_lock(const Reply& kind) noexcept {

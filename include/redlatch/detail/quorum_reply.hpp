@@ -13,7 +13,7 @@
 
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/lease.hpp>
-#include <redlatch/detail/tenure.hpp>
+#include <redlatch/detail/validity.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/protocol/reply.hpp>
 
@@ -21,36 +21,36 @@ namespace redlatch::detail {
 
 /// One question put to every server of an executor, and what came back. A majority decides; with
 /// one server that is its answer.
-class Answers {
+class QuorumReply {
  public:
-  Answers(Executor& executor, const Request& request, Connecting connecting)
+  QuorumReply(Executor& executor, const Request& request, ConnectPolicy policy)
       : executor_(executor),
         script_(request.commands.front().script() != nullptr),
         responses_(executor.servers(), &memory_) {
     const std::pmr::vector<Request> requests(responses_.size(), request, &memory_);
-    executor_.execute(requests, responses_, settled, connecting);
+    executor_.execute(requests, responses_, settled, policy);
   }
 
   /// `read` turns the first reply of a server into its verdict. `refused` when neither side has
   /// enough.
   template <class Read>
-  protocol::Verdict verdict(Read read) const {
-    return verdict(responses_, read);
+  protocol::Vote vote(Read read) const {
+    return vote(responses_, read);
   }
   template <class Read>
-  static protocol::Verdict verdict(std::span<const Response> responses, Read read) {
+  static protocol::Vote vote(std::span<const Response> responses, Read read) {
     const std::size_t quorum = responses.size() / 2 + 1;
-    if (count(responses, read, protocol::Verdict::yes) >= quorum) return protocol::Verdict::yes;
-    return count(responses, read, protocol::Verdict::no) > responses.size() - quorum
-               ? protocol::Verdict::no
-               : protocol::Verdict::refused;
+    if (count(responses, read, protocol::Vote::yes) >= quorum) return protocol::Vote::yes;
+    return count(responses, read, protocol::Vote::no) > responses.size() - quorum
+               ? protocol::Vote::no
+               : protocol::Vote::refused;
   }
 
   /// Whether no answer that is still to come can make a difference.
   static bool settled(std::span<const Response> responses) {
     const std::size_t quorum = responses.size() / 2 + 1;
-    const std::size_t yes = count(responses, protocol::ours, protocol::Verdict::yes);
-    const std::size_t no = count(responses, protocol::ours, protocol::Verdict::no);
+    const std::size_t yes = count(responses, protocol::ours, protocol::Vote::yes);
+    const std::size_t no = count(responses, protocol::ours, protocol::Vote::no);
     const auto open =
         static_cast<std::size_t>(std::count_if(responses.begin(), responses.end(), is_open));
     if (yes >= quorum || no > responses.size() - quorum) return true;
@@ -71,7 +71,7 @@ class Answers {
       if (is_open(response)) return true;
       if (response.failure) return responses_.size() > 1 && response.failure->in_doubt();
       const protocol::Reply& reply = response.replies.front();
-      return protocol::verdict(reply) == protocol::Verdict::yes || in_doubt(reply);
+      return protocol::vote(reply) == protocol::Vote::yes || in_doubt(reply);
     });
   }
 
@@ -86,13 +86,13 @@ class Answers {
 
   /// Confirms the lease by every server that gave it.
   template <class Read>
-  void learn_given(Tenure& tenure, std::chrono::milliseconds ttl, Read read) const {
-    tenure.learn([&](Lease& lease) {
+  void learn_given(Lease& lease, std::chrono::milliseconds ttl, Read read) const {
+    lease.learn([&](Validity& validity) {
       for (std::size_t i = 0; i < responses_.size(); ++i) {
         const Response& response = responses_[i];
         if (response.failure || response.replies.empty()) continue;
-        if (read(response.replies.front()) != protocol::Verdict::yes) continue;
-        lease.confirm(sent_of(response), ttl, i);
+        if (read(response.replies.front()) != protocol::Vote::yes) continue;
+        validity.confirm(sent_of(response), ttl, i);
       }
     });
   }
@@ -100,15 +100,15 @@ class Answers {
   /// The same for a lease that was extended. What a server has not answered may still be carried
   /// out there, whatever the majority says.
   template <class Read>
-  void learn_extended(Tenure& tenure, std::chrono::milliseconds ttl, Read read) const {
-    learn_extended(tenure, responses_, ttl, read);
+  void learn_extended(Lease& lease, std::chrono::milliseconds ttl, Read read) const {
+    learn_extended(lease, responses_, ttl, read);
   }
   template <class Read>
-  static void learn_extended(Tenure& tenure, std::span<const Response> responses,
+  static void learn_extended(Lease& lease, std::span<const Response> responses,
                              std::chrono::milliseconds ttl, Read read) {
-    tenure.learn([&](Lease& lease) {
+    lease.learn([&](Validity& validity) {
       for (std::size_t i = 0; i < responses.size(); ++i) {
-        if (responses[i].sent != TimePoint{}) learn_extended(lease, i, responses[i], ttl, read);
+        if (responses[i].sent != TimePoint{}) learn_extended(validity, i, responses[i], ttl, read);
       }
     });
   }
@@ -152,22 +152,22 @@ class Answers {
     return {response.sent, response.connection};
   }
   template <class Read>
-  static void learn_extended(Lease& lease, std::size_t server, const Response& response,
+  static void learn_extended(Validity& validity, std::size_t server, const Response& response,
                              std::chrono::milliseconds ttl, Read read) {
     const Sent sent = sent_of(response);
     if (response.failure || response.replies.empty()) {
-      if (!response.failure || response.failure->in_doubt()) lease.doubt(sent, ttl, server);
+      if (!response.failure || response.failure->in_doubt()) validity.doubt(sent, ttl, server);
       return;
     }
     const protocol::Reply& reply = response.replies.front();
     switch (read(reply)) {
-      case protocol::Verdict::yes:
-        return lease.confirm(sent, ttl, server);
-      case protocol::Verdict::no:
-        return lease.deny(sent, server);
-      case protocol::Verdict::refused:
+      case protocol::Vote::yes:
+        return validity.confirm(sent, ttl, server);
+      case protocol::Vote::no:
+        return validity.deny(sent, server);
+      case protocol::Vote::refused:
         // The error may be that of a proxy, which answers for a connection that it has lost.
-        if (protocol::leaves_script_in_doubt(reply.text)) lease.doubt({sent.at}, ttl, server);
+        if (protocol::leaves_script_in_doubt(reply.text)) validity.doubt({sent.at}, ttl, server);
     }
   }
 
@@ -176,8 +176,7 @@ class Answers {
   }
 
   template <class Read>
-  static std::size_t count(std::span<const Response> responses, Read read,
-                           protocol::Verdict wanted) {
+  static std::size_t count(std::span<const Response> responses, Read read, protocol::Vote wanted) {
     return static_cast<std::size_t>(
         std::count_if(responses.begin(), responses.end(), [&](const Response& response) {
           return !response.failure && !response.replies.empty() &&

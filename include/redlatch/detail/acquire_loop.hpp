@@ -11,10 +11,10 @@
 
 #include <redlatch/detail/backoff.hpp>
 #include <redlatch/detail/executor.hpp>
-#include <redlatch/detail/holding.hpp>
-#include <redlatch/detail/queue_place.hpp>
-#include <redlatch/detail/queueing.hpp>
+#include <redlatch/detail/lease_operations.hpp>
+#include <redlatch/detail/server_queue.hpp>
 #include <redlatch/detail/wait.hpp>
+#include <redlatch/detail/waiter.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
 #include <redlatch/protocol/reply.hpp>
@@ -23,7 +23,7 @@ namespace redlatch::detail {
 
 /// One call that waits for a lock, in line with the others of its client.
 template <class Protocol>
-class Waiting {
+class AcquireLoop {
  public:
   /// What is known when the wait begins.
   struct Before {
@@ -33,9 +33,9 @@ class Waiting {
     bool pauses = false;    // others shall have time to ask before this one does
   };
 
-  Waiting(Holding<Protocol>& holding, const LockOptions& options, std::optional<TimePoint> deadline,
-          const std::stop_token& stop, Before before)
-      : holding_(holding),
+  AcquireLoop(LeaseOperations<Protocol>& operations, const LockOptions& options,
+              std::optional<TimePoint> deadline, const std::stop_token& stop, Before before)
+      : operations_(operations),
         options_(options),
         deadline_(deadline),
         stop_(stop),
@@ -51,45 +51,45 @@ class Waiting {
     bool held = false;
     // What was passed on may have come too late.
     do {
-      const std::unique_ptr<QueuePlace> place =
-          executor().line_up(holding_.protocol().key(), options_,
-                             Protocol::is_passed_on ? InLine::with_others : InLine::alone);
+      const std::unique_ptr<Waiter> waiter = executor().enter_queue(
+          operations_.protocol().key(), options_,
+          Protocol::is_passed_on ? QueueMode::with_others : QueueMode::alone);
       try {
-        held = wait_at(*place);
+        held = wait_at(*waiter);
       } catch (...) {
-        if (!end(*place, false)) throw;
+        if (!end(*waiter, false)) throw;
         return true;
       }
-      held = end(*place, held);
+      held = end(*waiter, held);
     } while (!held && !deadlocks_ && !over(executor().now()) && !stop_.stop_requested());
     return held;
   }
 
  private:
-  Executor& executor() const noexcept { return holding_.executor(); }
+  Executor& executor() const noexcept { return operations_.executor(); }
   bool over(TimePoint now) const noexcept { return deadline_ && now >= *deadline_; }
 
   /// The first asks, or has itself told. The others sleep until they are the first, or their time
   /// is over.
-  bool wait_at(QueuePlace& place) {
+  bool wait_at(Waiter& waiter) {
     std::optional<Error> error;
-    bool asks = !pauses_ && place.is_first() && has_queue(place);
+    bool asks = !pauses_ && waiter.is_first() && has_queue(waiter);
     due_ = executor().now() + (asks ? TimePoint::duration::zero() : backoff_.next({}));
     for (TimePoint now = executor().now();;) {
-      if (place.has_lease() || stop_.stop_requested()) return false;
+      if (waiter.has_lease() || stop_.stop_requested()) return false;
       const bool last = over(now);
-      if (last || (asks && place.is_first() && is_due(place, now))) {
-        if (is_held(place, error, last)) return true;
+      if (last || (asks && waiter.is_first() && is_due(waiter, now))) {
+        if (is_held(waiter, error, last)) return true;
         now = executor().now();
         if (last || deadlocks_ || over(now)) break;
       }
       asks = true;
       tell_contention();
       const TimePoint end = deadline_.value_or(TimePoint::max());
-      if (place.is_first()) {
-        place.wait(std::min(std::max(due_, now), end), stop_);
+      if (waiter.is_first()) {
+        waiter.wait(std::min(std::max(due_, now), end), stop_);
       } else {
-        place.wait_in_line(end, stop_);
+        waiter.wait_in_line(end, stop_);
       }
       now = executor().now();
     }
@@ -98,11 +98,11 @@ class Waiting {
   }
 
   /// Asks once. What is ridden out is left in `error`.
-  bool is_held(QueuePlace& place, std::optional<Error>& error, bool last) {
+  bool is_held(Waiter& waiter, std::optional<Error>& error, bool last) {
     error.reset();
     bool held = false;
     try {
-      held = ask(place, last);
+      held = ask(waiter, last);
       answered_ = true;
     } catch (const Error& failure) {
       const bool no_quorum = executor().servers() > 1 && failure.code() == Errc::no_quorum;
@@ -110,70 +110,70 @@ class Waiting {
       error = failure;
       due_ = executor().now() + backoff_.next({});
     }
-    place.note_answers(!error);
+    waiter.note_answers(!error);
     return held;
   }
 
   void tell_contention() noexcept {
     if (std::exchange(told_, true)) return;
-    executor().happened(EventKind::contended, holding_.protocol().key(), begun_, {});
+    executor().record_event(EventKind::contended, operations_.protocol().key(), begun_, {});
   }
 
-  bool has_queue(QueuePlace& place) const {
-    return Protocol::has_queue && !address(place).channel.empty();
+  bool has_queue(Waiter& waiter) const {
+    return Protocol::has_queue && !address(waiter).channel.empty();
   }
-  Address address(QueuePlace& place) const {
-    return place.address(deadline_.value_or(TimePoint::max()), stop_);
+  Address address(Waiter& waiter) const {
+    return waiter.address(deadline_.value_or(TimePoint::max()), stop_);
   }
 
   /// Without an entry there is something to ask whenever the wait has come back.
-  bool is_due(QueuePlace& place, TimePoint now) noexcept {
-    if (place.entry() == nullptr || place.is_granted() || now >= due_) return true;
-    return place.has_news() && is_due_for_change(place, now);
+  bool is_due(Waiter& waiter, TimePoint now) noexcept {
+    if (waiter.entry() == nullptr || waiter.is_granted() || now >= due_) return true;
+    return waiter.has_news() && is_due_for_change(waiter, now);
   }
   /// The first change is worth a question at once. Where one follows the other, as of a key of the
   /// same name in another database, more and more of them share one.
-  bool is_due_for_change(QueuePlace& place, TimePoint now) noexcept {
+  bool is_due_for_change(Waiter& waiter, TimePoint now) noexcept {
     if (now < changes_from_) {
-      place.forget_changes();
+      waiter.forget_changes();
       due_ = std::min(due_, changes_from_);
       return false;
     }
     const bool was_quiet = now - changes_from_ >= pace_;
-    pace_ = was_quiet ? shortest_pace : std::min<TimePoint::duration>(2 * pace_, Backoff::longest);
+    pace_ = was_quiet ? min_pace : std::min<TimePoint::duration>(2 * pace_, Backoff::max_pause);
     changes_from_ = now + pace_;
     return true;
   }
 
-  bool ask(QueuePlace& place, bool last) {
-    using Outcome = typename Queueing<Protocol>::Outcome;
-    if (Protocol::has_queue && place.is_first()) {
-      const Address address = this->address(place);
-      const bool granted = place.is_granted();
-      if (address.is_pending && place.entry() != nullptr && !granted) {
+  bool ask(Waiter& waiter, bool last) {
+    using Outcome = typename ServerQueue<Protocol>::Outcome;
+    if (Protocol::has_queue && waiter.is_first()) {
+      const Address address = this->address(waiter);
+      const bool granted = waiter.is_granted();
+      if (address.is_pending && waiter.entry() != nullptr && !granted) {
         due_ = executor().now() + backoff_.next({});
         return false;
       }
       if (address.channel.empty() && !granted) {
-        queueing_.leave(place);
+        queueing_.leave(waiter);
         if (Protocol::joins_at_once && answered_ && !last) return await_queue(address);
-      } else if (const auto outcome = queueing_.speak(place, address);
+      } else if (const auto outcome = queueing_.speak(waiter, address);
                  outcome != Outcome::refused) {
         due_ = queueing_.due();
         note_deadlock(outcome == Outcome::deadlocks);
         return outcome == Outcome::held;
       }
     }
-    const Attempt attempt = holding_.attempt(options_, look_);
-    look_ = Look::at_life;
-    due_ = executor().now() + backoff_.next(attempt.life);
+    const Attempt attempt = operations_.attempt(options_, look_);
+    look_ = AttemptQuery::with_ttl;
+    due_ = executor().now() + backoff_.next(attempt.remaining_ttl);
     note_deadlock(attempt.deadlocks);
     return attempt.held;
   }
 
   /// To ask without a place in the queue would not be fair.
   bool await_queue(const Address& address) {
-    const std::string& key = holding_.protocol().key();
+    const std::string& key = operations_.protocol().key();
     if (address.is_refused) {
       throw protocol::about(Errc::not_permitted, key, executor().server(0),
                             "the server does not let its user queue up, and a fair lock cannot be "
@@ -192,19 +192,19 @@ class Waiting {
   }
 
   /// With what was passed on, if anything was.
-  bool end(QueuePlace& place, bool held) noexcept {
-    QueuePlace::Left left = place.leave(held);
+  bool end(Waiter& waiter, bool held) noexcept {
+    Waiter::Left left = waiter.leave(held);
     queueing_.leave(std::move(left.entry));
     if (!left.lease) return held;
     if (!held && left.lease->valid(executor().now(), executor().process())) {
-      holding_.take_over(std::move(left.lease));
+      operations_.take_over(std::move(left.lease));
       return true;
     }
-    holding_.give_back(std::move(left.lease));
+    operations_.give_back(std::move(left.lease));
     return held;
   }
 
-  Holding<Protocol>& holding_;
+  LeaseOperations<Protocol>& operations_;
   const LockOptions& options_;
   const std::optional<TimePoint> deadline_;
   const std::stop_token& stop_;
@@ -213,12 +213,12 @@ class Waiting {
   bool answered_;
   const bool pauses_;
   bool deadlocks_ = false;  // the wait would be for the thread that waits
-  Queueing<Protocol> queueing_{holding_, options_};
+  ServerQueue<Protocol> queueing_{operations_, options_};
   Backoff backoff_{};
-  Look look_ = Look::at_life_and_kind;
+  AttemptQuery look_ = AttemptQuery::with_ttl_and_kind;
   TimePoint due_{};
-  static constexpr TimePoint::duration shortest_pace = std::chrono::milliseconds(1);
-  TimePoint::duration pace_ = shortest_pace;
+  static constexpr TimePoint::duration min_pace = std::chrono::milliseconds(1);
+  TimePoint::duration pace_ = min_pace;
   TimePoint changes_from_{};  // a change is a reason to ask
 };
 

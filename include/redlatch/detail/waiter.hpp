@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include <redlatch/detail/clock.hpp>
-#include <redlatch/detail/tenure.hpp>
-#include <redlatch/detail/tenure_of.hpp>
+#include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/lease_ptr.hpp>
 
 namespace redlatch::detail {
 
@@ -24,13 +24,13 @@ struct Address {
 /// The first may have an entry in the queue at the server: a tenure that is valid from when the
 /// server grants it, until the time that it was last confirmed for. Whoever becomes the first
 /// inherits it.
-class QueuePlace {
+class Waiter {
  public:
-  QueuePlace() = default;
-  QueuePlace(const QueuePlace&) = delete;
-  QueuePlace& operator=(const QueuePlace&) = delete;
+  Waiter() = default;
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
   /// Behind `leave`.
-  virtual ~QueuePlace() = default;
+  virtual ~Waiter() = default;
 
   virtual bool is_first() const noexcept = 0;
   /// Until `end`, or until there is something to do: a lease was passed on, the lock was given up
@@ -50,9 +50,9 @@ class QueuePlace {
   /// The server cannot do that, or does not let its user: nobody queues up there for a while.
   virtual void refuse_queue() noexcept = 0;
   /// Before the entry is said, so that no message about it is missed. The place has none yet.
-  virtual void enter(TenureOf entry) noexcept = 0;
+  virtual void enter(LeasePtr entry) noexcept = 0;
   /// Null: none.
-  virtual Tenure* entry() const noexcept = 0;
+  virtual Lease* entry() const noexcept = 0;
   /// Whether the server has sent word that it is granted.
   virtual bool is_granted() const noexcept = 0;
   /// Whether there is a grant, or something has happened to the key or to messages about it.
@@ -62,14 +62,14 @@ class QueuePlace {
   /// How an entry ends, as far as messages are concerned.
   enum class Ending {
     settled,
-    told,  // it was granted by a message, which may come yet
-    gone   // the server has passed it over, as it does with those whom it cannot tell
+    notified,  // it was granted by a message, which may come yet
+    gone       // the server has passed it over, as it does with those whom it cannot tell
   };
-  virtual TenureOf withdraw(Ending how) noexcept = 0;
+  virtual LeasePtr withdraw(Ending how) noexcept = 0;
 
   struct Left {
-    TenureOf lease{};
-    TenureOf entry{};
+    LeasePtr lease{};
+    LeasePtr entry{};
   };
   /// Gives the place up, with the lock in hand or without: then the next one asks for it at once.
   /// What was passed on by then, if anything was, and an entry that nobody inherits are the

@@ -15,29 +15,29 @@ namespace redlatch {
 /// what needs scripts where none may be sent, and what `lock()` throws. The library has an
 /// instance for each of its classes.
 template <class Protocol, class Servers, class... What>
-class Possession : public BasicLock {
+class AcquiringLock : public BasicLock {
  public:
   /// Waits until the lock is held, as `lock()`.
   // NOLINTNEXTLINE(google-explicit-constructor): `what` is never nothing
-  Possession(Servers& servers, What... what, LockOptions options = {})
-      : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
+  AcquiringLock(Servers& servers, What... what, LockOptions options = {})
+      : AcquiringLock(servers, std::move(what)..., std::defer_lock, std::move(options)) {
     lock();
   }
 
   /// One attempt: ask `owns_lock()` how it went.
-  Possession(Servers& servers, What... what, std::try_to_lock_t, LockOptions options = {})
-      : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
+  AcquiringLock(Servers& servers, What... what, std::try_to_lock_t, LockOptions options = {})
+      : AcquiringLock(servers, std::move(what)..., std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock());
   }
 
   /// Holds nothing yet and asks nobody.
-  Possession(Servers& servers, What... what, std::defer_lock_t, LockOptions options = {});
+  AcquiringLock(Servers& servers, What... what, std::defer_lock_t, LockOptions options = {});
 
   /// Waits for at most `wait`: ask `owns_lock()` how it went.
   template <class Rep, class Period>
-  Possession(Servers& servers, What... what, std::chrono::duration<Rep, Period> wait,
-             LockOptions options = {})
-      : Possession(servers, std::move(what)..., std::defer_lock, std::move(options)) {
+  AcquiringLock(Servers& servers, What... what, std::chrono::duration<Rep, Period> wait,
+                LockOptions options = {})
+      : AcquiringLock(servers, std::move(what)..., std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock_for(wait));
   }
 

@@ -1,0 +1,316 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/detail/durable.hpp>
+#include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/finally.hpp>
+#include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/lease_ptr.hpp>
+#include <redlatch/detail/lease_state.hpp>
+#include <redlatch/detail/quorum_reply.hpp>
+#include <redlatch/detail/token_source.hpp>
+#include <redlatch/detail/validity.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/event.hpp>
+#include <redlatch/options.hpp>
+#include <redlatch/token.hpp>
+
+namespace redlatch::detail {
+
+/// What an attempt asks besides for the lock.
+enum class AttemptQuery { no, with_ttl, with_ttl_and_kind };
+
+struct Attempt {
+  bool held = false;
+  bool deadlocks = false;                              // it would wait for its own thread
+  std::optional<TimePoint::duration> remaining_ttl{};  // of the holder's lease, where it is known
+};
+
+/// The exchanges about a lease: each says one thing to the servers and draws the conclusion. When
+/// to say what is `BasicLock`'s business, except for renewals, which are the executor's.
+template <class Protocol>
+class LeaseOperations : public LeaseState<Protocol> {
+ public:
+  using LeaseState<Protocol>::LeaseState;
+  using LeaseState<Protocol>::exists;
+  using LeaseState<Protocol>::value;
+  using LeaseState<Protocol>::ask;
+
+  /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
+  /// the answer is neither yes nor no; what may be left at a server then is taken back.
+  Attempt attempt(const LockOptions& options, AttemptQuery query) {
+    LeasePtr lease = new_lease(options);
+    const CleanupRelease cleanup{protocol_.release(lease->value()), options.ttl};
+    const QuorumReply quorum_reply = ask_for(*lease, options, query, cleanup);
+    const protocol::Vote vote = quorum_reply.vote(protocol::vote);
+    if (vote == protocol::Vote::yes) {
+      quorum_reply.learn_given(*lease, options.ttl, protocol::vote);
+      if (options.fencing) {
+        lease->fence(static_cast<std::uint64_t>(quorum_reply.number()));
+      }
+      take(std::move(lease), options, cleanup);
+      return {.held = true};
+    }
+    if (quorum_reply.may_have_acted()) executor_->post(protocol_.key(), cleanup);
+    if (vote == protocol::Vote::refused) throw quorum_reply.error(protocol_.key());
+    check_kind(quorum_reply.reply(2));
+    return {.deadlocks = protocol::is_deadlock(quorum_reply.number()),
+            .remaining_ttl = protocol::life_in(quorum_reply.reply(1))};
+  }
+
+  /// Asks what holds the key after a failed attempt. Throws `Errc::wrong_type` when it is no lock
+  /// of this kind. That the server does not say is no error: nothing depends on it, so that no
+  /// connection is made for it, either.
+  void look_at_kind() const {
+    const protocol::Command question = protocol_.kind();
+    const QuorumReply quorum_reply = ask({&question, 1}, nullptr, ConnectPolicy::never);
+    check_kind(quorum_reply.reply(0));
+  }
+
+  /// A tenure for a lease that is yet to be given.
+  LeasePtr new_lease(const LockOptions& options) const {
+    LeasePtr lease(*executor_, protocol_.key());
+    lease->begin(Validity(make_token(), executor_->process(), options.label, protocol_.owner_tag(),
+                          executor_->servers()),
+                 protocol_.key());
+    lease->renew_by(protocol_.extend(lease->value(), options.ttl), schedule(options));
+    return lease;
+  }
+
+  /// Makes a lease that the server has given the one that is held, if it is as durable as it has to
+  /// be, and in time. Throws `Error` otherwise, and takes it back.
+  void take(LeasePtr lease, const LockOptions& options, const CleanupRelease& cleanup) {
+    await_durability(*executor_, protocol_, *lease, options, cleanup);
+    have(std::move(lease), cleanup);
+  }
+
+  /// The same for one that is as durable as it is.
+  void have(LeasePtr lease, const CleanupRelease& cleanup) {
+    if (!lease->valid(executor_->now(), executor_->process())) {
+      executor_->post(protocol_.key(), cleanup);
+      throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
+                            "the answer came after the lease was over; use a longer ttl", true);
+    }
+    lease_ = std::move(lease);
+    executor_->keep(*lease_);
+  }
+
+  /// What is to be done for a lock that is acquired now.
+  RenewalSchedule schedule(const LockOptions& options) const noexcept {
+    const TimePoint now = executor_->now();
+    const bool limited = options.max_hold > std::chrono::milliseconds::zero();
+    return {.ttl = options.ttl,
+            .renews = options.auto_renew,
+            .since = now,
+            .renew_until = limited ? now + options.max_hold : TimePoint::max()};
+  }
+
+  /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
+  /// anything; the lease is valid for as long as is certain then. Renewals give the new ttl, too.
+  void extend(std::chrono::milliseconds ttl) {
+    executor_->suspend(*lease_);
+    bool extended = false;
+    const protocol::Command extension = protocol_.extend(lease_->value(), ttl);
+    protocol::OwnedCommand renewal(extension);
+    const Finally keep([&] {
+      executor_->pause_renewal(*lease_);
+      if (extended) lease_->renew_by(std::move(renewal), ttl);
+      executor_->keep(*lease_);
+    });
+    const QuorumReply quorum_reply = ask_about(*lease_, {&extension, 1}, ttl);
+    const protocol::Vote vote = quorum_reply.vote(protocol::ours);
+    quorum_reply.learn_extended(*lease_, ttl, protocol::ours);
+    if (vote == protocol::Vote::no) lease_->lose();
+    if (vote == protocol::Vote::refused) throw quorum_reply.error(protocol_.key());
+    extended = vote == protocol::Vote::yes;
+  }
+
+  /// Asks what may set the life of the lease to `ttl`. An exception, for want of memory, leaves a
+  /// doubt.
+  QuorumReply ask_about(Lease& lease, std::span<const protocol::Command> commands,
+                        std::chrono::milliseconds ttl) const {
+    const TimePoint since = executor_->now();
+    try {
+      return ask(commands);
+    } catch (...) {
+      lease.doubt({since}, ttl);
+      throw;
+    }
+  }
+
+  /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
+  void verify() {
+    const protocol::Command question = protocol_.holder(lease_->value());
+    const QuorumReply quorum_reply = ask({&question, 1});
+    const auto read = [&](const protocol::Reply& reply) {
+      if (reply.is_error()) return protocol::ours(reply);
+      return Protocol::holds(reply, lease_->value()) ? protocol::Vote::yes : protocol::Vote::no;
+    };
+    switch (quorum_reply.vote(read)) {
+      case protocol::Vote::yes:
+        return;
+      case protocol::Vote::no:
+        executor_->pause_renewal(*lease_);
+        lease_->lose();
+        return executor_->keep(*lease_);
+      case protocol::Vote::refused:
+        throw quorum_reply.error(protocol_.key());
+    }
+  }
+
+  /// Gives the lease up and gets one for another lock in the same step. Throws `Error` when that
+  /// was not answered with yes; the lease is kept unless it may be gone.
+  template <class Other>
+  void turn_into(LeaseOperations<Other>& other, const LockOptions& options) {
+    LeasePtr next = other.new_lease(options);
+    const CleanupRelease cleanup{other.protocol().release(next->value()), options.ttl};
+    const protocol::Command change =
+        protocol_.turn_into(lease_->value(), next->value(), options.ttl);
+    executor_->suspend(*lease_);
+    bool is_gone = true;
+    const Finally keep([&] {
+      if (!lease_) return;
+      executor_->pause_renewal(*lease_);
+      if (is_gone) lease_->lose();
+      executor_->keep(*lease_);
+    });
+    const QuorumReply quorum_reply = ask({&change, 1}, &cleanup);
+    const protocol::Vote vote = quorum_reply.vote(protocol::ours);
+    if (vote == protocol::Vote::refused) {
+      is_gone = quorum_reply.in_doubt() && !is_there_after(quorum_reply);
+      if (quorum_reply.may_have_acted()) executor_->post(protocol_.key(), cleanup);
+      throw quorum_reply.error(protocol_.key());
+    }
+    if (vote == protocol::Vote::no) {
+      throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                              "redlatch: this object does not hold the lock any more");
+    }
+    quorum_reply.learn_given(*next, options.ttl, protocol::ours);
+    executor_->detach(*lease_);
+    static_cast<void>(end());
+    other.have(std::move(next), cleanup);
+  }
+
+  /// How many holds its owner has, or the one who would be. Throws `Error` when no server says.
+  std::int64_t count() const {
+    const std::string owner_tag = exists() ? value() : protocol_.owner_tag();
+    const protocol::Command question = protocol_.count(owner_tag);
+    const QuorumReply quorum_reply = ask({&question, 1});
+    if (quorum_reply.vote(protocol::answered) != protocol::Vote::yes) {
+      throw quorum_reply.error(protocol_.key());
+    }
+    return std::max<std::int64_t>(quorum_reply.number(), 0);
+  }
+
+  /// Takes a lease over that another lock of this process has passed on.
+  void take_over(LeasePtr lease) noexcept { lease_ = std::move(lease); }
+  /// One that came too late.
+  void give_back(LeasePtr lease) noexcept {
+    executor_->detach(*lease);
+    const Validity ended = lease->end();
+    executor_->post(protocol_.key(), {protocol_.release(ended.value()), ended.max_ttl()});
+    executor_->wake_first(protocol_.key());
+  }
+
+  /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
+  /// answered, `release_unknown`, is left to the background.
+  EventKind release(const LockOptions& options) noexcept {
+    bool was_valid = lease_->valid(executor_->now(), executor_->process());
+    const TimePoint since = lease_->schedule().since;
+    if (was_valid && hand_over(options, since)) return EventKind::released;
+    const bool notified = executor_->detach(*lease_);
+    was_valid = was_valid && !notified;
+    Validity validity = end();
+    const CleanupRelease release{protocol_.release(validity.value()), validity.max_ttl()};
+    protocol::Vote vote = protocol::Vote::refused;
+    std::error_code error;
+    bool open = true;
+    try {
+      const QuorumReply quorum_reply =
+          ask({&release.command, 1}, nullptr, ConnectPolicy::within_timeout);
+      vote = quorum_reply.vote(protocol::ours);
+      open = vote == protocol::Vote::refused || !quorum_reply.complete();
+      if (vote == protocol::Vote::refused) error = quorum_reply.error(protocol_.key()).code();
+    } catch (const std::exception&) {
+      // Out of memory: the release is as open as after a time-out.
+      error = make_error_code(std::errc::not_enough_memory);
+    }
+    if (open) executor_->post(protocol_.key(), release);
+    executor_->wake_first(protocol_.key());
+    EventKind ending = EventKind::lost;
+    if (was_valid && vote == protocol::Vote::yes) ending = EventKind::released;
+    if (was_valid && vote == protocol::Vote::refused) ending = EventKind::release_unknown;
+    if (ending == EventKind::lost) error = {};
+    if (!notified) executor_->record_event(ending, protocol_.key(), since, error);
+    recycle_token(std::move(validity).token());
+    return ending;
+  }
+
+  /// Gives the lease up and waits for nothing; there is no lease afterwards.
+  void drop(const LockOptions& options) noexcept {
+    const bool was_valid = lease_->valid(executor_->now(), executor_->process());
+    const TimePoint since = lease_->schedule().since;
+    if (was_valid && hand_over(options, since)) return;
+    const bool notified = executor_->detach(*lease_);
+    Validity validity = end();
+    const CleanupRelease::Reason of = notified    ? CleanupRelease::Reason::notified
+                                      : was_valid ? CleanupRelease::Reason::lease
+                                                  : CleanupRelease::Reason::ended_lease;
+    executor_->post(protocol_.key(),
+                    {protocol_.release(validity.value()), validity.max_ttl(), of, since});
+    executor_->wake_first(protocol_.key());
+    recycle_token(std::move(validity).token());
+  }
+
+ private:
+  using LeaseState<Protocol>::executor_;
+  using LeaseState<Protocol>::protocol_;
+  using LeaseState<Protocol>::lease_;
+  using LeaseState<Protocol>::end;
+
+  void check_kind(const protocol::Reply* kind) const {
+    if (kind == nullptr || Protocol::is_lock(*kind)) return;
+    throw protocol::about(
+        Errc::wrong_type, protocol_.key(), executor_->server(0),
+        "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
+  }
+
+  /// Whether the server has answered with an error, and has the lease still.
+  bool is_there_after(const QuorumReply& quorum_reply) const {
+    if (quorum_reply.reply(0) == nullptr) return false;
+    const protocol::Command question = protocol_.holder(lease_->value());
+    const QuorumReply held = ask({&question, 1});
+    const protocol::Reply* const holder = held.reply(0);
+    return holder != nullptr && Protocol::holds(*holder, lease_->value());
+  }
+
+  QuorumReply ask_for(const Lease& lease, const LockOptions& options, AttemptQuery query,
+                      const CleanupRelease& cleanup) const {
+    const protocol::Command acquire = protocol_.acquire(lease.value(), options.ttl);
+    if (query == AttemptQuery::no) return ask({&acquire, 1}, &cleanup);
+    const std::array commands{acquire, protocol_.ask_ttl(), protocol_.kind()};
+    return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup);
+  }
+
+  bool hand_over(const LockOptions& options, TimePoint since) noexcept {
+    if (!Protocol::is_passed_on || !executor_->hand_over(protocol_.key(), lease_, options)) {
+      return false;
+    }
+    executor_->record_event(EventKind::released, protocol_.key(), since, {});
+    return true;
+  }
+};
+
+}  // namespace redlatch::detail
