@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <list>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/io_error.hpp"
 #include "base/quiet_thread.hpp"
@@ -217,6 +220,234 @@ void Background::after_fork_in_child() noexcept {
   renewer_.after_fork_in_child();
   notifier_.after_fork_in_child();
   mutex_.unlock();
+}
+
+namespace {
+
+/// The same as `look_after` for the answer to a renewal, at first.
+constexpr std::chrono::milliseconds look_soon{1};
+
+}  // namespace
+
+void Background::run() noexcept {
+  Guard guard(mutex_);
+  for (;;) {
+    try {
+      const bool finished = work(guard);
+      if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
+      rest(guard);
+    } catch (const std::exception&) {
+      // Out of memory, say: what is open stays open.
+      if (!guard.owns_lock()) guard.lock();
+      guard.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      guard.lock();
+    }
+  }
+  retired_.close();
+  for (const PendingRequest& one : releases_) ended(one.release, one.release.run_out());
+}
+
+bool Background::all_settled() const noexcept { return releases_.empty() && retired_.empty(); }
+
+bool Background::work(Guard& guard) {
+  retired_.receive_available();
+  if (std::exchange(server_changed_, false)) drop_watched(guard);
+  if (!stopping_) interrupt_.clear();
+  if (!stopping_) renew_due(guard);
+  if (!stopping_) connect_wanted(guard);
+  repeat_due(guard);
+  const bool stopping = stopping_;
+  if (!stopping && BootClock::now() < look_at_) return false;
+  expecting_ = false;
+  const TimePoint stop_at = stop_at_;
+  // One end for all channels, however many there are.
+  const TimePoint end =
+      stopping ? stop_at
+               : std::min(renewal_timeout(), BootClock::now() + settings_.options.command_timeout);
+  guard.unlock();
+  bool more = false;
+  // All of them before one can take up the time of the others.
+  for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
+  if (stopping) {
+    for (SharedConnection* connection : connections_) connection->finish(stop_at);
+  }
+  guard.lock();
+  if (more) expecting_ = true;
+  look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
+  look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
+  return stopping;
+}
+
+void Background::renew_due(Guard& guard) {
+  if (BootClock::now() < renewer_.due()) return;
+  const int cancel = interrupt_.fd();
+  guard.unlock();
+  // An answer may lie about that makes the difference.
+  const TimePoint now = BootClock::now();
+  const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
+  if (renewer_.awaits_answers()) {
+    for (SharedConnection* connection : connections_) connection->receive_available(end);
+  }
+  const std::span<Lease* const> due = renewer_.pick(BootClock::now());
+  if (renew_) {
+    renew_(due);
+    guard.lock();
+    return;
+  }
+  for (Lease* lease : due) {
+    SharedConnection& connection = connection_of_(lease->key());
+    if (!connection.renew(*lease)) {
+      renewer_.failed(*lease, {}, {}, BootClock::now());
+      record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
+                   make_error_code(std::errc::not_enough_memory));
+    }
+    if (std::find(renewing_.begin(), renewing_.end(), &connection) == renewing_.end()) {
+      renewing_.push_back(&connection);
+    }
+  }
+  const bool any = !due.empty();
+  renewer_.picked_up();
+  // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
+  std::partition(renewing_.begin(), renewing_.end(),
+                 [](const SharedConnection* connection) { return connection->connected(); });
+  const TimePoint latest = renewer_.first_loss();
+  auto left = static_cast<TimePoint::duration::rep>(renewing_.size());
+  for (SharedConnection* connection : renewing_) {
+    const TimePoint begun = BootClock::now();
+    connection->send_renewals(begun + (latest - begun) / left--, cancel);
+  }
+  renewing_.clear();
+  guard.lock();
+  if (!any) return;
+  look_pause_ = look_soon;
+  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+}
+
+/// Until when a silent server may keep the thread from renewals and their answers: for half of the
+/// time, at most, that they have until a loss would be told, or an answer would be late.
+TimePoint Background::renewal_timeout() const noexcept {
+  const TimePoint now = BootClock::now();
+  const bool awaits = renewer_.awaits_answers();
+  const TimePoint next = awaits ? now : renewer_.due();
+  const TimePoint late = awaits ? now + settings_.options.command_timeout : TimePoint::max();
+  const TimePoint end = std::min(renewer_.first_loss(), late);
+  return end <= next ? next : next + (end - next) / 2;
+}
+
+/// Something has become more urgent.
+bool Background::is_pressed() const noexcept {
+  return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
+}
+
+void Background::connect_wanted(Guard& guard) {
+  while (!to_connect_.empty()) {
+    SharedConnection* const connection = to_connect_.back();
+    to_connect_.pop_back();
+    const int cancel = interrupt_.fd();
+    const TimePoint latest = renewal_timeout();
+    guard.unlock();
+    connection->repeat({}, latest, cancel);
+    guard.lock();
+    if (is_pressed()) return;
+  }
+}
+
+/// Releases that are due, or over, of one channel; one alone when it needs a conversation.
+PendingRequests Background::take_due(TimePoint now) {
+  PendingRequests due;
+  const SharedConnection* connection = nullptr;
+  for (auto next = releases_.begin(); next != releases_.end();) {
+    const auto one = next++;
+    const PendingRelease& release = one->release;
+    const bool alone = release.over(now) || release.needs_exclusive_use();
+    if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
+    const SharedConnection* const its = &connection_of_(release.key());
+    if (connection != nullptr && its != connection) continue;
+    connection = its;
+    due.splice(due.end(), releases_, one);
+    if (alone) return due;
+  }
+  return due;
+}
+
+/// One end for all of them, however many there are.
+void Background::repeat_due(Guard& guard) {
+  const TimePoint now = BootClock::now();
+  const TimePoint end = renewal_timeout();
+  for (;;) {
+    const TimePoint latest = stopping_ ? stop_at_ : end;
+    PendingRequests due = take_due(now);
+    if (due.empty()) return;
+    if (BootClock::now() >= stop_at_) return releases_.splice(releases_.end(), due);
+    const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
+    guard.unlock();
+    const PendingRelease& release = due.front().release;
+    if (release.over(now)) {
+      ended(release, release.run_out());
+    } else if (release.needs_exclusive_use()) {
+      run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
+    } else {
+      connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+    }
+    guard.lock();
+    if (is_pressed()) return;
+  }
+}
+
+void Background::drop_watched(Guard& guard) {
+  if (event_source_ == nullptr) return;
+  guard.unlock();
+  event_source_->drop();
+  guard.lock();
+}
+
+void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
+                                 TimePoint latest) noexcept {
+  PendingRelease& release = one.front().release;
+  const protocol::Command command = release.command();
+  Response response;
+  bool broke = true;
+  try {
+    const TimePoint end = BootClock::now() + settings_.options.command_timeout;
+    connection_of_(release.key())
+        .execute({.key = release.key(), .commands = {&command, 1}}, response, policy,
+                 std::min(end, latest));
+    broke = response.failure && response.failure->in_doubt();
+  } catch (const std::bad_alloc&) {
+    // As open as after a break.
+  }
+  const TimePoint now = BootClock::now();
+  if (broke) {
+    release.broke(Errc::timed_out, now);
+  } else if (response.failure) {
+    release.failed(static_cast<Errc>(response.failure->code().value()), now);
+  } else if (const auto outcome = release.answered(response.replies.front(),
+                                                   settings_.options.command_timeout, now)) {
+    return ended(release, *outcome);
+  }
+  repeat_later(std::move(one));
+}
+
+/// Sleeps until something is due or a server has spoken.
+void Background::rest(Guard& guard) {
+  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
+  for (const PendingRequest& one : releases_) {
+    end = std::min({end, one.release.due(), one.release.until()});
+  }
+  std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
+  retired_.watch(watched);
+  const bool stopping = stopping_;
+  guard.unlock();
+  const bool watches = !stopping && event_source_ != nullptr;
+  const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
+  const bool others_watch = BootClock::now() < source.from;
+  if (others_watch) end = std::min(end, source.from);
+  watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
+  poll_until(watched, end);
+  if (watched.back().revents != 0) event_source_->receive_available();
+  guard.lock();
+  event_fd_.clear();
 }
 
 }  // namespace redlatch::detail

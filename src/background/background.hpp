@@ -19,29 +19,12 @@
 #include "background/notifier.hpp"
 #include "background/renewer.hpp"
 #include "base/event_fd.hpp"
+#include "base/event_source.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/shared_connection.hpp"
 
 namespace redlatch::detail {
-
-/// Something else that the thread waits for.
-class EventSource {
- public:
-  EventSource() = default;
-  EventSource(const EventSource&) = delete;
-  EventSource& operator=(const EventSource&) = delete;
-  virtual ~EventSource() = default;
-
-  struct Source {
-    int fd = -1;       // readable when there is something to take in; -1: there is none
-    TimePoint from{};  // somebody else does that until then
-  };
-  virtual Source source() const noexcept = 0;
-  virtual void receive_available() noexcept = 0;
-  /// The server at the other end is no primary any more.
-  virtual void drop() noexcept = 0;
-};
 
 /// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
 /// answers that nobody else does, reports what became of them, and renews what is held. It starts

@@ -14,9 +14,10 @@
 #include "base/closings.hpp"
 #include "base/routes.hpp"
 #include "base/url.hpp"
-#include "net/resolver.hpp"
 
 namespace redlatch::detail {
+
+class Resolver;
 
 /// What a client does for others when it is one of a quorum's.
 struct NodeRole {

@@ -11,6 +11,7 @@
 #include <redlatch/protocol/shared.hpp>
 
 #include "client/require.hpp"
+#include "net/resolver.hpp"
 
 namespace redlatch::detail {
 namespace {

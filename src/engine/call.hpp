@@ -71,18 +71,6 @@ struct Call {
   bool done() const noexcept { return state == State::done; }
 };
 
-/// Releases a mutex for a while.
-class Unlocked {
- public:
-  explicit Unlocked(std::unique_lock<std::mutex>& guard) : guard_(guard) { guard_.unlock(); }
-  Unlocked(const Unlocked&) = delete;
-  Unlocked& operator=(const Unlocked&) = delete;
-  ~Unlocked() { guard_.lock(); }
-
- private:
-  std::unique_lock<std::mutex>& guard_;
-};
-
 /// The callers that are to be woken once the channel's mutex is free, so that none of them wakes up
 /// only to wait for that.
 class WakeQueue {

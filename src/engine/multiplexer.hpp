@@ -14,6 +14,7 @@
 
 #include "base/io_error.hpp"
 #include "base/settings.hpp"
+#include "base/unlocked.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/connect_schedule.hpp"
 #include "engine/pending_request.hpp"

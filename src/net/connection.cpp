@@ -10,6 +10,7 @@
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "base/io_error.hpp"
+#include "net/resolver.hpp"
 
 namespace redlatch::detail {
 

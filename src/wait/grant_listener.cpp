@@ -8,7 +8,7 @@
 #include <stop_token>
 
 #include "base/io_error.hpp"
-#include "engine/call.hpp"
+#include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {

@@ -14,8 +14,8 @@
 #include <redlatch/detail/waiter.hpp>
 #include <redlatch/event.hpp>
 
-#include "background/background.hpp"
 #include "base/event_fd.hpp"
+#include "base/event_source.hpp"
 #include "base/settings.hpp"
 #include "wait/local_waiter.hpp"
 #include "wait/subscription.hpp"

@@ -16,7 +16,7 @@
 #include <redlatch/detail/waiter.hpp>
 #include <redlatch/options.hpp>
 
-#include "background/background.hpp"
+#include "base/event_source.hpp"
 #include "base/settings.hpp"
 #include "wait/grant_listener.hpp"
 #include "wait/local_waiter.hpp"

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -18,7 +19,6 @@
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/lease_ptr.hpp>
-#include <redlatch/detail/lease_state.hpp>
 #include <redlatch/detail/quorum_reply.hpp>
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/detail/validity.hpp>
@@ -38,15 +38,59 @@ struct Attempt {
   std::optional<TimePoint::duration> remaining_ttl{};  // of the holder's lease, where it is known
 };
 
-/// The exchanges about a lease: each says one thing to the servers and draws the conclusion. When
-/// to say what is `BasicLock`'s business, except for renewals, which are the executor's.
+/// One lease at a time, or none, and the requests about it: each operation sends one question to
+/// the servers and draws the conclusion. `BasicLock` decides which operation is due; the executor
+/// renews the lease in between.
 template <class Protocol>
-class LeaseOperations : public LeaseState<Protocol> {
+class LeaseOperations {
  public:
-  using LeaseState<Protocol>::LeaseState;
-  using LeaseState<Protocol>::exists;
-  using LeaseState<Protocol>::value;
-  using LeaseState<Protocol>::ask;
+  LeaseOperations(std::shared_ptr<Executor> executor, Protocol protocol)
+      : executor_(std::move(executor)), protocol_(std::move(protocol)) {}
+
+  /// The other keeps its executor, so that it can still be asked, and holds nothing.
+  LeaseOperations(LeaseOperations&& other) noexcept
+      // NOLINTNEXTLINE(performance-move-constructor-init): so it is meant
+      : executor_(other.executor_),
+        protocol_(std::move(other.protocol_)),
+        lease_(std::move(other.lease_)) {}
+  LeaseOperations& operator=(LeaseOperations&& other) noexcept {
+    lease_ = std::move(other.lease_);  // gives one back to the old executor
+    executor_ = other.executor_;
+    protocol_ = std::move(other.protocol_);
+    return *this;
+  }
+  LeaseOperations(const LeaseOperations&) = delete;
+  LeaseOperations& operator=(const LeaseOperations&) = delete;
+  ~LeaseOperations() = default;
+
+  Executor& executor() const noexcept { return *executor_; }
+  const std::shared_ptr<Executor>& shared_executor() const noexcept { return executor_; }
+  const Protocol& protocol() const noexcept { return protocol_; }
+
+  /// Whether there is something to release, valid or not.
+  bool exists() const noexcept { return lease_ && lease_->exists(executor_->process()); }
+  bool valid(TimePoint now) const noexcept {
+    return lease_ && lease_->valid(now, executor_->process());
+  }
+  /// For how long it is valid yet; zero when it is not.
+  TimePoint::duration remaining(TimePoint now) const noexcept {
+    const TimePoint end = exists() ? lease_->valid_until() : TimePoint{};
+    return std::max(end - now, TimePoint::duration::zero());
+  }
+  /// These three are for leases that exist.
+  const std::string& token() const noexcept { return lease_->token(); }
+  const std::string& value() const noexcept { return lease_->value(); }
+  std::uint64_t fencing_token() const noexcept { return lease_->fencing_token(); }
+  std::stop_token lost_token() const {
+    return exists() ? executor_->lost_token(*lease_) : std::stop_token();
+  }
+
+  QuorumReply ask(std::span<const protocol::Command> commands,
+                  const CleanupRelease* cleanup = nullptr,
+                  ConnectPolicy policy = ConnectPolicy::separate_timeout) const {
+    return QuorumReply(*executor_,
+                       {.key = protocol_.key(), .commands = commands, .cleanup = cleanup}, policy);
+  }
 
   /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
   /// the answer is neither yes nor no; what may be left at a server then is taken back.
@@ -275,10 +319,14 @@ class LeaseOperations : public LeaseState<Protocol> {
   }
 
  private:
-  using LeaseState<Protocol>::executor_;
-  using LeaseState<Protocol>::protocol_;
-  using LeaseState<Protocol>::lease_;
-  using LeaseState<Protocol>::end;
+  template <class>
+  friend class LeaseOperations;
+
+  Validity end() noexcept {
+    Validity validity = lease_->end();
+    lease_.reset();
+    return validity;
+  }
 
   void check_kind(const protocol::Reply* kind) const {
     if (kind == nullptr || Protocol::is_lock(*kind)) return;
@@ -311,6 +359,10 @@ class LeaseOperations : public LeaseState<Protocol> {
     executor_->record_event(EventKind::released, protocol_.key(), since, {});
     return true;
   }
+
+  std::shared_ptr<Executor> executor_;
+  Protocol protocol_;
+  LeasePtr lease_{};
 };
 
 }  // namespace redlatch::detail
