@@ -44,14 +44,14 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
                             Command(Expect::anything, "SUBSCRIBE", channel_)};
   Closings& closings = *settings_.closings;
-  const bool watches = closings.in_a_row(Closings::Step::link) == 0;
+  const bool watches = closings.in_a_row(Closings::Step::subscription) == 0;
   Replies replies;
   try {
     link.connection->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
-    closings.note_closed(Closings::Step::link);
-    if (closings.in_a_row(Closings::Step::link) == 1) throw;
+    closings.note_closed(Closings::Step::subscription);
+    if (closings.in_a_row(Closings::Step::subscription) == 1) throw;
     throw IoError(Errc::unsupported, error.what());
   }
   const Reply& subscribed = replies[replies.size() - 1];
@@ -60,7 +60,7 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   }
   link.connection->settle_down();
   if (!watches) return link;
-  closings.note_answered(Closings::Step::link);
+  closings.note_answered(Closings::Step::subscription);
   if (!replies[1].is_error()) link.number = replies[0].integer;
   return link;
 }
