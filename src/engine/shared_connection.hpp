@@ -20,7 +20,8 @@
 namespace redlatch::detail {
 
 /// One of the client's connections, shared by all its callers. Everything about a key goes through
-/// the same channel, so it arrives in the order in which it was said.
+/// the same channel while anything about it is outstanding (see `Routes`), so it arrives in the
+/// order in which it was said.
 ///
 /// There is no thread of its own. A caller that finds the channel idle leads: it writes and reads.
 /// Who comes meanwhile queues up. A leader whose own answer has come writes everything queued in

@@ -184,6 +184,10 @@ def passes(program, tests):
         "0 tests from 0" not in run.output)
 
 
+def is_asserted():
+    return re.search(r"static.assert", run.output) is not None
+
+
 def fails(builder, mutant, path):
     """Whether a test fails, and which one."""
     library_is_built = False
@@ -191,12 +195,16 @@ def fails(builder, mutant, path):
         # What a unit test has of a header is compiled with the test.
         if not library_is_built and file.startswith("unit/") and path.suffix == ".hpp":
             program = builder.test(file)
+            if program is None and is_asserted():
+                return f"a static_assert of {file}"
             if program is not None and not passes(program, tests):
                 return f"{file} {tests}"
         if not library_is_built and not builder.library():
             raise TableError(f"{mutant.name}: does not compile\n{run.output}")
         library_is_built = True
         program = builder.test(file)
+        if program is None and is_asserted():
+            return f"a static_assert of {file}"
         if program is None:
             raise TableError(f"{mutant.name}: {file} does not compile\n{run.output}")
         if not passes(program, tests):
