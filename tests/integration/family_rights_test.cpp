@@ -1,4 +1,4 @@
-// What a user needs for each class of the family. The README has these lists.
+// What a user needs for each class of the family. docs/permissions.md has these lists.
 
 #include <string>
 #include <type_traits>
