@@ -1,4 +1,5 @@
-// The locks that tutorials show, on bare hiredis, each with what it lacks. The README tells more.
+// The locks that tutorials show, on bare hiredis, each with what it lacks. docs/simple-forms.md
+// tells more.
 
 #include <hiredis/hiredis.h>
 

@@ -33,7 +33,7 @@ extern template class REDLATCH_API AcquiringLock<protocol::Fair, Client, std::st
 ///
 /// Needs scripts and channels: throws `Errc::unsupported` with `ClientOptions::scripting` off, and
 /// `Errc::not_permitted` from a wait where the server's ACL forbids what the queue needs, since
-/// nothing else would be fair. The README lists the rights.
+/// nothing else would be fair. docs/permissions.md lists the rights.
 ///
 /// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
 class FairLock : public AcquiringLock<protocol::Fair, Client, std::string> {

@@ -39,7 +39,7 @@ constexpr std::array classes{
     Class{"TRYAGAIN", Errc::not_writable, "its cluster is moving keys; try again later"},
     Class{"NOAUTH", Errc::authentication_failed, "put the password into the URL"},
     Class{"WRONGPASS", Errc::authentication_failed, "check user and password in the URL"},
-    Class{"NOPERM", Errc::not_permitted, "give the user the rights that the README lists"},
+    Class{"NOPERM", Errc::not_permitted, "give the user the rights that docs/permissions.md lists"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key"},
     Class{"CROSSSLOT", Errc::invalid_argument,

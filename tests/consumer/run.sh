@@ -93,7 +93,7 @@ foreign() {
   prints_version "$work/subdirectory/foreign_version"
 }
 
-# From a repository with the sources as they are, on the branch that the README names. It gets one
+# From a repository with the sources as they are, on the branch that the documents name. It gets one
 # more commit at each run, so that the clone made before can be updated. Nothing of redlatch is
 # installed with the program.
 fetch_content() {

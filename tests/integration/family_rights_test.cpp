@@ -1,4 +1,4 @@
-// What a user needs for each class of the family. The README has these lists.
+// What a user needs for each class of the family. docs/permissions.md has these lists.
 
 #include <string>
 #include <type_traits>
@@ -110,7 +110,7 @@ TYPED_TEST(FamilyRights, ThatAreMissedAreNamed) {
       static_cast<void>(lock.extend());
     });
     EXPECT_EQ(error.code(), Errc::not_permitted) << error.what();
-    EXPECT_NE(std::string(error.what()).find("the rights that the README lists"),
+    EXPECT_NE(std::string(error.what()).find("the rights that docs/permissions.md lists"),
               std::string::npos);
     this->allow({"~*", "&*", "+@all"});  // so that no release stays open
     this->raw.command({"DEL", "job", this->queue});

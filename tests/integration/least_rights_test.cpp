@@ -7,7 +7,7 @@
 namespace redlatch::test {
 namespace least_rights_test {
 
-/// The least that a user needs. The README has these lists.
+/// The least that a user needs. docs/permissions.md has these lists.
 class LeastRights : public LimitedUserTest {
  protected:
   const std::vector<std::string> with_scripting{"~lock:*", "+set",     "+get",  "+getrange",

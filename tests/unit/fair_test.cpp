@@ -110,7 +110,8 @@ TEST(Fair, ThrowsWhereTheQueueIsRefused) {
     return true;
   });
   EXPECT_EQ(error.code(), Errc::not_permitted);
-  EXPECT_NE(std::string(error.what()).find("the rights that the README lists"), std::string::npos);
+  EXPECT_NE(std::string(error.what()).find("the rights that docs/permissions.md lists"),
+            std::string::npos);
   EXPECT_EQ(executor->waiting, 0);
 }
 

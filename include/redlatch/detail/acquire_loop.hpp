@@ -177,7 +177,7 @@ class AcquireLoop {
     if (address.is_refused) {
       throw protocol::about(Errc::not_permitted, key, executor().server(0),
                             "the server does not let its user queue up, and a fair lock cannot be "
-                            "had without; give the user the rights that the README lists");
+                            "had without; give the user the rights that docs/permissions.md lists");
     }
     due_ = executor().now() + backoff_.next({});
     return false;
