@@ -5,6 +5,7 @@ usage: check_documents.py PROJECT_DIRECTORY
 - Every C++ and CMake sample is part of a file that the tests build and run. A sample names its file
   in a comment on the line before it: <!-- examples/hello_lock.cpp -->
 - Every link inside the project leads to a file and, if it has an anchor, to a heading of it.
+- Paths of the project in `code`, such as `src/client/`, exist.
 - docs/README.md links to every page of docs.
 - README.md has at most 200 lines. Lines have at most 100 characters, except for one long word such
   as a URL, for the rows of tables in docs, which Markdown cannot break, and in the changelog.
@@ -22,6 +23,7 @@ SAMPLE = re.compile(r"(?:<!-- (\S+) -->\n)?```(cpp|cmake)\n(.*?)^```", re.MULTIL
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`[^`]*`")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
+PATH = re.compile(r"`((?:cmake|docs|examples|include|src|tests)/[\w./-]*)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)|^\[[^\]]+\]: +(\S+)$", re.MULTILINE)
 
 
@@ -87,6 +89,12 @@ def check_links(root, page):
             yield f"the link to {target} names no heading"
 
 
+def check_paths(root, page):
+    for path in PATH.findall(FENCED.sub("", page.read_text())):
+        if not (root / path).exists():
+            yield f"there is no {path}"
+
+
 def check_index(root, page):
     if page != root / "docs/README.md":
         return
@@ -110,7 +118,7 @@ def check_size(root, page):
 
 def complaints_about(root):
     for page in pages_of(root):
-        for check in (check_samples, check_links, check_index, check_size):
+        for check in (check_samples, check_links, check_paths, check_index, check_size):
             for complaint in check(root, page):
                 yield f"{page.relative_to(root)}: {complaint}"
 

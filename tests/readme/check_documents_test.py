@@ -80,6 +80,11 @@ class CheckDocuments(unittest.TestCase):
         self.assert_finds("README.md: the link to #three names no heading",
                           README="# One\n[three](#three)\n```sh\n# three\n```\n")
 
+    def test_a_path_exists(self):
+        self.write("src/one.cpp", "")
+        self.assert_passes(README="`src/one.cpp` `src/` `one/two.cpp`\n```\n`src/x.cpp`\n```\n")
+        self.assert_finds("README.md: there is no src/two.cpp", README="`src/two.cpp`\n")
+
     def test_the_index_has_every_page(self):
         self.assert_passes(docs__README="[one](one.md)\n", docs__one="# One\n")
         self.assert_finds("docs/README.md: there is no link to two.md", docs__two="# Two\n")
