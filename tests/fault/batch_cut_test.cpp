@@ -273,9 +273,9 @@ Told BatchLane::told(const std::vector<Command>& commands, std::size_t at) const
   return is_second ? (*visitor)->second : (*visitor)->first;
 }
 
-class BatchCutAtEveryByte : public testing::TestWithParam<Campaign> {};
+class LockBatchCutAtEveryByte : public testing::TestWithParam<Campaign> {};
 
-TEST_P(BatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
+TEST_P(LockBatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
   Tally tally;
   const std::size_t positions = run<BatchLane>(GetParam(), tally);
   std::cout << "cut with commands of several threads under way: " << tally.shared
@@ -286,7 +286,7 @@ TEST_P(BatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
   EXPECT_GT(tally.answered, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Lock, BatchCutAtEveryByte,
+INSTANTIATE_TEST_SUITE_P(Lock, LockBatchCutAtEveryByte,
                          testing::Values(Campaign{"RequestClosed", request, Proxy::Manner::close},
                                          Campaign{"ReplyClosed", reply, Proxy::Manner::close},
                                          Campaign{"RequestReset", request, Proxy::Manner::reset},

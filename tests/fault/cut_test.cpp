@@ -41,7 +41,7 @@ struct Campaign {
 
 void PrintTo(const Campaign& campaign, std::ostream* out) { *out << campaign.name; }
 
-class CutAtEveryByte : public testing::TestWithParam<Campaign> {
+class LockCutAtEveryByte : public testing::TestWithParam<Campaign> {
  protected:
   static constexpr auto ttl = 60s;  // nothing here is freed by expiry
 
@@ -72,7 +72,7 @@ class CutAtEveryByte : public testing::TestWithParam<Campaign> {
   std::size_t in_doubt_ = 0;
 };
 
-void CutAtEveryByte::cut_at(std::size_t byte) {
+void LockCutAtEveryByte::cut_at(std::size_t byte) {
   const std::string key = key_for(byte);
   SCOPED_TRACE("cut after byte " + std::to_string(byte));
   proxy_.arm({GetParam().direction, byte, GetParam().manner});
@@ -119,7 +119,7 @@ void CutAtEveryByte::cut_at(std::size_t byte) {
   EXPECT_EQ(stranger_.get(key), "stranger");
 }
 
-TEST_P(CutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
+TEST_P(LockCutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
   const bool stalls = GetParam().manner == Proxy::Manner::stall;
   std::size_t first = 0;
   std::size_t last = 0;
@@ -150,7 +150,7 @@ constexpr auto request = Proxy::Direction::request;
 constexpr auto reply = Proxy::Direction::reply;
 
 INSTANTIATE_TEST_SUITE_P(
-    Lock, CutAtEveryByte,
+    Lock, LockCutAtEveryByte,
     testing::Values(Campaign{"RequestClosed", request, Proxy::Manner::close, true},
                     Campaign{"ReplyClosed", reply, Proxy::Manner::close, true},
                     Campaign{"RequestReset", request, Proxy::Manner::reset, true},

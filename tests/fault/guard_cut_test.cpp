@@ -72,9 +72,9 @@ std::chrono::nanoseconds GuardLane::destroy(std::unique_ptr<Client> client) {
   return time;
 }
 
-class GuardCutAtEveryByte : public testing::TestWithParam<Campaign> {};
+class LockScopeCutAtEveryByte : public testing::TestWithParam<Campaign> {};
 
-TEST_P(GuardCutAtEveryByte, LeavesNothingHeldWhenTheClientIsGone) {
+TEST_P(LockScopeCutAtEveryByte, LeavesNothingHeldWhenTheClientIsGone) {
   Tally tally;
   run<GuardLane>(GetParam(), tally);
 }
@@ -83,7 +83,7 @@ constexpr auto request = Proxy::Direction::request;
 constexpr auto reply = Proxy::Direction::reply;
 
 INSTANTIATE_TEST_SUITE_P(
-    Lock, GuardCutAtEveryByte,
+    Lock, LockScopeCutAtEveryByte,
     testing::Values(Campaign{"RequestClosed", request, Proxy::Manner::close},
                     Campaign{"ReplyClosed", reply, Proxy::Manner::close},
                     Campaign{"RequestReset", request, Proxy::Manner::reset},

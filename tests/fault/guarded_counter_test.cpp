@@ -124,7 +124,7 @@ class Worker {
   Shared& shared_;
 };
 
-class GuardedCounter : public testing::Test {
+class LockGuardedCounter : public testing::Test {
  protected:
   /// Until so many stops and each kind of mishap were seen to land, and `shown` holds. Tokens rise
   /// in the order of grants, used or not.
@@ -217,12 +217,12 @@ class GuardedCounter : public testing::Test {
   std::deque<Child> children_{};
 };
 
-TEST_F(GuardedCounter, LosesUpdatesWithoutFencing) {
+TEST_F(LockGuardedCounter, LosesUpdatesWithoutFencing) {
   endure(Fencing::ignored, [&] { return lost_updates() > 0; });
   EXPECT_GT(lost_updates(), 0);
 }
 
-TEST_F(GuardedCounter, LosesNoneWithFencing) {
+TEST_F(LockGuardedCounter, LosesNoneWithFencing) {
   endure(Fencing::used, [&] { return shared->refused_writes > 0; });
   EXPECT_EQ(lost_updates(), 0);
 }

@@ -39,7 +39,7 @@ struct EventSource {
   std::stop_callback<std::function<void()>> note;
 };
 
-TEST(LeastLead, IsMoreThanNothing) {
+TEST(LockLeastLead, IsMoreThanNothing) {
   const unsigned rounds = chosen("REDLATCH_ROUNDS", 1);
   auto least = Clock::duration::max();
   for (unsigned round = 0; round < rounds; ++round) {

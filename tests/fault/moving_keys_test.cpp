@@ -29,7 +29,7 @@ constexpr int threads = 16;
 const unsigned sections = chosen("REDLATCH_MOVES", 30'000);
 constexpr LockOptions long_lease{.ttl = 60s};
 
-class MovingKeys : public testing::Test {
+class ClientMovingKeys : public testing::Test {
  protected:
   static void in_threads(unsigned count,
                          const std::function<void(int thread, std::mt19937& random)>& work) {
@@ -58,7 +58,7 @@ class MovingKeys : public testing::Test {
   std::array<Shared, 3> shared{{{"a"}, {"b"}, {"c"}}};
 };
 
-TEST_F(MovingKeys, AreFreeForTheThreadThatReleasedThem) {
+TEST_F(ClientMovingKeys, AreFreeForTheThreadThatReleasedThem) {
   in_threads(sections, [&](int thread, std::mt19937& random) {
     const std::string one = "one:" + std::to_string(thread);
     const std::string two = "two:" + std::to_string(thread);
@@ -84,7 +84,7 @@ TEST_F(MovingKeys, AreFreeForTheThreadThatReleasedThem) {
   EXPECT_TRUE(eventually([&] { return stranger.command({"DBSIZE"}).integer == 0; }));
 }
 
-TEST_F(MovingKeys, HaveOneHolderWhileConnectionsBreak) {
+TEST_F(ClientMovingKeys, HaveOneHolderWhileConnectionsBreak) {
   std::atomic<bool> over = false;
   std::jthread breaker([&] {
     RawClient killer(server.socket());

@@ -42,7 +42,7 @@ using namespace std::chrono_literals;
 constexpr LockOptions long_lease{.ttl = 60s};
 constexpr int most = 80;  // an attempt takes fewer allocations
 
-class OutOfMemory : public testing::Test {
+class LockOutOfMemory : public testing::Test {
  protected:
   bool is_free() {
     return eventually([&] {
@@ -72,7 +72,7 @@ class OutOfMemory : public testing::Test {
   const ClientOptions patient{.connect_timeout = 20s, .command_timeout = 20s};
 };
 
-TEST_F(OutOfMemory, LeavesNothingHeldAtAServer) {
+TEST_F(LockOutOfMemory, LeavesNothingHeldAtAServer) {
   int failures = 0;
   for (int i = 1; i < most; ++i) {
     Client client(servers[0].url(), patient);
@@ -83,7 +83,7 @@ TEST_F(OutOfMemory, LeavesNothingHeldAtAServer) {
   EXPECT_GT(failures, 5);
 }
 
-TEST_F(OutOfMemory, LeavesNothingHeldAtAQuorum) {
+TEST_F(LockOutOfMemory, LeavesNothingHeldAtAQuorum) {
   int failures = 0;
   for (const bool warm : {false, true}) {
     for (int i = 1; i < most; ++i) {

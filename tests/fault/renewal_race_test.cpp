@@ -66,7 +66,7 @@ void hold_for_a_while(Client& client, const std::string& name, unsigned seed) {
   }
 }
 
-TEST(RenewalRace, SaysNothingAboutALeaseAfterItsRelease) {
+TEST(LockRenewalRace, SaysNothingAboutALeaseAfterItsRelease) {
   const std::size_t races = chosen("REDLATCH_RACES", 10'000);
   const RedisServer server;
   Proxy proxy(server.socket());

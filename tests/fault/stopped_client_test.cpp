@@ -54,13 +54,13 @@ void use(const std::string& url, Shared& shared) {
   shared.disconnected = client.metrics().disconnected;
 }
 
-class StoppedClient : public testing::TestWithParam<bool> {};
+class ClientThatIsStopped : public testing::TestWithParam<bool> {};
 
-INSTANTIATE_TEST_SUITE_P(Keys, StoppedClient, testing::Bool(), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Keys, ClientThatIsStopped, testing::Bool(), [](const auto& test) {
   return std::string(test.param ? "Contended" : "ItsOwn");
 });
 
-TEST_P(StoppedClient, GivesNoHealthyConnectionUp) {
+TEST_P(ClientThatIsStopped, GivesNoHealthyConnectionUp) {
   constexpr unsigned stops = 15;
   const RedisServer server;
   const SharedMemory<Shared> shared;

@@ -59,7 +59,7 @@ void hold(const std::string& url, Shared& shared) {
   }
 }
 
-TEST(StoppedHolder, ClaimsNothingThatSomebodyElseHas) {
+TEST(LockOfAStoppedHolder, ClaimsNothingThatSomebodyElseHas) {
   const unsigned stops = chosen("REDLATCH_STOPS", 30);
   const RedisServer server;
   const SharedMemory<Shared> shared;

@@ -60,9 +60,9 @@ class Abandoned : public testing::Test {
                 {.connect_timeout = 20s, .command_timeout = command_timeout, .connections = 1}};
 };
 
-class AbandonedAcquisition : public Abandoned {
+class LockAbandonedAcquisition : public Abandoned {
  protected:
-  AbandonedAcquisition()
+  LockAbandonedAcquisition()
       : Abandoned([](const ScriptedRequest& request) {
           if (request.is("PING")) return resp::ok;
           return request.is("SET") ? silence : resp::integer(1);
@@ -70,7 +70,7 @@ class AbandonedAcquisition : public Abandoned {
 };
 
 /// The hasty one began a second earlier than the patient one, and both are said in one go.
-TEST_F(AbandonedAcquisition, LeavesTheAnswersOfTheOthersToThem) {
+TEST_F(LockAbandonedAcquisition, LeavesTheAnswersOfTheOthersToThem) {
   std::jthread first = keep_the_connection();
   std::optional<Error> hasty_error;
   std::atomic<bool> gave_up = false;
@@ -103,22 +103,22 @@ TEST_F(AbandonedAcquisition, LeavesTheAnswersOfTheOthersToThem) {
   EXPECT_EQ(connection_of("EVALSHA", "hasty"), connection_of("SET", "hasty"));
 }
 
-TEST_F(AbandonedAcquisition, IsUndoneBehindItOnTheSameConnection) {
+TEST_F(LockAbandonedAcquisition, IsUndoneBehindItOnTheSameConnection) {
   const Error error = thrown_by([&] { const Lock lock(client, "hasty", long_lease); });
   EXPECT_EQ(error.code(), Errc::timed_out);
   EXPECT_TRUE(eventually([&] { return connection_of("EVALSHA", "hasty") == 1; }));
 }
 
-TEST_F(AbandonedAcquisition, LeavesTheNextCallerANewConnection) {
+TEST_F(LockAbandonedAcquisition, LeavesTheNextCallerANewConnection) {
   EXPECT_TRUE(error_of([&] { const Lock lock(client, "hasty", long_lease); }));
   client.ping();
   EXPECT_EQ(server.connections(), 2U);
 }
 
 /// An answer that makes the leader say something again, while another one does not come.
-class AbandonedWhileMending : public Abandoned {
+class LockAbandonedWhileRetrying : public Abandoned {
  protected:
-  AbandonedWhileMending()
+  LockAbandonedWhileRetrying()
       : Abandoned([](const ScriptedRequest& request) {
           if (request.is("EVALSHA") && request.words[3] == "mended") {
             return resp::error("NOSCRIPT No matching script. Please use EVAL.");
@@ -128,7 +128,7 @@ class AbandonedWhileMending : public Abandoned {
         }) {}
 };
 
-TEST_F(AbandonedWhileMending, IsNotWaitedForWhenItsTimeIsOver) {
+TEST_F(LockAbandonedWhileRetrying, IsNotWaitedForWhenItsTimeIsOver) {
   Lock mended(client, "mended", long_lease);
   std::jthread first([&] { const Lock lock(client, "first", long_lease); });
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 2; }));

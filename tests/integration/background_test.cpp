@@ -16,7 +16,7 @@ namespace background_test {
 const std::string silence;
 
 /// A lock that is held on a connection that has ended since.
-class BackgroundRelease : public testing::Test {
+class ClientBackgroundRelease : public testing::Test {
  protected:
   void hold(ClientOptions options) {
     client = std::make_unique<Client>(server->url(), options);
@@ -33,7 +33,7 @@ class BackgroundRelease : public testing::Test {
   std::optional<Lock> lock{};
 };
 
-TEST_F(BackgroundRelease, HasAllOfConnectTimeoutToConnect) {
+TEST_F(ClientBackgroundRelease, HasAllOfConnectTimeoutToConnect) {
   std::atomic<bool> released = false;
   serve([&](const ScriptedRequest& request) {
     const bool later = request.connection > was_connected;
@@ -46,7 +46,7 @@ TEST_F(BackgroundRelease, HasAllOfConnectTimeoutToConnect) {
   EXPECT_TRUE(eventually([&] { return released.load(); }));
 }
 
-TEST_F(BackgroundRelease, ThatHangsConnectingEndsWithTheClient) {
+TEST_F(ClientBackgroundRelease, ThatHangsConnectingEndsWithTheClient) {
   constexpr auto command_timeout = 1s;
   serve([&](const ScriptedRequest& request) {
     return request.connection > was_connected ? silence : resp::ok;
@@ -57,7 +57,7 @@ TEST_F(BackgroundRelease, ThatHangsConnectingEndsWithTheClient) {
   EXPECT_LT(duration_of([&] { client.reset(); }), command_timeout + 5s);
 }
 
-TEST_F(BackgroundRelease, ThatHangsConnectingMakesNoCallerWaitLongerThanItselfWould) {
+TEST_F(ClientBackgroundRelease, ThatHangsConnectingMakesNoCallerWaitLongerThanItselfWould) {
   constexpr auto connect_timeout = 2s;
   serve([&](const ScriptedRequest& request) {
     return request.connection > was_connected ? silence : resp::ok;
@@ -69,7 +69,7 @@ TEST_F(BackgroundRelease, ThatHangsConnectingMakesNoCallerWaitLongerThanItselfWo
             connect_timeout + 1s + 5s);
 }
 
-TEST_F(BackgroundRelease, IsRepeatedUntilTheServerIsBack) {
+TEST_F(ClientBackgroundRelease, IsRepeatedUntilTheServerIsBack) {
   std::atomic<int> refused = 0;
   serve([&](const ScriptedRequest& request) {
     if (request.is("EVALSHA") && ++refused < 4) return resp::error("LOADING Redis is loading");
@@ -81,7 +81,7 @@ TEST_F(BackgroundRelease, IsRepeatedUntilTheServerIsBack) {
 }
 
 /// `lock()` on a lock that was lost, when the server has stopped to answer.
-TEST(LostLock, IsAskedForAgainWithinOneTimeOut) {
+TEST(LockThatIsLost, IsAskedForAgainWithinOneTimeOut) {
   constexpr auto command_timeout = 3s;
   std::atomic<bool> silent = false;
   const ScriptedServer server([&](const ScriptedRequest& request) {
@@ -107,7 +107,7 @@ TEST(LostLock, IsAskedForAgainWithinOneTimeOut) {
 
 /// Without scripts, what takes an acquisition back needs another connection than the one that the
 /// acquisition may still lie on.
-TEST(UndoByConversation, IsHadAgainOnceTheOldConnectionHasSettled) {
+TEST(ClientCleanupByWatch, IsHadAgainOnceTheOldConnectionHasSettled) {
   std::atomic<std::size_t> conversations = 0;
   std::atomic<std::size_t> set_on = 0;
   std::atomic<bool> same = false;
@@ -135,7 +135,7 @@ TEST(UndoByConversation, IsHadAgainOnceTheOldConnectionHasSettled) {
   EXPECT_FALSE(same);
 }
 
-TEST(UndoByConversation, IsHadOnceWhenItFoundTheKey) {
+TEST(ClientCleanupByWatch, IsHadOnceWhenItFoundTheKey) {
   std::atomic<std::size_t> conversations = 0;
   std::string token;
   const ScriptedServer server([&](const ScriptedRequest& request) {

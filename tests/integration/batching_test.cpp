@@ -21,9 +21,9 @@ ClientOptions single_with_name() {
   return options;
 }
 
-class Batching : public ServerTest {
+class ClientBatching : public ServerTest {
  protected:
-  Batching() : ServerTest(single_with_name()) {}
+  ClientBatching() : ServerTest(single_with_name()) {}
 
   template <class Work>
   static void in_threads(int count, Work work) {
@@ -36,7 +36,7 @@ class Batching : public ServerTest {
   }
 };
 
-TEST_F(Batching, GivesEachThreadTheAnswersToItsOwnCommands) {
+TEST_F(ClientBatching, GivesEachThreadTheAnswersToItsOwnCommands) {
   in_threads(32, [&](int i) {
     RawClient stranger(server.socket());
     const std::string key = key_of(i);
@@ -55,7 +55,7 @@ TEST_F(Batching, GivesEachThreadTheAnswersToItsOwnCommands) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Batching, KeepsTheErrorsOfOneThreadFromTheOthers) {
+TEST_F(ClientBatching, KeepsTheErrorsOfOneThreadFromTheOthers) {
   raw.command({"LPUSH", "list", "work"});
   in_threads(16, [&](int i) {
     for (int round = 0; round < 25; ++round) {
@@ -75,7 +75,7 @@ TEST_F(Batching, KeepsTheErrorsOfOneThreadFromTheOthers) {
   EXPECT_EQ(raw.command({"LLEN", "list"}).integer, 1);
 }
 
-TEST_F(Batching, KeepsTheLossOfOneThreadFromTheOthers) {
+TEST_F(ClientBatching, KeepsTheLossOfOneThreadFromTheOthers) {
   in_threads(16, [&](int i) {
     RawClient stranger(server.socket());
     for (int round = 0; round < 25; ++round) {
@@ -89,7 +89,7 @@ TEST_F(Batching, KeepsTheLossOfOneThreadFromTheOthers) {
   });
 }
 
-TEST_F(Batching, KeepsScriptsThatTheServerForgotFromBeingFailures) {
+TEST_F(ClientBatching, KeepsScriptsThatTheServerForgotFromBeingFailures) {
   std::atomic<int> running = 8;
   std::jthread forgetter([&] {
     RawClient stranger(server.socket());
@@ -106,14 +106,14 @@ TEST_F(Batching, KeepsScriptsThatTheServerForgotFromBeingFailures) {
   });
 }
 
-TEST_F(Batching, LetsOneThreadTakeItsKeyAgainAtOnce) {
+TEST_F(ClientBatching, LetsOneThreadTakeItsKeyAgainAtOnce) {
   for (int i = 0; i < 10'000; ++i) {
     const Lock lock(client, "job", std::try_to_lock, long_lease);
     ASSERT_TRUE(lock.owns_lock()) << i;
   }
 }
 
-TEST_F(Batching, LetsFourThreadsTakeTheirKeysAgainAtOnce) {
+TEST_F(ClientBatching, LetsFourThreadsTakeTheirKeysAgainAtOnce) {
   in_threads(4, [&](int i) {
     for (int round = 0; round < 5'000; ++round) {
       const Lock lock(client, key_of(i), std::try_to_lock, long_lease);
@@ -122,7 +122,7 @@ TEST_F(Batching, LetsFourThreadsTakeTheirKeysAgainAtOnce) {
   });
 }
 
-TEST_F(Batching, LetsSixtyFourThreadsTakeTheirKeysAgainAtOnce) {
+TEST_F(ClientBatching, LetsSixtyFourThreadsTakeTheirKeysAgainAtOnce) {
   ClientOptions options = patient();
   options.client_name = "shared";
   Client shared(server.url(), options);
@@ -144,7 +144,7 @@ TEST_F(Batching, LetsSixtyFourThreadsTakeTheirKeysAgainAtOnce) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Batching, LetsOnlyOneOfSixtyFourThreadsHoldAKey) {
+TEST_F(ClientBatching, LetsOnlyOneOfSixtyFourThreadsHoldAKey) {
   std::atomic<int> holders = 0;
   std::atomic<int> taken = 0;
   in_threads(64, [&](int) {
@@ -160,7 +160,7 @@ TEST_F(Batching, LetsOnlyOneOfSixtyFourThreadsHoldAKey) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Batching, CostsAThreadThatDiesOfAnExceptionNothing) {
+TEST_F(ClientBatching, CostsAThreadThatDiesOfAnExceptionNothing) {
   in_threads(16, [&](int i) {
     for (int round = 0; round < 50; ++round) {
       try {
@@ -175,7 +175,7 @@ TEST_F(Batching, CostsAThreadThatDiesOfAnExceptionNothing) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Batching, IsTheParentsAffairWhenItForks) {
+TEST_F(ClientBatching, IsTheParentsAffairWhenItForks) {
   std::atomic<bool> stop = false;
   std::atomic<int> cycles = 0;
   std::vector<std::jthread> threads;

@@ -19,7 +19,7 @@ ClientOptions busy(std::chrono::microseconds time = 200us) {
   return options;
 }
 
-class BusyPoll : public testing::Test {
+class ClientBusyPoll : public testing::Test {
  protected:
   void live_with(Client client) {
     for (int i = 0; i < 200; ++i) {
@@ -38,11 +38,11 @@ class BusyPoll : public testing::Test {
   RawClient raw{server.socket()};
 };
 
-TEST_F(BusyPoll, WorksOverTcp) { live_with(Client(server.url(), busy())); }
+TEST_F(ClientBusyPoll, WorksOverTcp) { live_with(Client(server.url(), busy())); }
 
-TEST_F(BusyPoll, WorksOverAUnixSocket) { live_with(Client(server.unix_url(), busy())); }
+TEST_F(ClientBusyPoll, WorksOverAUnixSocket) { live_with(Client(server.unix_url(), busy())); }
 
-TEST_F(BusyPoll, WorksForManyThreads) {
+TEST_F(ClientBusyPoll, WorksForManyThreads) {
   Client client(server.url(), busy());
   std::vector<std::jthread> threads;
   for (int i = 0; i < 8; ++i) {
@@ -55,7 +55,7 @@ TEST_F(BusyPoll, WorksForManyThreads) {
   }
 }
 
-TEST_F(BusyPoll, NoticesAServerThatIsGone) {
+TEST_F(ClientBusyPoll, NoticesAServerThatIsGone) {
   ClientOptions options = busy();
   options.command_timeout = 1s;  // for which the release waits at the end
   Client client(server.url(), options);
@@ -65,7 +65,7 @@ TEST_F(BusyPoll, NoticesAServerThatIsGone) {
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.verify()); }), Errc::unreachable);
 }
 
-class BusyPollOfASilentServer : public testing::Test {
+class ClientBusyPollOfASilentServer : public testing::Test {
  protected:
   static std::string answer(const ScriptedRequest& request) {
     return request.is("SET") ? silence : resp::ok;
@@ -84,14 +84,14 @@ class BusyPollOfASilentServer : public testing::Test {
   }
 };
 
-TEST_F(BusyPollOfASilentServer, TimesOutOverTcp) { times_out(ScriptedServer(answer), 200us); }
+TEST_F(ClientBusyPollOfASilentServer, TimesOutOverTcp) { times_out(ScriptedServer(answer), 200us); }
 
-TEST_F(BusyPollOfASilentServer, TimesOutOverAUnixSocket) {
+TEST_F(ClientBusyPollOfASilentServer, TimesOutOverAUnixSocket) {
   const TemporaryDirectory directory;
   times_out(ScriptedServer(answer, directory.path() + "/socket"), 200us);
 }
 
-TEST_F(BusyPollOfASilentServer, TimesOutAlsoWhenItWouldLookForLongerThanThat) {
+TEST_F(ClientBusyPollOfASilentServer, TimesOutAlsoWhenItWouldLookForLongerThanThat) {
   times_out(ScriptedServer(answer), 60s);
   times_out(ScriptedServer(answer), std::chrono::microseconds::max());
 }

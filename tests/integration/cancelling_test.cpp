@@ -9,12 +9,12 @@
 namespace redlatch::test {
 namespace cancelling_test {
 
-class Cancelling : public ServerTest {
+class LockCancelling : public ServerTest {
  protected:
   Lock holder{client, "job", long_lease};
 };
 
-TEST_F(Cancelling, EndsAWaitWithoutBound) {
+TEST_F(LockCancelling, EndsAWaitWithoutBound) {
   std::stop_source stop;
   std::atomic<bool> held = true;
   std::thread waiter([&] {
@@ -29,7 +29,7 @@ TEST_F(Cancelling, EndsAWaitWithoutBound) {
 }
 
 /// The pause between two attempts ends with it.
-TEST_F(Cancelling, DoesNotWaitForTheHoldersLease) {
+TEST_F(LockCancelling, DoesNotWaitForTheHoldersLease) {
   std::stop_source stop;
   Lock lock(client, "job", std::defer_lock);
   std::jthread canceller([&] {
@@ -40,7 +40,7 @@ TEST_F(Cancelling, DoesNotWaitForTheHoldersLease) {
   EXPECT_LT(time, 30s);
 }
 
-TEST_F(Cancelling, LeavesClientAndLockUsable) {
+TEST_F(LockCancelling, LeavesClientAndLockUsable) {
   Lock lock(client, "job", std::defer_lock);
   for (int i = 0; i < 100; ++i) {
     std::stop_source stop;
@@ -55,7 +55,7 @@ TEST_F(Cancelling, LeavesClientAndLockUsable) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(Cancelling, EndsManyWaitsAtOnce) {
+TEST_F(LockCancelling, EndsManyWaitsAtOnce) {
   std::stop_source stop;
   std::atomic<int> ended = 0;
   std::vector<std::jthread> waiters;

@@ -59,9 +59,9 @@ struct Asked {
 };
 
 /// The server forgets its scripts before the first of the requests and once more behind it.
-class ForgetfulServer : public testing::Test {
+class SharedConnectionToAForgetfulServer : public testing::Test {
  protected:
-  ForgetfulServer() {
+  SharedConnectionToAForgetfulServer() {
     channel.repeat({}, detail::BootClock::now() + 20s, -1);
     tenure.begin(detail::Validity("token", 0), "job");
     tenure.renew_by(protocol::Command(protocol::extend_script, "job", "token", 3s),
@@ -106,7 +106,7 @@ class ForgetfulServer : public testing::Test {
 
 /// Behind the text of the script for another lock, a renewal is said again by its hash, and refused
 /// once more. A script of another kind is between it and an extension of its lease.
-TEST_F(ForgetfulServer, GetsARenewalThatItRefusesTwiceBeforeALongerExtension) {
+TEST_F(SharedConnectionToAForgetfulServer, GetsARenewalThatItRefusesTwiceBeforeALongerExtension) {
   refusals = 1;
   ask("held back", protocol::Command(protocol::Expect::anything, "PING"));
   ask("a", protocol::Command(protocol::extend_script, "a", "token", 3s));

@@ -12,9 +12,11 @@
 namespace redlatch::test {
 namespace closing_proxy_test {
 
-class ClosingProxy : public testing::Test {
+class ClientOfAClosingProxy : public testing::Test {
  protected:
-  ClosingProxy() { closes_at({"CLIENT", "COMMAND", "INFO", "SCRIPT", "SUBSCRIBE", "WATCH"}); }
+  ClientOfAClosingProxy() {
+    closes_at({"CLIENT", "COMMAND", "INFO", "SCRIPT", "SUBSCRIBE", "WATCH"});
+  }
 
   void closes_at(std::set<std::string> names) {
     proxy.set([names = std::move(names)](const ScriptedRequest& request) {
@@ -34,7 +36,7 @@ class ClosingProxy : public testing::Test {
   FilterProxy proxy{server.socket(), [](const ScriptedRequest&) { return std::nullopt; }};
 };
 
-TEST_F(ClosingProxy, IsGreetedOnceMoreWithoutWhatIsOptional) {
+TEST_F(ClientOfAClosingProxy, IsGreetedOnceMoreWithoutWhatIsOptional) {
   ClientOptions options = one_connection();
   options.client_name = "named";
   Client client(proxy.url(), options);
@@ -45,7 +47,7 @@ TEST_F(ClosingProxy, IsGreetedOnceMoreWithoutWhatIsOptional) {
   EXPECT_EQ(connections(), 2U);
 }
 
-TEST_F(ClosingProxy, IsRemembered) {
+TEST_F(ClientOfAClosingProxy, IsRemembered) {
   ClientOptions options = less_patient();
   Client client(proxy.url(), options);
   for (int i = 0; i < 20; ++i) const Lock lock(client, "job:" + std::to_string(i), long_lease);
@@ -54,7 +56,7 @@ TEST_F(ClosingProxy, IsRemembered) {
 }
 
 /// Nothing is left out because of a server that is away.
-TEST_F(ClosingProxy, IsNotSeenInAServerThatClosesEveryConnection) {
+TEST_F(ClientOfAClosingProxy, IsNotSeenInAServerThatClosesEveryConnection) {
   closes_at({"SCRIPT", "PING"});
   Client client(proxy.url(), one_connection());
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unreachable);
@@ -64,7 +66,7 @@ TEST_F(ClosingProxy, IsNotSeenInAServerThatClosesEveryConnection) {
   EXPECT_GT(count("SCRIPT"), before);
 }
 
-TEST_F(ClosingProxy, IsNotAskedForAPasswordTwice) {
+TEST_F(ClientOfAClosingProxy, IsNotAskedForAPasswordTwice) {
   closes_at({"AUTH"});
   Client client("redis://:s3cret@" + proxy.url().substr(8), one_connection());
   const Error error = thrown_by([&] { const Lock lock(client, "job"); });
@@ -74,7 +76,7 @@ TEST_F(ClosingProxy, IsNotAskedForAPasswordTwice) {
   EXPECT_EQ(std::string(error.what()).find("s3cret"), std::string::npos) << error.what();
 }
 
-TEST_F(ClosingProxy, IsNotAskedForMessagesAgainAndAgain) {
+TEST_F(ClientOfAClosingProxy, IsNotAskedForMessagesAgainAndAgain) {
   Client client(proxy.url(), one_connection());
   std::optional<Lock> holder(std::in_place, client, "job", long_lease);
   Contender contender(Client(proxy.url(), one_connection()));
@@ -88,7 +90,7 @@ TEST_F(ClosingProxy, IsNotAskedForMessagesAgainAndAgain) {
   EXPECT_TRUE(contender.has_it());
 }
 
-TEST_F(ClosingProxy, ThatLetsMessagesThroughIsAskedForThemWithoutChanges) {
+TEST_F(ClientOfAClosingProxy, ThatLetsMessagesThroughIsAskedForThemWithoutChanges) {
   closes_at({"CLIENT", "SCRIPT"});
   Client client(proxy.url(), one_connection());
   Lock holder(client, "job", long_lease);
@@ -99,7 +101,7 @@ TEST_F(ClosingProxy, ThatLetsMessagesThroughIsAskedForThemWithoutChanges) {
   EXPECT_TRUE(contender.has_it());
 }
 
-TEST_F(ClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
+TEST_F(ClientOfAClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
   closes_at({"EVALSHA"});
   Client client(proxy.url(), one_connection());
   Lock lock(client, "job", long_lease);
@@ -111,7 +113,7 @@ TEST_F(ClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
 }
 
 /// COMMAND and WATCH are not said again and again in place of scripts.
-TEST_F(ClosingProxy, OfAServerWithoutScriptsIsUnsupported) {
+TEST_F(ClientOfAClosingProxy, OfAServerWithoutScriptsIsUnsupported) {
   raw.command({"ACL", "SETUSER", "default", "-@scripting"});
   Client client(proxy.url(), one_connection());
   Lock lock(client, "job", long_lease);
@@ -129,7 +131,7 @@ TEST_F(ClosingProxy, OfAServerWithoutScriptsIsUnsupported) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(ClosingProxy, WithoutScriptingIsUnsupported) {
+TEST_F(ClientOfAClosingProxy, WithoutScriptingIsUnsupported) {
   ClientOptions options = one_connection();
   options.scripting = false;
   Client client(proxy.url(), options);

@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t many = 60;
 constexpr auto least = 1s;
 
-class ConnectStorm : public testing::Test {
+class ClientConnectStorm : public testing::Test {
  protected:
   void go_away() {
     proxy.redirect("/nowhere");
@@ -39,7 +39,7 @@ class ConnectStorm : public testing::Test {
   std::unique_ptr<Client> client = std::make_unique<Client>(proxy.url());
 };
 
-TEST_F(ConnectStorm, IsNotMadeByWaiters) {
+TEST_F(ClientConnectStorm, IsNotMadeByWaiters) {
   constexpr std::size_t waiters = 100;
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < waiters; ++i) {
@@ -55,7 +55,7 @@ TEST_F(ConnectStorm, IsNotMadeByWaiters) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST_F(ConnectStorm, IsNotMadeByOpenReleases) {
+TEST_F(ClientConnectStorm, IsNotMadeByOpenReleases) {
   constexpr int locks = 1'000;
   std::list<Lock> held;
   for (int i = 0; i < locks; ++i) held.emplace_back(*client, std::to_string(i), long_lease);
@@ -66,7 +66,7 @@ TEST_F(ConnectStorm, IsNotMadeByOpenReleases) {
   EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 0; }));
 }
 
-TEST_F(ConnectStorm, IsNotMadeByThreadsThatTryAgainAndAgain) {
+TEST_F(ClientConnectStorm, IsNotMadeByThreadsThatTryAgainAndAgain) {
   std::vector<std::thread> threads;
   std::atomic<bool> over = false;
   go_away();

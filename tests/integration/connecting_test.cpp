@@ -77,7 +77,7 @@ ClientOptions one_question(std::chrono::milliseconds connect_timeout) {
   return {.connect_timeout = connect_timeout, .command_timeout = 20s, .scripting = false};
 }
 
-TEST(UnixSocket, IsWaitedForWhileItsQueueIsFull) {
+TEST(ClientUnixSocket, IsWaitedForWhileItsQueueIsFull) {
   CrowdedSocket server;
   Client client(server.url(), one_question(20s));
   std::atomic<pid_t> thread = 0;
@@ -93,7 +93,7 @@ TEST(UnixSocket, IsWaitedForWhileItsQueueIsFull) {
   EXPECT_EQ(error, std::error_code());
 }
 
-TEST(UnixSocket, IsUnreachableWhenItsQueueStaysFull) {
+TEST(ClientUnixSocket, IsUnreachableWhenItsQueueStaysFull) {
   const CrowdedSocket server;
   Client client(server.url(), one_question(200ms));
   const auto took = duration_of([&] {
@@ -121,7 +121,7 @@ std::vector<int> options_of_connections(std::uint16_t port, int level, int name)
   return values;
 }
 
-class TcpConnection : public testing::Test {
+class ClientTcpConnection : public testing::Test {
  protected:
   std::vector<int> options_of(std::chrono::milliseconds command_timeout, int level, int name) {
     Client client(server.url(), {.connect_timeout = 20s, .command_timeout = command_timeout});
@@ -132,14 +132,14 @@ class TcpConnection : public testing::Test {
   RedisServer server{};
 };
 
-TEST_F(TcpConnection, IsKeptAlive) {
+TEST_F(ClientTcpConnection, IsKeptAlive) {
   EXPECT_EQ(options_of(2s, SOL_SOCKET, SO_KEEPALIVE), std::vector{1});
   EXPECT_EQ(options_of(2s, IPPROTO_TCP, TCP_KEEPIDLE), std::vector{15});
   EXPECT_EQ(options_of(2s, IPPROTO_TCP, TCP_KEEPINTVL), std::vector{5});
   EXPECT_EQ(options_of(2s, IPPROTO_TCP, TCP_KEEPCNT), std::vector{3});
 }
 
-TEST_F(TcpConnection, IsEndedByTheSystemWhenPacketsGetLost) {
+TEST_F(ClientTcpConnection, IsEndedByTheSystemWhenPacketsGetLost) {
   EXPECT_EQ(options_of(20s, IPPROTO_TCP, TCP_USER_TIMEOUT), std::vector{40'000});
   EXPECT_EQ(options_of(500ms, IPPROTO_TCP, TCP_USER_TIMEOUT), std::vector{5'000});
   EXPECT_EQ(options_of(24h, IPPROTO_TCP, TCP_USER_TIMEOUT), std::vector{172'800'000});
@@ -147,7 +147,7 @@ TEST_F(TcpConnection, IsEndedByTheSystemWhenPacketsGetLost) {
 
 /// Reads nothing while an answer of it is not taken. Requests and answers are larger than all
 /// buffers in between.
-TEST(PeerThatStopsReading, IsReadFromWhileItIsWrittenTo) {
+TEST(ClientOfAPeerThatStopsReading, IsReadFromWhileItIsWrittenTo) {
   constexpr int threads = 8;
   const TemporaryDirectory directory;
   const std::string large(200'000, 'x');
@@ -197,7 +197,7 @@ bool is_an_hour(const std::string& uptime) {
   return !error;
 }
 
-TEST(Uptime, MayBeAnyNumber) {
+TEST(QuorumUptime, MayBeAnyNumber) {
   EXPECT_TRUE(is_an_hour("3601"));
   EXPECT_TRUE(is_an_hour("9223372036854775807"));
   EXPECT_FALSE(is_an_hour("-9223372036854775808"));

@@ -13,7 +13,7 @@
 namespace redlatch::test {
 namespace connections_test {
 
-using Connections = ServerTest;
+using ClientConnections = ServerTest;
 
 void in_threads(int count, const std::function<void(int)>& work) {
   std::barrier start(count);
@@ -31,7 +31,7 @@ std::string key_of(int thread, int round) {
   return "job:" + std::to_string(thread) + ":" + std::to_string(round);
 }
 
-TEST_F(Connections, AreNeverMoreThanTheOptionSays) {
+TEST_F(ClientConnections, AreNeverMoreThanTheOptionSays) {
   const auto before = raw.info("stats", "total_connections_received:");
   ClientOptions options = patient();
   options.connections = 3;
@@ -47,7 +47,7 @@ TEST_F(Connections, AreNeverMoreThanTheOptionSays) {
   EXPECT_EQ(raw.info("stats", "total_connections_received:") - before, 3);
 }
 
-TEST_F(Connections, CanBeOneForEverybody) {
+TEST_F(ClientConnections, CanBeOneForEverybody) {
   ClientOptions options = patient();
   options.connections = 1;
   options.client_name = "single";
@@ -62,7 +62,7 @@ TEST_F(Connections, CanBeOneForEverybody) {
   EXPECT_EQ(raw.clients("single").size(), 1U);
 }
 
-TEST_F(Connections, GiveEachOfManyThreadsItsOwnAnswers) {
+TEST_F(ClientConnections, GiveEachOfManyThreadsItsOwnAnswers) {
   in_threads(16, [&](int thread) {
     for (int round = 0; round < 25; ++round) {
       Lock lock(client, key_of(thread, 0), std::try_to_lock, long_lease);
@@ -76,7 +76,7 @@ TEST_F(Connections, GiveEachOfManyThreadsItsOwnAnswers) {
   });
 }
 
-TEST_F(Connections, LetOnlyOneOfManyThreadsHoldOneKey) {
+TEST_F(ClientConnections, LetOnlyOneOfManyThreadsHoldOneKey) {
   std::atomic<int> holders = 0;
   std::atomic<int> taken = 0;
   in_threads(16, [&](int) {
@@ -95,7 +95,7 @@ std::string answer(const ScriptedRequest& request) {
   return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
 }
 
-TEST(Connection, OfAKeyIsTheSameWhileItIsHeld) {
+TEST(ClientConnection, OfAKeyIsTheSameWhileItIsHeld) {
   const ScriptedServer server(answer);
   Client client(server.url(), patient());
   in_threads(4, [&](int) {

@@ -7,9 +7,9 @@
 namespace redlatch::test {
 namespace downgrade_test {
 
-class Downgrade : public ReadWriteTest {};
+class WriteLockDowngrade : public ReadWriteTest {};
 
-TEST_F(Downgrade, MakesAReaderOfTheWriter) {
+TEST_F(WriteLockDowngrade, MakesAReaderOfTheWriter) {
   writer.lock();
   const std::string before = writer.token();
   ReadLock read = writer.downgrade();
@@ -25,7 +25,7 @@ TEST_F(Downgrade, MakesAReaderOfTheWriter) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Downgrade, LetsReadersInWhoWaitAndNoWriter) {
+TEST_F(WriteLockDowngrade, LetsReadersInWhoWaitAndNoWriter) {
   writer.lock();
   Rival<ReadLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
@@ -41,7 +41,7 @@ TEST_F(Downgrade, LetsReadersInWhoWaitAndNoWriter) {
   EXPECT_TRUE(behind.has_it());
 }
 
-TEST_F(Downgrade, LetsNoWriterInBefore) {
+TEST_F(WriteLockDowngrade, LetsNoWriterInBefore) {
   writer.lock();
   Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
@@ -52,7 +52,7 @@ TEST_F(Downgrade, LetsNoWriterInBefore) {
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(Downgrade, IsRenewedOn) {
+TEST_F(WriteLockDowngrade, IsRenewedOn) {
   WriteLock brief(client, "job", {.ttl = 300ms, .fencing = true, .label = "me"});
   ReadLock read = brief.downgrade();
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
@@ -62,12 +62,12 @@ TEST_F(Downgrade, IsRenewedOn) {
   EXPECT_EQ(error_of([&] { static_cast<void>(read.fencing_token()); }), Errc::invalid_argument);
 }
 
-TEST_F(Downgrade, IsForWhoHoldsTheLock) {
+TEST_F(WriteLockDowngrade, IsForWhoHoldsTheLock) {
   EXPECT_EQ(error_of([&] { static_cast<void>(writer.downgrade()); }),
             std::errc::operation_not_permitted);
 }
 
-TEST_F(Downgrade, OfALostLockThrowsAndLeavesNothingHeld) {
+TEST_F(WriteLockDowngrade, OfALostLockThrowsAndLeavesNothingHeld) {
   writer.lock();
   const std::stop_token lost = writer.lost_token();
   raw.command({"DEL", "job"});
@@ -78,7 +78,7 @@ TEST_F(Downgrade, OfALostLockThrowsAndLeavesNothingHeld) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Downgrade, ThatIsRefusedKeepsTheLock) {
+TEST_F(WriteLockDowngrade, ThatIsRefusedKeepsTheLock) {
   writer.lock();
   for (int i = 0; i < 2; ++i) {
     raw.command({"REPLICAOF", "127.0.0.1", "1"});
@@ -89,7 +89,7 @@ TEST_F(Downgrade, ThatIsRefusedKeepsTheLock) {
   }
 }
 
-TEST_F(Downgrade, InDoubtLeavesNothingHeld) {
+TEST_F(WriteLockDowngrade, InDoubtLeavesNothingHeld) {
   ClientOptions hasty = patient();
   hasty.command_timeout = 500ms;
   Client other(server.url(), hasty);
@@ -103,7 +103,7 @@ TEST_F(Downgrade, InDoubtLeavesNothingHeld) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, 20s));
 }
 
-TEST_F(Downgrade, CountsAsReadingForTheThread) {
+TEST_F(WriteLockDowngrade, CountsAsReadingForTheThread) {
   writer.lock();
   const ReadLock read = writer.downgrade();
   EXPECT_EQ(error_of([&] { writer.lock(); }), std::errc::resource_deadlock_would_occur);

@@ -13,13 +13,13 @@
 namespace redlatch::test {
 namespace durability_test {
 
-class Durable : public ServerTest {
+class LockDurable : public ServerTest {
  protected:
-  Durable() {
+  LockDurable() {
     EXPECT_TRUE(eventually([&] { return is_in_step(); }));
     raw.command({"CONFIG", "RESETSTAT"});
   }
-  ~Durable() override { replica.resume(); }
+  ~LockDurable() override { replica.resume(); }
 
   /// The replica answers at once for what is written. Right behind its first synchronisation it may
   /// take a second.
@@ -43,7 +43,7 @@ class Durable : public ServerTest {
   const LockOptions hasty{.ttl = 60s, .durability = {.replicas = 1, .timeout = 300ms}};
 };
 
-TEST_F(Durable, LocksAreAtTheReplicaWhenTheyAreHeld) {
+TEST_F(LockDurable, LocksAreAtTheReplicaWhenTheyAreHeld) {
   for (int i = 0; i < 100; ++i) {
     Lock lock(client, "job", on_one);
     ASSERT_EQ(raw_replica.get("job"), lock.token()) << i;
@@ -51,7 +51,7 @@ TEST_F(Durable, LocksAreAtTheReplicaWhenTheyAreHeld) {
   }
 }
 
-TEST_F(Durable, LocksAreUndoneWhenTheReplicaIsSilent) {
+TEST_F(LockDurable, LocksAreUndoneWhenTheReplicaIsSilent) {
   replica.pause();
   const Error error = thrown_by([&] { const Lock lock(client, "job", hasty); });
   EXPECT_EQ(error.code(), Errc::no_quorum);
@@ -61,7 +61,7 @@ TEST_F(Durable, LocksAreUndoneWhenTheReplicaIsSilent) {
   EXPECT_TRUE(Lock(client, "job", on_one));
 }
 
-TEST_F(Durable, LocksComeWithTheReplica) {
+TEST_F(LockDurable, LocksComeWithTheReplica) {
   replica.pause();
   std::jthread waker([&] {
     eventually([&] { return raw.calls("wait") >= 1; });
@@ -71,7 +71,7 @@ TEST_F(Durable, LocksComeWithTheReplica) {
   EXPECT_EQ(raw_replica.get("job"), lock.token());
 }
 
-TEST_F(Durable, LocksDoNotKeepOthersWaiting) {
+TEST_F(LockDurable, LocksDoNotKeepOthersWaiting) {
   ClientOptions options = patient();
   options.connections = 1;
   Client shared(server.url(), options);
@@ -90,13 +90,13 @@ TEST_F(Durable, LocksDoNotKeepOthersWaiting) {
   EXPECT_NE(raw.command({"INFO", "clients"}).text.find("blocked_clients:1"), std::string::npos);
 }
 
-TEST_F(Durable, LocksMayBeTakenWithoutScripts) {
+TEST_F(LockDurable, LocksMayBeTakenWithoutScripts) {
   Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
   const Lock lock(plain, "job", on_one);
   EXPECT_EQ(raw_replica.get("job"), lock.token());
 }
 
-TEST_F(Durable, LocksAreGoneWithTheErrorAlsoWhenScriptsAreRefused) {
+TEST_F(LockDurable, LocksAreGoneWithTheErrorAlsoWhenScriptsAreRefused) {
   raw.command({"ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-@scripting"});
   replica.pause();
   // What was asked behind the refused script has to be asked again.
@@ -110,14 +110,14 @@ TEST_F(Durable, LocksAreGoneWithTheErrorAlsoWhenScriptsAreRefused) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Durable, LocksAreDowngradedWithoutWaitingOnceMore) {
+TEST_F(LockDurable, LocksAreDowngradedWithoutWaitingOnceMore) {
   WriteLock writer(client, "job", on_one);
   replica.pause();
   ReadLock reader = writer.downgrade();
   EXPECT_TRUE(reader.verify());
 }
 
-TEST_F(Durable, LocksMayBeFenced) {
+TEST_F(LockDurable, LocksMayBeFenced) {
   LockOptions options = on_one;
   options.fencing = true;
   const Lock lock(client, "job", options);
@@ -127,7 +127,7 @@ TEST_F(Durable, LocksMayBeFenced) {
 
 /// The script is refused, and said again behind a question about an older change, which has taken
 /// all of the time.
-TEST_F(Durable, LocksAreRefusedInTheirTimeByAServerThatForgetsTheScript) {
+TEST_F(LockDurable, LocksAreRefusedInTheirTimeByAServerThatForgetsTheScript) {
   replica.pause();
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", hasty); }), Errc::no_quorum);
   raw.command({"SCRIPT", "FLUSH"});
@@ -140,7 +140,7 @@ TEST_F(Durable, LocksAreRefusedInTheirTimeByAServerThatForgetsTheScript) {
   replica.resume();
 }
 
-TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {
+TEST_F(LockDurable, LocksOnMoreReplicasThanThereAreAreRefused) {
   LockOptions options = hasty;
   options.durability.replicas = 2;
   const Error error = thrown_by([&] { const Lock lock(client, "job", options); });
@@ -150,9 +150,9 @@ TEST_F(Durable, LocksOnMoreReplicasThanThereAreAreRefused) {
 
 /// A replica that is in good health and 100 ms away in each direction: one question for each lock,
 /// one behind the other, would take at least 6 s on some connection.
-class DurableFarAway : public ServerTest {
+class LockDurableFarAway : public ServerTest {
  protected:
-  DurableFarAway() {
+  LockDurableFarAway() {
     EXPECT_TRUE(eventually([&] {
       raw.command({"SET", "in step?", "", "PX", "1"});
       return raw.command({"WAIT", "1", "1000"}).integer >= 1;
@@ -186,14 +186,14 @@ class DurableFarAway : public ServerTest {
   RedisServer replica{as_replica()};
 };
 
-TEST_F(DurableFarAway, LocksOfManyThreadsAskTogether) {
+TEST_F(LockDurableFarAway, LocksOfManyThreadsAskTogether) {
   EXPECT_EQ(held_by(128, 2s), 128);
   EXPECT_LT(raw.calls("wait"), 64);
 }
 
 /// The documentation promises an answer about what the same connection has written before, so that
 /// one behind a refused change is worth nothing.
-TEST(DurableBehindAForgottenScript, LocksAreAskedForAgain) {
+TEST(LockDurableBehindAForgottenScript, LocksAreAskedForAgain) {
   std::vector<std::string> heard;
   ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
     if (!request.is("SCRIPT")) heard.push_back(request.words.front());
@@ -211,7 +211,7 @@ TEST(DurableBehindAForgottenScript, LocksAreAskedForAgain) {
 }
 
 /// The one with little time is told in time, and the other asks again.
-TEST(DurableForDifferentTimes, LocksAskTogether) {
+TEST(LockDurableForDifferentTimes, LocksAskTogether) {
   std::atomic<std::size_t> blocked = 0;  // connection
   ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
     if (request.is("EVALSHA")) return resp::integer(1);
@@ -240,7 +240,7 @@ TEST(DurableForDifferentTimes, LocksAskTogether) {
 }
 
 /// Redis 7.0 has no WAITAOF; later servers and Valkey have.
-TEST(DurableOnDisk, LocksAreHeldOrRefusedAsTheServerCan) {
+TEST(LockDurableOnDisk, LocksAreHeldOrRefusedAsTheServerCan) {
   const RedisServer server({"--appendonly", "yes", "--appendfsync", "everysec"});
   RawClient raw(server.socket());
   const bool can = raw.command({"WAITAOF", "0", "0", "0"}).elements.size() == 2;

@@ -23,9 +23,9 @@
 namespace redlatch::test {
 namespace event_callbacks_test {
 
-class FromACallback : public testing::Test {
+class ClientFromACallback : public testing::Test {
  protected:
-  ~FromACallback() override {
+  ~ClientFromACallback() override {
     EXPECT_TRUE(is_over());
     client.reset();
   }
@@ -56,7 +56,7 @@ class FromACallback : public testing::Test {
   std::unique_ptr<Client> client{};
 };
 
-TEST_F(FromACallback, TheSameKeyMayBeLockedAndUnlocked) {
+TEST_F(ClientFromACallback, TheSameKeyMayBeLockedAndUnlocked) {
   start([&](const Event& event) {
     Lock lock(*client, event.key, std::try_to_lock, long_lease);
     EXPECT_TRUE(lock.owns_lock());
@@ -67,7 +67,7 @@ TEST_F(FromACallback, TheSameKeyMayBeLockedAndUnlocked) {
   lose();
 }
 
-TEST_F(FromACallback, GuardsMayBeginAndEnd) {
+TEST_F(ClientFromACallback, GuardsMayBeginAndEnd) {
   start([&](const Event& event) {
     for (int i = 0; i < 20; ++i) {
       EXPECT_TRUE(Lock(*client, event.key, std::try_to_lock, long_lease));
@@ -79,7 +79,7 @@ TEST_F(FromACallback, GuardsMayBeginAndEnd) {
   EXPECT_TRUE(eventually([&] { return raw.command({"DBSIZE"}).integer == 0; }));
 }
 
-TEST_F(FromACallback, AnotherLossMayBeCaused) {
+TEST_F(ClientFromACallback, AnotherLossMayBeCaused) {
   calls_left = 5;
   start([&](const Event& event) {
     const Lock lock(*client, event.key, long_lease);
@@ -89,7 +89,7 @@ TEST_F(FromACallback, AnotherLossMayBeCaused) {
   EXPECT_TRUE(is_over());
 }
 
-TEST_F(FromACallback, ALockThatWasHeldMeanwhileMayBeGivenUp) {
+TEST_F(ClientFromACallback, ALockThatWasHeldMeanwhileMayBeGivenUp) {
   std::optional<Lock> held;
   start([&](const Event&) { held.reset(); });
   held.emplace(*client, "held", long_lease);
@@ -98,7 +98,7 @@ TEST_F(FromACallback, ALockThatWasHeldMeanwhileMayBeGivenUp) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("held"); }));
 }
 
-TEST_F(FromACallback, OneMayWaitForAnotherThreadThatUsesTheClient) {
+TEST_F(ClientFromACallback, OneMayWaitForAnotherThreadThatUsesTheClient) {
   start([&](const Event& event) {
     std::thread([&] {
       const Lock lock(*client, event.key, long_lease);
@@ -108,7 +108,7 @@ TEST_F(FromACallback, OneMayWaitForAnotherThreadThatUsesTheClient) {
   lose();
 }
 
-TEST_F(FromACallback, TheClientMayBeEndedAndLeavesNothing) {
+TEST_F(ClientFromACallback, TheClientMayBeEndedAndLeavesNothing) {
   std::thread([] {}).join();  // a sanitizer may start a thread of its own with the first
   const auto descriptors = entries("/proc/self/fd");
   const auto threads = entries("/proc/self/task");
@@ -128,7 +128,7 @@ struct EndsProcess {
   }
 };
 
-class ForkFromACallback : public FromACallback {
+class ClientForkFromACallback : public ClientFromACallback {
  protected:
   /// Does that in the child, and goes back from the callback in both processes.
   void fork_and(const std::function<void()>& action) {
@@ -142,7 +142,7 @@ class ForkFromACallback : public FromACallback {
   std::atomic<pid_t> child = -1;
 };
 
-TEST_F(ForkFromACallback, ItsChildMayEndItsCopyOfTheClient) {
+TEST_F(ClientForkFromACallback, ItsChildMayEndItsCopyOfTheClient) {
   start([&](const Event&) { fork_and([&] { client.reset(); }); });
   lose();
   ASSERT_TRUE(is_over());
@@ -150,14 +150,14 @@ TEST_F(ForkFromACallback, ItsChildMayEndItsCopyOfTheClient) {
   EXPECT_TRUE(Lock(*client, "job", std::try_to_lock, long_lease)) << "the parent goes on";
 }
 
-TEST_F(ForkFromACallback, ItsChildEndsWithTheThread) {
+TEST_F(ClientForkFromACallback, ItsChildEndsWithTheThread) {
   start([&](const Event&) { fork_and([] {}); });
   lose();
   ASSERT_TRUE(is_over());
   EXPECT_EQ(status_of(child), 0);
 }
 
-TEST_F(FromACallback, TheLastLockMayBeEndedBehindItsClient) {
+TEST_F(ClientFromACallback, TheLastLockMayBeEndedBehindItsClient) {
   std::thread([] {}).join();  // as above
   const auto threads = entries("/proc/self/task");
   std::optional<Lock> last;
@@ -170,7 +170,7 @@ TEST_F(FromACallback, TheLastLockMayBeEndedBehindItsClient) {
   EXPECT_FALSE(raw.exists("last"));
 }
 
-TEST_F(FromACallback, AnotherClientMayTakeThePlaceOfTheOldOne) {
+TEST_F(ClientFromACallback, AnotherClientMayTakeThePlaceOfTheOldOne) {
   start([&](const Event& event) {
     *client = Client(server.url(), patient());
     EXPECT_TRUE(Lock(*client, event.key, std::try_to_lock, long_lease));
@@ -178,7 +178,7 @@ TEST_F(FromACallback, AnotherClientMayTakeThePlaceOfTheOldOne) {
   lose();
 }
 
-TEST_F(FromACallback, NoOtherCallIsMadeMeanwhile) {
+TEST_F(ClientFromACallback, NoOtherCallIsMadeMeanwhile) {
   constexpr int threads = 8;
   constexpr int rounds = 10;
   calls_left = threads * rounds;
@@ -204,7 +204,7 @@ TEST_F(FromACallback, NoOtherCallIsMadeMeanwhile) {
 }
 
 /// The client that goes has more to tell: of a release that is not answered.
-TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
+TEST(ClientCallbackThatEndsIt, IsNotCalledAgainBeforeItReturns) {
   const ScriptedServer server([](const ScriptedRequest& request) -> std::string {
     if (!request.is("EVALSHA")) return resp::ok;
     return request.words[3] == "lost" ? resp::integer(0) : "";
@@ -230,7 +230,7 @@ TEST(CallbackThatEndsTheClient, IsNotCalledAgainBeforeItReturns) {
 
 /// The first call keeps the others queued, and the second ends the client in front of them.
 /// It stands still until the lease has been renewed beyond its first ttl.
-TEST_F(FromACallback, RenewalsAreNotWaitedFor) {
+TEST_F(ClientFromACallback, RenewalsAreNotWaitedFor) {
   bool renewed = false;
   start([&](const Event&) {
     raw.command({"CONFIG", "RESETSTAT"});
@@ -243,7 +243,7 @@ TEST_F(FromACallback, RenewalsAreNotWaitedFor) {
   EXPECT_TRUE(held.owns_lock());
 }
 
-TEST_F(FromACallback, TheClientMayBeEndedWhileMoreEventsAreQueued) {
+TEST_F(ClientFromACallback, TheClientMayBeEndedWhileMoreEventsAreQueued) {
   std::thread([] {}).join();  // as above
   const auto threads = entries("/proc/self/task");
   std::atomic<int> calls = 0;
@@ -266,7 +266,7 @@ TEST_F(FromACallback, TheClientMayBeEndedWhileMoreEventsAreQueued) {
 }
 
 /// The same from the callback of a `lost_token`, with events queued behind the loss.
-TEST_F(FromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
+TEST_F(ClientFromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
   std::thread([] {}).join();  // as above
   const auto threads = entries("/proc/self/task");
   std::atomic<int> calls = 0;
@@ -300,7 +300,7 @@ TEST_F(FromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
 }
 
 /// What its servers' own clients tell goes through the thread that calls back.
-TEST(CallbackOfAQuorum, MayEndItWhileMoreEventsAreQueued) {
+TEST(QuorumCallback, MayEndItWhileMoreEventsAreQueued) {
   std::thread([] {}).join();  // as above
   const auto threads = entries("/proc/self/task");
   const RedisServer one;
@@ -324,7 +324,7 @@ TEST(CallbackOfAQuorum, MayEndItWhileMoreEventsAreQueued) {
 }
 
 /// A program that is slower than its events: what is held is looked after all the same.
-TEST(CallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
+TEST(ClientCallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
   const RedisServer server;
   std::atomic<int> told = 0;
   ClientOptions options = patient();
@@ -342,7 +342,7 @@ TEST(CallbackThatIsSlow, DoesNotKeepLocksFromBeingRenewed) {
   EXPECT_TRUE(held.owns_lock());
 }
 
-TEST(CallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
+TEST(ClientCallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
   const RedisServer server;
   std::atomic<bool> enough = false;
   std::atomic<bool> inside = false;
@@ -362,7 +362,7 @@ TEST(CallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
 }
 
 /// The end of a client that begins while something else is told waits for answers all the same.
-TEST(CallbackDuringTheEndOfTheClient, DoesNotCutItShort) {
+TEST(ClientCallbackDuringItsEnd, DoesNotCutItShort) {
   const ScriptedServer server([](const ScriptedRequest& request) -> std::string {
     return request.is("EVALSHA") ? "" : resp::ok;
   });
@@ -383,7 +383,7 @@ TEST(CallbackDuringTheEndOfTheClient, DoesNotCutItShort) {
 }
 
 /// No event, and nothing that can be read from one, has the right to release a lock in it.
-TEST_F(FromACallback, NoTokenIsTold) {
+TEST_F(ClientFromACallback, NoTokenIsTold) {
   std::mutex mutex;
   std::vector<std::string> told;
   start([&](const Event& event) {

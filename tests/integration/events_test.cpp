@@ -17,7 +17,7 @@ namespace events_test {
 
 const std::string silence;
 
-class Lost : public testing::Test {
+class LockLost : public testing::Test {
  protected:
   void is_told_once() {
     const Event event = diary.first();
@@ -35,7 +35,7 @@ class Lost : public testing::Test {
   std::optional<Client> client{std::in_place, server.url(), diary.options()};
 };
 
-TEST_F(Lost, IsToldWhenTheKeyWasDeleted) {
+TEST_F(LockLost, IsToldWhenTheKeyWasDeleted) {
   {
     const Lock lock(*client, "job", long_lease);
     raw.command({"DEL", "job"});
@@ -43,7 +43,7 @@ TEST_F(Lost, IsToldWhenTheKeyWasDeleted) {
   is_told_once();
 }
 
-TEST_F(Lost, IsToldWhenTheKeyWasTakenOver) {
+TEST_F(LockLost, IsToldWhenTheKeyWasTakenOver) {
   {
     const Lock lock(*client, "job", long_lease);
     raw.command({"SET", "job", "a stranger"});
@@ -52,7 +52,7 @@ TEST_F(Lost, IsToldWhenTheKeyWasTakenOver) {
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(Lost, IsToldWhenTheKeyIsOfAnotherKind) {
+TEST_F(LockLost, IsToldWhenTheKeyIsOfAnotherKind) {
   {
     const Lock lock(*client, "job", long_lease);
     raw.command({"DEL", "job"});
@@ -61,7 +61,7 @@ TEST_F(Lost, IsToldWhenTheKeyIsOfAnotherKind) {
   is_told_once();
 }
 
-TEST_F(Lost, IsToldWhenTheLeaseWasOver) {
+TEST_F(LockLost, IsToldWhenTheLeaseWasOver) {
   {
     const Lock lock(*client, "job", {.ttl = 50ms, .auto_renew = false});
     EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
@@ -69,7 +69,7 @@ TEST_F(Lost, IsToldWhenTheLeaseWasOver) {
   is_told_once();
 }
 
-TEST_F(Lost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
+TEST_F(LockLost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
   {
     const Lock lock(*client, "job", {.ttl = 200ms, .auto_renew = false});
     raw.command({"PERSIST", "job"});
@@ -79,14 +79,14 @@ TEST_F(Lost, IsToldWhenValidityWasOverAlthoughTheServerStillHadTheKey) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Lost, IsToldWhenANewLeaseIsAskedForInTheOldOnesPlace) {
+TEST_F(LockLost, IsToldWhenANewLeaseIsAskedForInTheOldOnesPlace) {
   Lock lock(*client, "job", {.ttl = 50ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   EXPECT_TRUE(lock.try_lock_for(30s));
   EXPECT_EQ(diary.first().kind, EventKind::lost);
 }
 
-TEST_F(Lost, IsToldBeforeTheClientIsGone) {
+TEST_F(LockLost, IsToldBeforeTheClientIsGone) {
   {
     const Lock lock(*client, "job", long_lease);
     raw.command({"DEL", "job"});
@@ -95,14 +95,14 @@ TEST_F(Lost, IsToldBeforeTheClientIsGone) {
   EXPECT_EQ(diary.events().size(), 1U);
 }
 
-TEST_F(Lost, IsToldWhenUnlockSaysSo) {
+TEST_F(LockLost, IsToldWhenUnlockSaysSo) {
   Lock lock(*client, "job", long_lease);
   raw.command({"DEL", "job"});
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   is_told_once();
 }
 
-TEST_F(Lost, IsNotToldAgainByUnlock) {
+TEST_F(LockLost, IsNotToldAgainByUnlock) {
   Lock lock(*client, "job", {.ttl = 300ms});
   raw.command({"DEL", "job"});
   ASSERT_TRUE(eventually([&] { return !diary.events().empty(); }));
@@ -110,7 +110,7 @@ TEST_F(Lost, IsNotToldAgainByUnlock) {
   is_told_once();
 }
 
-TEST_F(Lost, IsToldWhenTheReleaseHadToWaitForAConnection) {
+TEST_F(LockLost, IsToldWhenTheReleaseHadToWaitForAConnection) {
   {
     const Lock lock(*client, "job", long_lease);
     raw.command({"DEL", "job"});
@@ -123,7 +123,7 @@ TEST_F(Lost, IsToldWhenTheReleaseHadToWaitForAConnection) {
 }
 
 /// A server that never answers a release.
-class Unanswered : public testing::Test {
+class LockUnanswered : public testing::Test {
  protected:
   void start(ClientOptions options) { client.emplace(server->url(), diary.options(options)); }
   void is_told_once() {
@@ -151,26 +151,26 @@ class Unanswered : public testing::Test {
   std::string token{};
 };
 
-TEST_F(Unanswered, IsToldAtTheEndOfTheTtl) {
+TEST_F(LockUnanswered, IsToldAtTheEndOfTheTtl) {
   start({.connect_timeout = 20s, .command_timeout = 200ms});
   hold_for_a_moment({.ttl = 1s, .auto_renew = false});
   is_told_once();
 }
 
-TEST_F(Unanswered, IsToldWhenTheTtlEndsBeforeTheTimeOut) {
+TEST_F(LockUnanswered, IsToldWhenTheTtlEndsBeforeTheTimeOut) {
   start({.connect_timeout = 20s, .command_timeout = 2s});
   hold_for_a_moment({.ttl = 500ms, .auto_renew = false});
   is_told_once();
 }
 
-TEST_F(Unanswered, IsToldWhenTheClientGoesFirst) {
+TEST_F(LockUnanswered, IsToldWhenTheClientGoesFirst) {
   start({.connect_timeout = 20s, .command_timeout = 200ms});
   hold_for_a_moment(long_lease);
   client.reset();
   is_told_once();
 }
 
-TEST_F(Unanswered, IsToldWhenTheServerIsGoneForGood) {
+TEST_F(LockUnanswered, IsToldWhenTheServerIsGoneForGood) {
   start({.connect_timeout = 200ms, .command_timeout = 200ms});
   {
     Lock lock(*client, "job", std::defer_lock, {.ttl = 1s, .auto_renew = false});
@@ -194,9 +194,9 @@ struct Refusal {
 };
 
 /// A server that ends its connections and refuses new ones, as after a changed password.
-class CauseOfAnEvent : public testing::TestWithParam<Refusal> {
+class ClientCauseOfAnEvent : public testing::TestWithParam<Refusal> {
  protected:
-  CauseOfAnEvent() {
+  ClientCauseOfAnEvent() {
     client.emplace("redis://worker:secret@" + server.url().substr(8) + "/3",
                    diary.options({.connect_timeout = 20s, .command_timeout = 2s}));
   }
@@ -226,13 +226,13 @@ class CauseOfAnEvent : public testing::TestWithParam<Refusal> {
   std::optional<Client> client{};
 };
 
-TEST_P(CauseOfAnEvent, IsToldOfARenewal) {
+TEST_P(ClientCauseOfAnEvent, IsToldOfARenewal) {
   const Lock lock(*client, "job", {.ttl = 3s});
   refuse_all_from_now_on();
   EXPECT_TRUE(is_told(EventKind::renewal_failed));
 }
 
-TEST_P(CauseOfAnEvent, IsToldOfAGuardsRelease) {
+TEST_P(ClientCauseOfAnEvent, IsToldOfAGuardsRelease) {
   {
     const Lock lock(*client, "job", {.ttl = 1s, .auto_renew = false});
     refuse_all_from_now_on();
@@ -240,7 +240,7 @@ TEST_P(CauseOfAnEvent, IsToldOfAGuardsRelease) {
   EXPECT_TRUE(is_told(EventKind::release_unknown));
 }
 
-TEST_P(CauseOfAnEvent, IsToldOfAGuardsReleaseWhenTheClientGoesFirst) {
+TEST_P(ClientCauseOfAnEvent, IsToldOfAGuardsReleaseWhenTheClientGoesFirst) {
   {
     const Lock lock(*client, "job", {.ttl = 60s, .auto_renew = false});
     refuse_all_from_now_on();
@@ -252,7 +252,7 @@ TEST_P(CauseOfAnEvent, IsToldOfAGuardsReleaseWhenTheClientGoesFirst) {
   EXPECT_TRUE(is_told(EventKind::release_unknown));
 }
 
-TEST_P(CauseOfAnEvent, IsToldOfUnlock) {
+TEST_P(ClientCauseOfAnEvent, IsToldOfUnlock) {
   Lock lock(*client, "job", long_lease);
   refuse_all_from_now_on();
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
@@ -260,7 +260,7 @@ TEST_P(CauseOfAnEvent, IsToldOfUnlock) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Refusals, CauseOfAnEvent,
+    Refusals, ClientCauseOfAnEvent,
     testing::Values(
         Refusal{"ChangedPassword", "AUTH",
                 "WRONGPASS invalid username-password pair or user is disabled.",
@@ -280,7 +280,7 @@ INSTANTIATE_TEST_SUITE_P(
                 Errc::not_writable}),
     [](const auto& given) { return given.param.name; });
 
-TEST(CauseOfAnEventOfAServer, IsAChangedPassword) {
+TEST(ClientCauseOfAnEventOfAServer, IsAChangedPassword) {
   const RedisServer server({"--requirepass", "secret"});
   RawClient raw(server.socket());
   raw.command({"AUTH", "secret"});
@@ -296,29 +296,29 @@ TEST(CauseOfAnEventOfAServer, IsAChangedPassword) {
 }
 
 /// Ends with the client, so that all that could be told has been told.
-class NothingToTell : public Lost {
+class ClientNoEvent : public LockLost {
  protected:
-  ~NothingToTell() override {
+  ~ClientNoEvent() override {
     client.reset();
     EXPECT_TRUE(diary.events().empty());
   }
 };
 
-TEST_F(NothingToTell, OfReleasesThatFoundTheLockHeld) {
+TEST_F(ClientNoEvent, OfReleasesThatFoundTheLockHeld) {
   for (int i = 0; i < 100; ++i) const Lock lock(*client, "job:" + std::to_string(i % 7));
 }
 
-TEST_F(NothingToTell, OfAReleaseThatHadToBeSaidInOtherWords) {
+TEST_F(ClientNoEvent, OfAReleaseThatHadToBeSaidInOtherWords) {
   const Lock lock(*client, "job", long_lease);
   raw.command({"SCRIPT", "FLUSH"});
 }
 
-TEST_F(NothingToTell, OfUnlockThatFoundTheLockHeld) {
+TEST_F(ClientNoEvent, OfUnlockThatFoundTheLockHeld) {
   Lock lock(*client, "job", long_lease);
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(NothingToTell, OfLocksThatWereNeverHeld) {
+TEST_F(ClientNoEvent, OfLocksThatWereNeverHeld) {
   raw.command({"SET", "job", "a stranger"});
   EXPECT_FALSE(Lock(*client, "job", 20ms));
   const Lock deferred(*client, "job", std::defer_lock);
@@ -326,9 +326,9 @@ TEST_F(NothingToTell, OfLocksThatWereNeverHeld) {
 
 /// A server that answers nothing once a test has begun. What `unlock` did not learn is told once,
 /// when it returns.
-class NothingToTellOfADoubt : public testing::TestWithParam<int> {};
+class ClientNoEventOfADoubt : public testing::TestWithParam<int> {};
 
-TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
+TEST_P(ClientNoEventOfADoubt, WhoeverHoldsTheKeyByThen) {
   std::atomic<bool> silent = false;
   ScriptedServer server([&](const ScriptedRequest& request) {
     if (silent && (request.is("SET") || request.is("EVALSHA"))) return silence;
@@ -351,7 +351,7 @@ TEST_P(NothingToTellOfADoubt, WhoeverHoldsTheKeyByThen) {
   EXPECT_EQ(diary.events().front().error, Errc::timed_out);
 }
 
-INSTANTIATE_TEST_SUITE_P(Answers, NothingToTellOfADoubt, testing::Values(0, 1));
+INSTANTIATE_TEST_SUITE_P(Answers, ClientNoEventOfADoubt, testing::Values(0, 1));
 
 }  // namespace events_test
 }  // namespace redlatch::test

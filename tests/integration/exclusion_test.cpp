@@ -16,7 +16,7 @@ namespace exclusion_test {
 
 /// A number that many change, each by reading it and writing it back: the one who does not exclude
 /// the others loses their changes.
-class Exclusion : public ServerTest {
+class LockExclusion : public ServerTest {
  protected:
   static constexpr int threads = 8;
   static constexpr int rounds = 25;
@@ -36,7 +36,7 @@ class Exclusion : public ServerTest {
   std::atomic<int> number = 0;
 };
 
-TEST_F(Exclusion, BetweenThreadsOfOneClientLosesNoUpdate) {
+TEST_F(LockExclusion, BetweenThreadsOfOneClientLosesNoUpdate) {
   in_threads([&](int) {
     for (int i = 0; i < rounds; ++i) {
       const Lock lock(client, "job", long_lease);
@@ -46,7 +46,7 @@ TEST_F(Exclusion, BetweenThreadsOfOneClientLosesNoUpdate) {
   EXPECT_EQ(number, threads * rounds);
 }
 
-TEST_F(Exclusion, BetweenThreadsWithAClientEachLosesNoUpdate) {
+TEST_F(LockExclusion, BetweenThreadsWithAClientEachLosesNoUpdate) {
   in_threads([&](int) {
     Client own(server.url(), patient());
     for (int i = 0; i < rounds; ++i) {
@@ -57,7 +57,7 @@ TEST_F(Exclusion, BetweenThreadsWithAClientEachLosesNoUpdate) {
   EXPECT_EQ(number, threads * rounds);
 }
 
-TEST_F(Exclusion, OverTcpAndOverAUnixSocketIsTheSame) {
+TEST_F(LockExclusion, OverTcpAndOverAUnixSocketIsTheSame) {
   Client other(server.unix_url(), patient());
   in_threads([&](int thread) {
     for (int i = 0; i < rounds; ++i) {
@@ -68,7 +68,7 @@ TEST_F(Exclusion, OverTcpAndOverAUnixSocketIsTheSame) {
   EXPECT_EQ(number, threads * rounds);
 }
 
-TEST_F(Exclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
+TEST_F(LockExclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
   std::barrier all_have_read(threads);
   in_threads([&](int) {
     for (int i = 0; i < rounds; ++i) add_one([&] { all_have_read.arrive_and_wait(); });
@@ -76,7 +76,7 @@ TEST_F(Exclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
   EXPECT_LT(number, threads * rounds);
 }
 
-TEST_F(Exclusion, OfDifferentKeysIsNone) {
+TEST_F(LockExclusion, OfDifferentKeysIsNone) {
   std::barrier all_have_read(threads);
   in_threads([&](int thread) {
     const Lock lock(client, "job:" + std::to_string(thread), long_lease);
@@ -86,11 +86,11 @@ TEST_F(Exclusion, OfDifferentKeysIsNone) {
 }
 
 /// The same between processes, with a number in a file.
-class ProcessExclusion : public ServerTest {
+class LockExclusionOfProcesses : public ServerTest {
  protected:
   static constexpr int rounds = 25;
 
-  ProcessExclusion() { std::ofstream(file) << 0; }
+  LockExclusionOfProcesses() { std::ofstream(file) << 0; }
 
   void start(std::size_t count, const std::string& manner) {
     while (workers.size() < count) {
@@ -108,7 +108,7 @@ class ProcessExclusion : public ServerTest {
   std::list<Process> workers{};
 };
 
-TEST_F(ProcessExclusion, LosesNoUpdate) {
+TEST_F(LockExclusionOfProcesses, LosesNoUpdate) {
   start(4, "locked");
   for (Process& worker : workers) worker.write_line("add " + std::to_string(rounds));
   for (Process& worker : workers) EXPECT_EQ(worker.read_line(), "done");
@@ -116,7 +116,7 @@ TEST_F(ProcessExclusion, LosesNoUpdate) {
   EXPECT_EQ(number(), 4 * rounds);
 }
 
-TEST_F(ProcessExclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
+TEST_F(LockExclusionOfProcesses, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
   start(2, "unlocked");
   for (Process& worker : workers) worker.write_line("add 1");
   for (Process& worker : workers) EXPECT_EQ(worker.read_line(), "read");
@@ -124,7 +124,7 @@ TEST_F(ProcessExclusion, IsWhatKeepsTheUpdatesWhichAreLostWithoutIt) {
   EXPECT_EQ(number(), 1);
 }
 
-TEST_F(ProcessExclusion, IncludesThisProcess) {
+TEST_F(LockExclusionOfProcesses, IncludesThisProcess) {
   start(1, "locked");
   Lock lock(client, "job", long_lease);
   workers.front().write_line("add 1");
@@ -135,7 +135,7 @@ TEST_F(ProcessExclusion, IncludesThisProcess) {
   EXPECT_EQ(number(), 1);
 }
 
-TEST_F(ProcessExclusion, OutlivesADeadHolderForItsLeaseOnly) {
+TEST_F(LockExclusionOfProcesses, OutlivesADeadHolderForItsLeaseOnly) {
   start(1, "locked");
   EXPECT_EQ(workers.front().ask("hold"), "held");
   const std::string token = raw.get("job");

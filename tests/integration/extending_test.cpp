@@ -6,11 +6,11 @@
 namespace redlatch::test {
 namespace extending_test {
 
-using Extending = ServerTest;
-using Verifying = ServerTest;
-using Validity = ServerTest;
+using LockExtending = ServerTest;
+using LockVerifying = ServerTest;
+using LockValidity = ServerTest;
 
-TEST_F(Extending, BringsBackTheFullTtl) {
+TEST_F(LockExtending, BringsBackTheFullTtl) {
   Lock lock(client, "job", long_lease);
   raw.command({"PEXPIRE", "job", "20000"});
   EXPECT_TRUE(lock.extend());
@@ -19,7 +19,7 @@ TEST_F(Extending, BringsBackTheFullTtl) {
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(Extending, TakesALongerTtl) {
+TEST_F(LockExtending, TakesALongerTtl) {
   Lock lock(client, "job", {.ttl = 5s, .auto_renew = false});
   EXPECT_TRUE(lock.extend(60s));
   EXPECT_GT(raw.pttl("job"), 5000);
@@ -27,7 +27,7 @@ TEST_F(Extending, TakesALongerTtl) {
   EXPECT_LE(lock.remaining(), 60s);
 }
 
-TEST_F(Extending, TakesAShorterTtl) {
+TEST_F(LockExtending, TakesAShorterTtl) {
   Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.extend(20s));
   EXPECT_LE(raw.pttl("job"), 20000);
@@ -35,7 +35,7 @@ TEST_F(Extending, TakesAShorterTtl) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(Extending, KeepsALockBeyondItsFirstLease) {
+TEST_F(LockExtending, KeepsALockBeyondItsFirstLease) {
   Lock lock(client, "job", {.ttl = 500ms, .auto_renew = false});
   EXPECT_TRUE(lock.extend(60s));
   const auto first_lease_over = std::chrono::steady_clock::now() + 500ms;
@@ -46,14 +46,14 @@ TEST_F(Extending, KeepsALockBeyondItsFirstLease) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Extending, RefusesATtlThatCannotWorkAndStaysHeld) {
+TEST_F(LockExtending, RefusesATtlThatCannotWorkAndStaysHeld) {
   Lock lock(client, "job");
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend(9ms)); }), Errc::invalid_argument);
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend(-1ms)); }), Errc::invalid_argument);
   EXPECT_TRUE(lock.verify());
 }
 
-TEST_F(Extending, OfALockThatIsNotHeldIsFalseAndAsksNobody) {
+TEST_F(LockExtending, OfALockThatIsNotHeldIsFalseAndAsksNobody) {
   Lock lock(client, "job", std::defer_lock);
   EXPECT_FALSE(lock.extend());
   lock.lock();
@@ -63,7 +63,7 @@ TEST_F(Extending, OfALockThatIsNotHeldIsFalseAndAsksNobody) {
   EXPECT_EQ(raw.calls("evalsha"), 0);
 }
 
-TEST_F(Verifying, IsTrueWhileHeldAndCostsOneCommand) {
+TEST_F(LockVerifying, IsTrueWhileHeldAndCostsOneCommand) {
   Lock lock(client, "job");
   raw.command({"CONFIG", "RESETSTAT"});
   EXPECT_TRUE(lock.verify());
@@ -71,13 +71,13 @@ TEST_F(Verifying, IsTrueWhileHeldAndCostsOneCommand) {
   EXPECT_EQ(raw.calls("evalsha") + raw.calls("set"), 0);
 }
 
-TEST_F(Verifying, ALockThatIsNotHeldIsFalseAndAsksNobody) {
+TEST_F(LockVerifying, ALockThatIsNotHeldIsFalseAndAsksNobody) {
   Lock lock(client, "job", std::defer_lock);
   EXPECT_FALSE(lock.verify());
   EXPECT_EQ(raw.calls("getrange"), 0);
 }
 
-TEST_F(Validity, EndsNoLaterThanTheKey) {
+TEST_F(LockValidity, EndsNoLaterThanTheKey) {
   Lock lock(client, "job", {.ttl = 5s, .auto_renew = false});
   const auto key_lives = [&] { return std::chrono::milliseconds(raw.pttl("job") + 1); };
   auto life = key_lives();
@@ -89,7 +89,7 @@ TEST_F(Validity, EndsNoLaterThanTheKey) {
   EXPECT_LE(lock.expires_at(), std::chrono::steady_clock::now() + life);
 }
 
-TEST_F(Validity, IsTheTtlLessAMarginForDrift) {
+TEST_F(LockValidity, IsTheTtlLessAMarginForDrift) {
   const auto before = std::chrono::steady_clock::now();
   const Lock lock(client, "job", {.ttl = 10s, .auto_renew = false});
   const auto after = std::chrono::steady_clock::now();
@@ -100,7 +100,7 @@ TEST_F(Validity, IsTheTtlLessAMarginForDrift) {
   EXPECT_GT(lock.remaining(), 5s);
 }
 
-TEST_F(Validity, IsNothingWhenNotHeld) {
+TEST_F(LockValidity, IsNothingWhenNotHeld) {
   Lock lock(client, "job", std::defer_lock);
   const auto says_nothing = [&] {
     return lock.expires_at() == std::chrono::steady_clock::time_point{} &&
@@ -113,7 +113,7 @@ TEST_F(Validity, IsNothingWhenNotHeld) {
   EXPECT_TRUE(says_nothing());
 }
 
-TEST_F(Validity, IsOverByTheTimeTheKeyIsGone) {
+TEST_F(LockValidity, IsOverByTheTimeTheKeyIsGone) {
   const Lock lock(client, "job", {.ttl = 200ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !raw.exists("job"); }));
   EXPECT_FALSE(lock.owns_lock());
@@ -122,7 +122,7 @@ TEST_F(Validity, IsOverByTheTimeTheKeyIsGone) {
   EXPECT_EQ(lock.token(), "");
 }
 
-TEST_F(Validity, CanBeLookedAtWithoutTheServer) {
+TEST_F(LockValidity, CanBeLookedAtWithoutTheServer) {
   const Lock lock(client, "job", long_lease);
   server.kill();
   EXPECT_TRUE(lock.owns_lock());

@@ -62,7 +62,7 @@ void contend(const RedisServer& server, Course& course) {
   }
 }
 
-TEST(FairOrder, OfTenThousandGrantsInEightProcessesIsTheOrderOfArrival) {
+TEST(FairLockOrder, OfTenThousandGrantsInEightProcessesIsTheOrderOfArrival) {
   const RedisServer server({"--appendonly", "yes", "--appendfsync", "no"});
   const SharedMemory<Course> course;
   std::list<Child> all;
@@ -89,7 +89,7 @@ TEST(FairOrder, OfTenThousandGrantsInEightProcessesIsTheOrderOfArrival) {
   EXPECT_TRUE(arrived == held);
 }
 
-class Fair : public QueueTest {
+class FairLockWaiting : public QueueTest {
  protected:
   /// Somebody who can be told, and neither asks nor hurries.
   void let_somebody_wait() {
@@ -103,7 +103,7 @@ class Fair : public QueueTest {
   RawClient listener{server.socket()};
 };
 
-TEST_F(Fair, TurnsOfThreadsOfOneClientAreInTheOrderOfArrival) {
+TEST_F(FairLockWaiting, TurnsOfThreadsOfOneClientAreInTheOrderOfArrival) {
   holder.lock();
   std::mutex mutex;
   std::vector<int> order;
@@ -121,7 +121,7 @@ TEST_F(Fair, TurnsOfThreadsOfOneClientAreInTheOrderOfArrival) {
   EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4, 5}));
 }
 
-TEST_F(Fair, TurnsOfClientsAreInTheOrderOfArrival) {
+TEST_F(FairLockWaiting, TurnsOfClientsAreInTheOrderOfArrival) {
   holder.lock();
   std::vector<std::unique_ptr<Rival<FairLock>>> rivals;
   for (int i = 0; i < 5; ++i) {
@@ -137,14 +137,14 @@ TEST_F(Fair, TurnsOfClientsAreInTheOrderOfArrival) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Fair, AttemptGivesWayToThoseWhoWaitWhenALeaseHasExpired) {
+TEST_F(FairLockWaiting, AttemptGivesWayToThoseWhoWaitWhenALeaseHasExpired) {
   let_somebody_wait();
   EXPECT_FALSE(holder.try_lock());
   EXPECT_EQ(raw.get("job"), somebody);
   EXPECT_EQ(queued(), 0);
 }
 
-TEST_F(Fair, WaitComesAfterThoseWhoWaitWhenALeaseHasExpired) {
+TEST_F(FairLockWaiting, WaitComesAfterThoseWhoWaitWhenALeaseHasExpired) {
   let_somebody_wait();
   Rival<FairLock> rival(another());
   ASSERT_TRUE(eventually([&] { return raw.get("job") == somebody; }));
@@ -154,13 +154,13 @@ TEST_F(Fair, WaitComesAfterThoseWhoWaitWhenALeaseHasExpired) {
   EXPECT_TRUE(rival.has_it());
 }
 
-TEST_F(Fair, AttemptTakesWhatNobodyWaitsFor) {
+TEST_F(FairLockWaiting, AttemptTakesWhatNobodyWaitsFor) {
   EXPECT_TRUE(holder.try_lock());
   EXPECT_EQ(raw.get("job"), holder.token());
   EXPECT_FALSE(FairLock(client, "job", std::try_to_lock));
 }
 
-TEST_F(Fair, LockIsKeptOutByALockAndKeepsItOut) {
+TEST_F(FairLockWaiting, LockIsKeptOutByALockAndKeepsItOut) {
   holder.lock();
   EXPECT_FALSE(Lock(client, "job", std::try_to_lock));
   holder.unlock();
@@ -169,7 +169,7 @@ TEST_F(Fair, LockIsKeptOutByALockAndKeepsItOut) {
   EXPECT_FALSE(holder.try_lock_for(20ms));
 }
 
-TEST_F(Fair, LockIsGrantedByTheReleaseOfALockAndTheOtherWayRound) {
+TEST_F(FairLockWaiting, LockIsGrantedByTheReleaseOfALockAndTheOtherWayRound) {
   Lock lock(client, "job", long_lease);
   Rival<FairLock> fair(another());
   ASSERT_TRUE(is_queued(1));
@@ -182,7 +182,7 @@ TEST_F(Fair, LockIsGrantedByTheReleaseOfALockAndTheOtherWayRound) {
   EXPECT_TRUE(plain.has_it());
 }
 
-TEST_F(Fair, QueueIsEmptyAfterAHundredWaitsThatGaveUp) {
+TEST_F(FairLockWaiting, QueueIsEmptyAfterAHundredWaitsThatGaveUp) {
   holder.lock();
   std::vector<std::jthread> threads;
   for (int i = 0; i < 10; ++i) {
@@ -198,7 +198,7 @@ TEST_F(Fair, QueueIsEmptyAfterAHundredWaitsThatGaveUp) {
   EXPECT_TRUE(holder.try_lock());
 }
 
-TEST_F(Fair, LockSaysWhenItsUserMayNotQueueUp) {
+TEST_F(FairLockWaiting, LockSaysWhenItsUserMayNotQueueUp) {
   holder.lock();
   raw.command({"ACL", "SETUSER", "worker", "on", ">secret", "~*", "resetchannels", "+@all"});
   Client worker("redis://worker:secret@127.0.0.1:" + std::to_string(server.port()), patient());

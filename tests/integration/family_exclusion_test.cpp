@@ -13,7 +13,7 @@ namespace redlatch::test {
 namespace family_exclusion_test {
 
 template <class L>
-class FamilyExclusion : public FamilyTest<Pair<L, L>> {
+class EveryLockExclusion : public FamilyTest<Pair<L, L>> {
  protected:
   static constexpr int contenders = 6;
   static constexpr int rounds = 25;
@@ -31,9 +31,9 @@ class FamilyExclusion : public FamilyTest<Pair<L, L>> {
   SharedMemory<std::atomic<int>> number{};
 };
 using Exclusive = testing::Types<FairLock, WriteLock, RecursiveLock, Permit>;
-TYPED_TEST_SUITE(FamilyExclusion, Exclusive, );
+TYPED_TEST_SUITE(EveryLockExclusion, Exclusive, );
 
-TYPED_TEST(FamilyExclusion, BetweenProcessesLosesNoUpdate) {
+TYPED_TEST(EveryLockExclusion, BetweenProcessesLosesNoUpdate) {
   std::list<Child> processes;
   for (int i = 0; i < this->contenders; ++i) {
     processes.emplace_back([this] {
@@ -45,7 +45,7 @@ TYPED_TEST(FamilyExclusion, BetweenProcessesLosesNoUpdate) {
   EXPECT_EQ(*this->number, this->contenders * this->rounds);
 }
 
-TYPED_TEST(FamilyExclusion, BetweenThreadsLosesNoUpdate) {
+TYPED_TEST(EveryLockExclusion, BetweenThreadsLosesNoUpdate) {
   std::vector<std::jthread> threads;
   for (int i = 0; i < this->contenders; ++i) {
     threads.emplace_back([this] { this->add(this->client); });
@@ -54,7 +54,7 @@ TYPED_TEST(FamilyExclusion, BetweenThreadsLosesNoUpdate) {
   EXPECT_EQ(*this->number, this->contenders * this->rounds);
 }
 
-TYPED_TEST(FamilyExclusion, BetweenClientsLosesNoUpdate) {
+TYPED_TEST(EveryLockExclusion, BetweenClientsLosesNoUpdate) {
   std::vector<std::jthread> threads;
   for (int i = 0; i < this->contenders; ++i) {
     threads.emplace_back([this] {

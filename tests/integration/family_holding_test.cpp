@@ -10,7 +10,7 @@ namespace redlatch::test {
 namespace family_holding_test {
 
 template <class L>
-class FamilyHolding : public FamilyTest<Pair<L, L>> {
+class EveryLockHolding : public FamilyTest<Pair<L, L>> {
  protected:
   void replace_by_a_list() {
     this->raw.command({"DEL", "job"});
@@ -20,16 +20,16 @@ class FamilyHolding : public FamilyTest<Pair<L, L>> {
   L lock = deferred<L>(this->client, {.ttl = 300ms, .label = "a host"});
 };
 using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
-TYPED_TEST_SUITE(FamilyHolding, Members, );
+TYPED_TEST_SUITE(EveryLockHolding, Members, );
 
-TYPED_TEST(FamilyHolding, IsSeenAtTheServerWithItsLabel) {
+TYPED_TEST(EveryLockHolding, IsSeenAtTheServerWithItsLabel) {
   this->lock.lock();
   EXPECT_EQ(this->lock.token().size(), 36U);
   ASSERT_EQ(this->holders().size(), 1U);
   EXPECT_TRUE(this->holders().front().ends_with(this->lock.token() + " a host"));
 }
 
-TYPED_TEST(FamilyHolding, HasATokenOfItsOwnEachTime) {
+TYPED_TEST(EveryLockHolding, HasATokenOfItsOwnEachTime) {
   this->lock.lock();
   const std::string first = this->lock.token();
   EXPECT_EQ(this->lock.unlock(), Unlock::released);
@@ -39,7 +39,7 @@ TYPED_TEST(FamilyHolding, HasATokenOfItsOwnEachTime) {
   EXPECT_NE(this->lock.token(), first);
 }
 
-TYPED_TEST(FamilyHolding, IsRenewed) {
+TYPED_TEST(EveryLockHolding, IsRenewed) {
   this->lock.lock();
   EXPECT_TRUE(eventually([&] { return this->client.metrics().renewed >= 4; }));
   EXPECT_TRUE(this->lock.verify());
@@ -47,7 +47,7 @@ TYPED_TEST(FamilyHolding, IsRenewed) {
   EXPECT_EQ(this->lock.unlock(), Unlock::released);
 }
 
-TYPED_TEST(FamilyHolding, EndsByItselfWithoutRenewal) {
+TYPED_TEST(EveryLockHolding, EndsByItselfWithoutRenewal) {
   auto brief = deferred<TypeParam>(this->client, {.ttl = 100ms, .auto_renew = false});
   brief.lock();
   const std::stop_token lost = brief.lost_token();
@@ -57,7 +57,7 @@ TYPED_TEST(FamilyHolding, EndsByItselfWithoutRenewal) {
   EXPECT_EQ(brief.unlock(), Unlock::lost);
 }
 
-TYPED_TEST(FamilyHolding, TellsThatTheKeyWasDeleted) {
+TYPED_TEST(EveryLockHolding, TellsThatTheKeyWasDeleted) {
   this->lock.lock();
   const std::stop_token lost = this->lock.lost_token();
   this->raw.command({"DEL", "job"});
@@ -66,7 +66,7 @@ TYPED_TEST(FamilyHolding, TellsThatTheKeyWasDeleted) {
   EXPECT_EQ(this->client.metrics().lost, 1U);
 }
 
-TYPED_TEST(FamilyHolding, TellsThatTheKeyIsOfAnotherKindNow) {
+TYPED_TEST(EveryLockHolding, TellsThatTheKeyIsOfAnotherKindNow) {
   this->lock.lock();
   const std::stop_token lost = this->lock.lost_token();
   this->replace_by_a_list();
@@ -75,7 +75,7 @@ TYPED_TEST(FamilyHolding, TellsThatTheKeyIsOfAnotherKindNow) {
   EXPECT_EQ(this->raw.command({"LLEN", "job"}).integer, 1);
 }
 
-TYPED_TEST(FamilyHolding, IsExtendedAndVerified) {
+TYPED_TEST(EveryLockHolding, IsExtendedAndVerified) {
   auto held = deferred<TypeParam>(this->client);
   EXPECT_FALSE(held.extend());
   EXPECT_FALSE(held.verify());
@@ -86,7 +86,7 @@ TYPED_TEST(FamilyHolding, IsExtendedAndVerified) {
   EXPECT_GT(this->raw.pttl("job"), 60'000);
 }
 
-TYPED_TEST(FamilyHolding, IsSeenToBeLostByWhoeverAsks) {
+TYPED_TEST(EveryLockHolding, IsSeenToBeLostByWhoeverAsks) {
   auto first = deferred<TypeParam>(this->client);
   first.lock();
   this->raw.command({"DEL", "job"});
@@ -101,7 +101,7 @@ TYPED_TEST(FamilyHolding, IsSeenToBeLostByWhoeverAsks) {
   EXPECT_FALSE(first.verify());
 }
 
-TYPED_TEST(FamilyHolding, AnswersUnlockAsALockDoes) {
+TYPED_TEST(EveryLockHolding, AnswersUnlockAsALockDoes) {
   auto held = deferred<TypeParam>(this->client);
   EXPECT_EQ(held.unlock(), Unlock::lost);
   held.lock();
@@ -111,7 +111,7 @@ TYPED_TEST(FamilyHolding, AnswersUnlockAsALockDoes) {
   EXPECT_EQ(held.unlock(), Unlock::lost);
 }
 
-TYPED_TEST(FamilyHolding, AnswersUnlockWithUnknownWhileTheServerCannotWrite) {
+TYPED_TEST(EveryLockHolding, AnswersUnlockWithUnknownWhileTheServerCannotWrite) {
   auto held = deferred<TypeParam>(this->client);
   held.lock();
   this->raw.command({"REPLICAOF", "127.0.0.1", "1"});
@@ -120,14 +120,14 @@ TYPED_TEST(FamilyHolding, AnswersUnlockWithUnknownWhileTheServerCannotWrite) {
   EXPECT_TRUE(eventually([&] { return !this->raw.exists("job"); }, 30s));
 }
 
-TYPED_TEST(FamilyHolding, IsRefusedTwiceToOneObject) {
+TYPED_TEST(EveryLockHolding, IsRefusedTwiceToOneObject) {
   this->lock.lock();
   EXPECT_EQ(error_of([&] { this->lock.lock(); }), std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(error_of([&] { static_cast<void>(this->lock.try_lock()); }),
             std::errc::resource_deadlock_would_occur);
 }
 
-TYPED_TEST(FamilyHolding, MovesWithTheObject) {
+TYPED_TEST(EveryLockHolding, MovesWithTheObject) {
   auto held = deferred<TypeParam>(this->client);
   held.lock();
   const std::string token = held.token();
@@ -136,7 +136,7 @@ TYPED_TEST(FamilyHolding, MovesWithTheObject) {
   EXPECT_EQ(elsewhere([&] { return other.unlock(); }), Unlock::released);
 }
 
-TYPED_TEST(FamilyHolding, GivesUpWhatAGuardForgets) {
+TYPED_TEST(EveryLockHolding, GivesUpWhatAGuardForgets) {
   for (int i = 0; i < 20; ++i) {
     auto guard = deferred<TypeParam>(this->client);
     ASSERT_TRUE(guard.try_lock()) << "the release before comes first";
@@ -144,7 +144,7 @@ TYPED_TEST(FamilyHolding, GivesUpWhatAGuardForgets) {
   EXPECT_TRUE(this->is_empty());
 }
 
-TYPED_TEST(FamilyHolding, OutlivesTheClient) {
+TYPED_TEST(EveryLockHolding, OutlivesTheClient) {
   std::optional<Client> brief(this->another());
   auto held = deferred<TypeParam>(*brief);
   held.lock();
@@ -152,7 +152,7 @@ TYPED_TEST(FamilyHolding, OutlivesTheClient) {
   EXPECT_EQ(held.unlock(), Unlock::released);
 }
 
-TYPED_TEST(FamilyHolding, SurvivesTheLossOfScriptsAndConnections) {
+TYPED_TEST(EveryLockHolding, SurvivesTheLossOfScriptsAndConnections) {
   auto held = deferred<TypeParam>(this->client);
   held.lock();
   this->raw.command({"SCRIPT", "FLUSH"});
@@ -162,7 +162,7 @@ TYPED_TEST(FamilyHolding, SurvivesTheLossOfScriptsAndConnections) {
   EXPECT_EQ(held.unlock(), Unlock::released);
 }
 
-TYPED_TEST(FamilyHolding, NeedsScripts) {
+TYPED_TEST(EveryLockHolding, NeedsScripts) {
   ClientOptions options = patient();
   options.scripting = false;
   Client without(this->server.url(), options);
@@ -171,7 +171,7 @@ TYPED_TEST(FamilyHolding, NeedsScripts) {
   EXPECT_NE(std::string(error.what()).find("ClientOptions::scripting"), std::string::npos);
 }
 
-TYPED_TEST(FamilyHolding, LeavesAKeyThatIsNoLockAlone) {
+TYPED_TEST(EveryLockHolding, LeavesAKeyThatIsNoLockAlone) {
   this->replace_by_a_list();
   EXPECT_EQ(error_of([&] { this->lock.lock(); }), Errc::wrong_type);
   EXPECT_EQ(error_of([&] { static_cast<void>(this->lock.try_lock_for(20ms)); }), Errc::wrong_type);
@@ -180,11 +180,11 @@ TYPED_TEST(FamilyHolding, LeavesAKeyThatIsNoLockAlone) {
 }
 
 template <class L>
-class Numbered : public FamilyTest<Pair<L, L>> {};
+class EveryLockFencing : public FamilyTest<Pair<L, L>> {};
 using WithNumbers = testing::Types<FairLock, WriteLock, RecursiveLock>;
-TYPED_TEST_SUITE(Numbered, WithNumbers, );
+TYPED_TEST_SUITE(EveryLockFencing, WithNumbers, );
 
-TYPED_TEST(Numbered, AcquisitionsRiseAlsoThroughTheQueue) {
+TYPED_TEST(EveryLockFencing, AcquisitionsRiseAlsoThroughTheQueue) {
   const LockOptions fenced{.ttl = 60s, .fencing = true};
   std::uint64_t last = 0;
   for (int i = 0; i < 3; ++i) {

@@ -51,7 +51,7 @@ const Rights to_watch{"&__redis__:invalidate", "+client|id", "+client|tracking",
 const Rights to_leave_no_trace{"+script|load", "+watch", "+multi", "+exec"};
 
 template <class L>
-class FamilyRights : public FamilyTest<Pair<L, L>> {
+class EveryLockRights : public FamilyTest<Pair<L, L>> {
  protected:
   void allow(const Rights& rights) {
     const Rights words = Rights{"ACL", "SETUSER", "worker", "reset", "on", ">secret"} + rights;
@@ -67,9 +67,9 @@ class FamilyRights : public FamilyTest<Pair<L, L>> {
   }
 };
 using Members = testing::Types<FairLock, WriteLock, ReadLock, RecursiveLock, Permit>;
-TYPED_TEST_SUITE(FamilyRights, Members, );
+TYPED_TEST_SUITE(EveryLockRights, Members, );
 
-TYPED_TEST(FamilyRights, Suffice) {
+TYPED_TEST(EveryLockRights, Suffice) {
   const Rights all = needed<TypeParam> + to_release<TypeParam> + to_queue + to_give_way + to_watch +
                      to_verify + to_leave_no_trace;
   Client worker = this->user(all);
@@ -95,7 +95,7 @@ TYPED_TEST(FamilyRights, Suffice) {
   }
 }
 
-TYPED_TEST(FamilyRights, ThatAreMissedAreNamed) {
+TYPED_TEST(EveryLockRights, ThatAreMissedAreNamed) {
   const Rights all = needed<TypeParam> + to_release<TypeParam>;
   for (const std::string& right : needed<TypeParam>) {
     if (right == "+zcard") continue;  // is for when there are several
@@ -118,7 +118,7 @@ TYPED_TEST(FamilyRights, ThatAreMissedAreNamed) {
   }
 }
 
-TYPED_TEST(FamilyRights, ThatAreMissedToReleaseLeaveItToTheTtl) {
+TYPED_TEST(EveryLockRights, ThatAreMissedToReleaseLeaveItToTheTtl) {
   for (const std::string& right : to_release<TypeParam>) {
     Client worker = this->user(needed<TypeParam> + to_queue + to_give_way);
     auto lock = deferred<TypeParam>(worker, {.ttl = 500ms});
@@ -129,11 +129,11 @@ TYPED_TEST(FamilyRights, ThatAreMissedToReleaseLeaveItToTheTtl) {
 }
 
 template <class L>
-class QueueRightsOf : public FamilyRights<L> {};
+class EveryLockQueueRights : public EveryLockRights<L> {};
 using WithoutQueue = testing::Types<WriteLock, RecursiveLock, Permit>;
-TYPED_TEST_SUITE(QueueRightsOf, WithoutQueue, );
+TYPED_TEST_SUITE(EveryLockQueueRights, WithoutQueue, );
 
-TYPED_TEST(QueueRightsOf, AreMissedByWhoeverAsksAgainAndAgainThen) {
+TYPED_TEST(EveryLockQueueRights, AreMissedByWhoeverAsksAgainAndAgainThen) {
   const Rights all = needed<TypeParam> + to_release<TypeParam> + to_queue + to_give_way + to_watch;
   for (const std::string& right : to_queue) {
     SCOPED_TRACE("without " + right);
@@ -146,7 +146,7 @@ TYPED_TEST(QueueRightsOf, AreMissedByWhoeverAsksAgainAndAgainThen) {
   }
 }
 
-TYPED_TEST(QueueRightsOf, SufficeToWaitWithoutWatching) {
+TYPED_TEST(EveryLockQueueRights, SufficeToWaitWithoutWatching) {
   this->holder.lock();
   Rival<TypeParam> rival(
       this->user(needed<TypeParam> + to_release<TypeParam> + to_queue + to_give_way));

@@ -12,15 +12,15 @@ namespace redlatch::test {
 namespace family_waiting_test {
 
 template <class Classes>
-class FamilyWaiting : public FamilyTest<Classes> {
+class EveryLockWaiting : public FamilyTest<Classes> {
  protected:
   using Rival = test::Rival<typename Classes::Waiter>;
 
   void SetUp() override { this->holder.lock(); }
 };
-TYPED_TEST_SUITE(FamilyWaiting, Pairs, );
+TYPED_TEST_SUITE(EveryLockWaiting, Pairs, );
 
-TYPED_TEST(FamilyWaiting, IsTurnedAwayFromWhatIsHeld) {
+TYPED_TEST(EveryLockWaiting, IsTurnedAwayFromWhatIsHeld) {
   const auto attempt = [&] {
     return deferred<typename TestFixture::Waiter>(this->client).try_lock();
   };
@@ -29,7 +29,7 @@ TYPED_TEST(FamilyWaiting, IsTurnedAwayFromWhatIsHeld) {
   EXPECT_TRUE(elsewhere(attempt));
 }
 
-TYPED_TEST(FamilyWaiting, EndsByTheReleaseThatGrantsIt) {
+TYPED_TEST(EveryLockWaiting, EndsByTheReleaseThatGrantsIt) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   EXPECT_FALSE(rival.held);
@@ -40,14 +40,14 @@ TYPED_TEST(FamilyWaiting, EndsByTheReleaseThatGrantsIt) {
   EXPECT_TRUE(this->is_empty());
 }
 
-TYPED_TEST(FamilyWaiting, EndsWhenAGuardGoesOutOfScope) {
+TYPED_TEST(EveryLockWaiting, EndsWhenAGuardGoesOutOfScope) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   { const typename TestFixture::Holder gone(std::move(this->holder)); }
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, GivesTheWholeTtl) {
+TYPED_TEST(EveryLockWaiting, GivesTheWholeTtl) {
   typename TestFixture::Rival rival(this->another(), {.ttl = 20s, .label = "me"});
   ASSERT_TRUE(this->is_queued(1));
   this->holder.unlock();
@@ -57,7 +57,7 @@ TYPED_TEST(FamilyWaiting, GivesTheWholeTtl) {
   EXPECT_TRUE(this->is_at_the_server(rival.lock.token() + " me"));
 }
 
-TYPED_TEST(FamilyWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
+TYPED_TEST(EveryLockWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
   std::vector<std::jthread> threads;
   for (int i = 0; i < 6; ++i) {
     threads.emplace_back([&] { deferred<typename TestFixture::Waiter>(this->client).lock(); });
@@ -68,7 +68,7 @@ TYPED_TEST(FamilyWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
   EXPECT_TRUE(this->is_empty());
 }
 
-TYPED_TEST(FamilyWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
+TYPED_TEST(EveryLockWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
   this->holder.unlock();
   auto dead = elsewhere([&] {
     auto lock =
@@ -83,14 +83,14 @@ TYPED_TEST(FamilyWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
   EXPECT_TRUE(rival.lock.verify());
 }
 
-TYPED_TEST(FamilyWaiting, EndsWhenAStrangerDeletesTheKey) {
+TYPED_TEST(EveryLockWaiting, EndsWhenAStrangerDeletesTheKey) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   this->raw.command({"DEL", "job"});
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, ThatIsCancelledHoldsUpNobody) {
+TYPED_TEST(EveryLockWaiting, ThatIsCancelledHoldsUpNobody) {
   typename TestFixture::Rival first(this->another());
   ASSERT_TRUE(this->is_queued(1));
   typename TestFixture::Rival second(this->another());
@@ -102,7 +102,7 @@ TYPED_TEST(FamilyWaiting, ThatIsCancelledHoldsUpNobody) {
   EXPECT_TRUE(second.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, LeavesNothingBehindWhenItsTimeIsOver) {
+TYPED_TEST(EveryLockWaiting, LeavesNothingBehindWhenItsTimeIsOver) {
   Client other = this->another();
   EXPECT_FALSE(
       elsewhere([&] { return deferred<typename TestFixture::Waiter>(other).try_lock_for(50ms); }));
@@ -110,7 +110,7 @@ TYPED_TEST(FamilyWaiting, LeavesNothingBehindWhenItsTimeIsOver) {
   EXPECT_TRUE(this->is_at_the_server(this->holder.token()));
 }
 
-TYPED_TEST(FamilyWaiting, IsCountedAsContention) {
+TYPED_TEST(EveryLockWaiting, IsCountedAsContention) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   EXPECT_TRUE(eventually([&] { return rival.client().metrics().contended == 1; }));
@@ -122,7 +122,7 @@ TYPED_TEST(FamilyWaiting, IsCountedAsContention) {
   EXPECT_EQ(rival.client().metrics().held, 1U);
 }
 
-TYPED_TEST(FamilyWaiting, GoesOnWhenTheConnectionForMessagesIsLost) {
+TYPED_TEST(EveryLockWaiting, GoesOnWhenTheConnectionForMessagesIsLost) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   this->raw.command({"CLIENT", "KILL", "TYPE", "pubsub"});
@@ -130,7 +130,7 @@ TYPED_TEST(FamilyWaiting, GoesOnWhenTheConnectionForMessagesIsLost) {
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
+TYPED_TEST(EveryLockWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   this->raw.command({"DEL", this->queue});
@@ -139,7 +139,7 @@ TYPED_TEST(FamilyWaiting, GoesOnWhenQueuesAndScriptsAreForgotten) {
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, GoesOnAfterARestartThatForgetsEverything) {
+TYPED_TEST(EveryLockWaiting, GoesOnAfterARestartThatForgetsEverything) {
   typename TestFixture::Rival rival(
       Client(this->server.url(), {.connect_timeout = 1s, .command_timeout = 2s}));
   ASSERT_TRUE(rival.is_told_to_wait());
@@ -149,7 +149,7 @@ TYPED_TEST(FamilyWaiting, GoesOnAfterARestartThatForgetsEverything) {
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyWaiting, LeavesNoKeyForEver) {
+TYPED_TEST(EveryLockWaiting, LeavesNoKeyForEver) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(1));
   for (const std::string& key : {std::string("job"), this->queue}) {
@@ -158,7 +158,7 @@ TYPED_TEST(FamilyWaiting, LeavesNoKeyForEver) {
   }
 }
 
-TYPED_TEST(FamilyWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
+TYPED_TEST(EveryLockWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
   const std::string token = "11111111-2222-4333-8444-555555555555";
   RawClient listener(this->server.socket());
   listener.command({"SUBSCRIBE", "redlatch:somebody"});
@@ -177,7 +177,7 @@ TYPED_TEST(FamilyWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
 
 /// As after a JOIN that comes late, over a connection that was cut: the entry is served, and
 /// whoever wanted it has given up.
-TYPED_TEST(FamilyWaiting, GivesBackAGrantThatComesTooLate) {
+TYPED_TEST(EveryLockWaiting, GivesBackAGrantThatComesTooLate) {
   Client other = this->another();
   elsewhere([&] {
     auto lock = deferred<typename TestFixture::Waiter>(other);
@@ -196,7 +196,7 @@ TYPED_TEST(FamilyWaiting, GivesBackAGrantThatComesTooLate) {
 
 /// With a process that waits as soon as it may, with a lease of a second.
 template <class Classes>
-class FamilyProcess : public FamilyTest<Classes> {
+class EveryLockProcess : public FamilyTest<Classes> {
  protected:
   using Rival = test::Rival<typename Classes::Waiter>;
 
@@ -223,9 +223,9 @@ class FamilyProcess : public FamilyTest<Classes> {
   SharedMemory<State> state{};
   Child process{[this] { wait_for_it(); }};
 };
-TYPED_TEST_SUITE(FamilyProcess, Pairs, );
+TYPED_TEST_SUITE(EveryLockProcess, Pairs, );
 
-TYPED_TEST(FamilyProcess, ThatIsKilledWhileItWaitsIsPassedOver) {
+TYPED_TEST(EveryLockProcess, ThatIsKilledWhileItWaitsIsPassedOver) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(2));
   this->process.kill();
@@ -234,7 +234,7 @@ TYPED_TEST(FamilyProcess, ThatIsKilledWhileItWaitsIsPassedOver) {
 }
 
 /// As monitoring programs do.
-TYPED_TEST(FamilyProcess, ThatIsKilledIsPassedOverAlsoWhereSomebodyListensToAllChannels) {
+TYPED_TEST(EveryLockProcess, ThatIsKilledIsPassedOverAlsoWhereSomebodyListensToAllChannels) {
   RawClient listener(this->server.socket());
   listener.command({"PSUBSCRIBE", "*"});
   typename TestFixture::Rival rival(this->another());
@@ -249,7 +249,7 @@ TYPED_TEST(FamilyProcess, ThatIsKilledIsPassedOverAlsoWhereSomebodyListensToAllC
   EXPECT_TRUE(rival.has_it());
 }
 
-TYPED_TEST(FamilyProcess, ThatIsKilledWhileItHoldsKeepsOthersOutForItsTtlOnly) {
+TYPED_TEST(EveryLockProcess, ThatIsKilledWhileItHoldsKeepsOthersOutForItsTtlOnly) {
   this->holder.unlock();
   ASSERT_TRUE(eventually([&] { return this->state->has_it.load(); }));
   this->process.kill();
@@ -257,7 +257,7 @@ TYPED_TEST(FamilyProcess, ThatIsKilledWhileItHoldsKeepsOthersOutForItsTtlOnly) {
   EXPECT_TRUE(this->holder.try_lock_for(30s));
 }
 
-TYPED_TEST(FamilyProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
+TYPED_TEST(EveryLockProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(this->is_queued(2));
   this->process.stop();
@@ -272,7 +272,7 @@ TYPED_TEST(FamilyProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
   EXPECT_TRUE(eventually([&] { return this->state->has_it.load(); })) << "it queues up again";
 }
 
-TYPED_TEST(FamilyProcess, ThatIsStoppedWhenItIsGrantedTheLockHoldsItForItsTtlOnly) {
+TYPED_TEST(EveryLockProcess, ThatIsStoppedWhenItIsGrantedTheLockHoldsItForItsTtlOnly) {
   this->process.stop();
   const std::string value = this->entry(0).value;
   this->holder.unlock();

@@ -16,7 +16,7 @@ namespace fencing_test {
 constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
 const std::string counter = "lock:job:redlatch:fence:{lock:job}";
 
-class Fencing : public LimitedUserTest {
+class LockFencing : public LimitedUserTest {
  protected:
   std::uint64_t draw() {
     const Lock lock(client, "lock:job", std::try_to_lock, fenced);
@@ -32,7 +32,7 @@ class Fencing : public LimitedUserTest {
   }
 };
 
-TEST_F(Fencing, NumbersRiseWithEveryAcquisition) {
+TEST_F(LockFencing, NumbersRiseWithEveryAcquisition) {
   std::uint64_t last = 0;
   for (int i = 0; i < 1000; ++i) {
     const std::uint64_t next = draw();
@@ -41,7 +41,7 @@ TEST_F(Fencing, NumbersRiseWithEveryAcquisition) {
   }
 }
 
-TEST_F(Fencing, NumbersRiseInTheOrderOfHolders) {
+TEST_F(LockFencing, NumbersRiseInTheOrderOfHolders) {
   std::vector<std::uint64_t> drawn;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 4; ++i) {
@@ -57,45 +57,45 @@ TEST_F(Fencing, NumbersRiseInTheOrderOfHolders) {
   EXPECT_EQ(std::adjacent_find(drawn.begin(), drawn.end(), std::greater_equal<>()), drawn.end());
 }
 
-TEST_F(Fencing, NumbersAreTheServersTimeInMicroseconds) {
+TEST_F(LockFencing, NumbersAreTheServersTimeInMicroseconds) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto drawn = std::chrono::microseconds(draw());
   EXPECT_LT(std::chrono::abs(now - drawn), 1min);
 }
 
-TEST_F(Fencing, NumbersDoNotFollowAClockThatIsSetBack) {
+TEST_F(LockFencing, NumbersDoNotFollowAClockThatIsSetBack) {
   raw.command({"SET", counter, "fence 9000000000000000"});
   EXPECT_EQ(draw(), 9'000'000'000'000'001U);
   EXPECT_EQ(draw(), 9'000'000'000'000'002U);
 }
 
-TEST_F(Fencing, NumbersRiseThroughARestartThatLosesEverything) {
+TEST_F(LockFencing, NumbersRiseThroughARestartThatLosesEverything) {
   rises_through([&] {
     server.kill();
     server.start();
   });
 }
 
-TEST_F(Fencing, NumbersRiseThroughFlushall) {
+TEST_F(LockFencing, NumbersRiseThroughFlushall) {
   rises_through([&] { raw.command({"FLUSHALL"}); });
 }
 
 /// As by an eviction, or the end of its own ttl.
-TEST_F(Fencing, NumbersRiseThroughTheLossOfTheCounter) {
+TEST_F(LockFencing, NumbersRiseThroughTheLossOfTheCounter) {
   rises_through([&] { raw.command({"DEL", counter}); });
 }
 
-TEST_F(Fencing, NumbersRiseThroughAForgottenScript) {
+TEST_F(LockFencing, NumbersRiseThroughAForgottenScript) {
   rises_through([&] { raw.command({"SCRIPT", "FLUSH"}); });
 }
 
-TEST_F(Fencing, NumbersRiseFromOneClientToTheNext) {
+TEST_F(LockFencing, NumbersRiseFromOneClientToTheNext) {
   const std::uint64_t first = draw();
   Client another(server.url(), patient());
   EXPECT_GT(Lock(another, "lock:job", fenced).fencing_token(), first);
 }
 
-TEST_F(Fencing, LeavesOneCounterThatEndsByItself) {
+TEST_F(LockFencing, LeavesOneCounterThatEndsByItself) {
   draw();
   EXPECT_EQ(raw.command({"KEYS", "*"}).elements.size(), 1U);
   const std::int64_t life = raw.command({"PTTL", counter}).integer;
@@ -103,14 +103,14 @@ TEST_F(Fencing, LeavesOneCounterThatEndsByItself) {
   EXPECT_LE(life, 24 * 3'600'000);
 }
 
-TEST_F(Fencing, DrawsNothingForALockThatIsHeld) {
+TEST_F(LockFencing, DrawsNothingForALockThatIsHeld) {
   const Lock holder(client, "lock:job", fenced);
   const std::string before = raw.get(counter);
   EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, fenced));
   EXPECT_EQ(raw.get(counter), before);
 }
 
-TEST_F(Fencing, ExcludesAndIsExcludedByLocksWithout) {
+TEST_F(LockFencing, ExcludesAndIsExcludedByLocksWithout) {
   {
     const Lock plain(client, "lock:job", long_lease);
     EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, fenced));
@@ -120,7 +120,7 @@ TEST_F(Fencing, ExcludesAndIsExcludedByLocksWithout) {
   EXPECT_FALSE(Lock(client, "lock:job", std::try_to_lock, long_lease));
 }
 
-TEST_F(Fencing, RefusesACounterThatIsNone) {
+TEST_F(LockFencing, RefusesACounterThatIsNone) {
   raw.command({"SET", counter, "a stranger's"});
   const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
@@ -128,7 +128,7 @@ TEST_F(Fencing, RefusesACounterThatIsNone) {
   EXPECT_FALSE(raw.exists("lock:job"));
 }
 
-TEST_F(Fencing, NamesACounterOfAnotherKind) {
+TEST_F(LockFencing, NamesACounterOfAnotherKind) {
   raw.command({"LPUSH", counter, "a stranger's"});
   const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
@@ -137,7 +137,7 @@ TEST_F(Fencing, NamesACounterOfAnotherKind) {
   EXPECT_FALSE(raw.exists("lock:job"));
 }
 
-TEST_F(Fencing, RefusesACounterThatCannotCount) {
+TEST_F(LockFencing, RefusesACounterThatCannotCount) {
   for (const char* number : {"inf", "nan", "-5", "1e30", "9007199254740992"}) {
     raw.command({"SET", counter, "fence " + std::string(number)});
     EXPECT_EQ(error_of([&] { Lock(client, "lock:job", fenced).owns_lock(); }), Errc::wrong_type)
@@ -146,7 +146,7 @@ TEST_F(Fencing, RefusesACounterThatCannotCount) {
   }
 }
 
-TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
+TEST_F(LockFencing, NeedsTheseRightsAndNoMore) {
   const std::vector<std::string> rights{"~lock:*", "+set",     "+get",  "+del",   "+pexpire",
                                         "+eval",   "+evalsha", "+time", "+exists"};
   for (std::size_t left_out = 0; left_out <= rights.size(); ++left_out) {
@@ -170,9 +170,9 @@ TEST_F(Fencing, NeedsTheseRightsAndNoMore) {
   }
 }
 
-class Label : public ServerTest {};
+class LockLabel : public ServerTest {};
 
-TEST_F(Label, StandsBehindTheTokenAtTheServer) {
+TEST_F(LockLabel, StandsBehindTheTokenAtTheServer) {
   Lock lock(client, "job", {.ttl = 60s, .label = "host-3, pid 1234"});
   EXPECT_EQ(raw.get("job"), lock.token() + " host-3, pid 1234");
   EXPECT_TRUE(lock.extend());
@@ -181,7 +181,7 @@ TEST_F(Label, StandsBehindTheTokenAtTheServer) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Label, IsRenewedAndReleasedWithoutScriptsToo) {
+TEST_F(LockLabel, IsRenewedAndReleasedWithoutScriptsToo) {
   Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
   Lock lock(plain, "job", {.ttl = 600ms, .label = "me"});
   const std::string value = raw.get("job");
@@ -192,7 +192,7 @@ TEST_F(Label, IsRenewedAndReleasedWithoutScriptsToo) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Label, DoesNotHelpAStrangerWithTheSameOne) {
+TEST_F(LockLabel, DoesNotHelpAStrangerWithTheSameOne) {
   Lock lock(client, "job", {.ttl = 60s, .label = "me"});
   raw.command({"SET", "job", "another-token me"});
   EXPECT_FALSE(lock.verify());

@@ -22,7 +22,7 @@ L lock_of(Client& client, const std::string& key, LockOptions options = long_lea
 }
 
 template <class L>
-class ForeignKeys : public ServerTest {
+class EveryLockForeignKeys : public ServerTest {
  protected:
   /// Keeps an `L` of the same key waiting.
   using Holder = std::conditional_t<std::is_same_v<L, ReadLock>, WriteLock, L>;
@@ -48,16 +48,16 @@ class ForeignKeys : public ServerTest {
 };
 using Classes =
     testing::Types<Lock, FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
-TYPED_TEST_SUITE(ForeignKeys, Classes, );
+TYPED_TEST_SUITE(EveryLockForeignKeys, Classes, );
 
-TYPED_TEST(ForeignKeys, LikeAProgramsOwnListAreLeftAlone) {
+TYPED_TEST(EveryLockForeignKeys, LikeAProgramsOwnListAreLeftAlone) {
   this->raw.command({"RPUSH", "{order}:queue", "1", "2", "3", "4", "5"});
   this->use_locks_of("{order}");
   EXPECT_EQ(this->length("{order}:queue"), 5);
   EXPECT_EQ(this->raw.pttl("{order}:queue"), -1);
 }
 
-TYPED_TEST(ForeignKeys, LikeAProgramsOwnCounterAreLeftAlone) {
+TYPED_TEST(EveryLockForeignKeys, LikeAProgramsOwnCounterAreLeftAlone) {
   if constexpr (TestFixture::has_numbers) {
     this->raw.command({"SET", "{order}:fence", "7"});
     auto lock = lock_of<TypeParam>(this->client, "{order}", {.ttl = 60s, .fencing = true});
@@ -68,7 +68,7 @@ TYPED_TEST(ForeignKeys, LikeAProgramsOwnCounterAreLeftAlone) {
   }
 }
 
-TYPED_TEST(ForeignKeys, MayBeOtherLocks) {
+TYPED_TEST(EveryLockForeignKeys, MayBeOtherLocks) {
   for (const char* name : {"{order}:queue", "{order}:fence"}) {
     auto other = lock_of<TypeParam>(this->client, name);
     other.lock();
@@ -83,7 +83,7 @@ TYPED_TEST(ForeignKeys, MayBeOtherLocks) {
 }
 
 /// Although no program has such names.
-TYPED_TEST(ForeignKeys, InThePlaceOfTheQueueAreRefusedAndLeftAlone) {
+TYPED_TEST(EveryLockForeignKeys, InThePlaceOfTheQueueAreRefusedAndLeftAlone) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"RPUSH", this->queue, "7 60000 nobody", "", "x"},
         {"SET", this->queue, "a string"},
@@ -113,7 +113,7 @@ TYPED_TEST(ForeignKeys, InThePlaceOfTheQueueAreRefusedAndLeftAlone) {
   }
 }
 
-TYPED_TEST(ForeignKeys, InThePlaceOfTheCounterAreRefusedAndLeftAlone) {
+TYPED_TEST(EveryLockForeignKeys, InThePlaceOfTheCounterAreRefusedAndLeftAlone) {
   if constexpr (TestFixture::has_numbers) {
     for (const char* value : {"7", "", "fence", "fence -7", "fence 7 ", "fence 9007199254740992"}) {
       this->raw.command({"SET", this->counter, value});
@@ -129,12 +129,12 @@ TYPED_TEST(ForeignKeys, InThePlaceOfTheCounterAreRefusedAndLeftAlone) {
 }
 
 template <class L>
-class ForeignSets : public ForeignKeys<L> {};
+class EveryLockForeignSets : public EveryLockForeignKeys<L> {};
 using ClassesOfSets = testing::Types<ReadLock, WriteLock, RecursiveLock, Permit>;
-TYPED_TEST_SUITE(ForeignSets, ClassesOfSets, );
+TYPED_TEST_SUITE(EveryLockForeignSets, ClassesOfSets, );
 
 /// Some of their scores are in the past, as those of a dead holder.
-TYPED_TEST(ForeignSets, AreRefusedAndLeftAloneWhateverTheirMembers) {
+TYPED_TEST(EveryLockForeignSets, AreRefusedAndLeftAloneWhateverTheirMembers) {
   for (const char* member : {"", " x", "3", "r", "3 x", "=o:x", "w 1-2", "rx 1-2-3-4-"}) {
     for (const char* score : {"5", "99999999999999", "-inf", "inf"}) {
       this->raw.command({"ZADD", "job", score, member, "inf", "carol"});
@@ -156,7 +156,7 @@ TYPED_TEST(ForeignSets, AreRefusedAndLeftAloneWhateverTheirMembers) {
 }
 
 /// Behind holders that have died.
-TYPED_TEST(ForeignSets, AreLeftAloneAlsoWhereSomeOfTheirMembersLookLikeOurs) {
+TYPED_TEST(EveryLockForeignSets, AreLeftAloneAlsoWhereSomeOfTheirMembersLookLikeOurs) {
   const std::string token = "11111111-2222-4333-8444-555555555555";
   for (int i = 0; i < 100; ++i)
     this->raw.command({"ZADD", "job", "5", "1 " + token + std::to_string(i)});

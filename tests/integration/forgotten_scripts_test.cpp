@@ -13,7 +13,7 @@
 namespace redlatch::test {
 namespace forgotten_scripts_test {
 
-class ForgottenScript : public ServerTest {
+class ClientForgottenScript : public ServerTest {
  protected:
   void forget() { raw.command({"SCRIPT", "FLUSH"}); }
 
@@ -37,7 +37,7 @@ class ForgottenScript : public ServerTest {
   }
 };
 
-TEST_F(ForgottenScript, IsSentByTheBackgroundWhenNobodyUsesTheClient) {
+TEST_F(ClientForgottenScript, IsSentByTheBackgroundWhenNobodyUsesTheClient) {
   {
     const Lock lock(client, "job", long_lease);
     forget();
@@ -47,7 +47,7 @@ TEST_F(ForgottenScript, IsSentByTheBackgroundWhenNobodyUsesTheClient) {
 }
 
 /// A text for each would be a round trip for each.
-TEST_F(ForgottenScript, IsSentOnceForManyRenewals) {
+TEST_F(ClientForgottenScript, IsSentOnceForManyRenewals) {
   Client one(server.url(), single());
   std::vector<Lock> held;
   for (int i = 0; i < 200; ++i) {
@@ -62,7 +62,7 @@ TEST_F(ForgottenScript, IsSentOnceForManyRenewals) {
 }
 
 /// Those of several kinds keep their order, and each kind's text is sent once.
-TEST_F(ForgottenScript, IsSentOnceForEachKindOfLock) {
+TEST_F(ClientForgottenScript, IsSentOnceForEachKindOfLock) {
   Client one(server.url(), single());
   std::vector<Lock> locks;
   std::vector<ReadLock> readers;
@@ -79,7 +79,7 @@ TEST_F(ForgottenScript, IsSentOnceForEachKindOfLock) {
 
 /// A server that forgets whatever it is told (its scripts are flushed again and again) is told each
 /// text, and never the same hash for ever.
-TEST(ScriptThatIsForgottenAtOnce, IsSentForEachRelease) {
+TEST(ClientScriptThatIsForgottenAtOnce, IsSentForEachRelease) {
   ScriptedServer server([&](const ScriptedRequest& request) -> std::string {
     if (request.is("EVALSHA")) return resp::error("NOSCRIPT No matching script. Please use EVAL.");
     return request.is("EVAL") ? resp::integer(1) : resp::ok;
@@ -93,7 +93,7 @@ TEST(ScriptThatIsForgottenAtOnce, IsSentForEachRelease) {
   EXPECT_LE(server.count("EVALSHA"), 40U);
 }
 
-TEST_F(ForgottenScript, IsSentBeforeTheClientIsGone) {
+TEST_F(ClientForgottenScript, IsSentBeforeTheClientIsGone) {
   {
     Client own(server.url(), patient());
     const Lock lock(own, "job", long_lease);
@@ -102,7 +102,7 @@ TEST_F(ForgottenScript, IsSentBeforeTheClientIsGone) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(ForgottenScript, DoesNotKeepTheNextAttemptFromTheKey) {
+TEST_F(ClientForgottenScript, DoesNotKeepTheNextAttemptFromTheKey) {
   for (int i = 0; i < 200; ++i) {
     {
       const Lock lock(client, "job", std::try_to_lock, long_lease);
@@ -115,16 +115,16 @@ TEST_F(ForgottenScript, DoesNotKeepTheNextAttemptFromTheKey) {
   }
 }
 
-TEST_F(ForgottenScript, DoesNotKeepTheNextAttemptsOfManyThreadsFromTheirKeys) {
+TEST_F(ClientForgottenScript, DoesNotKeepTheNextAttemptsOfManyThreadsFromTheirKeys) {
   use_in_threads(client);
 }
 
-TEST_F(ForgottenScript, DoesNotKeepTheNextAttemptsFromTheirKeysOnOneConnection) {
+TEST_F(ClientForgottenScript, DoesNotKeepTheNextAttemptsFromTheirKeysOnOneConnection) {
   Client one(server.url(), single());
   use_in_threads(one);
 }
 
-TEST_F(ForgottenScript, LeavesTheKeyToAStranger) {
+TEST_F(ClientForgottenScript, LeavesTheKeyToAStranger) {
   {
     const Lock lock(client, "job", long_lease);
     forget();
@@ -134,7 +134,7 @@ TEST_F(ForgottenScript, LeavesTheKeyToAStranger) {
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(ForgottenScript, IsNoReasonToTryAStrangersOtherKeyAgain) {
+TEST_F(ClientForgottenScript, IsNoReasonToTryAStrangersOtherKeyAgain) {
   raw.command({"SET", "another job", "a stranger"});
   raw.command({"CONFIG", "RESETSTAT"});
   Client one(server.url(), single());
@@ -148,7 +148,7 @@ TEST_F(ForgottenScript, IsNoReasonToTryAStrangersOtherKeyAgain) {
 
 /// The refused release waits for the answer to a second one, behind it on the same connection. The
 /// background comes to look meanwhile.
-TEST(RefusedRelease, IsNotForgottenWhileAnotherAnswerIsToCome) {
+TEST(LockRefusedRelease, IsNotForgottenWhileAnotherAnswerIsToCome) {
   std::atomic<int> refusals = 0;
   bool released = false;
   bool slow = false;
@@ -185,21 +185,21 @@ TEST(RefusedRelease, IsNotForgottenWhileAnotherAnswerIsToCome) {
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock, long_lease));
 }
 
-class RefusedScripts : public LimitedUserTest {
+class ClientRefusedScripts : public LimitedUserTest {
  protected:
-  RefusedScripts() {
+  ClientRefusedScripts() {
     allow({"~lock:*", "+set", "+getrange", "+exists", "+del", "+pexpire", "+watch", "+multi",
            "+exec"});
   }
 };
 
-TEST_F(RefusedScripts, AreReplacedForTheFirstReleaseOfAConnection) {
+TEST_F(ClientRefusedScripts, AreReplacedForTheFirstReleaseOfAConnection) {
   Client worker = user();
   { const Lock lock(worker, "lock:job", long_lease); }
   EXPECT_TRUE(eventually([&] { return !raw.exists("lock:job"); }));
 }
 
-TEST_F(RefusedScripts, AreReplacedBeforeTheClientIsGone) {
+TEST_F(ClientRefusedScripts, AreReplacedBeforeTheClientIsGone) {
   {
     Client worker = user();
     const Lock lock(worker, "lock:job", long_lease);
@@ -207,7 +207,7 @@ TEST_F(RefusedScripts, AreReplacedBeforeTheClientIsGone) {
   EXPECT_FALSE(raw.exists("lock:job"));
 }
 
-TEST_F(RefusedScripts, DoNotKeepTheNextAttemptFromTheKey) {
+TEST_F(ClientRefusedScripts, DoNotKeepTheNextAttemptFromTheKey) {
   Client worker = user();
   for (int i = 0; i < 100; ++i) {
     const Lock lock(worker, "lock:job", std::try_to_lock, long_lease);
@@ -215,7 +215,7 @@ TEST_F(RefusedScripts, DoNotKeepTheNextAttemptFromTheKey) {
   }
 }
 
-TEST_F(RefusedScripts, AreReplacedForManyThreadsOnOneConnection) {
+TEST_F(ClientRefusedScripts, AreReplacedForManyThreadsOnOneConnection) {
   for (int round = 0; round < 20; ++round) {
     Client worker = user(single());
     std::vector<std::jthread> threads;

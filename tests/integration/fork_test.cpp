@@ -28,12 +28,12 @@ class Checks {
   int failed_ = 0;
 };
 
-class Fork : public ServerTest {
+class ClientFork : public ServerTest {
  protected:
   static std::ptrdiff_t descriptors() { return entries("/proc/self/fd"); }
 };
 
-TEST_F(Fork, ChildOwnsNothingOfItsParents) {
+TEST_F(ClientFork, ChildOwnsNothingOfItsParents) {
   Lock lock(client, "job", long_lease);
   const std::string token = lock.token();
   EXPECT_EQ(in_child([&] {
@@ -54,7 +54,7 @@ TEST_F(Fork, ChildOwnsNothingOfItsParents) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Fork, ChildsDestructorsLeaveTheParentsLockAlone) {
+TEST_F(ClientFork, ChildsDestructorsLeaveTheParentsLockAlone) {
   auto* lock = new Lock(client, "job", long_lease);
   EXPECT_EQ(in_child([&] {
               delete lock;
@@ -65,7 +65,7 @@ TEST_F(Fork, ChildsDestructorsLeaveTheParentsLockAlone) {
   delete lock;
 }
 
-TEST_F(Fork, ChildIsExcludedByItsParent) {
+TEST_F(ClientFork, ChildIsExcludedByItsParent) {
   const Lock lock(client, "job", long_lease);
   EXPECT_EQ(in_child([&] {
               Checks checks;
@@ -77,7 +77,7 @@ TEST_F(Fork, ChildIsExcludedByItsParent) {
             0);
 }
 
-TEST_F(Fork, ChildMayTakeTheObjectThatItsParentHeldOnceItIsFree) {
+TEST_F(ClientFork, ChildMayTakeTheObjectThatItsParentHeldOnceItIsFree) {
   Lock lock(client, "job", long_lease);
   EXPECT_EQ(in_child([&] {
               Checks checks;
@@ -95,7 +95,7 @@ TEST_F(Fork, ChildMayTakeTheObjectThatItsParentHeldOnceItIsFree) {
             0);
 }
 
-TEST_F(Fork, ManyChildrenUseTheClientWithSocketsOfTheirOwn) {
+TEST_F(ClientFork, ManyChildrenUseTheClientWithSocketsOfTheirOwn) {
   ClientOptions options = patient();
   options.client_name = "shared";
   options.connections = 1;
@@ -123,7 +123,7 @@ TEST_F(Fork, ManyChildrenUseTheClientWithSocketsOfTheirOwn) {
   EXPECT_TRUE(eventually([&] { return raw.clients("shared") == parents; }));
 }
 
-TEST_F(Fork, ParentsSocketsCarryNothingOfAChild) {
+TEST_F(ClientFork, ParentsSocketsCarryNothingOfAChild) {
   const ScriptedServer recorder([](const ScriptedRequest& request) {
     return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });
@@ -152,7 +152,7 @@ TEST_F(Fork, ParentsSocketsCarryNothingOfAChild) {
   EXPECT_GE(childrens, 50U * 2);
 }
 
-TEST_F(Fork, MayHappenWhileOtherThreadsUseTheClient) {
+TEST_F(ClientFork, MayHappenWhileOtherThreadsUseTheClient) {
   // How many connections there are depends on which threads meet.
   const auto all_but_connections = [&] {
     return descriptors() - raw.info("clients", "connected_clients:");
@@ -190,7 +190,7 @@ TEST_F(Fork, MayHappenWhileOtherThreadsUseTheClient) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-TEST_F(Fork, ChildDoesNothingOfWhatItsParentStillOwes) {
+TEST_F(ClientFork, ChildDoesNothingOfWhatItsParentStillOwes) {
   std::atomic<bool> willing = false;
   const ScriptedServer busy([&](const ScriptedRequest& request) {
     if (!request.is("EVALSHA")) return resp::ok;
@@ -220,10 +220,10 @@ TEST_F(Fork, ChildDoesNothingOfWhatItsParentStillOwes) {
   willing = true;
 }
 
-class ForkOfAQuorum : public QuorumOf<3> {};
+class QuorumFork : public QuorumOf<3> {};
 
 /// Two of three servers hang, so that the renewal does not come to an end.
-TEST_F(ForkOfAQuorum, DoesNotWaitForARenewal) {
+TEST_F(QuorumFork, DoesNotWaitForARenewal) {
   std::optional<Quorum> nodes(std::in_place, urls, calm());
   std::optional<Redlock> lock(std::in_place, *nodes, "job", LockOptions{.ttl = 3s});
   const auto before = raw[0]->calls("evalsha");
@@ -241,7 +241,7 @@ TEST_F(ForkOfAQuorum, DoesNotWaitForARenewal) {
 }
 
 /// What happens to the connections is told while a fork may be about to lock everything.
-TEST_F(ForkOfAQuorum, MayHappenWhileItTellsOfItsConnections) {
+TEST_F(QuorumFork, MayHappenWhileItTellsOfItsConnections) {
   EXPECT_EQ(in_child([&] {
               ClientOptions options = patient();
               options.on_event = [](const Event&) {};

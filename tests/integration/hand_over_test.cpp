@@ -24,7 +24,7 @@
 namespace redlatch::test {
 namespace hand_over_test {
 
-class HandOver : public ServerTest {
+class LockHandOver : public ServerTest {
  protected:
   /// A thread that waits for the lock, holds it until it is told to go on, and is in line when this
   /// returns.
@@ -63,7 +63,7 @@ class HandOver : public ServerTest {
   Lock holder{client, "job", long_lease};
 };
 
-TEST_F(HandOver, PassesTheLeaseOnWithoutTouchingTheKey) {
+TEST_F(LockHandOver, PassesTheLeaseOnWithoutTouchingTheKey) {
   const std::string token = holder.token();
   Waiter next(client, long_lease);
   raw.command({"CONFIG", "RESETSTAT"});
@@ -77,7 +77,7 @@ TEST_F(HandOver, PassesTheLeaseOnWithoutTouchingTheKey) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(HandOver, GoesToWhoCameFirst) {
+TEST_F(LockHandOver, GoesToWhoCameFirst) {
   std::vector<std::unique_ptr<Waiter>> waiters;
   for (int i = 0; i < 10; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
   EXPECT_EQ(holder.unlock(), Unlock::released);
@@ -101,7 +101,7 @@ std::int64_t sleeps_of(pid_t thread) {
 }
 
 /// Many wait for one key for long: only the first of them has anything to do.
-TEST_F(HandOver, CostsThoseFurtherBackNothing) {
+TEST_F(LockHandOver, CostsThoseFurtherBackNothing) {
   constexpr std::size_t waiters = 100;
   std::mutex mutex;
   std::vector<pid_t> ids;
@@ -136,7 +136,7 @@ TEST_F(HandOver, CostsThoseFurtherBackNothing) {
 }
 
 /// No waiter in front tells it to ask: the lease was taken from its holder.
-TEST_F(HandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
+TEST_F(LockHandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
   Waiter second(client, long_lease);
   Waiter third(client, long_lease);
   Waiter fourth(client, long_lease);
@@ -151,7 +151,7 @@ TEST_F(HandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
   EXPECT_EQ(second.ends(), Unlock::lost);
 }
 
-TEST_F(HandOver, IsDoneByTheEndOfAScopeToo) {
+TEST_F(LockHandOver, IsDoneByTheEndOfAScopeToo) {
   std::optional<Lock> guard(std::move(holder));
   Waiter next(client, long_lease);
   guard.reset();
@@ -159,7 +159,7 @@ TEST_F(HandOver, IsDoneByTheEndOfAScopeToo) {
   EXPECT_EQ(next.ends(), Unlock::released);
 }
 
-TEST_F(HandOver, StopsAfterSixteenForThoseInOtherProcesses) {
+TEST_F(LockHandOver, StopsAfterSixteenForThoseInOtherProcesses) {
   std::set<std::string> tokens;
   std::mutex mutex;
   {
@@ -177,7 +177,7 @@ TEST_F(HandOver, StopsAfterSixteenForThoseInOtherProcesses) {
   EXPECT_GE(tokens.size(), 3U);
 }
 
-TEST_F(HandOver, StopsAfterTenMilliseconds) {
+TEST_F(LockHandOver, StopsAfterTenMilliseconds) {
   Waiter first(client, long_lease);
   Waiter second(client, long_lease);
   Waiter third(client, long_lease);
@@ -194,9 +194,9 @@ TEST_F(HandOver, StopsAfterTenMilliseconds) {
 }
 
 /// Each of these gets a lease of its own instead.
-class NoHandOver : public HandOver, public testing::WithParamInterface<LockOptions> {};
+class LockNoHandOver : public LockHandOver, public testing::WithParamInterface<LockOptions> {};
 
-TEST_P(NoHandOver, IsPossibleToWhoWantsAnotherLease) {
+TEST_P(LockNoHandOver, IsPossibleToWhoWantsAnotherLease) {
   const std::string token = holder.token();
   Waiter next(client, GetParam());
   EXPECT_EQ(holder.unlock(), Unlock::released);
@@ -205,14 +205,14 @@ TEST_P(NoHandOver, IsPossibleToWhoWantsAnotherLease) {
   EXPECT_EQ(next.ends(), Unlock::released);
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, NoHandOver,
+INSTANTIATE_TEST_SUITE_P(Options, LockNoHandOver,
                          testing::Values(LockOptions{.ttl = 61s},
                                          LockOptions{.ttl = 60s, .auto_renew = false},
                                          LockOptions{.ttl = 60s, .fencing = true},
                                          LockOptions{.ttl = 60s, .label = "another"}),
                          [](const auto& one) { return "Number" + std::to_string(one.index); });
 
-TEST_F(HandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
+TEST_F(LockHandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
   Lock brief(client, "brief", {.ttl = 1s, .auto_renew = false});
   Lock next(client, "brief", std::defer_lock, {.ttl = 1s});
   const std::string token = brief.token();
@@ -223,7 +223,7 @@ TEST_F(HandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
   EXPECT_NE(next.token(), token);
 }
 
-TEST_F(HandOver, PassesNothingOnThatIsLost) {
+TEST_F(LockHandOver, PassesNothingOnThatIsLost) {
   Lock lost(client, "lost", {.ttl = 300ms});
   raw.command({"SET", "lost", "a stranger"});
   ASSERT_TRUE(eventually([&] { return !lost.owns_lock(); }));
@@ -237,7 +237,7 @@ TEST_F(HandOver, PassesNothingOnThatIsLost) {
   EXPECT_TRUE(next.verify());
 }
 
-TEST_F(HandOver, TellsALossToWhoHoldsTheLeaseNow) {
+TEST_F(LockHandOver, TellsALossToWhoHoldsTheLeaseNow) {
   Lock first(client, "brief", {.ttl = 300ms});
   const std::stop_token lost_by_first = first.lost_token();
   Lock next(client, "brief", std::defer_lock, {.ttl = 300ms});
@@ -251,7 +251,7 @@ TEST_F(HandOver, TellsALossToWhoHoldsTheLeaseNow) {
   EXPECT_FALSE(lost_by_first.stop_requested());
 }
 
-TEST_F(HandOver, GoesOnBeingRenewedForWhoHoldsTheLeaseNow) {
+TEST_F(LockHandOver, GoesOnBeingRenewedForWhoHoldsTheLeaseNow) {
   Lock first(client, "brief", {.ttl = 300ms, .max_hold = 1h});
   Lock next(client, "brief", std::defer_lock, {.ttl = 300ms});
   std::jthread thread([&] { next.lock(); });
@@ -263,7 +263,7 @@ TEST_F(HandOver, GoesOnBeingRenewedForWhoHoldsTheLeaseNow) {
   EXPECT_TRUE(next.verify());
 }
 
-TEST_F(HandOver, PassesOverThoseWhoWereCancelledOrHadNoMoreTime) {
+TEST_F(LockHandOver, PassesOverThoseWhoWereCancelledOrHadNoMoreTime) {
   Waiter cancelled(client, long_lease);
   std::atomic<bool> timed_out = false;
   std::jthread hasty([&] {
@@ -281,7 +281,7 @@ TEST_F(HandOver, PassesOverThoseWhoWereCancelledOrHadNoMoreTime) {
 }
 
 /// Only the first asks, however many there are.
-TEST_F(HandOver, WaitsWithoutAStampede) {
+TEST_F(LockHandOver, WaitsWithoutAStampede) {
   std::vector<std::unique_ptr<Waiter>> waiters;
   for (int i = 0; i < 20; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
   raw.command({"CONFIG", "RESETSTAT"});
@@ -292,7 +292,7 @@ TEST_F(HandOver, WaitsWithoutAStampede) {
   for (const auto& waiter : waiters) EXPECT_EQ(waiter->ends(), Unlock::released);
 }
 
-TEST_F(HandOver, EndsWithTheClientsLocksInAForkedChild) {
+TEST_F(LockHandOver, EndsWithTheClientsLocksInAForkedChild) {
   Waiter next(client, long_lease);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -309,7 +309,7 @@ TEST_F(HandOver, EndsWithTheClientsLocksInAForkedChild) {
 }
 
 /// Contenders of all kinds: nobody is forgotten, nothing is held twice, nothing is left.
-TEST_F(HandOver, LosesNobodyAmongManyThatComeAndGo) {
+TEST_F(LockHandOver, LosesNobodyAmongManyThatComeAndGo) {
   holder.unlock();
   std::atomic<int> inside = 0;
   std::atomic<int> acquired = 0;

@@ -12,7 +12,7 @@ namespace holders_life_test {
 using namespace std::chrono_literals;
 
 template <class L>
-class HoldersLife : public QueueTest {
+class EveryLockHoldersLife : public QueueTest {
  protected:
   L hold(LockOptions options) {
     if constexpr (std::is_same_v<L, Permit>) {
@@ -24,9 +24,9 @@ class HoldersLife : public QueueTest {
   std::int64_t life() { return raw.pttl("job"); }
 };
 using Classes = testing::Types<ReadLock, RecursiveLock, Permit>;
-TYPED_TEST_SUITE(HoldersLife, Classes, );
+TYPED_TEST_SUITE(EveryLockHoldersLife, Classes, );
 
-TYPED_TEST(HoldersLife, IsThatOfTheLongestHolder) {
+TYPED_TEST(EveryLockHoldersLife, IsThatOfTheLongestHolder) {
   const auto brief = this->hold({.ttl = 2s});
   const auto longer = this->hold({.ttl = 60s});
   const auto another = this->hold({.ttl = 3s});
@@ -34,7 +34,7 @@ TYPED_TEST(HoldersLife, IsThatOfTheLongestHolder) {
   EXPECT_LE(this->life(), 60'000);
 }
 
-TYPED_TEST(HoldersLife, IsThatOfWhoeverIsLeft) {
+TYPED_TEST(EveryLockHoldersLife, IsThatOfWhoeverIsLeft) {
   auto brief = this->hold({.ttl = 500ms, .auto_renew = false});
   auto longer = this->hold({.ttl = std::chrono::years(1)});
   EXPECT_GT(this->life(), 60'000);
@@ -43,7 +43,7 @@ TYPED_TEST(HoldersLife, IsThatOfWhoeverIsLeft) {
   EXPECT_TRUE(eventually([&] { return !this->raw.exists("job"); }));
 }
 
-TYPED_TEST(HoldersLife, IsShortAgainForTheNextHolder) {
+TYPED_TEST(EveryLockHoldersLife, IsShortAgainForTheNextHolder) {
   {
     auto longer = this->hold({.ttl = 60s});
     auto brief = this->hold({.ttl = 500ms, .auto_renew = false});
@@ -55,7 +55,7 @@ TYPED_TEST(HoldersLife, IsShortAgainForTheNextHolder) {
   EXPECT_LE(this->life(), 500);
 }
 
-TYPED_TEST(HoldersLife, IsMadeShorterByAnExtension) {
+TYPED_TEST(EveryLockHoldersLife, IsMadeShorterByAnExtension) {
   auto held = this->hold({.ttl = 60s});
   EXPECT_TRUE(held.extend(1h));
   EXPECT_GT(this->life(), 60'000);
@@ -64,7 +64,7 @@ TYPED_TEST(HoldersLife, IsMadeShorterByAnExtension) {
 }
 
 /// To the server everything is 20 s longer then, until it is renewed.
-TYPED_TEST(HoldersLife, IsRightAgainAfterARenewalWhenTheServersClockWasSetBack) {
+TYPED_TEST(EveryLockHoldersLife, IsRightAgainAfterARenewalWhenTheServersClockWasSetBack) {
   const auto held = this->hold({.ttl = 500ms});
   const std::string value = this->raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
   this->raw.command(

@@ -16,13 +16,13 @@ constexpr auto slack = 10s;
 
 /// A server that stops without a word, with a client that is connected to it. What stays behind
 /// would stay for a minute, so that whatever goes earlier was cleaned up.
-class InDoubt : public ServerTest {
+class LockInDoubt : public ServerTest {
  protected:
-  InDoubt() : ServerTest({.connect_timeout = 10s, .command_timeout = command_timeout}) {
+  LockInDoubt() : ServerTest({.connect_timeout = 10s, .command_timeout = command_timeout}) {
     EXPECT_TRUE(eventually([&] { return !error_of([&] { const Lock warm_up(client, "job"); }); }));
     raw.command({"CONFIG", "RESETSTAT"});
   }
-  ~InDoubt() override { server.resume(); }
+  ~LockInDoubt() override { server.resume(); }
 
   /// The server has taken the lock after all, and given it up again.
   bool is_cleaned_up() {
@@ -32,7 +32,7 @@ class InDoubt : public ServerTest {
   Lock lock{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(InDoubt, AcquisitionIsTimedOutAndTakenBackInTheBackground) {
+TEST_F(LockInDoubt, AcquisitionIsTimedOutAndTakenBackInTheBackground) {
   server.pause();
   std::optional<Error> error;
   const auto time = duration_of([&] { error = thrown_by([&] { lock.lock(); }); });
@@ -45,7 +45,7 @@ TEST_F(InDoubt, AcquisitionIsTimedOutAndTakenBackInTheBackground) {
   EXPECT_TRUE(is_cleaned_up());
 }
 
-TEST_F(InDoubt, AcquisitionIsTakenBackAlsoWithoutScripting) {
+TEST_F(LockInDoubt, AcquisitionIsTakenBackAlsoWithoutScripting) {
   Client without(server.url(),
                  {.connect_timeout = 10s, .command_timeout = command_timeout, .scripting = false});
   EXPECT_TRUE(eventually([&] { return !error_of([&] { const Lock warm_up(without, "job"); }); }));
@@ -57,14 +57,14 @@ TEST_F(InDoubt, AcquisitionIsTakenBackAlsoWithoutScripting) {
   EXPECT_TRUE(is_cleaned_up());
 }
 
-TEST_F(InDoubt, AcquisitionIsTakenBackAlsoWhenTheLockIsGoneAtOnce) {
+TEST_F(LockInDoubt, AcquisitionIsTakenBackAlsoWhenTheLockIsGoneAtOnce) {
   server.pause();
   EXPECT_EQ(error_of([&] { const Lock gone(client, "job", long_lease); }), Errc::timed_out);
   server.resume();
   EXPECT_TRUE(is_cleaned_up());
 }
 
-TEST_F(InDoubt, AcquisitionIsTakenBackBeforeTheNextOneSucceeds) {
+TEST_F(LockInDoubt, AcquisitionIsTakenBackBeforeTheNextOneSucceeds) {
   server.pause();
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::timed_out);
   server.resume();
@@ -72,7 +72,7 @@ TEST_F(InDoubt, AcquisitionIsTakenBackBeforeTheNextOneSucceeds) {
   EXPECT_TRUE(eventually([&] { return raw.get("job") == lock.token(); }));
 }
 
-TEST_F(InDoubt, ReleaseIsUnknownWithinTheTimeOutAndDoneLater) {
+TEST_F(LockInDoubt, ReleaseIsUnknownWithinTheTimeOutAndDoneLater) {
   lock.lock();
   server.pause();
   Unlock answer = Unlock::released;
@@ -85,7 +85,7 @@ TEST_F(InDoubt, ReleaseIsUnknownWithinTheTimeOutAndDoneLater) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(InDoubt, ReleaseByTheDestructorComesBackWithinTheTimeOutAndIsDoneLater) {
+TEST_F(LockInDoubt, ReleaseByTheDestructorComesBackWithinTheTimeOutAndIsDoneLater) {
   lock.lock();
   server.pause();
   EXPECT_LT(duration_of([&] { const Lock gone(std::move(lock)); }), command_timeout + slack);
@@ -93,7 +93,7 @@ TEST_F(InDoubt, ReleaseByTheDestructorComesBackWithinTheTimeOutAndIsDoneLater) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(InDoubt, ReleaseIsWaitedForByTheLastOfAClientWithinTheTimeOut) {
+TEST_F(LockInDoubt, ReleaseIsWaitedForByTheLastOfAClientWithinTheTimeOut) {
   auto own = std::make_unique<Client>(
       server.url(), ClientOptions{.connect_timeout = 10s, .command_timeout = command_timeout});
   auto held = std::make_unique<Lock>(*own, "job:2", std::defer_lock, long_lease);
@@ -103,7 +103,7 @@ TEST_F(InDoubt, ReleaseIsWaitedForByTheLastOfAClientWithinTheTimeOut) {
   EXPECT_LT(duration_of([&] { held.reset(); }), 2 * command_timeout + slack);
 }
 
-TEST_F(InDoubt, ExtensionIsTimedOutAndStaysHeldAsLongAsIsCertain) {
+TEST_F(LockInDoubt, ExtensionIsTimedOutAndStaysHeldAsLongAsIsCertain) {
   lock.lock();
   server.pause();
   const Error error = thrown_by([&] { static_cast<void>(lock.extend(20s)); });
@@ -116,7 +116,7 @@ TEST_F(InDoubt, ExtensionIsTimedOutAndStaysHeldAsLongAsIsCertain) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(InDoubt, IsNoQuestionThatChangesNothing) {
+TEST_F(LockInDoubt, IsNoQuestionThatChangesNothing) {
   lock.lock();
   server.pause();
   const Error error = thrown_by([&] { static_cast<void>(lock.verify()); });
@@ -125,7 +125,7 @@ TEST_F(InDoubt, IsNoQuestionThatChangesNothing) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(InDoubt, IsNoCallThatDidNotGetAConnection) {
+TEST_F(LockInDoubt, IsNoCallThatDidNotGetAConnection) {
   server.pause();
   Client fresh(server.url(), {.connect_timeout = command_timeout, .command_timeout = 10s});
   std::optional<Error> error;
@@ -138,7 +138,7 @@ TEST_F(InDoubt, IsNoCallThatDidNotGetAConnection) {
 }
 
 /// A server that takes connections and says nothing once it is told to be silent.
-TEST(DestructorWithoutConnection, DoesNotConnectInTheCaller) {
+TEST(LockDestructorWithoutConnection, DoesNotConnectInTheCaller) {
   std::atomic<bool> silent = false;
   ScriptedServer server([&](const ScriptedRequest& request) {
     if (silent) return std::string();
@@ -155,7 +155,7 @@ TEST(DestructorWithoutConnection, DoesNotConnectInTheCaller) {
   server.close_all();
 }
 
-TEST(UnlockWithoutConnection, ConnectsWithinTheTimeOutOfTheCommand) {
+TEST(LockUnlockWithoutConnection, ConnectsWithinTheTimeOutOfTheCommand) {
   std::atomic<bool> silent = false;
   ScriptedServer server([&](const ScriptedRequest&) { return silent ? std::string() : resp::ok; });
   Client client(server.url(), {.connect_timeout = 60s, .command_timeout = command_timeout});

@@ -9,7 +9,7 @@ namespace redlatch::test {
 namespace interop_test {
 
 /// A lock of redis-py on the key of ours, in a process of its own.
-class RedisPy : public ServerTest {
+class LockInteropRedisPy : public ServerTest {
  protected:
   void SetUp() override {
     if (other.ask("ready") != "True") GTEST_SKIP() << "/usr/bin/python3 has no redis module";
@@ -19,7 +19,7 @@ class RedisPy : public ServerTest {
   Lock lock{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(RedisPy, IsTurnedAwayWhileWeHoldAndLetInAfterwards) {
+TEST_F(LockInteropRedisPy, IsTurnedAwayWhileWeHoldAndLetInAfterwards) {
   lock.lock();
   EXPECT_EQ(other.ask("acquire 50"), "False");
   EXPECT_EQ(lock.unlock(), Unlock::released);
@@ -27,7 +27,7 @@ TEST_F(RedisPy, IsTurnedAwayWhileWeHoldAndLetInAfterwards) {
   EXPECT_EQ(raw.get("job"), other.ask("token"));
 }
 
-TEST_F(RedisPy, TurnsUsAwayWhileItHoldsAndLetsUsInAfterwards) {
+TEST_F(LockInteropRedisPy, TurnsUsAwayWhileItHoldsAndLetsUsInAfterwards) {
   ASSERT_EQ(other.ask("acquire 50"), "True");
   EXPECT_FALSE(lock.try_lock());
   EXPECT_FALSE(lock.try_lock_for(50ms));
@@ -36,7 +36,7 @@ TEST_F(RedisPy, TurnsUsAwayWhileItHoldsAndLetsUsInAfterwards) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(RedisPy, WaitsForOurRelease) {
+TEST_F(LockInteropRedisPy, WaitsForOurRelease) {
   lock.lock();
   const auto before = raw.calls("set");
   other.write_line("wait 50");
@@ -46,7 +46,7 @@ TEST_F(RedisPy, WaitsForOurRelease) {
   EXPECT_EQ(other.ask("owned"), "True");
 }
 
-TEST_F(RedisPy, IsWaitedForByUs) {
+TEST_F(LockInteropRedisPy, IsWaitedForByUs) {
   ASSERT_EQ(other.ask("acquire 50"), "True");
   std::thread waiter([&] { lock.lock(); });
   EXPECT_TRUE(somebody_waits());
@@ -55,7 +55,7 @@ TEST_F(RedisPy, IsWaitedForByUs) {
   EXPECT_TRUE(lock.verify());
 }
 
-TEST_F(RedisPy, DoesNotReleaseOurs) {
+TEST_F(LockInteropRedisPy, DoesNotReleaseOurs) {
   ASSERT_EQ(other.ask("acquire 50"), "True");
   raw.command({"DEL", "job"});
   lock.lock();
@@ -64,7 +64,7 @@ TEST_F(RedisPy, DoesNotReleaseOurs) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(RedisPy, IsNotReleasedByUs) {
+TEST_F(LockInteropRedisPy, IsNotReleasedByUs) {
   lock.lock();
   raw.command({"DEL", "job"});
   ASSERT_EQ(other.ask("acquire 50"), "True");
@@ -73,7 +73,7 @@ TEST_F(RedisPy, IsNotReleasedByUs) {
   EXPECT_EQ(other.ask("release"), "released");
 }
 
-TEST_F(RedisPy, DoesNotExtendOursNorWeIts) {
+TEST_F(LockInteropRedisPy, DoesNotExtendOursNorWeIts) {
   ASSERT_EQ(other.ask("acquire 50"), "True");
   raw.command({"DEL", "job"});
   lock.lock();
@@ -85,7 +85,7 @@ TEST_F(RedisPy, DoesNotExtendOursNorWeIts) {
   EXPECT_LE(raw.pttl("job"), 50'000);
 }
 
-TEST_F(RedisPy, MayLeaveALeaseThatEndsByItself) {
+TEST_F(LockInteropRedisPy, MayLeaveALeaseThatEndsByItself) {
   ASSERT_EQ(other.ask("acquire 0.3"), "True");
   EXPECT_TRUE(lock.try_lock_for(30s));
   EXPECT_EQ(other.ask("owned"), "False");

@@ -14,7 +14,7 @@ namespace redlatch::test {
 namespace keys_test {
 
 /// Every key is taken, contended for, extended, verified and given back.
-class Keys : public ServerTest {
+class LockKeys : public ServerTest {
  protected:
   void live_with(const std::string& key) {
     Lock lock(client, key, long_lease);
@@ -29,30 +29,30 @@ class Keys : public ServerTest {
   }
 };
 
-TEST_F(Keys, MayHoldSpaces) { live_with("a job with spaces "); }
+TEST_F(LockKeys, MayHoldSpaces) { live_with("a job with spaces "); }
 
-TEST_F(Keys, MayHoldNulBytes) { live_with(std::string("job\0with\0nul\0", 13)); }
+TEST_F(LockKeys, MayHoldNulBytes) { live_with(std::string("job\0with\0nul\0", 13)); }
 
-TEST_F(Keys, MayHoldLineEnds) { live_with("job\r\n$3\r\nDEL\r\n"); }
+TEST_F(LockKeys, MayHoldLineEnds) { live_with("job\r\n$3\r\nDEL\r\n"); }
 
-TEST_F(Keys, MayHoldEveryByte) {
+TEST_F(LockKeys, MayHoldEveryByte) {
   std::string key;
   for (int byte = 0; byte < 256; ++byte) key += static_cast<char>(byte);
   live_with(key);
 }
 
-TEST_F(Keys, MayHave512Bytes) { live_with(std::string(512, 'k')); }
+TEST_F(LockKeys, MayHave512Bytes) { live_with(std::string(512, 'k')); }
 
-TEST_F(Keys, MayHave100Kilobytes) { live_with(std::string(100 * 1024, 'k')); }
+TEST_F(LockKeys, MayHave100Kilobytes) { live_with(std::string(100 * 1024, 'k')); }
 
-TEST_F(Keys, ThatShareAPrefixAreNotTheSame) {
+TEST_F(LockKeys, ThatShareAPrefixAreNotTheSame) {
   const Lock one(client, std::string("job\0a", 5), std::try_to_lock);
   const Lock other(client, std::string("job\0b", 5), std::try_to_lock);
   const Lock prefix(client, "job", std::try_to_lock);
   EXPECT_TRUE(one && other && prefix);
 }
 
-TEST_F(Keys, AreShownInPrintableForm) {
+TEST_F(LockKeys, AreShownInPrintableForm) {
   const std::string key("a\0b\r\n\"c\"\xff", 9);
   raw.command({"LPUSH", key, "work"});
   const Error error = thrown_by([&] { const Lock lock(client, key); });
@@ -60,7 +60,7 @@ TEST_F(Keys, AreShownInPrintableForm) {
   EXPECT_NE(text.find(R"(a\x00b\x0d\x0a\x22c\x22\xff)"), std::string::npos) << text;
 }
 
-TEST_F(Keys, ThatAreEmptyAreRefused) {
+TEST_F(LockKeys, ThatAreEmptyAreRefused) {
   EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::defer_lock); }),
             Errc::invalid_argument);
   EXPECT_EQ(error_of([&] { const Lock lock(client, "", std::try_to_lock); }),
@@ -68,7 +68,7 @@ TEST_F(Keys, ThatAreEmptyAreRefused) {
 }
 
 /// A single attempt that fails looks at what holds the key.
-class Attempts : public ServerTest {
+class LockAttempts : public ServerTest {
  protected:
   template <class L>
   void fail_for_what_is_no_lock(LockOptions options) {
@@ -85,13 +85,13 @@ class Attempts : public ServerTest {
   }
 };
 
-TEST_F(Attempts, FailForWhatIsNoLock) {
+TEST_F(LockAttempts, FailForWhatIsNoLock) {
   fail_for_what_is_no_lock<Lock>({});
   fail_for_what_is_no_lock<Lock>({.fencing = true});
   fail_for_what_is_no_lock<FairLock>({});
 }
 
-TEST_F(Attempts, AskForTheKindOncePerObjectAndNeverWhenTheyAreSuccessful) {
+TEST_F(LockAttempts, AskForTheKindOncePerObjectAndNeverWhenTheyAreSuccessful) {
   const Lock holder(client, "job", std::try_to_lock, long_lease);
   EXPECT_EQ(raw.calls("type"), 0);
   Lock lock(client, "job", std::defer_lock);
@@ -102,7 +102,7 @@ TEST_F(Attempts, AskForTheKindOncePerObjectAndNeverWhenTheyAreSuccessful) {
   EXPECT_EQ(raw.calls("type"), 1) << "their script has seen it already";
 }
 
-TEST(AttemptsWhoseKindIsNotKnown, AreFalse) {
+TEST(LockAttemptsWhoseKindIsNotKnown, AreFalse) {
   enum class Then { refused, silent, gone };
   for (const Then then : {Then::refused, Then::silent, Then::gone}) {
     std::optional<ScriptedServer> server;
@@ -119,7 +119,7 @@ TEST(AttemptsWhoseKindIsNotKnown, AreFalse) {
 }
 
 /// A cluster of one server, which refuses a script whose keys are in different slots.
-class ClusterKeys : public testing::Test {
+class LockClusterKeys : public testing::Test {
  protected:
   /// Takes two seconds.
   void serve_all_slots() {
@@ -146,7 +146,7 @@ class ClusterKeys : public testing::Test {
   RawClient raw{server.socket()};
 };
 
-TEST_F(ClusterKeys, HaveTheSlotOfTheKeysThatBelongToThem) {
+TEST_F(LockClusterKeys, HaveTheSlotOfTheKeysThatBelongToThem) {
   constexpr unsigned seed = 20261129;
   std::minstd_rand random(seed);
   for (int i = 0; i < 5'000; ++i) {
@@ -156,7 +156,7 @@ TEST_F(ClusterKeys, HaveTheSlotOfTheKeysThatBelongToThem) {
   }
 }
 
-TEST_F(ClusterKeys, WithOddBracesAreWaitedForAndDrawNumbers) {
+TEST_F(LockClusterKeys, WithOddBracesAreWaitedForAndDrawNumbers) {
   serve_all_slots();
   Client client(server.url(), patient());
   Client other(server.url(), patient());
@@ -171,7 +171,7 @@ TEST_F(ClusterKeys, WithOddBracesAreWaitedForAndDrawNumbers) {
   }
 }
 
-TEST_F(ClusterKeys, InSeveralSlotsAreNotLockedTogether) {
+TEST_F(LockClusterKeys, InSeveralSlotsAreNotLockedTogether) {
   serve_all_slots();
   Client client(server.url(), patient());
   const Error error = thrown_by([&] { const MultiLock lock(client, {"a", "b"}); });
@@ -180,7 +180,7 @@ TEST_F(ClusterKeys, InSeveralSlotsAreNotLockedTogether) {
 }
 
 /// What a stranger has put into the key of a lock, with scripts and without.
-class StrangersValue : public ServerTest, public testing::WithParamInterface<bool> {
+class LockStrangersValue : public ServerTest, public testing::WithParamInterface<bool> {
  protected:
   static ClientOptions options() {
     ClientOptions options = patient();
@@ -206,13 +206,13 @@ class StrangersValue : public ServerTest, public testing::WithParamInterface<boo
 
   Client worker{server.url(), options()};
 };
-INSTANTIATE_TEST_SUITE_P(Scripting, StrangersValue, testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Scripting, LockStrangersValue, testing::Bool());
 
-TEST_P(StrangersValue, MayBeLong) { is_not_ours(std::string(3 << 20, 'x')); }
+TEST_P(LockStrangersValue, MayBeLong) { is_not_ours(std::string(3 << 20, 'x')); }
 
-TEST_P(StrangersValue, MayBeEmpty) { is_not_ours({}); }
+TEST_P(LockStrangersValue, MayBeEmpty) { is_not_ours({}); }
 
-TEST_P(StrangersValue, MayBeginLikeOurs) {
+TEST_P(LockStrangersValue, MayBeginLikeOurs) {
   Lock lock(worker, "job", long_lease);
   raw.command({"APPEND", "job", std::string(3 << 20, 'x')});
   EXPECT_FALSE(lock.verify());
@@ -221,9 +221,9 @@ TEST_P(StrangersValue, MayBeginLikeOurs) {
   EXPECT_EQ(worker.metrics().disconnected, 0U);
 }
 
-using Ttl = ServerTest;
+using LockTtl = ServerTest;
 
-TEST_F(Ttl, UnderTenMillisecondsIsRefused) {
+TEST_F(LockTtl, UnderTenMillisecondsIsRefused) {
   for (const auto ttl : {9ms, 0ms, -1ms, std::chrono::milliseconds::min()}) {
     EXPECT_EQ(error_of([&] { const Lock lock(client, "job", std::defer_lock, {.ttl = ttl}); }),
               Errc::invalid_argument)
@@ -231,7 +231,7 @@ TEST_F(Ttl, UnderTenMillisecondsIsRefused) {
   }
 }
 
-TEST_F(Ttl, OfTenMillisecondsIsGood) {
+TEST_F(LockTtl, OfTenMillisecondsIsGood) {
   Lock lock(client, "job", std::defer_lock, {.ttl = 10ms});
   // A slow machine may take longer than this lease lasts, which it says.
   if (const std::error_code error = error_of([&] { lock.lock(); }); error) {
@@ -241,13 +241,13 @@ TEST_F(Ttl, OfTenMillisecondsIsGood) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST_F(Ttl, OfYearsIsGood) {
+TEST_F(LockTtl, OfYearsIsGood) {
   const Lock lock(client, "job", std::try_to_lock, {.ttl = std::chrono::years(50)});
   EXPECT_GT(lock.remaining(), std::chrono::years(49));
   EXPECT_GT(std::chrono::milliseconds(raw.pttl("job")), std::chrono::years(49));
 }
 
-TEST(Options, OfAClientThatCannotWorkAreRefused) {
+TEST(LockOptionsOfAKey, OfAClientThatCannotWorkAreRefused) {
   const auto refusal = [](const ClientOptions& options) {
     return error_of([&] { const Client client("redis://127.0.0.1", options); });
   };

@@ -15,7 +15,7 @@ namespace late_extension_test {
 
 /// One who waits behind a proxy, where the refresh of its entry can be held back until it is late.
 template <class Classes>
-class LateRefresh : public FamilyTest<Classes> {
+class EveryLockLateRefresh : public FamilyTest<Classes> {
  protected:
   using Holder = typename Classes::Holder;
   using Rival = test::Rival<typename Classes::Waiter>;
@@ -55,9 +55,9 @@ class LateRefresh : public FamilyTest<Classes> {
   Proxy proxy{this->server.socket()};
   std::atomic<int> timed_out = 0;
 };
-TYPED_TEST_SUITE(LateRefresh, Pairs, );
+TYPED_TEST_SUITE(EveryLockLateRefresh, Pairs, );
 
-TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
+TYPED_TEST(EveryLockLateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
   this->holder.lock();
   typename TestFixture::Rival waiter(this->waiting_client(), {.ttl = 3s, .auto_renew = false});
   ASSERT_TRUE(this->is_queued(1));
@@ -78,9 +78,9 @@ TYPED_TEST(LateRefresh, LeavesNoLeaseThatCountsForLongerThanItIsKept) {
 }
 
 /// The first of three servers is behind a proxy, where what is sent to it can be held back.
-class LateAtOneOfThreeServers : public QuorumOf<3> {
+class RedlockLateAtOneOfThreeServers : public QuorumOf<3> {
  protected:
-  LateAtOneOfThreeServers() { proxied[0] = proxy.url(); }
+  RedlockLateAtOneOfThreeServers() { proxied[0] = proxy.url(); }
 
   /// Until that connection has been given up.
   void hold_back(Redlock& lock) {
@@ -111,7 +111,8 @@ class LateAtOneOfThreeServers : public QuorumOf<3> {
 };
 
 /// The last misses the next extension.
-TEST_F(LateAtOneOfThreeServers, AnExtensionLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
+TEST_F(RedlockLateAtOneOfThreeServers,
+       AnExtensionLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
   Quorum quorum(proxied, {.client = options, .server_timeout = 10s});
   Redlock lock(quorum, "job", {.ttl = 60s, .auto_renew = false});
   hold_back(lock);
@@ -130,7 +131,8 @@ TEST_F(LateAtOneOfThreeServers, AnExtensionLeavesNoLeaseThatCountsForLongerThanA
   EXPECT_FALSE(lock.owns_lock()) << lock.remaining().count();
 }
 
-TEST_F(LateAtOneOfThreeServers, ARenewalLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
+TEST_F(RedlockLateAtOneOfThreeServers,
+       ARenewalLeavesNoLeaseThatCountsForLongerThanAMajorityKeepsIt) {
   Quorum quorum(proxied, {.client = options, .server_timeout = 10s});
   Redlock lock(quorum, "job", {.ttl = 3s});
   ASSERT_TRUE(holds_a_renewal_back(quorum, lock));

@@ -8,7 +8,7 @@ namespace redlatch::test {
 namespace least_rights_test {
 
 /// The least that a user needs. docs/permissions.md has these lists.
-class LeastRights : public LimitedUserTest {
+class LockLeastRights : public LimitedUserTest {
  protected:
   const std::vector<std::string> with_scripting{"~lock:*", "+set",     "+get",  "+getrange",
                                                 "+del",    "+pexpire", "+eval", "+evalsha"};
@@ -54,15 +54,15 @@ class LeastRights : public LimitedUserTest {
   }
 };
 
-TEST_F(LeastRights, SufficeWithScripting) { EXPECT_TRUE(suffice(with_scripting, true)); }
+TEST_F(LockLeastRights, SufficeWithScripting) { EXPECT_TRUE(suffice(with_scripting, true)); }
 
-TEST_F(LeastRights, AreEachNeededWithScripting) { each_is_needed(with_scripting, true); }
+TEST_F(LockLeastRights, AreEachNeededWithScripting) { each_is_needed(with_scripting, true); }
 
-TEST_F(LeastRights, SufficeWithoutScripting) { EXPECT_TRUE(suffice(without_scripting, false)); }
+TEST_F(LockLeastRights, SufficeWithoutScripting) { EXPECT_TRUE(suffice(without_scripting, false)); }
 
-TEST_F(LeastRights, AreEachNeededWithoutScripting) { each_is_needed(without_scripting, false); }
+TEST_F(LockLeastRights, AreEachNeededWithoutScripting) { each_is_needed(without_scripting, false); }
 
-TEST_F(LeastRights, ForAPingArePing) {
+TEST_F(LockLeastRights, ForAPingArePing) {
   allow({});
   Client without = user();
   EXPECT_EQ(error_of([&] { without.ping(); }), Errc::not_permitted);
@@ -71,7 +71,7 @@ TEST_F(LeastRights, ForAPingArePing) {
   with.ping();
 }
 
-TEST_F(LeastRights, ForAnotherDatabaseIncludeSelect) {
+TEST_F(LockLeastRights, ForAnotherDatabaseIncludeSelect) {
   std::vector<std::string> rights = with_scripting;
   const std::string url = "redis://worker:secret@127.0.0.1:" + std::to_string(server.port()) + "/3";
   allow(rights);
@@ -83,7 +83,7 @@ TEST_F(LeastRights, ForAnotherDatabaseIncludeSelect) {
   live_with(with, "lock:job");
 }
 
-TEST_F(LeastRights, ForANameIncludeClientSetname) {
+TEST_F(LockLeastRights, ForANameIncludeClientSetname) {
   std::vector<std::string> rights = with_scripting;
   rights.emplace_back("+client|setname");
   allow(rights);
@@ -94,7 +94,7 @@ TEST_F(LeastRights, ForANameIncludeClientSetname) {
   EXPECT_EQ(raw.clients("named").size(), 1U);
 }
 
-TEST_F(LeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongTypeWithType) {
+TEST_F(LockLeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongTypeWithType) {
   std::vector<std::string> rights = with_scripting;
   raw.command({"LPUSH", "lock:list", "work"});
   allow(rights);

@@ -22,7 +22,7 @@ std::set<int> open_descriptors() {
   return found;
 }
 
-class Lifetime : public testing::Test {
+class LockLifetime : public testing::Test {
  protected:
   std::ptrdiff_t descriptors() const { return entries("/proc/self/fd"); }
   std::ptrdiff_t threads() const { return entries("/proc/self/task"); }
@@ -31,7 +31,7 @@ class Lifetime : public testing::Test {
   RawClient raw{server.socket()};
 };
 
-TEST_F(Lifetime, OfALockMayOutlastItsClients) {
+TEST_F(LockLifetime, OfALockMayOutlastItsClients) {
   std::optional<Client> client(std::in_place, server.url(), patient());
   Lock lock(*client, "job:1", long_lease);
   Lock deferred(*client, "job:2", std::defer_lock, long_lease);
@@ -43,7 +43,7 @@ TEST_F(Lifetime, OfALockMayOutlastItsClients) {
   EXPECT_EQ(raw.get("job:2"), deferred.token());
 }
 
-TEST_F(Lifetime, OfALockThatOutlastsItsClientEndsWithTheRelease) {
+TEST_F(LockLifetime, OfALockThatOutlastsItsClientEndsWithTheRelease) {
   auto client = std::make_unique<Client>(server.url(), patient());
   auto lock = std::make_unique<Lock>(*client, "job", long_lease);
   client.reset();
@@ -51,7 +51,7 @@ TEST_F(Lifetime, OfALockThatOutlastsItsClientEndsWithTheRelease) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Lifetime, OfAClientGoesOnWhereItWasMovedTo) {
+TEST_F(LockLifetime, OfAClientGoesOnWhereItWasMovedTo) {
   Client from(server.url(), patient());
   Lock lock(from, "job", long_lease);
   Client to(std::move(from));
@@ -62,7 +62,7 @@ TEST_F(Lifetime, OfAClientGoesOnWhereItWasMovedTo) {
   to.ping();
 }
 
-TEST_F(Lifetime, OfAClientBeginsWithoutASocketOrAThread) {
+TEST_F(LockLifetime, OfAClientBeginsWithoutASocketOrAThread) {
   const auto descriptors_before = descriptors();
   const auto threads_before = threads();
   const Client client(server.url());
@@ -70,7 +70,7 @@ TEST_F(Lifetime, OfAClientBeginsWithoutASocketOrAThread) {
   EXPECT_EQ(threads(), threads_before);
 }
 
-TEST_F(Lifetime, OfADescriptorEndsWhereAnotherProgramBegins) {
+TEST_F(LockLifetime, OfADescriptorEndsWhereAnotherProgramBegins) {
   const std::set<int> before = open_descriptors();
   Client client(server.url(), {.connect_timeout = 20s, .command_timeout = 500ms});
   Lock lock(client, "job", long_lease);
@@ -87,7 +87,7 @@ TEST_F(Lifetime, OfADescriptorEndsWhereAnotherProgramBegins) {
   server.resume();
 }
 
-TEST_F(Lifetime, OfManyClientsLeavesNoSocketAndNoThread) {
+TEST_F(LockLifetime, OfManyClientsLeavesNoSocketAndNoThread) {
   const auto cycle = [&](int i) {
     Client client(server.url(), patient());
     const Lock one(client, "job:" + std::to_string(i));
@@ -104,7 +104,7 @@ TEST_F(Lifetime, OfManyClientsLeavesNoSocketAndNoThread) {
   EXPECT_TRUE(eventually([&] { return raw.info("clients", "connected_clients:") == 1; }));
 }
 
-TEST_F(Lifetime, OfClientsWithOpenReleasesLeavesNoSocketAndNoThread) {
+TEST_F(LockLifetime, OfClientsWithOpenReleasesLeavesNoSocketAndNoThread) {
   const auto cycle = [&] {
     Client client(server.url(), {.connect_timeout = 50ms, .command_timeout = 50ms});
     Lock lock(client, "job", std::defer_lock, {.ttl = 300ms});
@@ -123,7 +123,7 @@ TEST_F(Lifetime, OfClientsWithOpenReleasesLeavesNoSocketAndNoThread) {
   EXPECT_TRUE(eventually([&] { return threads() <= threads_before; }));
 }
 
-TEST_F(Lifetime, OfAClientEndsAsSoonAsNothingIsOwedAnyMore) {
+TEST_F(LockLifetime, OfAClientEndsAsSoonAsNothingIsOwedAnyMore) {
   std::atomic<int> refusals = 3;
   const ScriptedServer busy([&](const ScriptedRequest& request) {
     if (!request.is("EVALSHA")) return resp::ok;
@@ -138,7 +138,7 @@ TEST_F(Lifetime, OfAClientEndsAsSoonAsNothingIsOwedAnyMore) {
   EXPECT_LT(time, patient().command_timeout / 2);
 }
 
-TEST_F(Lifetime, OfManyLocksOnOneClientNeedsNoMoreSockets) {
+TEST_F(LockLifetime, OfManyLocksOnOneClientNeedsNoMoreSockets) {
   Client client(server.url(), patient());
   for (int i = 0; i < 50; ++i) const Lock warm_up(client, "job:" + std::to_string(i));
   const auto descriptors_before = descriptors();

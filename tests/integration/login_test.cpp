@@ -15,9 +15,9 @@ std::string with_credentials(const RedisServer& server, const std::string& crede
 }
 
 /// A server that wants a password, and users.
-class Login : public testing::Test {
+class ClientLogin : public testing::Test {
  protected:
-  Login() {
+  ClientLogin() {
     admin.command({"AUTH", "the-default-users"});
     admin.command({"ACL", "SETUSER", "worker", "on", ">p@ss:/w?%#", "~*", "+@all"});
   }
@@ -39,17 +39,17 @@ class Login : public testing::Test {
   RawClient admin{server.socket()};
 };
 
-TEST_F(Login, WithThePasswordOfTheDefaultUserWorks) {
+TEST_F(ClientLogin, WithThePasswordOfTheDefaultUserWorks) {
   Client client(with_credentials(server, ":the-default-users"), patient());
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
 }
 
-TEST_F(Login, WithUserAndPasswordWorksWithPercentEncoding) {
+TEST_F(ClientLogin, WithUserAndPasswordWorksWithPercentEncoding) {
   Client client(with_credentials(server, "worker:p%40ss%3A%2Fw%3F%25%23"), patient());
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
 }
 
-TEST_F(Login, OverASocketWorks) {
+TEST_F(ClientLogin, OverASocketWorks) {
   const std::string path = server.socket();
   for (const std::string credentials : {":the-default-users", "worker:p%40ss%3A%2Fw%3F%25%23"}) {
     Client client("unix://" + credentials + "@" + path + "?db=2", patient());
@@ -57,7 +57,7 @@ TEST_F(Login, OverASocketWorks) {
   }
 }
 
-TEST_F(Login, OverASocketFailsWithoutAWordOfThePassword) {
+TEST_F(ClientLogin, OverASocketFailsWithoutAWordOfThePassword) {
   Client client(std::string("unix://worker:") + secret + "@" + server.socket(), patient());
   const Error error = thrown_by([&] { client.ping(); });
   EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
@@ -65,32 +65,32 @@ TEST_F(Login, OverASocketFailsWithoutAWordOfThePassword) {
   EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
 }
 
-TEST_F(Login, WithAWrongPasswordFails) {
+TEST_F(ClientLogin, WithAWrongPasswordFails) {
   fails_with(with_credentials(server, std::string(":") + secret));
   fails_with(with_credentials(server, std::string("worker:") + secret));
   fails_with(with_credentials(server, std::string("default:") + secret));
 }
 
-TEST_F(Login, WithAWrongUserFails) {
+TEST_F(ClientLogin, WithAWrongUserFails) {
   fails_with(with_credentials(server, std::string("nobody:") + secret));
   fails_with(with_credentials(server, std::string(secret) + ":the-default-users"));
 }
 
-TEST_F(Login, WithoutAPasswordFails) { fails_with(server.url()); }
+TEST_F(ClientLogin, WithoutAPasswordFails) { fails_with(server.url()); }
 
-TEST_F(Login, WithoutAPasswordFailsAlsoForAnotherDatabaseAndWithoutScripting) {
+TEST_F(ClientLogin, WithoutAPasswordFailsAlsoForAnotherDatabaseAndWithoutScripting) {
   ClientOptions options = patient();
   options.scripting = false;
   Client client(server.url() + "/2", options);
   EXPECT_EQ(error_of([&] { client.ping(); }), Errc::authentication_failed);
 }
 
-TEST_F(Login, OfAUserWhoIsSwitchedOffFails) {
+TEST_F(ClientLogin, OfAUserWhoIsSwitchedOffFails) {
   admin.command({"ACL", "SETUSER", "off-duty", "off", std::string(">") + secret, "~*", "+@all"});
   fails_with(with_credentials(server, std::string("off-duty:") + secret));
 }
 
-TEST_F(Login, WhereNoPasswordIsAskedForFails) {
+TEST_F(ClientLogin, WhereNoPasswordIsAskedForFails) {
   const RedisServer open;
   Client client(with_credentials(open, std::string(":") + secret), patient());
   const Error error = thrown_by([&] { client.ping(); });
@@ -98,7 +98,7 @@ TEST_F(Login, WhereNoPasswordIsAskedForFails) {
   EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
 }
 
-TEST(RenamedAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
+TEST(ClientRenamedAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
   const RedisServer server({"--rename-command", "AUTH", ""});
   for (const std::string user : {"", "worker"}) {
     Client client(with_credentials(server, user + ":" + secret), patient());
@@ -108,7 +108,7 @@ TEST(RenamedAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
   }
 }
 
-TEST(OldServersAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
+TEST(ClientOldServersAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
   // As Redis before 7 quotes the arguments of a command that it does not know.
   const ScriptedServer server([](const ScriptedRequest& request) {
     return request.is("AUTH")
@@ -122,9 +122,9 @@ TEST(OldServersAuth, IsNeverAnsweredWithAnEchoOfThePassword) {
   EXPECT_EQ(std::string(error.what()).find(secret), std::string::npos) << error.what();
 }
 
-using Database = ServerTest;
+using ClientDatabase = ServerTest;
 
-TEST_F(Database, IsTheOneInTheUrl) {
+TEST_F(ClientDatabase, IsTheOneInTheUrl) {
   Client third(server.url() + "/3", patient());
   Client fifth(server.unix_url() + "?db=5", patient());
   const Lock lock(client, "job", std::try_to_lock);
@@ -138,7 +138,7 @@ TEST_F(Database, IsTheOneInTheUrl) {
   EXPECT_EQ(raw.get("job"), in_fifth.token());
 }
 
-TEST_F(Database, ThatDoesNotExistIsAnInvalidArgument) {
+TEST_F(ClientDatabase, ThatDoesNotExistIsAnInvalidArgument) {
   for (const std::string& url : {server.url() + "/99", server.unix_url() + "?db=99"}) {
     Client nowhere(url, patient());
     const Error error = thrown_by([&] { const Lock lock(nowhere, "job"); });
@@ -148,15 +148,15 @@ TEST_F(Database, ThatDoesNotExistIsAnInvalidArgument) {
   EXPECT_EQ(raw.calls("set"), 0);
 }
 
-TEST_F(Database, IsNamedInErrors) {
+TEST_F(ClientDatabase, IsNamedInErrors) {
   Client third(server.url() + "/3", patient());
   server.kill();
   EXPECT_EQ(thrown_by([&] { third.ping(); }).server(), server.url() + "/3");
 }
 
-using ClientName = ServerTest;
+using ClientNameOption = ServerTest;
 
-TEST_F(ClientName, IsShownByTheServer) {
+TEST_F(ClientNameOption, IsShownByTheServer) {
   ClientOptions options = patient();
   options.client_name = "billing-7";
   Client named(server.url(), options);
@@ -164,7 +164,7 @@ TEST_F(ClientName, IsShownByTheServer) {
   EXPECT_EQ(raw.clients("billing-7").size(), 1U);
 }
 
-TEST(MaxClients, MakesTheServerUnreachable) {
+TEST(ClientMaxClients, MakesTheServerUnreachable) {
   const RedisServer server({"--maxclients", "2"});
   RawClient first(server.socket());
   ASSERT_TRUE(eventually([&] { return first.info("clients", "connected_clients:") == 1; }));
@@ -180,7 +180,7 @@ TEST(MaxClients, MakesTheServerUnreachable) {
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
 }
 
-TEST(BusyServer, IsNoWrongPasswordNorDatabase) {
+TEST(ClientOfABusyServer, IsNoWrongPasswordNorDatabase) {
   for (const std::string command : {"AUTH", "SELECT"}) {
     const ScriptedServer server([&](const ScriptedRequest& request) {
       return request.is(command) ? resp::error("BUSY Redis is busy running a script.") : resp::ok;
@@ -203,7 +203,7 @@ Error said_by_a_server_that_answers(const std::string& bytes) {
   return thrown_by([&] { const Lock lock(client, "job"); });
 }
 
-TEST(TlsPort, IsNamedWhenItAnswersWithAnAlert) {
+TEST(ClientOfATlsPort, IsNamedWhenItAnswersWithAnAlert) {
   // A record with a fatal alert, protocol_version: RFC 8446, sections 5.1 and 6.
   for (const std::string& alert : {std::string("\x15\x03\x01\0\x02\x02\x46", 7),
                                    std::string("\x15\x03\x03\0\x02\x02\x0a", 7)}) {
@@ -215,14 +215,14 @@ TEST(TlsPort, IsNamedWhenItAnswersWithAnAlert) {
 }
 
 /// As a server whose library has no alert for what is not TLS.
-TEST(TlsPort, IsNamedWhenItOnlyEndsTheConnection) {
+TEST(ClientOfATlsPort, IsNamedWhenItOnlyEndsTheConnection) {
   const Error error = said_by_a_server_that_answers("");
   EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
   EXPECT_FALSE(error.in_doubt());
   EXPECT_NE(std::string(error.what()).find("TLS"), std::string::npos) << error.what();
 }
 
-TEST(TlsPort, IsNotNamedWhenTheServerHasAnsweredBefore) {
+TEST(ClientOfATlsPort, IsNotNamedWhenTheServerHasAnsweredBefore) {
   const Error full =
       said_by_a_server_that_answers(resp::error("ERR max number of clients reached"));
   EXPECT_EQ(full.code(), Errc::unreachable);
@@ -232,7 +232,7 @@ TEST(TlsPort, IsNotNamedWhenTheServerHasAnsweredBefore) {
   EXPECT_EQ(std::string(half.what()).find("TLS"), std::string::npos) << half.what();
 }
 
-TEST(NoServer, IsUnreachable) {
+TEST(ClientWithoutServer, IsUnreachable) {
   const TemporaryDirectory directory;
   for (const std::string& url :
        {"redis://127.0.0.1:" + std::to_string(free_port()),

@@ -6,7 +6,7 @@ namespace redlatch::test {
 namespace losing_test {
 
 /// A lock that is held, and strangers who meddle with its key.
-class Losing : public ServerTest {
+class LockLosing : public ServerTest {
  protected:
   void take_over() { raw.command({"SET", "job", "a stranger", "PX", "50000"}); }
   void replace_by_a_list() {
@@ -18,7 +18,7 @@ class Losing : public ServerTest {
   const std::string token = lock.token();
 };
 
-TEST_F(Losing, IsSeenByVerifyOnceTheKeyWasDeleted) {
+TEST_F(LockLosing, IsSeenByVerifyOnceTheKeyWasDeleted) {
   raw.command({"DEL", "job"});
   EXPECT_TRUE(lock.owns_lock()) << "nobody has asked yet";
   EXPECT_FALSE(lock.verify());
@@ -27,20 +27,20 @@ TEST_F(Losing, IsSeenByVerifyOnceTheKeyWasDeleted) {
   EXPECT_EQ(lock.remaining(), 0ms);
 }
 
-TEST_F(Losing, IsSeenByVerifyOnceTheKeyWasTakenOver) {
+TEST_F(LockLosing, IsSeenByVerifyOnceTheKeyWasTakenOver) {
   take_over();
   EXPECT_FALSE(lock.verify());
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST_F(Losing, IsSeenByExtendOnceTheKeyWasDeletedAndMakesNoKey) {
+TEST_F(LockLosing, IsSeenByExtendOnceTheKeyWasDeletedAndMakesNoKey) {
   raw.command({"DEL", "job"});
   EXPECT_FALSE(lock.extend());
   EXPECT_FALSE(lock.owns_lock());
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Losing, IsSeenByExtendOnceTheKeyWasTakenOverAndLeavesTheStrangersLease) {
+TEST_F(LockLosing, IsSeenByExtendOnceTheKeyWasTakenOverAndLeavesTheStrangersLease) {
   take_over();
   EXPECT_FALSE(lock.extend());
   EXPECT_FALSE(lock.owns_lock());
@@ -48,43 +48,43 @@ TEST_F(Losing, IsSeenByExtendOnceTheKeyWasTakenOverAndLeavesTheStrangersLease) {
   EXPECT_LE(raw.pttl("job"), 50000);
 }
 
-TEST_F(Losing, IsReportedByUnlockWhenTheKeyWasDeleted) {
+TEST_F(LockLosing, IsReportedByUnlockWhenTheKeyWasDeleted) {
   raw.command({"DEL", "job"});
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
-TEST_F(Losing, IsReportedByUnlockWhenTheKeyWasTakenOverAndTheStrangerStays) {
+TEST_F(LockLosing, IsReportedByUnlockWhenTheKeyWasTakenOverAndTheStrangerStays) {
   take_over();
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(Losing, LetsTheDestructorLeaveTheStrangerAlone) {
+TEST_F(LockLosing, LetsTheDestructorLeaveTheStrangerAlone) {
   take_over();
   { const Lock gone(std::move(lock)); }
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(Losing, ToAKeyOfAnotherKindIsNoError) {
+TEST_F(LockLosing, ToAKeyOfAnotherKindIsNoError) {
   replace_by_a_list();
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   EXPECT_EQ(raw.command({"LLEN", "job"}).integer, 1);
 }
 
-TEST_F(Losing, ToAKeyOfAnotherKindIsSeenByVerify) {
+TEST_F(LockLosing, ToAKeyOfAnotherKindIsSeenByVerify) {
   replace_by_a_list();
   EXPECT_FALSE(lock.verify());
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST_F(Losing, ToAKeyOfAnotherKindIsSeenByExtend) {
+TEST_F(LockLosing, ToAKeyOfAnotherKindIsSeenByExtend) {
   replace_by_a_list();
   EXPECT_FALSE(lock.extend());
   EXPECT_FALSE(lock.owns_lock());
   EXPECT_EQ(raw.pttl("job"), -1);
 }
 
-TEST_F(Losing, StillSendsTheReleaseAtUnlock) {
+TEST_F(LockLosing, StillSendsTheReleaseAtUnlock) {
   raw.command({"DEL", "job"});
   ASSERT_FALSE(lock.verify());
   raw.command({"SET", "job", token});  // a late command of ours, say
@@ -92,7 +92,7 @@ TEST_F(Losing, StillSendsTheReleaseAtUnlock) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Losing, LetsGoOfTheOldLeaseBeforeItStartsAfresh) {
+TEST_F(LockLosing, LetsGoOfTheOldLeaseBeforeItStartsAfresh) {
   raw.command({"DEL", "job"});
   ASSERT_FALSE(lock.verify());
   raw.command({"SET", "job", token});
@@ -101,7 +101,7 @@ TEST_F(Losing, LetsGoOfTheOldLeaseBeforeItStartsAfresh) {
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(Losing, OneCanBeAskedForAgain) {
+TEST_F(LockLosing, OneCanBeAskedForAgain) {
   raw.command({"DEL", "job"});
   ASSERT_FALSE(lock.extend());
   lock.lock();
@@ -110,9 +110,9 @@ TEST_F(Losing, OneCanBeAskedForAgain) {
 }
 
 /// Locks whose lease ends by itself.
-using Expiring = ServerTest;
+using LockExpiring = ServerTest;
 
-TEST_F(Expiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
+TEST_F(LockExpiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
   Lock lock(client, "job", {.ttl = 300ms, .auto_renew = false});
   const std::string token = lock.token();
   raw.command({"PERSIST", "job"});
@@ -122,7 +122,7 @@ TEST_F(Expiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Expiring, LeavesNothingToExtendOrVerify) {
+TEST_F(LockExpiring, LeavesNothingToExtendOrVerify) {
   Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   raw.command({"SET", "job", "a stranger"});
@@ -132,7 +132,7 @@ TEST_F(Expiring, LeavesNothingToExtendOrVerify) {
   EXPECT_EQ(raw.pttl("job"), -1);
 }
 
-TEST_F(Expiring, LetsTheNextOneIn) {
+TEST_F(LockExpiring, LetsTheNextOneIn) {
   Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   Lock next(client, "job", std::defer_lock, long_lease);
   EXPECT_TRUE(next.try_lock_for(30s));
@@ -141,7 +141,7 @@ TEST_F(Expiring, LetsTheNextOneIn) {
   EXPECT_TRUE(next.verify());
 }
 
-TEST_F(Expiring, IsNoDeadlockToAskAgainAfter) {
+TEST_F(LockExpiring, IsNoDeadlockToAskAgainAfter) {
   Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   EXPECT_TRUE(lock.try_lock_for(30s));

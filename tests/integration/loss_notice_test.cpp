@@ -22,13 +22,13 @@ bool is_told(const std::stop_token& token) {
   return eventually([&] { return token.stop_requested(); });
 }
 
-class LossNotice : public ServerTest {
+class LockLossNotice : public ServerTest {
  protected:
   Lock lock{client, "job", brief};
   const std::stop_token lost = lock.lost_token();
 };
 
-TEST_F(LossNotice, ComesWhenTheKeyWasDeleted) {
+TEST_F(LockLossNotice, ComesWhenTheKeyWasDeleted) {
   EXPECT_FALSE(lost.stop_requested());
   raw.command({"DEL", "job"});
   EXPECT_TRUE(is_told(lost));
@@ -37,20 +37,20 @@ TEST_F(LossNotice, ComesWhenTheKeyWasDeleted) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(LossNotice, ComesWhenTheKeyWasTakenOver) {
+TEST_F(LockLossNotice, ComesWhenTheKeyWasTakenOver) {
   raw.command({"SET", "job", "a stranger", "PX", "50000"});
   EXPECT_TRUE(is_told(lost));
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(LossNotice, ComesWhenTheServerForgotEverything) {
+TEST_F(LockLossNotice, ComesWhenTheServerForgotEverything) {
   server.kill();
   server.start();
   EXPECT_TRUE(is_told(lost));
 }
 
-TEST_F(LossNotice, ComesAtOnceWhenVerifyFindsOut) {
+TEST_F(LockLossNotice, ComesAtOnceWhenVerifyFindsOut) {
   Lock slow(client, "slow", long_lease);
   const std::stop_token slow_lost = slow.lost_token();
   raw.command({"DEL", "slow"});
@@ -58,7 +58,7 @@ TEST_F(LossNotice, ComesAtOnceWhenVerifyFindsOut) {
   EXPECT_TRUE(is_told(slow_lost));
 }
 
-TEST_F(LossNotice, ComesAtOnceWhenExtendFindsOut) {
+TEST_F(LockLossNotice, ComesAtOnceWhenExtendFindsOut) {
   Lock slow(client, "slow", long_lease);
   const std::stop_token slow_lost = slow.lost_token();
   raw.command({"DEL", "slow"});
@@ -66,16 +66,16 @@ TEST_F(LossNotice, ComesAtOnceWhenExtendFindsOut) {
   EXPECT_TRUE(is_told(slow_lost));
 }
 
-TEST_F(LossNotice, IsNotGivenByARelease) {
+TEST_F(LockLossNotice, IsNotGivenByARelease) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_FALSE(lost.stop_requested());
   EXPECT_FALSE(lock.lost_token().stop_possible());
 }
 
-class Silence : public ServerTest {
+class LockSilence : public ServerTest {
  protected:
-  Silence() : ServerTest({.connect_timeout = 20s, .command_timeout = 100ms}) {}
-  ~Silence() override { server.resume(); }
+  LockSilence() : ServerTest({.connect_timeout = 20s, .command_timeout = 100ms}) {}
+  ~LockSilence() override { server.resume(); }
 
   /// How long before the end of validity, as the lock itself last said it, the notice came when the
   /// server says nothing any more, and something else has happened then.
@@ -101,14 +101,14 @@ class Silence : public ServerTest {
 
 // A twentieth of the ttl before: long enough for the notice to come in time on a busy machine, too.
 
-TEST_F(Silence, IsNoticedBeforeTheEndOfValidity) { EXPECT_GT(lead({.ttl = 5s}), 0ns); }
+TEST_F(LockSilence, IsNoticedBeforeTheEndOfValidity) { EXPECT_GT(lead({.ttl = 5s}), 0ns); }
 
-TEST_F(Silence, IsNoticedBeforeTheEndOfALeaseThatIsNotRenewed) {
+TEST_F(LockSilence, IsNoticedBeforeTheEndOfALeaseThatIsNotRenewed) {
   EXPECT_GT(lead({.ttl = 5s, .auto_renew = false}), 0ns);
 }
 
 /// Each of them has the background connect once more.
-TEST_F(Silence, IsNoticedInTimeWhileReleasesAreOpen) {
+TEST_F(LockSilence, IsNoticedInTimeWhileReleasesAreOpen) {
   std::list<Lock> others;
   for (int i = 0; i < 8; ++i) others.emplace_back(client, "job " + std::to_string(i), long_lease);
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
@@ -116,7 +116,7 @@ TEST_F(Silence, IsNoticedInTimeWhileReleasesAreOpen) {
 }
 
 /// The background is in the middle of that when the time comes.
-TEST_F(Silence, IsNoticedWhileNoConnectionComesAbout) {
+TEST_F(LockSilence, IsNoticedWhileNoConnectionComesAbout) {
   Lock lock(client, "job", {.ttl = 1s});
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
   server.pause();
@@ -124,7 +124,7 @@ TEST_F(Silence, IsNoticedWhileNoConnectionComesAbout) {
 }
 
 /// The same for a release that is still open.
-TEST_F(Silence, IsNoticedWhileAReleaseWaitsForAConnection) {
+TEST_F(LockSilence, IsNoticedWhileAReleaseWaitsForAConnection) {
   Lock lock(client, "job", {.ttl = 1s});
   std::optional<Lock> other(std::in_place, client, "other", LockOptions{.ttl = 30s});
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
@@ -134,7 +134,7 @@ TEST_F(Silence, IsNoticedWhileAReleaseWaitsForAConnection) {
   server.resume();
 }
 
-TEST_F(Silence, IsNoticedByEveryLock) {
+TEST_F(LockSilence, IsNoticedByEveryLock) {
   std::vector<std::unique_ptr<Lock>> locks;
   for (int i = 0; i < 100; ++i) {
     locks.push_back(
@@ -144,7 +144,7 @@ TEST_F(Silence, IsNoticedByEveryLock) {
   for (const auto& lock : locks) EXPECT_TRUE(is_told(lock->lost_token()));
 }
 
-class LossCallback : public ServerTest {
+class LockLossCallback : public ServerTest {
  protected:
   /// Runs the action where the loss is told, and waits for it.
   template <class Action>
@@ -159,23 +159,23 @@ class LossCallback : public ServerTest {
   }
 };
 
-TEST_F(LossCallback, MayUnlockTheLock) {
+TEST_F(LockLossCallback, MayUnlockTheLock) {
   Lock lock(client, "job", brief);
   when_lost(lock, [&] { EXPECT_EQ(lock.unlock(), Unlock::lost); });
 }
 
-TEST_F(LossCallback, MayTakeTheLockAgain) {
+TEST_F(LockLossCallback, MayTakeTheLockAgain) {
   Lock lock(client, "job", brief);
   when_lost(lock, [&] { lock.lock(); });
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(LossCallback, MayTakeAnother) {
+TEST_F(LockLossCallback, MayTakeAnother) {
   Lock lock(client, "job", brief);
   when_lost(lock, [&] { EXPECT_TRUE(Lock(client, "other", brief)); });
 }
 
-TEST_F(LossCallback, MayDestroyLockAndClient) {
+TEST_F(LockLossCallback, MayDestroyLockAndClient) {
   auto own = std::make_unique<Client>(server.url(), patient());
   auto lock = std::make_unique<Lock>(*own, "job", brief);
   when_lost(*lock, [&] {
@@ -184,7 +184,7 @@ TEST_F(LossCallback, MayDestroyLockAndClient) {
   });
 }
 
-TEST_F(LossCallback, DoesNotKeepOthersFromTheirCommands) {
+TEST_F(LockLossCallback, DoesNotKeepOthersFromTheirCommands) {
   Lock lock(client, "job", brief);
   when_lost(lock, [&] { std::thread([&] { EXPECT_TRUE(Lock(client, "other", brief)); }).join(); });
 }

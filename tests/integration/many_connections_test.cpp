@@ -15,9 +15,9 @@ namespace many_connections_test {
 constexpr auto command_timeout = 500ms;
 
 /// Without scripts, renewals and releases are said in exchanges that keep a connection.
-class ManyConnections : public testing::Test {
+class ClientManyConnections : public testing::Test {
  protected:
-  ~ManyConnections() override { server.resume(); }
+  ~ClientManyConnections() override { server.resume(); }
   void hold(const LockOptions& options) {
     for (int i = 0; i < 32; ++i) held.emplace_back(*client, std::to_string(i), options);
   }
@@ -29,7 +29,7 @@ class ManyConnections : public testing::Test {
   std::list<Lock> held{};
 };
 
-TEST_F(ManyConnections, DoNotDelayTheNoticeOfALoss) {
+TEST_F(ClientManyConnections, DoNotDelayTheNoticeOfALoss) {
   hold({.ttl = 2s});
   std::atomic<int> told = 0;
   const auto count = [&] { ++told; };
@@ -40,7 +40,7 @@ TEST_F(ManyConnections, DoNotDelayTheNoticeOfALoss) {
   EXPECT_LT(time, 2s + command_timeout);
 }
 
-TEST_F(ManyConnections, DoNotDelayTheEndOfTheClient) {
+TEST_F(ClientManyConnections, DoNotDelayTheEndOfTheClient) {
   hold(long_lease);
   server.pause();
   held.clear();

@@ -14,13 +14,13 @@
 namespace redlatch::test {
 namespace messages_test {
 
-class Messages : public ServerQueueTest {
+class ClientMessages : public ServerQueueTest {
  protected:
   Proxy proxy{server.socket()};
 };
 
 /// The server goes on telling somebody whom nothing reaches.
-TEST_F(Messages, ThatDoNotArriveShowThatTheConnectionIsHalfOpen) {
+TEST_F(ClientMessages, ThatDoNotArriveShowThatTheConnectionIsHalfOpen) {
   Client deaf(proxy.url(), {.connect_timeout = 20s, .command_timeout = 1s});
   Lock lock(deaf, "job", std::defer_lock, long_lease);
   const auto end = std::chrono::steady_clock::now() + 30s;
@@ -37,7 +37,7 @@ TEST_F(Messages, ThatDoNotArriveShowThatTheConnectionIsHalfOpen) {
   }
 }
 
-TEST(MessagesOfASilentServer, DoNotKeepAWaitThatIsStoppedFromEnding) {
+TEST(ClientMessagesOfASilentServer, DoNotKeepAWaitThatIsStoppedFromEnding) {
   const ScriptedServer server([](const ScriptedRequest& request) {
     if (request.is("SET")) return resp::nil;
     if (request.is("CLIENT")) return std::string();  // as the first of what a new listener says

@@ -19,9 +19,9 @@
 namespace redlatch::test {
 namespace metrics_test {
 
-class Counted : public testing::Test {
+class ClientMetrics : public testing::Test {
  protected:
-  ~Counted() override { client.reset(); }
+  ~ClientMetrics() override { client.reset(); }
 
   Event told(EventKind kind) const {
     EXPECT_TRUE(eventually([&] { return log.find(kind).has_value(); }));
@@ -39,7 +39,7 @@ class Counted : public testing::Test {
   std::optional<Client> client{std::in_place, server.url(), log.options(one_connection)};
 };
 
-TEST_F(Counted, AreALockThatIsTakenAndGivenBack) {
+TEST_F(ClientMetrics, AreALockThatIsTakenAndGivenBack) {
   {
     Lock lock(*client, "job", long_lease);
     EXPECT_EQ(client->metrics().acquired, 1U);
@@ -58,7 +58,7 @@ TEST_F(Counted, AreALockThatIsTakenAndGivenBack) {
   EXPECT_EQ(log.events()[1].key, "job");
 }
 
-TEST_F(Counted, IsAReleaseThatNobodyWaitsFor) {
+TEST_F(ClientMetrics, IsAReleaseThatNobodyWaitsFor) {
   { const Lock lock(*client, "job", long_lease); }
   EXPECT_TRUE(eventually([&] { return client->metrics().released == 1; }));
   const Event event = told(EventKind::released);
@@ -66,7 +66,7 @@ TEST_F(Counted, IsAReleaseThatNobodyWaitsFor) {
   EXPECT_GT(event.elapsed, 0us);
 }
 
-TEST_F(Counted, AreContentionAndThoseWhoWait) {
+TEST_F(ClientMetrics, AreContentionAndThoseWhoWait) {
   std::optional<Lock> holder(std::in_place, *client, "job", long_lease);
   {
     std::jthread waiter([&] { const Lock lock(*client, "job", long_lease); });
@@ -86,7 +86,7 @@ TEST_F(Counted, AreContentionAndThoseWhoWait) {
   })) << "the wait is told";
 }
 
-TEST_F(Counted, AreRenewals) {
+TEST_F(ClientMetrics, AreRenewals) {
   const Lock lock(*client, "job", {.ttl = 300ms});
   EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 3; }));
   EXPECT_EQ(client->metrics().acquired, 1U);
@@ -95,7 +95,7 @@ TEST_F(Counted, AreRenewals) {
   EXPECT_GE(event.elapsed, 50ms) << "held so long";
 }
 
-TEST_F(Counted, AreRenewalsThatAreRefused) {
+TEST_F(ClientMetrics, AreRenewalsThatAreRefused) {
   const Lock lock(*client, "job", {.ttl = 3s});
   raw.command({"REPLICAOF", "127.0.0.1", "1"});
   const Event event = told(EventKind::renewal_failed);
@@ -107,14 +107,14 @@ TEST_F(Counted, AreRenewalsThatAreRefused) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(Counted, AreRenewalsThatReachNobody) {
+TEST_F(ClientMetrics, AreRenewalsThatReachNobody) {
   const Lock lock(*client, "job", {.ttl = 3s, .auto_renew = true});
   server.kill();
   const Event event = told(EventKind::renewal_failed);
   EXPECT_EQ(event.error, Errc::unreachable);
 }
 
-TEST_F(Counted, IsALossOnce) {
+TEST_F(ClientMetrics, IsALossOnce) {
   Lock lock(*client, "job", {.ttl = 300ms});
   raw.command({"DEL", "job"});
   EXPECT_EQ(told(EventKind::lost).key, "job");
@@ -124,7 +124,7 @@ TEST_F(Counted, IsALossOnce) {
   EXPECT_EQ(client->metrics().released, 0U);
 }
 
-TEST_F(Counted, AreConnectionsThatCloseAndThoseThatFollow) {
+TEST_F(ClientMetrics, AreConnectionsThatCloseAndThoseThatFollow) {
   client->ping();
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
   EXPECT_TRUE(eventually([&] {
@@ -135,7 +135,7 @@ TEST_F(Counted, AreConnectionsThatCloseAndThoseThatFollow) {
   EXPECT_EQ(told(EventKind::disconnected).key, "");
 }
 
-TEST_F(Counted, AreConnectionsThatASilentServerMakesUseless) {
+TEST_F(ClientMetrics, AreConnectionsThatASilentServerMakesUseless) {
   Client hasty(server.url(), {.connect_timeout = 20s, .command_timeout = 100ms});
   hasty.ping();
   server.pause();
@@ -144,7 +144,7 @@ TEST_F(Counted, AreConnectionsThatASilentServerMakesUseless) {
   server.resume();
 }
 
-TEST_F(Counted, AreTheSameWithoutSomebodyToTell) {
+TEST_F(ClientMetrics, AreTheSameWithoutSomebodyToTell) {
   Client quiet(server.url(), patient());
   for (int i = 0; i < 10; ++i) const Lock lock(quiet, "job:" + std::to_string(i), long_lease);
   EXPECT_TRUE(eventually([&] { return quiet.metrics().released == 10; }));
@@ -152,7 +152,7 @@ TEST_F(Counted, AreTheSameWithoutSomebodyToTell) {
 }
 
 /// Bad news is not lost among good news that nobody has the time to hear.
-TEST_F(Counted, IsALossBehindTenThousandsOfOtherEvents) {
+TEST_F(ClientMetrics, IsALossBehindTenThousandsOfOtherEvents) {
   std::atomic<bool> busy = true;
   std::atomic<int> good = 0;
   std::atomic<int> lost = 0;
@@ -178,7 +178,7 @@ TEST_F(Counted, IsALossBehindTenThousandsOfOtherEvents) {
 }
 
 /// A callback that hangs, with more bad news than it will ever hear: each loss is one event.
-TEST_F(Counted, AreEventsThatAreDroppedWhileACallbackHangs) {
+TEST_F(ClientMetrics, AreEventsThatAreDroppedWhileACallbackHangs) {
   std::atomic<bool> hangs = true;
   std::atomic<std::uint64_t> told = 0;
   std::atomic<std::uint64_t> lost = 0;
@@ -191,7 +191,7 @@ TEST_F(Counted, AreEventsThatAreDroppedWhileACallbackHangs) {
   Client chatty(server.url(), options);
   constexpr std::uint64_t losses = 25'000;
   for (std::uint64_t i = 0; i < losses; ++i)
-    chatty.executor()->happened(EventKind::lost, "job", chatty.executor()->now(), {});
+    chatty.executor()->record_event(EventKind::lost, "job", chatty.executor()->now(), {});
   EXPECT_EQ(chatty.metrics().lost, losses);
   EXPECT_GE(chatty.metrics().events_dropped, losses - 20'001);
   hangs = false;
@@ -199,7 +199,7 @@ TEST_F(Counted, AreEventsThatAreDroppedWhileACallbackHangs) {
   EXPECT_LE(lost, 20'001U);
 }
 
-TEST_F(Counted, AreToldInTheOrderInWhichTheyHappened) {
+TEST_F(ClientMetrics, AreToldInTheOrderInWhichTheyHappened) {
   for (int i = 0; i < 100; ++i) {
     Lock lock(*client, std::to_string(i), long_lease);
     EXPECT_EQ(lock.unlock(), Unlock::released);

@@ -10,9 +10,9 @@
 namespace redlatch::test {
 namespace moved_server_test {
 
-class MovedServer : public testing::Test {
+class ClientMovedServer : public testing::Test {
  protected:
-  MovedServer() {
+  ClientMovedServer() {
     raw_after.command({"REPLICAOF", "127.0.0.1", std::to_string(before.port())});
     EXPECT_TRUE(eventually([&] {
       return raw_after.command({"INFO", "replication"}).text.find("master_link_status:up") !=
@@ -39,7 +39,7 @@ class MovedServer : public testing::Test {
   Client client{name.url(), {.connect_timeout = 10s, .command_timeout = 5s}};
 };
 
-TEST_F(MovedServer, IsFoundByACallInItsTime) {
+TEST_F(ClientMovedServer, IsFoundByACallInItsTime) {
   Lock lock(client, "job", long_lease);
   fail_over("job");
   EXPECT_EQ(lock.unlock(), Unlock::released);
@@ -48,7 +48,7 @@ TEST_F(MovedServer, IsFoundByACallInItsTime) {
   EXPECT_EQ(raw_after.get("job"), lock.token());
 }
 
-TEST_F(MovedServer, IsFoundByEveryConnection) {
+TEST_F(ClientMovedServer, IsFoundByEveryConnection) {
   for (int i = 0; i < 16; ++i) const Lock warm_up(client, std::to_string(i));
   Lock lock(client, "job", long_lease);
   fail_over("job");
@@ -60,7 +60,7 @@ TEST_F(MovedServer, IsFoundByEveryConnection) {
   EXPECT_GT(raw_after.pttl("job"), 60'000);
 }
 
-TEST_F(MovedServer, IsFoundByRenewalsBeforeTheLeaseIsOver) {
+TEST_F(ClientMovedServer, IsFoundByRenewalsBeforeTheLeaseIsOver) {
   const Lock lock(client, "job", {.ttl = 3s});
   fail_over("job");
   raw_after.command({"CONFIG", "RESETSTAT"});
@@ -69,7 +69,7 @@ TEST_F(MovedServer, IsFoundByRenewalsBeforeTheLeaseIsOver) {
   EXPECT_EQ(client.metrics().lost, 0U);
 }
 
-TEST_F(MovedServer, IsFoundByAGuardsRelease) {
+TEST_F(ClientMovedServer, IsFoundByAGuardsRelease) {
   {
     const Lock lock(client, "job", long_lease);
     fail_over("job");
@@ -77,7 +77,7 @@ TEST_F(MovedServer, IsFoundByAGuardsRelease) {
   EXPECT_TRUE(eventually([&] { return !raw_after.exists("job"); }, 3s));
 }
 
-TEST_F(MovedServer, IsFoundByThoseWhoWait) {
+TEST_F(ClientMovedServer, IsFoundByThoseWhoWait) {
   Lock holder(client, "job", long_lease);
   Client other(name.url());
   Lock waiting(other, "job", std::defer_lock, long_lease);
@@ -90,7 +90,7 @@ TEST_F(MovedServer, IsFoundByThoseWhoWait) {
 }
 
 /// A waiter whose connection leads to a replica would take it for a grant.
-TEST_F(MovedServer, SendsNoGrantToItsReplicas) {
+TEST_F(ClientMovedServer, SendsNoGrantToItsReplicas) {
   RawClient at_replica(after.socket());
   at_replica.command({"PSUBSCRIBE", "*"});
   Lock holder(client, "job", long_lease);
@@ -106,7 +106,7 @@ TEST_F(MovedServer, SendsNoGrantToItsReplicas) {
   EXPECT_TRUE(eventually([&] { return raw_after.get("job") == waiting.token(); }));
 }
 
-TEST_F(MovedServer, ThatCannotBeFoundIsAnErrorAndNotAStorm) {
+TEST_F(ClientMovedServer, ThatCannotBeFoundIsAnErrorAndNotAStorm) {
   const Lock lock(client, "job", long_lease);
   raw_before.command({"REPLICAOF", "127.0.0.1", "1"});
   const std::size_t connections = name.connections();

@@ -21,7 +21,7 @@ namespace multi_test {
 
 using Keys = std::vector<std::string>;
 
-class Several : public QueueTest {
+class MultiLockKeys : public QueueTest {
  protected:
   bool has_any(const Keys& keys) {
     for (const std::string& key : keys) {
@@ -36,7 +36,7 @@ class Several : public QueueTest {
   MultiLock lock{client, {"job", "mail", "log"}, std::defer_lock, long_lease};
 };
 
-TEST_F(Several, AreTakenWithOneValueAndGivenBack) {
+TEST_F(MultiLockKeys, AreTakenWithOneValueAndGivenBack) {
   lock.lock();
   for (const char* key : {"job", "mail", "log"}) {
     EXPECT_EQ(raw.get(key), lock.token());
@@ -46,7 +46,7 @@ TEST_F(Several, AreTakenWithOneValueAndGivenBack) {
   EXPECT_FALSE(has_any({"job", "mail", "log"}));
 }
 
-TEST_F(Several, AreTakenAllOrNone) {
+TEST_F(MultiLockKeys, AreTakenAllOrNone) {
   for (const char* key : {"job", "mail", "log"}) {
     const Lock one(client, key, long_lease);
     EXPECT_FALSE(lock.try_lock()) << key << " is held";
@@ -58,7 +58,7 @@ TEST_F(Several, AreTakenAllOrNone) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(Several, KeepTheLocksOfEachKeyOut) {
+TEST_F(MultiLockKeys, KeepTheLocksOfEachKeyOut) {
   lock.lock();
   for (const char* key : {"job", "mail", "log"}) {
     EXPECT_FALSE(Lock(client, key, std::try_to_lock)) << key;
@@ -66,7 +66,7 @@ TEST_F(Several, KeepTheLocksOfEachKeyOut) {
   }
 }
 
-TEST_F(Several, AreExtendedAndVerifiedTogether) {
+TEST_F(MultiLockKeys, AreExtendedAndVerifiedTogether) {
   lock.lock();
   EXPECT_TRUE(lock.extend(120s));
   for (const char* key : {"job", "mail", "log"}) EXPECT_GT(raw.pttl(key), 100'000);
@@ -76,7 +76,7 @@ TEST_F(Several, AreExtendedAndVerifiedTogether) {
 }
 
 /// The owner may be at work still, so that the rest is kept for now.
-TEST_F(Several, AreLostTogetherAndNotBroughtBack) {
+TEST_F(MultiLockKeys, AreLostTogetherAndNotBroughtBack) {
   lock.lock();
   raw.command({"DEL", "mail"});
   EXPECT_FALSE(lock.extend());
@@ -87,7 +87,7 @@ TEST_F(Several, AreLostTogetherAndNotBroughtBack) {
   EXPECT_FALSE(has_any({"job", "log"}));
 }
 
-TEST_F(Several, AreNotExtendedWhenOneHasGoneToSomebodyElse) {
+TEST_F(MultiLockKeys, AreNotExtendedWhenOneHasGoneToSomebodyElse) {
   lock.lock();
   raw.command({"SET", "log", "a stranger"});
   EXPECT_FALSE(lock.extend(1h));
@@ -97,7 +97,7 @@ TEST_F(Several, AreNotExtendedWhenOneHasGoneToSomebodyElse) {
   EXPECT_EQ(raw.get("log"), "a stranger");
 }
 
-TEST_F(Several, AreGivenBackWithoutTheOneThatIsNoLockAnyMore) {
+TEST_F(MultiLockKeys, AreGivenBackWithoutTheOneThatIsNoLockAnyMore) {
   lock.lock();
   raw.command({"DEL", "mail"});
   raw.command({"LPUSH", "mail", "letter"});
@@ -106,7 +106,7 @@ TEST_F(Several, AreGivenBackWithoutTheOneThatIsNoLockAnyMore) {
   EXPECT_EQ(raw.command({"LLEN", "mail"}).integer, 1);
 }
 
-TEST_F(Several, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
+TEST_F(MultiLockKeys, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
   lock.lock();
   Contender waiter(another());
   ASSERT_TRUE(is_queued(1));
@@ -126,7 +126,7 @@ TEST_F(Several, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
   waiter.ends();
 }
 
-TEST_F(Several, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
+TEST_F(MultiLockKeys, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
   std::list<Contender> waiters;
   {
     const MultiLock held(client, {"mail", "job"}, long_lease);
@@ -137,7 +137,7 @@ TEST_F(Several, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
 }
 
 /// Of a lease that has expired.
-TEST_F(Several, AreLeftToWhoeverWaitsForOneOfThem) {
+TEST_F(MultiLockKeys, AreLeftToWhoeverWaitsForOneOfThem) {
   RawClient listener(server.socket());
   listener.command({"SUBSCRIBE", "redlatch:somebody"});
   const std::string waiter = "11111111-2222-4333-8444-555555555555";
@@ -153,7 +153,7 @@ TEST_F(Several, AreLeftToWhoeverWaitsForOneOfThem) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(Several, AreTakenWhereThoseWhoWaitedAreGone) {
+TEST_F(MultiLockKeys, AreTakenWhereThoseWhoWaitedAreGone) {
   raw.command({"RPUSH", queue,
                "99999999999999 60000 redlatch:nobody "
                "11111111-2222-4333-8444-555555555555"});
@@ -161,7 +161,7 @@ TEST_F(Several, AreTakenWhereThoseWhoWaitedAreGone) {
   EXPECT_EQ(queued(), 0);
 }
 
-TEST_F(Several, AreWaitedForUntilTheLastIsFree) {
+TEST_F(MultiLockKeys, AreWaitedForUntilTheLastIsFree) {
   Lock one(client, "mail", long_lease);
   ContenderOf<Lock> other(another());
   ASSERT_TRUE(other.has_it());
@@ -174,12 +174,12 @@ TEST_F(Several, AreWaitedForUntilTheLastIsFree) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(Several, AreTakenOverFromAHolderWhoDied) {
+TEST_F(MultiLockKeys, AreTakenOverFromAHolderWhoDied) {
   raw.command({"SET", "mail", "a dead one", "PX", "300"});
   EXPECT_TRUE(lock.try_lock_for(60s));
 }
 
-TEST_F(Several, AreNotWaitedForForLongerThanToldNorBehindAStop) {
+TEST_F(MultiLockKeys, AreNotWaitedForForLongerThanToldNorBehindAStop) {
   const Lock one(client, "log", long_lease);
   EXPECT_FALSE(lock.try_lock_for(30ms));
   std::jthread waiter([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
@@ -190,7 +190,7 @@ TEST_F(Several, AreNotWaitedForForLongerThanToldNorBehindAStop) {
 }
 
 /// Their releases and the acquisitions go through different connections: 16 keys use all of them.
-class SeveralOfOneThread : public QueueTest {
+class MultiLockOfOneThread : public QueueTest {
  protected:
   static constexpr int rounds = 3000;
 
@@ -199,7 +199,7 @@ class SeveralOfOneThread : public QueueTest {
   Client one{server.unix_url(), patient()};
 };
 
-TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfOneOfThem) {
+TEST_F(MultiLockOfOneThread, AreFreeBehindAGuardOfOneOfThem) {
   int taken = 0;
   for (int i = 0; i < rounds; ++i) {
     { const Lock guard(one, other(i), long_lease); }
@@ -210,7 +210,7 @@ TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfOneOfThem) {
   EXPECT_EQ(taken, rounds);
 }
 
-TEST_F(SeveralOfOneThread, AreEachFreeBehindAGuardOfAll) {
+TEST_F(MultiLockOfOneThread, AreEachFreeBehindAGuardOfAll) {
   int taken = 0;
   for (int i = 0; i < rounds; ++i) {
     { const MultiLock guard(one, {"job", other(i)}, long_lease); }
@@ -221,7 +221,7 @@ TEST_F(SeveralOfOneThread, AreEachFreeBehindAGuardOfAll) {
   EXPECT_EQ(taken, rounds);
 }
 
-TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfThemInAnotherOrder) {
+TEST_F(MultiLockOfOneThread, AreFreeBehindAGuardOfThemInAnotherOrder) {
   int taken = 0;
   for (int i = 0; i < rounds; ++i) {
     { const MultiLock guard(one, {"job", other(i)}, long_lease); }
@@ -233,7 +233,7 @@ TEST_F(SeveralOfOneThread, AreFreeBehindAGuardOfThemInAnotherOrder) {
 }
 
 /// The release is refused, and retried behind what was sent after it.
-TEST_F(SeveralOfOneThread, AreFreeBehindAGuardWhoseScriptWasForgotten) {
+TEST_F(MultiLockOfOneThread, AreFreeBehindAGuardWhoseScriptWasForgotten) {
   int taken = 0;
   for (int i = 0; i < 100; ++i) {
     {
@@ -253,9 +253,9 @@ TEST_F(SeveralOfOneThread, AreFreeBehindAGuardWhoseScriptWasForgotten) {
 }
 
 /// "first" and `second` are on connections of their own; what is said about "first" can be delayed.
-class SeveralOnTwoConnections : public ServerTest {
+class MultiLockOnTwoConnections : public ServerTest {
  protected:
-  SeveralOnTwoConnections() {
+  MultiLockOnTwoConnections() {
     Lock(delayed, "first", long_lease).unlock();
     do {
       second += "!";
@@ -291,7 +291,7 @@ class SeveralOnTwoConnections : public ServerTest {
   std::string second = "second";
 };
 
-TEST_F(SeveralOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
+TEST_F(MultiLockOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
   {
     const Lock guard(delayed, "first", long_lease);
     proxy.stall(1);
@@ -300,7 +300,7 @@ TEST_F(SeveralOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
       MultiLock(delayed, {second, "first"}, std::defer_lock, long_lease)));
 }
 
-TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
+TEST_F(MultiLockOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
   {
     const MultiLock guard(delayed, {"first", second}, long_lease);
     proxy.stall(1);
@@ -308,7 +308,7 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfOneOfThem) {
   EXPECT_TRUE(succeeds_behind_the_release(Lock(delayed, second, std::defer_lock, long_lease)));
 }
 
-TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnotherOrder) {
+TEST_F(MultiLockOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnotherOrder) {
   {
     const MultiLock guard(delayed, {"first", second}, long_lease);
     proxy.stall(1);
@@ -318,7 +318,7 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionOfThemInAnothe
 }
 
 /// One that waits for the release must not make the others forget that there is one.
-TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionsOfTwoOfThem) {
+TEST_F(MultiLockOnTwoConnections, AreReleasedInFrontOfTheAcquisitionsOfTwoOfThem) {
   const std::string third = another_apart_from_first();
   {
     const MultiLock guard(delayed, {"first", second, third}, long_lease);
@@ -332,7 +332,7 @@ TEST_F(SeveralOnTwoConnections, AreReleasedInFrontOfTheAcquisitionsOfTwoOfThem) 
 }
 
 /// Those of one key do not wait for the release of others.
-TEST_F(SeveralOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
+TEST_F(MultiLockOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
   {
     const MultiLock guard(delayed, {"first", "another"}, long_lease);
     proxy.stall(1);
@@ -342,7 +342,7 @@ TEST_F(SeveralOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
 }
 
 /// Eight processes want them in each order, and lose no update.
-TEST_F(Several, InOppositeOrdersDoNotBlockEachOther) {
+TEST_F(MultiLockKeys, InOppositeOrdersDoNotBlockEachOther) {
   constexpr int rounds = 20;
   const SharedMemory<std::atomic<int>> number;
   std::list<Child> processes;
@@ -363,7 +363,7 @@ TEST_F(Several, InOppositeOrdersDoNotBlockEachOther) {
   EXPECT_EQ(*number, 8 * rounds);
 }
 
-TEST_F(Several, DrawANumberAboveThoseOfEachKey) {
+TEST_F(MultiLockKeys, DrawANumberAboveThoseOfEachKey) {
   const LockOptions fenced{.ttl = 60s, .fencing = true};
   constexpr std::uint64_t far_ahead = 4'000'000'000'000'000;  // is exact in Lua
   set_counter("mail", std::to_string(far_ahead));
@@ -377,7 +377,7 @@ TEST_F(Several, DrawANumberAboveThoseOfEachKey) {
   EXPECT_EQ(Lock(client, "mail", fenced).fencing_token(), far_ahead + 4);
 }
 
-TEST_F(Several, AreNotTakenWithoutANumber) {
+TEST_F(MultiLockKeys, AreNotTakenWithoutANumber) {
   raw.command({"LPUSH", "mail:redlatch:fence:{mail}", "x"});
   const Error error = thrown_by([&] {
     MultiLock(client, {"job", "mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
@@ -386,7 +386,7 @@ TEST_F(Several, AreNotTakenWithoutANumber) {
   EXPECT_FALSE(has_any({"job", "mail"}));
 }
 
-TEST_F(Several, NameTheOneThatIsNoLock) {
+TEST_F(MultiLockKeys, NameTheOneThatIsNoLock) {
   raw.command({"LPUSH", "mail", "letter"});
   const Lock before(client, "job", long_lease);
   const Error error = thrown_by([&] { lock.lock(); });
@@ -396,7 +396,7 @@ TEST_F(Several, NameTheOneThatIsNoLock) {
   EXPECT_FALSE(raw.exists("log"));
 }
 
-TEST_F(Several, MayHaveAnyBytesInTheirNames) {
+TEST_F(MultiLockKeys, MayHaveAnyBytesInTheirNames) {
   const Keys keys{std::string("3:a\0\r\n", 6), "a b", "\xff{x}", "12:", "{", "}{"};
   MultiLock held(client, keys, long_lease);
   for (const std::string& key : keys) EXPECT_EQ(raw.get(key), held.token());
@@ -404,7 +404,7 @@ TEST_F(Several, MayHaveAnyBytesInTheirNames) {
   EXPECT_FALSE(has_any(keys));
 }
 
-TEST_F(Several, MayBeMany) {
+TEST_F(MultiLockKeys, MayBeMany) {
   Keys keys;
   for (int i = 0; i < 256; ++i) keys.push_back("key:" + std::to_string(i));
   MultiLock held(client, keys, {.ttl = 60s, .fencing = true});
@@ -414,7 +414,7 @@ TEST_F(Several, MayBeMany) {
   EXPECT_FALSE(has_any(keys));
 }
 
-TEST_F(Several, NeedTheseRights) {
+TEST_F(MultiLockKeys, NeedTheseRights) {
   const Keys needed{"+eval", "+evalsha", "+type", "+set", "+get", "+pexpire"};
   const std::string url = "redis://worker:secret@127.0.0.1:" + std::to_string(server.port());
   const auto allow_all_but = [&](const std::string& missed) {
@@ -449,7 +449,7 @@ TEST_F(Several, NeedTheseRights) {
   EXPECT_TRUE(eventually([&] { return !has_any({"job", "mail"}); }, 30s));
 }
 
-TEST(SeveralInACluster, HaveToBeInOneSlot) {
+TEST(MultiLockInACluster, HaveToBeInOneSlot) {
   const RedisServer server({"--cluster-enabled", "yes", "--cluster-node-timeout", "500"});
   RawClient raw(server.socket());
   Keys all_slots{"CLUSTER", "ADDSLOTS"};

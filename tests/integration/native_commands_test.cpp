@@ -61,7 +61,7 @@ class NewerServer {
   std::string deleted_{};
 };
 
-class NativeCommands : public testing::Test {
+class LockNativeCommands : public testing::Test {
  protected:
   void server_knows(std::set<std::string> commands) {
     const auto held = server.hold();
@@ -98,7 +98,7 @@ class NativeCommands : public testing::Test {
   Client client{server.url(), without_scripting()};
 };
 
-TEST_F(NativeCommands, ReleaseByDelex) {
+TEST_F(LockNativeCommands, ReleaseByDelex) {
   server_knows({"DELEX", "DELIFEQ"});
   Lock lock(client, "job", long_lease);
   const std::string token = lock.token();
@@ -107,7 +107,7 @@ TEST_F(NativeCommands, ReleaseByDelex) {
   EXPECT_EQ(server.count("WATCH") + server.count("EVALSHA") + server.count("DELIFEQ"), 0U);
 }
 
-TEST_F(NativeCommands, ReleaseByDelifeq) {
+TEST_F(LockNativeCommands, ReleaseByDelifeq) {
   server_knows({"DELIFEQ"});
   Lock lock(client, "job", long_lease);
   const std::string token = lock.token();
@@ -116,7 +116,7 @@ TEST_F(NativeCommands, ReleaseByDelifeq) {
   EXPECT_EQ(server.count("WATCH") + server.count("EVALSHA") + server.count("DELEX"), 0U);
 }
 
-TEST_F(NativeCommands, ExtendBySetIfeq) {
+TEST_F(LockNativeCommands, ExtendBySetIfeq) {
   server_knows({"DELIFEQ"});
   Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.extend(5s));
@@ -124,7 +124,7 @@ TEST_F(NativeCommands, ExtendBySetIfeq) {
   EXPECT_EQ(server.count("WATCH"), 0U);
 }
 
-TEST_F(NativeCommands, ReportALostLock) {
+TEST_F(LockNativeCommands, ReportALostLock) {
   server_knows({"DELEX"});
   Lock lock(client, "job", long_lease);
   take_over();
@@ -132,7 +132,7 @@ TEST_F(NativeCommands, ReportALostLock) {
   EXPECT_EQ(holder(), "a stranger");
 }
 
-TEST_F(NativeCommands, ReportALostLockThatShouldBeExtended) {
+TEST_F(LockNativeCommands, ReportALostLockThatShouldBeExtended) {
   server_knows({"DELEX"});
   Lock lock(client, "job", long_lease);
   take_over();
@@ -140,14 +140,14 @@ TEST_F(NativeCommands, ReportALostLockThatShouldBeExtended) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST_F(NativeCommands, AreAskedForOncePerConnection) {
+TEST_F(LockNativeCommands, AreAskedForOncePerConnection) {
   server_knows({"DELEX"});
   for (int i = 0; i < 20; ++i) const Lock lock(client, "job:" + std::to_string(i));
   EXPECT_EQ(server.count("COMMAND"), server.connections());
   EXPECT_EQ(last("COMMAND"), (Words{"COMMAND", "INFO", "delex", "delifeq"}));
 }
 
-TEST_F(NativeCommands, GiveWayToEachOtherWhenTheUserMayNotRunThem) {
+TEST_F(LockNativeCommands, GiveWayToEachOtherWhenTheUserMayNotRunThem) {
   server_knows({"DELEX", "DELIFEQ"});
   user_may_not({"DELEX"});
   Lock lock(client, "job", long_lease);
@@ -159,7 +159,7 @@ TEST_F(NativeCommands, GiveWayToEachOtherWhenTheUserMayNotRunThem) {
   EXPECT_EQ(server.count("DELEX"), 1U) << "one refusal is enough";
 }
 
-TEST_F(NativeCommands, GiveWayToWatchWhenTheUserMayRunNone) {
+TEST_F(LockNativeCommands, GiveWayToWatchWhenTheUserMayRunNone) {
   server_knows({"DELEX", "DELIFEQ"});
   user_may_not({"DELEX", "DELIFEQ"});
   Lock lock(client, "job", long_lease);
@@ -168,7 +168,7 @@ TEST_F(NativeCommands, GiveWayToWatchWhenTheUserMayRunNone) {
   EXPECT_EQ(holder(), "");
 }
 
-TEST_F(NativeCommands, GiveWayToWatchWhenTheServerTurnsOutNotToHaveThem) {
+TEST_F(LockNativeCommands, GiveWayToWatchWhenTheServerTurnsOutNotToHaveThem) {
   server_knows({"DELEX"});
   Lock lock(client, "job", long_lease);
   server_knows({});
@@ -176,7 +176,7 @@ TEST_F(NativeCommands, GiveWayToWatchWhenTheServerTurnsOutNotToHaveThem) {
   EXPECT_EQ(server.count("WATCH"), 1U);
 }
 
-TEST_F(NativeCommands, TakeThePlaceOfScriptsThatTheUserMayNotRun) {
+TEST_F(LockNativeCommands, TakeThePlaceOfScriptsThatTheUserMayNotRun) {
   server_knows({"DELEX"});
   user_may_not({"EVALSHA", "EVAL", "SCRIPT"});
   Client scripting(server.url(), patient());
@@ -188,7 +188,7 @@ TEST_F(NativeCommands, TakeThePlaceOfScriptsThatTheUserMayNotRun) {
   EXPECT_EQ(server.count("EVALSHA"), 1U) << "one refusal is enough";
 }
 
-TEST_F(NativeCommands, AreNotUsedWhileScriptsAre) {
+TEST_F(LockNativeCommands, AreNotUsedWhileScriptsAre) {
   server_knows({"DELEX", "DELIFEQ"});
   Client scripting(server.url(), patient());
   Lock lock(scripting, "job", long_lease);

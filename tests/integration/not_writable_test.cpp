@@ -93,7 +93,7 @@ const std::vector<Hindrance> hindrances{
     {"BUSY", {"--lua-time-limit", "100"}, run_an_endless_script, end_the_script},
 };
 
-class NotWritable : public testing::TestWithParam<Hindrance> {
+class LockNotWritable : public testing::TestWithParam<Hindrance> {
  protected:
   void begin() { GetParam().begin(site); }
   void end() { GetParam().end(site); }
@@ -103,10 +103,10 @@ class NotWritable : public testing::TestWithParam<Hindrance> {
   Client client{site.server.url(), patient()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Server, NotWritable, testing::ValuesIn(hindrances),
+INSTANTIATE_TEST_SUITE_P(Server, LockNotWritable, testing::ValuesIn(hindrances),
                          [](const auto& test) { return test.param.name; });
 
-TEST_P(NotWritable, IsThrownByAnAcquisitionWithoutDoubt) {
+TEST_P(LockNotWritable, IsThrownByAnAcquisitionWithoutDoubt) {
   Lock lock(client, "job", std::defer_lock);
   begin();
   const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
@@ -117,7 +117,7 @@ TEST_P(NotWritable, IsThrownByAnAcquisitionWithoutDoubt) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_P(NotWritable, IsThrownAlsoOnAConnectionThatExisted) {
+TEST_P(LockNotWritable, IsThrownAlsoOnAConnectionThatExisted) {
   Lock lock(client, "job");
   lock.unlock();
   begin();
@@ -126,7 +126,7 @@ TEST_P(NotWritable, IsThrownAlsoOnAConnectionThatExisted) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_P(NotWritable, IsThrownByExtendWhichKeepsTheLock) {
+TEST_P(LockNotWritable, IsThrownByExtendWhichKeepsTheLock) {
   Lock lock(client, "job", long_lease);
   begin();
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::not_writable);
@@ -135,7 +135,7 @@ TEST_P(NotWritable, IsThrownByExtendWhichKeepsTheLock) {
   EXPECT_TRUE(lock.extend());
 }
 
-TEST_P(NotWritable, LeavesAReleaseOpenUntilTheServerCanWriteAgain) {
+TEST_P(LockNotWritable, LeavesAReleaseOpenUntilTheServerCanWriteAgain) {
   Lock lock(client, "job", long_lease);
   begin();
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
@@ -144,7 +144,7 @@ TEST_P(NotWritable, LeavesAReleaseOpenUntilTheServerCanWriteAgain) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_P(NotWritable, LeavesAReleaseOpenAlsoWithoutScripting) {
+TEST_P(LockNotWritable, LeavesAReleaseOpenAlsoWithoutScripting) {
   ClientOptions options = patient();
   options.scripting = false;
   Client without(site.server.url(), options);
@@ -155,7 +155,7 @@ TEST_P(NotWritable, LeavesAReleaseOpenAlsoWithoutScripting) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_P(NotWritable, IsRiddenOutByAWaiter) {
+TEST_P(LockNotWritable, IsRiddenOutByAWaiter) {
   Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   std::thread waiter([&] { lock.lock(); });
@@ -168,7 +168,7 @@ TEST_P(NotWritable, IsRiddenOutByAWaiter) {
 }
 
 /// A read-only server that never had the key cannot know that it is free.
-TEST(ReadOnlyReplica, DoesNotSettleAReleaseByNotHavingTheKey) {
+TEST(LockOnAReadOnlyReplica, DoesNotSettleAReleaseByNotHavingTheKey) {
   Site site({});
   Client client(site.server.url(), patient());
   Lock lock(client, "job", long_lease);
@@ -178,7 +178,7 @@ TEST(ReadOnlyReplica, DoesNotSettleAReleaseByNotHavingTheKey) {
   become_master(site);
 }
 
-TEST(OutOfMemory, IsNotWritableForAnAcquisitionOnly) {
+TEST(LockOutOfMemory, IsNotWritableForAnAcquisitionOnly) {
   const RedisServer server;
   RawClient raw(server.socket());
   Client client(server.url(), patient());
@@ -195,7 +195,7 @@ TEST(OutOfMemory, IsNotWritableForAnAcquisitionOnly) {
 }
 
 /// A server that takes about a second to read its data when it starts.
-class Loading : public testing::Test {
+class LockLoading : public testing::Test {
  protected:
   void fill_and_restart() {
     RawClient raw(server.socket());
@@ -217,7 +217,7 @@ class Loading : public testing::Test {
   Client client{server.url(), {.connect_timeout = 20s, .command_timeout = 2s}};
 };
 
-TEST_F(Loading, IsNotWritableWithoutDoubt) {
+TEST_F(LockLoading, IsNotWritableWithoutDoubt) {
   Lock lock(client, "job", std::defer_lock);
   fill_and_restart();
   const Error error = thrown_by([&] { lock.lock(); });
@@ -227,7 +227,7 @@ TEST_F(Loading, IsNotWritableWithoutDoubt) {
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(Loading, LeavesAReleaseOpenUntilItIsOver) {
+TEST_F(LockLoading, LeavesAReleaseOpenUntilItIsOver) {
   Lock lock(client, "job", long_lease);
   fill_and_restart();
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
@@ -236,7 +236,7 @@ TEST_F(Loading, LeavesAReleaseOpenUntilItIsOver) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(Loading, IsRiddenOutByAWaiter) {
+TEST_F(LockLoading, IsRiddenOutByAWaiter) {
   const Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   RawClient raw(server.socket());

@@ -12,7 +12,7 @@ namespace redlatch::test {
 namespace outage_renewal_test {
 
 /// The callers wait for the next attempt to connect, the lease cannot.
-TEST(ShortOutage, LosesNoLeaseThatCallersKeepFromConnecting) {
+TEST(LockShortOutage, LosesNoLeaseThatCallersKeepFromConnecting) {
   const RedisServer server;
   RawClient raw(server.socket());
   Proxy proxy(server.socket());

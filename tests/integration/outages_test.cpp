@@ -7,11 +7,11 @@ namespace redlatch::test {
 namespace outages_test {
 
 /// A lock that is held, and another one that is being waited for in a thread.
-class Outages : public ServerTest {
+class LockOutages : public ServerTest {
  protected:
   // The last of a client waits for what is owed behind a broken connection: for so long.
-  Outages() : ServerTest({.connect_timeout = 10s, .command_timeout = 1s}) {}
-  ~Outages() override {
+  LockOutages() : ServerTest({.connect_timeout = 10s, .command_timeout = 1s}) {}
+  ~LockOutages() override {
     if (waiter_.joinable()) waiter_.join();
   }
 
@@ -39,7 +39,7 @@ class Outages : public ServerTest {
   std::thread waiter_{};
 };
 
-TEST_F(Outages, AtTheFirstAttemptAreThrown) {
+TEST_F(LockOutages, AtTheFirstAttemptAreThrown) {
   server.kill();
   EXPECT_EQ(error_of([&] { waiting.lock(); }), Errc::unreachable);
   EXPECT_EQ(error_of([&] { static_cast<void>(waiting.try_lock_for(1h)); }), Errc::unreachable);
@@ -49,7 +49,7 @@ TEST_F(Outages, AtTheFirstAttemptAreThrown) {
   server.start();
 }
 
-TEST_F(Outages, ByARestartAreRiddenOutByAWaiter) {
+TEST_F(LockOutages, ByARestartAreRiddenOutByAWaiter) {
   wait_in_a_thread();
   server.kill();
   server.start();
@@ -59,7 +59,7 @@ TEST_F(Outages, ByARestartAreRiddenOutByAWaiter) {
   EXPECT_EQ(RawClient(server.socket()).get("job"), waiting.token());
 }
 
-TEST_F(Outages, ByAReadOnlyServerAreRiddenOutByAWaiter) {
+TEST_F(LockOutages, ByAReadOnlyServerAreRiddenOutByAWaiter) {
   wait_in_a_thread();
   raw.command({"REPLICAOF", "127.0.0.1", "1"});
   EXPECT_TRUE(refuses("READONLY"));
@@ -71,7 +71,7 @@ TEST_F(Outages, ByAReadOnlyServerAreRiddenOutByAWaiter) {
 }
 
 /// One that asks again and again: a place in a queue needs no more memory.
-TEST_F(Outages, ByAFullServerAreRiddenOutByAWaiter) {
+TEST_F(LockOutages, ByAFullServerAreRiddenOutByAWaiter) {
   ClientOptions options = patient();
   options.scripting = false;
   Client asking(server.url(), options);
@@ -86,7 +86,7 @@ TEST_F(Outages, ByAFullServerAreRiddenOutByAWaiter) {
   EXPECT_TRUE(held);
 }
 
-TEST_F(Outages, ByAStoppedServerAreRiddenOutByAWaiter) {
+TEST_F(LockOutages, ByAStoppedServerAreRiddenOutByAWaiter) {
   Client hasty(server.url(), {.connect_timeout = 500ms, .command_timeout = 500ms});
   waiting = Lock(hasty, "job", std::defer_lock, long_lease);
   wait_in_a_thread();
@@ -100,7 +100,7 @@ TEST_F(Outages, ByAStoppedServerAreRiddenOutByAWaiter) {
   EXPECT_TRUE(held);
 }
 
-TEST_F(Outages, ThatLastUntilTheDeadlineAreThrownThen) {
+TEST_F(LockOutages, ThatLastUntilTheDeadlineAreThrownThen) {
   wait_in_a_thread(2s);
   raw.command({"REPLICAOF", "127.0.0.1", "1"});
   join();
@@ -110,7 +110,7 @@ TEST_F(Outages, ThatLastUntilTheDeadlineAreThrownThen) {
   raw.command({"REPLICAOF", "NO", "ONE"});
 }
 
-TEST_F(Outages, OfPermissionAreThrownByAWaiterAtOnce) {
+TEST_F(LockOutages, OfPermissionAreThrownByAWaiterAtOnce) {
   wait_in_a_thread();
   raw.command({"ACL", "SETUSER", "default", "-set", "-lpos"});
   join();

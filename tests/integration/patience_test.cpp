@@ -21,7 +21,7 @@ const std::string silence;
 
 bool is_greeting(const ScriptedRequest& request) { return request.is("SCRIPT"); }
 
-TEST(Turns, AreTakenInTheOrderOfAsking) {
+TEST(ClientTurns, AreTakenInTheOrderOfAsking) {
   const RedisServer server;
   ClientOptions options = patient();
   options.connections = 1;
@@ -83,7 +83,7 @@ TEST(ConnectPolicy, ThatFailedForLackOfTimeIsNotSharedWithThePatient) {
   EXPECT_FALSE(error_of([&] { client.ping(); }));
 }
 
-TEST(LastOfAClient, WaitsOnceForASilentServer) {
+TEST(ClientLastUse, WaitsOnceForASilentServer) {
   constexpr auto command_timeout = 4s;
   const ScriptedServer server(
       [](const ScriptedRequest& request) { return request.is("EVALSHA") ? silence : resp::ok; });
@@ -94,7 +94,7 @@ TEST(LastOfAClient, WaitsOnceForASilentServer) {
   EXPECT_LT(duration_of([&] { lock.reset(); }), command_timeout + 3s);
 }
 
-TEST(Releases, AreDoneOnceThereIsADescriptorAgain) {
+TEST(ClientReleases, AreDoneOnceThereIsADescriptorAgain) {
   RedisServer server;
   RawClient raw(server.socket());
   Client client(server.url(), patient());
@@ -114,7 +114,7 @@ TEST(Releases, AreDoneOnceThereIsADescriptorAgain) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST(Releases, BehindABrokenConnectionAreRepeatedHoweverLongTheOutageWas) {
+TEST(ClientReleases, BehindABrokenConnectionAreRepeatedHoweverLongTheOutageWas) {
   ScriptedServer server([&](const ScriptedRequest& request) {
     if (request.is("SET")) server.close_after_answer();
     if (request.is("SET") || (request.connection > 1 && request.connection < 5)) return silence;
@@ -125,7 +125,7 @@ TEST(Releases, BehindABrokenConnectionAreRepeatedHoweverLongTheOutageWas) {
   EXPECT_TRUE(eventually([&] { return server.count("EVALSHA") >= 2; }));
 }
 
-TEST(SilentServer, DoesNotMakeConnectionsPileUp) {
+TEST(ClientOfASilentServer, DoesNotMakeConnectionsPileUp) {
   const ScriptedServer server([](const ScriptedRequest& request) {
     return request.is("SET") || request.is("EVALSHA") ? silence : resp::ok;
   });

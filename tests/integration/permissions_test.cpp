@@ -8,9 +8,9 @@
 namespace redlatch::test {
 namespace permissions_test {
 
-using Permissions = LimitedUserTest;
+using LockPermissions = LimitedUserTest;
 
-TEST_F(Permissions, WithoutAnyScriptingLeadToWatch) {
+TEST_F(LockPermissions, WithoutAnyScriptingLeadToWatch) {
   allow({"~*", "+@all", "-@scripting"});
   Client client_of_user = user();
   live_with(client_of_user, "job");
@@ -19,14 +19,14 @@ TEST_F(Permissions, WithoutAnyScriptingLeadToWatch) {
       << "counted by the server when carried out";
 }
 
-TEST_F(Permissions, WithoutEvalshaLeadToWatch) {
+TEST_F(LockPermissions, WithoutEvalshaLeadToWatch) {
   allow({"~*", "+@all", "-evalsha"});
   Client client_of_user = user();
   live_with(client_of_user, "job");
   EXPECT_GT(raw.calls("watch"), 0);
 }
 
-TEST_F(Permissions, WithoutEvalNeedTheLoadedScript) {
+TEST_F(LockPermissions, WithoutEvalNeedTheLoadedScript) {
   allow({"~*", "+@all", "-eval"});
   Client client_of_user = user();
   live_with(client_of_user, "job");
@@ -37,7 +37,7 @@ TEST_F(Permissions, WithoutEvalNeedTheLoadedScript) {
   EXPECT_EQ(raw.calls("watch"), 1) << "the only way left";
 }
 
-TEST_F(Permissions, WithoutScriptLoadLetEvalBringTheScript) {
+TEST_F(LockPermissions, WithoutScriptLoadLetEvalBringTheScript) {
   allow({"~*", "+@all", "-script"});
   Client client_of_user = user();
   live_with(client_of_user, "job");
@@ -45,7 +45,7 @@ TEST_F(Permissions, WithoutScriptLoadLetEvalBringTheScript) {
   EXPECT_EQ(raw.calls("watch"), 0);
 }
 
-TEST_F(Permissions, WithoutClientSetnameDoWithoutAName) {
+TEST_F(LockPermissions, WithoutClientSetnameDoWithoutAName) {
   allow({"~*", "+@all", "-client"});
   ClientOptions options = patient();
   options.client_name = "nameless";
@@ -54,7 +54,7 @@ TEST_F(Permissions, WithoutClientSetnameDoWithoutAName) {
   EXPECT_TRUE(raw.clients("nameless").empty());
 }
 
-TEST_F(Permissions, WithoutCommandInfoLeadToWatchWhenScriptingIsOff) {
+TEST_F(LockPermissions, WithoutCommandInfoLeadToWatchWhenScriptingIsOff) {
   allow({"~*", "+@all", "-command"});
   ClientOptions options = patient();
   options.scripting = false;
@@ -63,7 +63,7 @@ TEST_F(Permissions, WithoutCommandInfoLeadToWatchWhenScriptingIsOff) {
   EXPECT_GT(raw.calls("watch"), 0);
 }
 
-TEST_F(Permissions, WithoutPttlAndTypeOnlyMakeWaitsCoarser) {
+TEST_F(LockPermissions, WithoutPttlAndTypeOnlyMakeWaitsCoarser) {
   allow({"~*", "+@all", "-pttl", "-type"});
   Client client_of_user = user();
   live_with(client_of_user, "job");
@@ -71,7 +71,7 @@ TEST_F(Permissions, WithoutPttlAndTypeOnlyMakeWaitsCoarser) {
   EXPECT_TRUE(Lock(client_of_user, "job", 30s));
 }
 
-TEST_F(Permissions, WithoutSetAreMissed) {
+TEST_F(LockPermissions, WithoutSetAreMissed) {
   allow({"~*", "+@all", "-set"});
   Client client_of_user = user();
   const Error error = thrown_by([&] { const Lock lock(client_of_user, "job"); });
@@ -79,7 +79,7 @@ TEST_F(Permissions, WithoutSetAreMissed) {
   EXPECT_FALSE(error.in_doubt());
 }
 
-TEST_F(Permissions, ForOtherKeysAreMissed) {
+TEST_F(LockPermissions, ForOtherKeysAreMissed) {
   allow({"~lock:*", "+@all"});
   Client client_of_user = user();
   const Error error = thrown_by([&] { const Lock lock(client_of_user, "job"); });
@@ -89,7 +89,7 @@ TEST_F(Permissions, ForOtherKeysAreMissed) {
   live_with(client_of_user, "lock:job");
 }
 
-TEST_F(Permissions, MissedInsideAScriptAreNoticed) {
+TEST_F(LockPermissions, MissedInsideAScriptAreNoticed) {
   for (const char* missing : {"-get", "-pexpire"}) {
     allow({"~*", "+@all", missing});
     Client client_of_user = user({.connect_timeout = 20s, .command_timeout = 1s});
@@ -102,7 +102,7 @@ TEST_F(Permissions, MissedInsideAScriptAreNoticed) {
   }
 }
 
-TEST_F(Permissions, MissedInsideTheReleaseLeaveItOpenUntilTheyAreGiven) {
+TEST_F(LockPermissions, MissedInsideTheReleaseLeaveItOpenUntilTheyAreGiven) {
   allow({"~*", "+@all", "-del"});
   Client client_of_user = user();
   Lock lock(client_of_user, "job", long_lease);
@@ -112,7 +112,7 @@ TEST_F(Permissions, MissedInsideTheReleaseLeaveItOpenUntilTheyAreGiven) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(Permissions, TakenAwayWhileHeldLeadToTheNextWay) {
+TEST_F(LockPermissions, TakenAwayWhileHeldLeadToTheNextWay) {
   allow({"~*", "+@all"});
   Client client_of_user = user();
   Lock lock(client_of_user, "job", long_lease);
@@ -124,7 +124,7 @@ TEST_F(Permissions, TakenAwayWhileHeldLeadToTheNextWay) {
   EXPECT_EQ(raw.calls("watch"), 2);
 }
 
-TEST(Renamed, EvalshaLeadsToWatch) {
+TEST(LockRenamedCommands, EvalshaLeadsToWatch) {
   const RedisServer server({"--rename-command", "EVALSHA", ""});
   RawClient raw(server.socket());
   Client client(server.url(), patient());
@@ -135,7 +135,7 @@ TEST(Renamed, EvalshaLeadsToWatch) {
   EXPECT_EQ(raw.calls("watch"), 2);
 }
 
-TEST(Renamed, EvalAndEvalshaAndScriptLeadToWatch) {
+TEST(LockRenamedCommands, EvalAndEvalshaAndScriptLeadToWatch) {
   const RedisServer server({"--rename-command", "EVALSHA", "", "--rename-command", "EVAL", "",
                             "--rename-command", "SCRIPT", ""});
   RawClient raw(server.socket());
@@ -151,7 +151,7 @@ bool names(const Error& error, const char* command) {
   return std::string(error.what()).find(command) != std::string::npos;
 }
 
-TEST(Renamed, PexpireIsNamedByAnExtension) {
+TEST(LockRenamedCommands, PexpireIsNamedByAnExtension) {
   const RedisServer server({"--rename-command", "PEXPIRE", ""});
   for (const bool scripting : {true, false}) {
     ClientOptions options = less_patient();
@@ -167,7 +167,7 @@ TEST(Renamed, PexpireIsNamedByAnExtension) {
 }
 
 /// The first lock is left to its ttl; no other is taken that could not be given up.
-TEST(Renamed, DelIsNamedByTheNextAcquisition) {
+TEST(LockRenamedCommands, DelIsNamedByTheNextAcquisition) {
   const RedisServer server({"--rename-command", "DEL", ""});
   RawClient raw(server.socket());
   for (const bool scripting : {true, false}) {
@@ -189,7 +189,7 @@ TEST(Renamed, DelIsNamedByTheNextAcquisition) {
   }
 }
 
-TEST(Renamed, SetIsNotSupported) {
+TEST(LockRenamedCommands, SetIsNotSupported) {
   const RedisServer server({"--rename-command", "SET", ""});
   Client client(server.url(), patient());
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);

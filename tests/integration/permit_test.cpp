@@ -34,7 +34,7 @@ struct Room {
   }
 };
 
-class Permits : public QueueTest {
+class PermitLimit : public QueueTest {
  protected:
   using Contender = ContenderOf<Permit>;
 
@@ -42,7 +42,7 @@ class Permits : public QueueTest {
   Permit one() { return Permit(client, "job", limit, std::try_to_lock, long_lease); }
 };
 
-TEST_F(Permits, AreNeverMoreThanTheLimitBetweenProcesses) {
+TEST_F(PermitLimit, AreNeverMoreThanTheLimitBetweenProcesses) {
   const SharedMemory<Room> room;
   std::list<Child> processes;
   for (int i = 0; i < 6; ++i) {
@@ -57,7 +57,7 @@ TEST_F(Permits, AreNeverMoreThanTheLimitBetweenProcesses) {
   EXPECT_GE(room->most, 1);
 }
 
-TEST_F(Permits, AreNeverMoreThanTheLimitBetweenThreads) {
+TEST_F(PermitLimit, AreNeverMoreThanTheLimitBetweenThreads) {
   Room room;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 8; ++i) {
@@ -71,7 +71,7 @@ TEST_F(Permits, AreNeverMoreThanTheLimitBetweenThreads) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(Permits, AreRefusedWhenAllAreTaken) {
+TEST_F(PermitLimit, AreRefusedWhenAllAreTaken) {
   Permit first = one();
   const Permit second = one();
   const Permit third = one();
@@ -82,7 +82,7 @@ TEST_F(Permits, AreRefusedWhenAllAreTaken) {
   EXPECT_TRUE(one());
 }
 
-TEST_F(Permits, AreGrantedInTheOrderOfArrivalOneForEachThatIsGivenBack) {
+TEST_F(PermitLimit, AreGrantedInTheOrderOfArrivalOneForEachThatIsGivenBack) {
   std::vector<Permit> held;
   for (int i = 0; i < limit; ++i) held.push_back(one());
   std::vector<std::unique_ptr<Contender>> contenders;
@@ -98,7 +98,7 @@ TEST_F(Permits, AreGrantedInTheOrderOfArrivalOneForEachThatIsGivenBack) {
   }
 }
 
-TEST_F(Permits, AreNotOvertaken) {
+TEST_F(PermitLimit, AreNotOvertaken) {
   Permit first = one();
   const Permit second = one();
   const Permit third = one();
@@ -109,7 +109,7 @@ TEST_F(Permits, AreNotOvertaken) {
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(Permits, OfADeadHolderComeBackAtTheEndOfItsLeaseWhileOthersAreHeld) {
+TEST_F(PermitLimit, OfADeadHolderComeBackAtTheEndOfItsLeaseWhileOthersAreHeld) {
   const SharedMemory<std::atomic<bool>> held;
   Child dead([&] {
     Client own(server.url(), patient());
@@ -128,7 +128,7 @@ TEST_F(Permits, OfADeadHolderComeBackAtTheEndOfItsLeaseWhileOthersAreHeld) {
   EXPECT_EQ(taken(), 3);
 }
 
-TEST_F(Permits, OfAnotherLimitAreRefusedWhileSomebodyHoldsOne) {
+TEST_F(PermitLimit, OfAnotherLimitAreRefusedWhileSomebodyHoldsOne) {
   const Permit held = one();
   Permit other(client, "job", 5, std::defer_lock);
   for (const Error& error :
@@ -143,12 +143,12 @@ TEST_F(Permits, OfAnotherLimitAreRefusedWhileSomebodyHoldsOne) {
   EXPECT_TRUE(held.owns_lock());
 }
 
-TEST_F(Permits, OfAnotherLimitAreRefusedAlsoWhenAllAreTaken) {
+TEST_F(PermitLimit, OfAnotherLimitAreRefusedAlsoWhenAllAreTaken) {
   const Permit all(client, "job", 1);
   EXPECT_EQ(error_of([&] { const Permit other(client, "job", 2, 1s); }), Errc::invalid_argument);
 }
 
-TEST_F(Permits, HaveAnotherLimitAsSoonAsNobodyHoldsOne) {
+TEST_F(PermitLimit, HaveAnotherLimitAsSoonAsNobodyHoldsOne) {
   { const Permit held = one(); }
   const Permit first(client, "job", 5, std::try_to_lock);
   EXPECT_TRUE(first) << "although the release before was for a server that did not know its script";
@@ -159,7 +159,7 @@ TEST_F(Permits, HaveAnotherLimitAsSoonAsNobodyHoldsOne) {
   }
 }
 
-TEST_F(Permits, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
+TEST_F(PermitLimit, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
   { const Permit held = one(); }
   EXPECT_TRUE(ReadLock(client, "job", std::try_to_lock));
   raw.command({"SCRIPT", "FLUSH"});
@@ -168,7 +168,7 @@ TEST_F(Permits, MakeWayForOtherKindsOfLocksAsSoonAsNobodyHoldsOne) {
 }
 
 /// Whose scores are in the past, as those of a holder that has died.
-TEST_F(Permits, LeaveASetOfSomethingElseAlone) {
+TEST_F(PermitLimit, LeaveASetOfSomethingElseAlone) {
   raw.command({"ZADD", "job", "5", "alice", "7", "bob", "99999999999999", "carol"});
   for (const Error& error :
        {thrown_by([&] { one(); }), thrown_by([&] { ReadLock(client, "job", std::try_to_lock); }),
@@ -179,14 +179,14 @@ TEST_F(Permits, LeaveASetOfSomethingElseAlone) {
   EXPECT_EQ(raw.command({"ZCARD", "job"}).integer, 3);
 }
 
-TEST_F(Permits, OfManyAreAllThere) {
+TEST_F(PermitLimit, OfManyAreAllThere) {
   std::vector<Permit> all;
   for (int i = 0; i < 200; ++i) all.emplace_back(client, "job", 200, std::try_to_lock, long_lease);
   EXPECT_TRUE(std::all_of(all.begin(), all.end(), [](const Permit& one) { return bool(one); }));
   EXPECT_FALSE(Permit(client, "job", 200, std::try_to_lock));
 }
 
-TEST_F(Permits, AreNoOtherKindOfALock) {
+TEST_F(PermitLimit, AreNoOtherKindOfALock) {
   const Permit permit = one();
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::wrong_type);
   EXPECT_EQ(error_of([&] { const FairLock lock(client, "job"); }), Errc::wrong_type);
@@ -200,7 +200,7 @@ TEST_F(Permits, AreNoOtherKindOfALock) {
 
 /// As long as a token is, and of the same characters, a label must not make a permit of the value
 /// of a lock.
-TEST_F(Permits, AreNotGrantedToAWaiterForALockWithALabelLikeAToken) {
+TEST_F(PermitLimit, AreNotGrantedToAWaiterForALockWithALabelLikeAToken) {
   RawClient listener(server.socket());
   listener.command({"SUBSCRIBE", "redlatch:lock"});
   raw.command({"RPUSH", "job:redlatch:queue:{job}",
@@ -211,7 +211,7 @@ TEST_F(Permits, AreNotGrantedToAWaiterForALockWithALabelLikeAToken) {
   EXPECT_EQ(taken(), 1);
 }
 
-TEST_F(Permits, AreNotHadOfOtherKindsOfLocks) {
+TEST_F(PermitLimit, AreNotHadOfOtherKindsOfLocks) {
   const Lock lock(client, "job", long_lease);
   EXPECT_EQ(error_of([&] { one(); }), Errc::wrong_type);
   EXPECT_EQ(error_of([&] { const Permit permit(client, "job", limit); }), Errc::wrong_type);

@@ -9,14 +9,14 @@
 namespace redlatch::test {
 namespace possession_test {
 
-using Possession = ServerTest;
+using LockPossession = ServerTest;
 
 static_assert(!std::is_copy_constructible_v<Lock> && !std::is_copy_assignable_v<Lock>);
 static_assert(std::is_nothrow_move_constructible_v<Lock>);
 static_assert(std::is_nothrow_move_assignable_v<Lock>);
 static_assert(std::is_nothrow_destructible_v<Lock>);
 
-TEST_F(Possession, IsOneStringKeyWithExactlyTheTokenForAtMostTheTtl) {
+TEST_F(LockPossession, IsOneStringKeyWithExactlyTheTokenForAtMostTheTtl) {
   const Lock lock(client, "job:42", {.ttl = 5s});
   EXPECT_EQ(raw.command({"TYPE", "job:42"}).text, "string");
   EXPECT_EQ(raw.get("job:42"), lock.token());
@@ -26,7 +26,7 @@ TEST_F(Possession, IsOneStringKeyWithExactlyTheTokenForAtMostTheTtl) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 1);
 }
 
-TEST_F(Possession, OfAFreeKeyCostsOneSetAndOneScript) {
+TEST_F(LockPossession, OfAFreeKeyCostsOneSetAndOneScript) {
   { const Lock warm_up(client, "job"); }
   raw.command({"CONFIG", "RESETSTAT"});
   { const Lock lock(client, "job"); }
@@ -35,7 +35,7 @@ TEST_F(Possession, OfAFreeKeyCostsOneSetAndOneScript) {
   EXPECT_EQ(raw.calls("pttl") + raw.calls("type") + raw.calls("eval"), 0);
 }
 
-TEST_F(Possession, HasAFreshTokenWithEachLease) {
+TEST_F(LockPossession, HasAFreshTokenWithEachLease) {
   Lock lock(client, "job");
   const std::string first = lock.token();
   lock.unlock();
@@ -45,7 +45,7 @@ TEST_F(Possession, HasAFreshTokenWithEachLease) {
   EXPECT_NE(lock.token(), first);
 }
 
-TEST_F(Possession, TurnsAnotherLockAwayWithoutAnError) {
+TEST_F(LockPossession, TurnsAnotherLockAwayWithoutAnError) {
   const Lock holder(client, "job");
   Lock other(client, "job", std::defer_lock);
   EXPECT_FALSE(other.try_lock());
@@ -54,21 +54,21 @@ TEST_F(Possession, TurnsAnotherLockAwayWithoutAnError) {
   EXPECT_EQ(raw.get("job"), holder.token());
 }
 
-TEST_F(Possession, OfOneKeyIsNoneOfAnother) {
+TEST_F(LockPossession, OfOneKeyIsNoneOfAnother) {
   const Lock one(client, "job:1", std::try_to_lock);
   const Lock other(client, "job:2", std::try_to_lock);
   EXPECT_TRUE(one);
   EXPECT_TRUE(other);
 }
 
-TEST_F(Possession, IsAskedForOnceByTheTryToLockConstructor) {
+TEST_F(LockPossession, IsAskedForOnceByTheTryToLockConstructor) {
   const Lock holder(client, "job", std::try_to_lock);
   const Lock other(client, "job", std::try_to_lock);
   EXPECT_TRUE(holder.owns_lock());
   EXPECT_FALSE(other.owns_lock());
 }
 
-TEST_F(Possession, IsWaitedForByTheConstructorWithADuration) {
+TEST_F(LockPossession, IsWaitedForByTheConstructorWithADuration) {
   const Lock holder(client, "job", 1s);
   EXPECT_TRUE(holder.owns_lock());
   const auto time = duration_of([&] {
@@ -78,14 +78,14 @@ TEST_F(Possession, IsWaitedForByTheConstructorWithADuration) {
   EXPECT_GE(time, 100ms);
 }
 
-TEST_F(Possession, IsNotAskedForByTheDeferLockConstructor) {
+TEST_F(LockPossession, IsNotAskedForByTheDeferLockConstructor) {
   const Lock lock(client, "job", std::defer_lock);
   EXPECT_FALSE(lock);
   EXPECT_EQ(lock.key(), "job");
   EXPECT_EQ(raw.calls("set"), 0);
 }
 
-TEST_F(Possession, HeldAlreadyIsADeadlockToAskForAgain) {
+TEST_F(LockPossession, HeldAlreadyIsADeadlockToAskForAgain) {
   Lock lock(client, "job");
   const auto deadlock = std::make_error_code(std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), deadlock);
@@ -95,7 +95,7 @@ TEST_F(Possession, HeldAlreadyIsADeadlockToAskForAgain) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Possession, EndsWithUnlock) {
+TEST_F(LockPossession, EndsWithUnlock) {
   Lock lock(client, "job");
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_FALSE(lock.owns_lock());
@@ -103,7 +103,7 @@ TEST_F(Possession, EndsWithUnlock) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Possession, CanBeGivenUpByAnotherThread) {
+TEST_F(LockPossession, CanBeGivenUpByAnotherThread) {
   Lock lock(client, "job");
   Unlock answer = Unlock::unknown;
   std::thread([&] { answer = lock.unlock(); }).join();
@@ -111,7 +111,7 @@ TEST_F(Possession, CanBeGivenUpByAnotherThread) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Possession, EndsWithTheScopeAlsoWhenItIsLeftByAnException) {
+TEST_F(LockPossession, EndsWithTheScopeAlsoWhenItIsLeftByAnException) {
   try {
     const Lock lock(client, "job", long_lease);
     ASSERT_TRUE(raw.exists("job"));
@@ -121,7 +121,7 @@ TEST_F(Possession, EndsWithTheScopeAlsoWhenItIsLeftByAnException) {
   }
 }
 
-TEST_F(Possession, NotHeldIsLostWhenUnlocked) {
+TEST_F(LockPossession, NotHeldIsLostWhenUnlocked) {
   Lock lock(client, "job", std::defer_lock);
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   lock.lock();
@@ -129,7 +129,7 @@ TEST_F(Possession, NotHeldIsLostWhenUnlocked) {
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
-TEST_F(Possession, MovesWithTheObject) {
+TEST_F(LockPossession, MovesWithTheObject) {
   Lock from(client, "job");
   const std::string token = from.token();
   Lock to(std::move(from));
@@ -140,7 +140,7 @@ TEST_F(Possession, MovesWithTheObject) {
   EXPECT_EQ(to.unlock(), Unlock::released);
 }
 
-TEST_F(Possession, IsGivenUpWhenAnotherLockIsMovedOverIt) {
+TEST_F(LockPossession, IsGivenUpWhenAnotherLockIsMovedOverIt) {
   Lock target(client, "job:1", long_lease);
   target = Lock(client, "job:2");
   EXPECT_FALSE(raw.exists("job:1"));
@@ -149,7 +149,7 @@ TEST_F(Possession, IsGivenUpWhenAnotherLockIsMovedOverIt) {
   EXPECT_EQ(raw.get("job:2"), target.token());
 }
 
-TEST_F(Possession, SurvivesBeingMovedOntoItself) {
+TEST_F(LockPossession, SurvivesBeingMovedOntoItself) {
   Lock lock(client, "job");
   Lock& same = lock;
   lock = std::move(same);
@@ -157,7 +157,7 @@ TEST_F(Possession, SurvivesBeingMovedOntoItself) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Possession, CannotBeAskedForByALockThatWasMovedFrom) {
+TEST_F(LockPossession, CannotBeAskedForByALockThatWasMovedFrom) {
   Lock from(client, "job");
   const Lock to(std::move(from));
   EXPECT_EQ(from.unlock(), Unlock::lost);  // NOLINT(bugprone-use-after-move): as above
@@ -167,7 +167,7 @@ TEST_F(Possession, CannotBeAskedForByALockThatWasMovedFrom) {
   EXPECT_EQ(raw.get("job"), to.token());
 }
 
-TEST_F(Possession, MovesFromOneClientsLockToAnothers) {
+TEST_F(LockPossession, MovesFromOneClientsLockToAnothers) {
   Client other(server.unix_url(), patient());
   Lock lock(client, "job");
   lock = Lock(other, "job:2");

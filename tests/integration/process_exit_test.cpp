@@ -28,7 +28,7 @@ struct Exit {
 
 void PrintTo(const Exit& exit, std::ostream* out) { *out << exit.manner; }
 
-class ProcessExit : public testing::TestWithParam<Exit> {
+class ClientProcessExit : public testing::TestWithParam<Exit> {
  protected:
   pid_t start(const std::string& key) const {
     std::vector<std::string> words{REDLATCH_EXITING_WORKER, server.unix_url(), key,
@@ -52,7 +52,7 @@ class ProcessExit : public testing::TestWithParam<Exit> {
   RawClient raw{server.socket()};
 };
 
-TEST_P(ProcessExit, RightAfterAGuardsEndLeavesNothingHeld) {
+TEST_P(ClientProcessExit, RightAfterAGuardsEndLeavesNothingHeld) {
   constexpr int batch = 4;
   for (int i = 0; i < processes; i += batch) {
     std::vector<pid_t> children;
@@ -65,7 +65,7 @@ TEST_P(ProcessExit, RightAfterAGuardsEndLeavesNothingHeld) {
   EXPECT_EQ(raw.calls("set"), processes);
 }
 
-INSTANTIATE_TEST_SUITE_P(Manners, ProcessExit,
+INSTANTIATE_TEST_SUITE_P(Manners, ClientProcessExit,
                          testing::Values(Exit{"main", true}, Exit{"static", true},
                                          Exit{"exit", false}, Exit{"both", true}),
                          [](const auto& exit) { return std::string(exit.param.manner); });

@@ -11,7 +11,7 @@
 namespace redlatch::test {
 namespace queue_entry_test {
 
-class Entry : public ServerQueueTest {
+class ServerQueueEntry : public ServerQueueTest {
  protected:
   std::int64_t say(const protocol::Script& script, std::vector<std::string> arguments) {
     std::vector<std::string> words{"EVAL", std::string(script.text), "2", "job", queue};
@@ -23,7 +23,7 @@ class Entry : public ServerQueueTest {
   }
 };
 
-TEST_F(Entry, IsFoundByTheWayThatItLookedLast) {
+TEST_F(ServerQueueEntry, IsFoundByTheWayThatItLookedLast) {
   const std::int64_t expiry = stand("new") / 8;
   EXPECT_EQ(entry(0).expiry, expiry);
   EXPECT_EQ(entry(0).value, "me and my label");
@@ -31,7 +31,7 @@ TEST_F(Entry, IsFoundByTheWayThatItLookedLast) {
   EXPECT_EQ(queued(), 1);
 }
 
-TEST_F(Entry, IsFoundWhenTheLastAnswerWasLost) {
+TEST_F(ServerQueueEntry, IsFoundWhenTheLastAnswerWasLost) {
   raw.command({"RPUSH", queue, "1 60000 redlatch:other other and my label"});
   const std::int64_t before = stand("new") / 8;
   EXPECT_EQ(stand("1") % 8, 2);
@@ -39,7 +39,7 @@ TEST_F(Entry, IsFoundWhenTheLastAnswerWasLost) {
   EXPECT_GE(entry(1).expiry, before);
 }
 
-TEST_F(Entry, IsTakenOutWhateverIsKnownOfIt) {
+TEST_F(ServerQueueEntry, IsTakenOutWhateverIsKnownOfIt) {
   for (const bool is_known : {true, false}) {
     const std::string expiry = std::to_string(stand("new") / 8);
     EXPECT_EQ(say(protocol::leave_script,
@@ -50,7 +50,7 @@ TEST_F(Entry, IsTakenOutWhateverIsKnownOfIt) {
   EXPECT_EQ(say(protocol::leave_script, {"me and my label", "60000", "redlatch:me", "0"}), 0);
 }
 
-TEST_F(Entry, IsSaidToBeGoneAlsoWhenNobodyIsLeft) {
+TEST_F(ServerQueueEntry, IsSaidToBeGoneAlsoWhenNobodyIsLeft) {
   holder.unlock();
   EXPECT_EQ(raw.command({"EVAL", std::string(protocol::stand_script.text), "2", "job", queue,
                          "nobody", "60000", "redlatch:nobody", "3000", "0"})
@@ -59,9 +59,9 @@ TEST_F(Entry, IsSaidToBeGoneAlsoWhenNobodyIsLeft) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-class Scripts : public ServerTest {};
+class ScriptsOfAKey : public ServerTest {};
 
-TEST_F(Scripts, AreFoundByTheHashThatTheServerHas) {
+TEST_F(ScriptsOfAKey, AreFoundByTheHashThatTheServerHas) {
   for (const NamedScript& one : all_scripts) {
     EXPECT_EQ(raw.command({"SCRIPT", "LOAD", std::string(one.script->text)}).text,
               one.script->sha1())

@@ -9,7 +9,7 @@
 namespace redlatch::test {
 namespace queue_rights_test {
 
-class QueueRights : public ServerQueueTest {
+class ServerQueueRights : public ServerQueueTest {
  protected:
   const std::vector<std::string> all{"~job*",
                                      "&redlatch:*",
@@ -64,7 +64,7 @@ class QueueRights : public ServerQueueTest {
   }
 };
 
-TEST_F(QueueRights, Suffice) {
+TEST_F(ServerQueueRights, Suffice) {
   Contender contender(user(all, ""));
   ASSERT_TRUE(is_queued(1));
   EXPECT_TRUE(eventually([&] { return raw.info("clients", "tracking_clients:") == 1; }));
@@ -75,36 +75,36 @@ TEST_F(QueueRights, Suffice) {
   EXPECT_EQ(raw.command({"ACL", "LOG"}).elements.size(), 0U);
 }
 
-TEST_F(QueueRights, ToListenAreMissed) {
+TEST_F(ServerQueueRights, ToListenAreMissed) {
   expect_patience("&redlatch:*");
   expect_patience("+subscribe");
 }
 
-TEST_F(QueueRights, ToTellAreMissed) { expect_patience("+publish"); }
+TEST_F(ServerQueueRights, ToTellAreMissed) { expect_patience("+publish"); }
 
 /// PUBLISH says nearly the same.
-TEST_F(QueueRights, ToAskWhoListensAreMissed) { expect_patience("+pubsub|numsub"); }
+TEST_F(ServerQueueRights, ToAskWhoListensAreMissed) { expect_patience("+pubsub|numsub"); }
 
-TEST_F(QueueRights, ToRunScriptsAreMissed) {
+TEST_F(ServerQueueRights, ToRunScriptsAreMissed) {
   expect_patience("+eval");
   expect_patience("+evalsha");
 }
 
-TEST_F(QueueRights, ToWatchKeysAreMissed) {
+TEST_F(ServerQueueRights, ToWatchKeysAreMissed) {
   for (const char* right :
        {"&__redis__:invalidate", "+client|id", "+client|tracking", "+client|caching", "+pttl"}) {
     expect_patience(right);
   }
 }
 
-TEST_F(QueueRights, ToHaveAQueueAreMissed) {
+TEST_F(ServerQueueRights, ToHaveAQueueAreMissed) {
   for (const char* right :
        {"+time", "+lpop", "+rpush", "+lpos", "+lset", "+lrange", "+lindex", "+lrem"}) {
     expect_patience(right);
   }
 }
 
-TEST_F(QueueRights, AreNotUsedWithoutScripting) {
+TEST_F(ServerQueueRights, AreNotUsedWithoutScripting) {
   ClientOptions options = patient();
   options.scripting = false;
   Contender contender(Client(server.url(), options));
@@ -114,7 +114,7 @@ TEST_F(QueueRights, AreNotUsedWithoutScripting) {
   EXPECT_TRUE(contender.has_it());
 }
 
-TEST_F(QueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
+TEST_F(ServerQueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
   Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha",
                           "+lindex", "+lpop", "+time"},
                          "");
@@ -126,7 +126,7 @@ TEST_F(QueueRights, ToTellMissedByAStrangerWhoReleasesLeaveTheLockFree) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(QueueRights, OfAStrangerWhoReleasesMakeNoDifference) {
+TEST_F(ServerQueueRights, OfAStrangerWhoReleasesMakeNoDifference) {
   Client stranger = user({"~job*", "+get", "+set", "+del", "+pexpire", "+eval", "+evalsha"}, "");
   holder.unlock();
   Lock lock(stranger, "job", long_lease);

@@ -11,10 +11,10 @@
 namespace redlatch::test {
 namespace quorum_test {
 
-class FiveServers : public QuorumOf<5> {};
-class TwoServers : public QuorumOf<2> {};
+class RedlockFiveServers : public QuorumOf<5> {};
+class QuorumTwoServers : public QuorumOf<2> {};
 
-TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoWork) {
+TEST_F(RedlockFiveServers, DecideByTheMajorityOfThoseWhoWork) {
   for (unsigned working = 0; working < 32; ++working) {
     int count = 0;
     for (std::size_t i = 0; i < 5; ++i) {
@@ -35,7 +35,7 @@ TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoWork) {
   }
 }
 
-TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoAreFree) {
+TEST_F(RedlockFiveServers, DecideByTheMajorityOfThoseWhoAreFree) {
   Quorum nodes(urls, calm());
   for (unsigned taken = 0; taken < 32; ++taken) {
     int free = 0;
@@ -54,7 +54,7 @@ TEST_F(FiveServers, DecideByTheMajorityOfThoseWhoAreFree) {
 }
 
 /// Each has one server, and lets it go again.
-TEST_F(TwoServers, EndASplit) {
+TEST_F(QuorumTwoServers, EndASplit) {
   std::atomic<int> acquired = 0;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 2; ++i) {
@@ -71,7 +71,7 @@ TEST_F(TwoServers, EndASplit) {
   EXPECT_EQ(acquired, 20);
 }
 
-TEST_F(TwoServers, AreBothNeeded) {
+TEST_F(QuorumTwoServers, AreBothNeeded) {
   raw[0]->command({"SET", "job", "stranger"});
   Quorum nodes(urls, calm());
   EXPECT_FALSE(Redlock(nodes, "job", std::try_to_lock, long_lease));
@@ -100,7 +100,7 @@ TEST(QuorumWithADouble, IsRefusedWhenTwoDatabasesOfOneServerAreNamed) {
 }
 
 /// Its two databases would be a majority.
-TEST_F(TwoServers, AreNoMajorityOfThreeWhenTwoUrlsLeadToOneOfThem) {
+TEST_F(QuorumTwoServers, AreNoMajorityOfThreeWhenTwoUrlsLeadToOneOfThem) {
   const std::vector<std::string> three{servers[0]->url(), servers[0]->unix_url() + "?db=1",
                                        servers[1]->url()};
   Quorum nodes(three, calm());

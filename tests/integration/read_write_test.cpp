@@ -16,9 +16,9 @@
 namespace redlatch::test {
 namespace read_write_test {
 
-class ReadWrite : public ReadWriteTest {};
+class ReadLockWriteLock : public ReadWriteTest {};
 
-TEST_F(ReadWrite, HasManyReadersAtOnce) {
+TEST_F(ReadLockWriteLock, HasManyReadersAtOnce) {
   std::vector<Client> clients;
   std::vector<ReadLock> readers;
   for (int i = 0; i < 10; ++i) {
@@ -33,7 +33,7 @@ TEST_F(ReadWrite, HasManyReadersAtOnce) {
   EXPECT_TRUE(eventually([&] { return may_be_written(); }));
 }
 
-TEST_F(ReadWrite, HasOneWriterAndNoReadersThen) {
+TEST_F(ReadLockWriteLock, HasOneWriterAndNoReadersThen) {
   writer.lock();
   EXPECT_FALSE(may_be_written());
   EXPECT_FALSE(may_be_read());
@@ -41,7 +41,7 @@ TEST_F(ReadWrite, HasOneWriterAndNoReadersThen) {
   EXPECT_TRUE(may_be_read());
 }
 
-TEST_F(ReadWrite, HoldsNewReadersBackWhileAWriterWaits) {
+TEST_F(ReadLockWriteLock, HoldsNewReadersBackWhileAWriterWaits) {
   reader.lock();
   EXPECT_TRUE(may_be_read());
   Rival<WriteLock> waiting(another());
@@ -57,7 +57,7 @@ TEST_F(ReadWrite, HoldsNewReadersBackWhileAWriterWaits) {
   EXPECT_TRUE(behind.has_it());
 }
 
-TEST_F(ReadWrite, LetsAWriterInBehindTheLastReaderOnly) {
+TEST_F(ReadLockWriteLock, LetsAWriterInBehindTheLastReaderOnly) {
   std::optional<ReadLock> second(std::in_place, client, "job", long_lease);
   reader.lock();
   Rival<WriteLock> waiting(another());
@@ -69,7 +69,7 @@ TEST_F(ReadWrite, LetsAWriterInBehindTheLastReaderOnly) {
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(ReadWrite, LetsAllReadersInThatWaitAtTheHeadOfTheQueue) {
+TEST_F(ReadLockWriteLock, LetsAllReadersInThatWaitAtTheHeadOfTheQueue) {
   writer.lock();
   Rival<ReadLock> first(another());
   ASSERT_TRUE(is_queued(1));
@@ -90,7 +90,7 @@ TEST_F(ReadWrite, LetsAllReadersInThatWaitAtTheHeadOfTheQueue) {
   EXPECT_TRUE(last.has_it());
 }
 
-TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemIsCancelled) {
+TEST_F(ReadLockWriteLock, LetsReadersInWhenTheWriterBeforeThemIsCancelled) {
   reader.lock();
   Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
@@ -101,7 +101,7 @@ TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemIsCancelled) {
   EXPECT_EQ(holders(), 2);
 }
 
-TEST_F(ReadWrite, LetsReadersInWhenTheTimeOfTheWriterBeforeThemIsOver) {
+TEST_F(ReadLockWriteLock, LetsReadersInWhenTheTimeOfTheWriterBeforeThemIsOver) {
   reader.lock();
   std::atomic<bool> got_it = false;
   std::jthread waiting([&, own = another()]() mutable {
@@ -114,7 +114,7 @@ TEST_F(ReadWrite, LetsReadersInWhenTheTimeOfTheWriterBeforeThemIsOver) {
   EXPECT_EQ(holders(), 2);
 }
 
-TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
+TEST_F(ReadLockWriteLock, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
   const SharedMemory<std::atomic<bool>> is_held;
   Child waiting([&] {
     Client own(server.url(), patient());
@@ -130,7 +130,7 @@ TEST_F(ReadWrite, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
   EXPECT_TRUE(behind.has_it()) << "within 3 s";
 }
 
-TEST_F(ReadWrite, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
+TEST_F(ReadLockWriteLock, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
   ReadLock dead(client, "job", {.ttl = 500ms, .auto_renew = false});
   const std::string value = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
   ReadLock alive(client, "job", {.ttl = 300ms});
@@ -144,13 +144,13 @@ TEST_F(ReadWrite, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(ReadWrite, LetsAWriterInWhenTheLastReaderHasDied) {
+TEST_F(ReadLockWriteLock, LetsAWriterInWhenTheLastReaderHasDied) {
   ReadLock dead(client, "job", {.ttl = 300ms, .auto_renew = false});
   Rival<WriteLock> waiting(another());
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(ReadWrite, StarvesNeitherSide) {
+TEST_F(ReadLockWriteLock, StarvesNeitherSide) {
   std::array<std::atomic<int>, 6> turns{};
   std::atomic<int> readers = 0;
   std::atomic<int> writers = 0;
@@ -187,12 +187,12 @@ TEST_F(ReadWrite, StarvesNeitherSide) {
   EXPECT_TRUE(is_empty());
 }
 
-class Deadlock : public ReadWrite {
+class ReadLockDeadlock : public ReadLockWriteLock {
  protected:
   static constexpr std::errc expected = std::errc::resource_deadlock_would_occur;
 };
 
-TEST_F(Deadlock, IsToldToAWriterWhoseThreadReads) {
+TEST_F(ReadLockDeadlock, IsToldToAWriterWhoseThreadReads) {
   reader.lock();
   EXPECT_EQ(error_of([&] { writer.lock(); }), expected);
   EXPECT_EQ(error_of([&] { static_cast<void>(writer.lock(std::stop_token())); }), expected);
@@ -201,20 +201,20 @@ TEST_F(Deadlock, IsToldToAWriterWhoseThreadReads) {
   EXPECT_TRUE(reader.verify());
 }
 
-TEST_F(Deadlock, EndsABoundedWaitAtOnce) {
+TEST_F(ReadLockDeadlock, EndsABoundedWaitAtOnce) {
   reader.lock();
   const auto time = duration_of([&] { EXPECT_FALSE(writer.try_lock_for(10min)); });
   EXPECT_LT(time, 5min);
   EXPECT_TRUE(is_queued(0));
 }
 
-TEST_F(Deadlock, IsSeenWhenTheReaderIsOfAnotherClient) {
+TEST_F(ReadLockDeadlock, IsSeenWhenTheReaderIsOfAnotherClient) {
   reader.lock();
   Client other = another();
   EXPECT_EQ(error_of([&] { const WriteLock lock(other, "job"); }), expected);
 }
 
-TEST_F(Deadlock, IsSeenAmongManyReadersAndBehindAWriterThatWaits) {
+TEST_F(ReadLockDeadlock, IsSeenAmongManyReadersAndBehindAWriterThatWaits) {
   Client other = another();
   std::vector<ReadLock> others;
   for (int i = 0; i < 3; ++i) {
@@ -227,7 +227,7 @@ TEST_F(Deadlock, IsSeenAmongManyReadersAndBehindAWriterThatWaits) {
   EXPECT_EQ(queued(), 1);
 }
 
-TEST_F(Deadlock, IsNoneForAnotherThread) {
+TEST_F(ReadLockDeadlock, IsNoneForAnotherThread) {
   reader.lock();
   EXPECT_FALSE(elsewhere([&] { return writer.try_lock_for(20ms); }));
   Rival<WriteLock> waiting(another());
@@ -236,14 +236,14 @@ TEST_F(Deadlock, IsNoneForAnotherThread) {
   EXPECT_TRUE(waiting.has_it());
 }
 
-TEST_F(Deadlock, IsNoneOnceAnotherThreadHasUnlocked) {
+TEST_F(ReadLockDeadlock, IsNoneOnceAnotherThreadHasUnlocked) {
   reader.lock();
   elsewhere([&] { return reader.unlock(); });
   writer.lock();
   EXPECT_TRUE(writer.owns_lock());
 }
 
-TEST_F(Deadlock, IsNoneOnceTheReadersLeaseIsOver) {
+TEST_F(ReadLockDeadlock, IsNoneOnceTheReadersLeaseIsOver) {
   ReadLock brief(client, "job", {.ttl = 50ms, .auto_renew = false});
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   writer.lock();
@@ -251,7 +251,7 @@ TEST_F(Deadlock, IsNoneOnceTheReadersLeaseIsOver) {
 }
 
 /// The server has it for a little longer: 182 ms of 3 s.
-TEST_F(Deadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
+TEST_F(ReadLockDeadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
   for (const auto ttl : {2s, 60s}) {
     const ReadLock brief(client, "job", {.ttl = 3s, .auto_renew = false});
     WriteLock next(client, "job", std::defer_lock, {.ttl = ttl});
@@ -261,7 +261,7 @@ TEST_F(Deadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
   }
 }
 
-TEST_F(Deadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
+TEST_F(ReadLockDeadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
   const ReadLock renewed(client, "job", {.ttl = 1200ms});
   WriteLock next(client, "job", std::defer_lock, {.ttl = 20s});
   EXPECT_EQ(error_of([&] { next.lock(); }), expected);
@@ -270,7 +270,7 @@ TEST_F(Deadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
 }
 
 /// The server of a test has not heard of the script that releases.
-TEST_F(Deadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
+TEST_F(ReadLockDeadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
   { const ReadLock gone(client, "job"); }
   writer.lock();
   EXPECT_EQ(writer.unlock(), Unlock::released);

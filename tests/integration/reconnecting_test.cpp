@@ -8,9 +8,9 @@
 namespace redlatch::test {
 namespace reconnecting_test {
 
-class Reconnecting : public ServerTest {
+class ClientReconnecting : public ServerTest {
  protected:
-  Reconnecting() : ServerTest({.connect_timeout = 10s, .command_timeout = 2s}) {}
+  ClientReconnecting() : ServerTest({.connect_timeout = 10s, .command_timeout = 2s}) {}
 
   void kill_connections() {
     EXPECT_GE(raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}).integer, 1);
@@ -19,7 +19,7 @@ class Reconnecting : public ServerTest {
   Lock lock{client, "job", long_lease};
 };
 
-TEST_F(Reconnecting, HappensUnnoticedAfterAConnectionWasKilled) {
+TEST_F(ClientReconnecting, HappensUnnoticedAfterAConnectionWasKilled) {
   kill_connections();
   EXPECT_TRUE(lock.verify());
   kill_connections();
@@ -34,7 +34,7 @@ TEST_F(Reconnecting, HappensUnnoticedAfterAConnectionWasKilled) {
 
 /// What the server said last lies unread in front of the end. A connection that was used a moment
 /// ago is not looked at, so that moment has to pass.
-TEST_F(Reconnecting, HappensUnnoticedBehindAnAnswerThatNobodyHasTaken) {
+TEST_F(ClientReconnecting, HappensUnnoticedBehindAnAnswerThatNobodyHasTaken) {
   lock.unlock();
   for (int i = 0; i < 20; ++i) {
     { const Lock guard(client, "job", long_lease); }
@@ -45,13 +45,13 @@ TEST_F(Reconnecting, HappensUnnoticedBehindAnAnswerThatNobodyHasTaken) {
   }
 }
 
-TEST_F(Reconnecting, HappensForTheDestructorInTheBackground) {
+TEST_F(ClientReconnecting, HappensForTheDestructorInTheBackground) {
   kill_connections();
   { const Lock gone(std::move(lock)); }
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(Reconnecting, HappensAfterARestartThatForgotTheLock) {
+TEST_F(ClientReconnecting, HappensAfterARestartThatForgotTheLock) {
   server.kill();
   server.start();
   EXPECT_FALSE(lock.verify());
@@ -60,7 +60,7 @@ TEST_F(Reconnecting, HappensAfterARestartThatForgotTheLock) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Reconnecting, HappensAfterARestartThatKeptTheLock) {
+TEST_F(ClientReconnecting, HappensAfterARestartThatKeptTheLock) {
   const std::string token = lock.token();
   server.kill();
   server.start();
@@ -70,7 +70,7 @@ TEST_F(Reconnecting, HappensAfterARestartThatKeptTheLock) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichVerifySays) {
+TEST_F(ClientReconnecting, IsNotPossibleWithoutAServerWhichVerifySays) {
   server.kill();
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.verify()); }), Errc::unreachable);
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::unreachable);
@@ -79,7 +79,7 @@ TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichVerifySays) {
   EXPECT_FALSE(lock.extend());
 }
 
-TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichUnlockSays) {
+TEST_F(ClientReconnecting, IsNotPossibleWithoutAServerWhichUnlockSays) {
   server.kill();
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
   EXPECT_FALSE(lock.owns_lock());
@@ -87,7 +87,7 @@ TEST_F(Reconnecting, IsNotPossibleWithoutAServerWhichUnlockSays) {
   client.ping();
 }
 
-TEST_F(Reconnecting, IsNotNeededAfterAScriptFlush) {
+TEST_F(ClientReconnecting, IsNotNeededAfterAScriptFlush) {
   ASSERT_TRUE(lock.extend());
   raw.command({"SCRIPT", "FLUSH"});
   EXPECT_TRUE(lock.extend());
@@ -100,7 +100,7 @@ TEST_F(Reconnecting, IsNotNeededAfterAScriptFlush) {
   EXPECT_EQ(raw.errors("NOSCRIPT"), 2) << "the server knows the script again";
 }
 
-TEST(Unreachable, LeavesNoDescriptorOpen) {
+TEST(ClientUnreachable, LeavesNoDescriptorOpen) {
   const TemporaryDirectory directory;
   const auto descriptors = [] { return entries("/proc/self/fd"); };
   for (const std::string& url :

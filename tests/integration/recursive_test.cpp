@@ -12,7 +12,7 @@
 namespace redlatch::test {
 namespace recursive_test {
 
-class Recursion : public QueueTest {
+class RecursiveLockRecursion : public QueueTest {
  protected:
   std::int64_t holds() { return raw.command({"ZCARD", "job"}).integer; }
   bool is_free_for_another() {
@@ -23,7 +23,7 @@ class Recursion : public QueueTest {
   RecursiveLock inner{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(Recursion, HoldsTwiceInOneThreadAndNotInAnother) {
+TEST_F(RecursiveLockRecursion, HoldsTwiceInOneThreadAndNotInAnother) {
   outer.lock();
   inner.lock();
   EXPECT_TRUE(outer.owns_lock() && inner.owns_lock());
@@ -32,7 +32,7 @@ TEST_F(Recursion, HoldsTwiceInOneThreadAndNotInAnother) {
   EXPECT_FALSE(is_free_for_another());
 }
 
-TEST_F(Recursion, IsFreeAfterAsManyUnlocksAsLocksInAnyOrder) {
+TEST_F(RecursiveLockRecursion, IsFreeAfterAsManyUnlocksAsLocksInAnyOrder) {
   for (RecursiveLock* first : {&outer, &inner}) {
     RecursiveLock& last = first == &outer ? inner : outer;
     outer.lock();
@@ -45,7 +45,7 @@ TEST_F(Recursion, IsFreeAfterAsManyUnlocksAsLocksInAnyOrder) {
   }
 }
 
-TEST_F(Recursion, CountsTheHoldsOfTheOwner) {
+TEST_F(RecursiveLockRecursion, CountsTheHoldsOfTheOwner) {
   EXPECT_EQ(outer.hold_count(), 0);
   outer.lock();
   EXPECT_EQ(outer.hold_count(), 1);
@@ -62,7 +62,7 @@ TEST_F(Recursion, CountsTheHoldsOfTheOwner) {
   EXPECT_EQ(outer.hold_count(), 0);
 }
 
-TEST_F(Recursion, CountsWhateverTheClient) {
+TEST_F(RecursiveLockRecursion, CountsWhateverTheClient) {
   Client other = another();
   outer.lock();
   const RecursiveLock second(other, "job", std::try_to_lock);
@@ -70,7 +70,7 @@ TEST_F(Recursion, CountsWhateverTheClient) {
   EXPECT_EQ(outer.hold_count(), 2);
 }
 
-TEST_F(Recursion, ThrowsWhenTheServerDoesNotSayHowMany) {
+TEST_F(RecursiveLockRecursion, ThrowsWhenTheServerDoesNotSayHowMany) {
   ClientOptions hasty = patient();
   hasty.connect_timeout = 200ms;
   Client other(server.url(), hasty);
@@ -79,18 +79,18 @@ TEST_F(Recursion, ThrowsWhenTheServerDoesNotSayHowMany) {
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.hold_count()); }), Errc::unreachable);
 }
 
-TEST_F(Recursion, ThrowsForTheCountOfAKeyThatIsNoLock) {
+TEST_F(RecursiveLockRecursion, ThrowsForTheCountOfAKeyThatIsNoLock) {
   raw.command({"SET", "job", "something"});
   EXPECT_EQ(error_of([&] { static_cast<void>(outer.hold_count()); }), Errc::wrong_type);
 }
 
-TEST_F(Recursion, IsHeldOnceByOneObject) {
+TEST_F(RecursiveLockRecursion, IsHeldOnceByOneObject) {
   outer.lock();
   EXPECT_EQ(error_of([&] { outer.lock(); }), std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(outer.hold_count(), 1);
 }
 
-TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyThread) {
+TEST_F(RecursiveLockRecursion, IsForAnOwnerWhoIsNamedInAnyThread) {
   const RecursiveLock mine(client, "job", Owner{"worker-7"}, long_lease);
   const RecursiveLock theirs =
       elsewhere([&] { return RecursiveLock(client, "job", Owner{"worker-7"}, 5s, long_lease); });
@@ -100,7 +100,7 @@ TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyThread) {
   EXPECT_FALSE(RecursiveLock(client, "job", std::try_to_lock)) << "the thread is another owner";
 }
 
-TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
+TEST_F(RecursiveLockRecursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
   const SharedMemory<std::atomic<int>> step;
   Child other([&] {
     Client own(server.url(), patient());
@@ -120,7 +120,7 @@ TEST_F(Recursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
   EXPECT_TRUE(eventually([&] { return is_free_for_another(); }));
 }
 
-TEST_F(Recursion, EndsForEachHoldByItself) {
+TEST_F(RecursiveLockRecursion, EndsForEachHoldByItself) {
   RecursiveLock longer(client, "job", {.ttl = 20s, .auto_renew = false});
   RecursiveLock shorter(client, "job", {.ttl = 100ms, .auto_renew = false});
   EXPECT_EQ(holds(), 2);
@@ -131,7 +131,7 @@ TEST_F(Recursion, EndsForEachHoldByItself) {
   EXPECT_FALSE(is_free_for_another());
 }
 
-TEST_F(Recursion, IsNotRenewedByOtherHoldsOfTheOwner) {
+TEST_F(RecursiveLockRecursion, IsNotRenewedByOtherHoldsOfTheOwner) {
   RecursiveLock silent(client, "job", {.ttl = 300ms, .auto_renew = false});
   RecursiveLock renewed(client, "job", {.ttl = 300ms});
   EXPECT_TRUE(eventually([&] { return renewed.hold_count() == 1; }));
@@ -140,7 +140,7 @@ TEST_F(Recursion, IsNotRenewedByOtherHoldsOfTheOwner) {
   EXPECT_TRUE(is_free_for_another());
 }
 
-TEST_F(Recursion, OfAProcessThatWasKilledEndsWhileOthersOfItsOwnerGoOn) {
+TEST_F(RecursiveLockRecursion, OfAProcessThatWasKilledEndsWhileOthersOfItsOwnerGoOn) {
   const SharedMemory<std::atomic<bool>> is_held;
   Child dead([&] {
     Client own(server.url(), patient());
@@ -159,7 +159,7 @@ TEST_F(Recursion, OfAProcessThatWasKilledEndsWhileOthersOfItsOwnerGoOn) {
   EXPECT_TRUE(other.has_it());
 }
 
-TEST_F(Recursion, OvertakesThoseWhoWait) {
+TEST_F(RecursiveLockRecursion, OvertakesThoseWhoWait) {
   outer.lock();
   Rival<RecursiveLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
@@ -176,7 +176,7 @@ TEST_F(Recursion, OvertakesThoseWhoWait) {
 
 /// Two threads of one owner with a stranger in between: the second thread may be who the first one
 /// waits for, with the lock in hand.
-TEST_F(Recursion, LetsTheOwnersOtherThreadsInAlsoWhenTheyWaitBehindAStranger) {
+TEST_F(RecursiveLockRecursion, LetsTheOwnersOtherThreadsInAlsoWhenTheyWaitBehindAStranger) {
   outer.lock();
   ContenderOf<RecursiveLock> first(another(), long_lease, Owner{"x"});
   ASSERT_TRUE(is_queued(1));
@@ -195,7 +195,7 @@ TEST_F(Recursion, LetsTheOwnersOtherThreadsInAlsoWhenTheyWaitBehindAStranger) {
   EXPECT_TRUE(stranger.has_it());
 }
 
-TEST_F(Recursion, LetsAllOfAnOwnerInThatWaitAtTheHeadOfTheQueue) {
+TEST_F(RecursiveLockRecursion, LetsAllOfAnOwnerInThatWaitAtTheHeadOfTheQueue) {
   outer.lock();
   ContenderOf<RecursiveLock> first(another(), long_lease, Owner{"x"});
   ContenderOf<RecursiveLock> second(another(), long_lease, Owner{"x"});
@@ -205,7 +205,7 @@ TEST_F(Recursion, LetsAllOfAnOwnerInThatWaitAtTheHeadOfTheQueue) {
   EXPECT_EQ(holds(), 2);
 }
 
-TEST_F(Recursion, NumbersEachHold) {
+TEST_F(RecursiveLockRecursion, NumbersEachHold) {
   const LockOptions fenced{.ttl = 60s, .fencing = true};
   const RecursiveLock first(client, "job", fenced);
   const RecursiveLock second(client, "job", fenced);

@@ -41,16 +41,16 @@ bool can_open() {
   return fd >= 0;
 }
 
-class KeptByThreeServers : public QuorumOf<3> {};
+class RedlockKeptByThreeServers : public QuorumOf<3> {};
 
-TEST_F(KeptByThreeServers, IsRenewed) {
+TEST_F(RedlockKeptByThreeServers, IsRenewed) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", {.ttl = 600ms});
   EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 4; }));
   EXPECT_TRUE(lock.verify());
 }
 
-TEST_F(KeptByThreeServers, IsLostWhenAMajorityIsGone) {
+TEST_F(RedlockKeptByThreeServers, IsLostWhenAMajorityIsGone) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 50ms});
   Redlock lock(nodes, "job", {.ttl = 1s});
   const std::stop_token lost = lock.lost_token();
@@ -61,7 +61,7 @@ TEST_F(KeptByThreeServers, IsLostWhenAMajorityIsGone) {
   EXPECT_GT(nodes.metrics().renewal_failed, 0U);
 }
 
-TEST_F(KeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
+TEST_F(RedlockKeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", {.ttl = 600ms});
   const std::stop_token lost = lock.lost_token();
@@ -75,7 +75,7 @@ TEST_F(KeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
 }
 
 /// The last of the servers forgets the scripts, and is silent when they are said again.
-class KeptByAMajority : public KeptByThreeServers {
+class RedlockKeptByAMajority : public RedlockKeptByThreeServers {
  protected:
   static QuorumOptions options() {
     ClientOptions client = patient();
@@ -95,7 +95,7 @@ class KeptByAMajority : public KeptByThreeServers {
   Quorum nodes{{urls[0], urls[1], proxy.url()}, options()};
 };
 
-TEST_F(KeptByAMajority, IsRenewedWhileAMinorityHangsBehindARefusal) {
+TEST_F(RedlockKeptByAMajority, IsRenewedWhileAMinorityHangsBehindARefusal) {
   const Redlock lock(nodes, "job", {.ttl = 2s});
   ASSERT_TRUE(has_renewed(1));
   const std::size_t size = size_of_a_refusal();
@@ -108,9 +108,9 @@ TEST_F(KeptByAMajority, IsRenewedWhileAMinorityHangsBehindARefusal) {
 }
 
 /// The second server hangs, so that an answer of the last is waited for.
-class GivenUpAtAMajority : public KeptByAMajority {
+class RedlockGivenUpAtAMajority : public RedlockKeptByAMajority {
  protected:
-  ~GivenUpAtAMajority() override {
+  ~RedlockGivenUpAtAMajority() override {
     servers[1]->resume();
     proxy.release();
   }
@@ -125,14 +125,14 @@ class GivenUpAtAMajority : public KeptByAMajority {
   static constexpr auto bound = 3s;
 };
 
-TEST_F(GivenUpAtAMajority, IsUnlockedInItsTimeWhileAServerHangsBehindARefusal) {
+TEST_F(RedlockGivenUpAtAMajority, IsUnlockedInItsTimeWhileAServerHangsBehindARefusal) {
   Redlock lock(nodes, "job", long_lease);
   hang_behind_a_refusal();
   EXPECT_LT(duration_of([&] { lock.unlock(); }), bound);
   EXPECT_TRUE(proxy.struck());
 }
 
-TEST_F(GivenUpAtAMajority, KeepsNoCallerWaitingWhileAServerHangsBehindTheRefusalOfARelease) {
+TEST_F(RedlockGivenUpAtAMajority, KeepsNoCallerWaitingWhileAServerHangsBehindTheRefusalOfARelease) {
   std::optional<Redlock> guard(std::in_place, nodes, "job", long_lease);
   Redlock next(nodes, "another", std::defer_lock, long_lease);
   hang_behind_a_refusal(resp::ok.size());
@@ -141,7 +141,7 @@ TEST_F(GivenUpAtAMajority, KeepsNoCallerWaitingWhileAServerHangsBehindTheRefusal
   EXPECT_TRUE(proxy.struck());
 }
 
-TEST_F(KeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
+TEST_F(RedlockKeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
   Quorum nodes(urls, calm());
   std::vector<Redlock> held;
   for (int i = 0; i < 600; ++i) {
@@ -160,7 +160,7 @@ TEST_F(KeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
 }
 
 /// Nobody but the renewals connects again.
-TEST_F(KeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
+TEST_F(RedlockKeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", {.ttl = 600ms});
   ASSERT_TRUE(eventually([&] { return held_on() == 3; }));
@@ -172,7 +172,7 @@ TEST_F(KeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
 }
 
 /// A connection that was used a moment ago is not looked at, so that moment has to pass.
-TEST_F(KeptByThreeServers, IsAskedForAtOnceWhereAllHaveClosedTheirConnections) {
+TEST_F(RedlockKeptByThreeServers, IsAskedForAtOnceWhereAllHaveClosedTheirConnections) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", long_lease);
   EXPECT_EQ(lock.unlock(), Unlock::released);

@@ -12,9 +12,9 @@
 namespace redlatch::test {
 namespace redlock_test {
 
-class ThreeServers : public QuorumOf<3> {};
+class RedlockThreeServers : public QuorumOf<3> {};
 
-TEST_F(ThreeServers, GrantALockTogether) {
+TEST_F(RedlockThreeServers, GrantALockTogether) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", long_lease);
   EXPECT_TRUE(lock.owns_lock());
@@ -26,7 +26,7 @@ TEST_F(ThreeServers, GrantALockTogether) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(ThreeServers, ExcludeOthers) {
+TEST_F(RedlockThreeServers, ExcludeOthers) {
   Quorum nodes(urls, calm());
   Quorum others(urls, calm());
   Redlock lock(nodes, "job", long_lease);
@@ -38,7 +38,7 @@ TEST_F(ThreeServers, ExcludeOthers) {
 }
 
 /// An answer about its scripts is none that a connection keeps to.
-TEST_F(ThreeServers, AreNamedWhileTheyRefuseScriptsAndServeAgainBehindThat) {
+TEST_F(RedlockThreeServers, AreNamedWhileTheyRefuseScriptsAndServeAgainBehindThat) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", long_lease);
   for (const auto& one : raw) one->command({"ACL", "SETUSER", "default", "-@scripting"});
@@ -52,14 +52,14 @@ TEST_F(ThreeServers, AreNamedWhileTheyRefuseScriptsAndServeAgainBehindThat) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(ThreeServers, AreGivenBackAtTheEndOfTheScope) {
+TEST_F(RedlockThreeServers, AreGivenBackAtTheEndOfTheScope) {
   Quorum nodes(urls, calm());
   { const Redlock lock(nodes, "job", long_lease); }
   EXPECT_TRUE(is_free());
   EXPECT_EQ(nodes.metrics().released, 1U);
 }
 
-TEST_F(ThreeServers, ServeWhoWaits) {
+TEST_F(RedlockThreeServers, ServeWhoWaits) {
   Quorum nodes(urls, calm());
   Quorum others(urls, calm());
   Redlock lock(nodes, "job", long_lease);
@@ -71,7 +71,7 @@ TEST_F(ThreeServers, ServeWhoWaits) {
   EXPECT_TRUE(waiting.owns_lock());
 }
 
-TEST_F(ThreeServers, LetAWaitBeCancelled) {
+TEST_F(RedlockThreeServers, LetAWaitBeCancelled) {
   Quorum nodes(urls, calm());
   const Redlock lock(nodes, "job", long_lease);
   std::jthread waiter([&](const std::stop_token& stop) {
@@ -84,7 +84,7 @@ TEST_F(ThreeServers, LetAWaitBeCancelled) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(ThreeServers, DoNotChangeTheResultWhenOneIsDead) {
+TEST_F(RedlockThreeServers, DoNotChangeTheResultWhenOneIsDead) {
   servers[1]->kill();
   Quorum nodes(urls, calm());
   for (int i = 0; i < 20; ++i) {
@@ -93,7 +93,7 @@ TEST_F(ThreeServers, DoNotChangeTheResultWhenOneIsDead) {
   }
 }
 
-TEST_F(ThreeServers, DoNotChangeTheResultWhenOneDies) {
+TEST_F(RedlockThreeServers, DoNotChangeTheResultWhenOneDies) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", {.ttl = 600ms});
   servers[0]->kill();
@@ -105,7 +105,7 @@ TEST_F(ThreeServers, DoNotChangeTheResultWhenOneDies) {
   EXPECT_TRUE(Redlock(nodes, "job", 10s, long_lease));
 }
 
-TEST_F(ThreeServers, DoNotWaitForOneThatHangs) {
+TEST_F(RedlockThreeServers, DoNotWaitForOneThatHangs) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s});
   { const Redlock connects(nodes, "job", long_lease); }
   ASSERT_TRUE(is_free());
@@ -121,7 +121,7 @@ TEST_F(ThreeServers, DoNotWaitForOneThatHangs) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(ThreeServers, DoNotWaitToConnectToOneThatHangs) {
+TEST_F(RedlockThreeServers, DoNotWaitToConnectToOneThatHangs) {
   servers[2]->pause();
   Quorum nodes(urls, {.client = patient(), .server_timeout = 500ms});
   const auto time = duration_of([&] {
@@ -133,7 +133,7 @@ TEST_F(ThreeServers, DoNotWaitToConnectToOneThatHangs) {
 }
 
 /// It answers when all is over.
-TEST_F(ThreeServers, GiveBackWhatALateServerGrants) {
+TEST_F(RedlockThreeServers, GiveBackWhatALateServerGrants) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 300ms});
   { const Redlock connects(nodes, "job", long_lease); }
   ASSERT_TRUE(is_free());
@@ -149,7 +149,7 @@ TEST_F(ThreeServers, GiveBackWhatALateServerGrants) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(ThreeServers, DoNotChangeTheResultWhenOneHasAnotherPassword) {
+TEST_F(RedlockThreeServers, DoNotChangeTheResultWhenOneHasAnotherPassword) {
   raw[0]->command({"CONFIG", "SET", "requirepass", "secret"});
   Quorum nodes(urls, calm());
   for (int i = 0; i < 20; ++i) {
@@ -158,7 +158,7 @@ TEST_F(ThreeServers, DoNotChangeTheResultWhenOneHasAnotherPassword) {
   }
 }
 
-TEST_F(ThreeServers, SayWhyThereIsNoMajority) {
+TEST_F(RedlockThreeServers, SayWhyThereIsNoMajority) {
   servers[0]->kill();
   raw[1]->command({"CONFIG", "SET", "requirepass", "hidden"});
   std::vector<std::string> known = urls;
@@ -174,7 +174,7 @@ TEST_F(ThreeServers, SayWhyThereIsNoMajority) {
   EXPECT_FALSE(raw[2]->exists("job")) << "nothing is left";
 }
 
-TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
+TEST_F(RedlockThreeServers, RideOutAnOutageWhileSomebodyWaits) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 200ms});
   for (const auto& one : raw) one->command({"SET", "job", "stranger"});
   Redlock lock(nodes, "job", std::defer_lock, long_lease);
@@ -186,14 +186,14 @@ TEST_F(ThreeServers, RideOutAnOutageWhileSomebodyWaits) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(ThreeServers, AreRefusedWhenTheyHaveJustStarted) {
+TEST_F(RedlockThreeServers, AreRefusedWhenTheyHaveJustStarted) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s, .min_uptime = 1h});
   const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
   EXPECT_EQ(error.code(), Errc::no_quorum);
   EXPECT_NE(std::string(error.what()).find("min_uptime"), std::string::npos) << error.what();
 }
 
-TEST_F(ThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
+TEST_F(RedlockThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s, .min_uptime = 1s});
   EXPECT_TRUE(eventually([&] {
     Redlock lock(nodes, "job", std::defer_lock, long_lease);
@@ -202,7 +202,7 @@ TEST_F(ThreeServers, AreTakenOnceTheyHaveRunForLongEnough) {
 }
 
 /// One that says 1 may have been running for hardly more than nothing.
-TEST(UptimeInWholeSeconds, IsTakenForTheLeastThatItMayBe) {
+TEST(RedlockUptimeInWholeSeconds, IsTakenForTheLeastThatItMayBe) {
   for (const int uptime : {1, 2}) {
     const ScriptedServer server([&](const ScriptedRequest& request) {
       if (request.is("INFO")) {
@@ -216,7 +216,7 @@ TEST(UptimeInWholeSeconds, IsTakenForTheLeastThatItMayBe) {
   }
 }
 
-TEST_F(ThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
+TEST_F(RedlockThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
   for (std::string& url : urls) url.insert(url.find("//") + 2, "nobody:wrong@");
   Quorum nodes(urls, {.client = patient(), .server_timeout = 10s});
   for (int i = 0; i < 3; ++i) {
@@ -226,7 +226,7 @@ TEST_F(ThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
   }
 }
 
-TEST_F(ThreeServers, ShareAQuorumBetweenThreads) {
+TEST_F(RedlockThreeServers, ShareAQuorumBetweenThreads) {
   Quorum nodes(urls, calm());
   std::atomic<int> inside = 0;
   std::atomic<bool> overlapped = false;
@@ -246,7 +246,7 @@ TEST_F(ThreeServers, ShareAQuorumBetweenThreads) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(ThreeServers, LeaveDifferentKeysAlone) {
+TEST_F(RedlockThreeServers, LeaveDifferentKeysAlone) {
   Quorum nodes(urls, calm());
   std::vector<std::jthread> threads;
   for (int i = 0; i < 4; ++i) {
@@ -261,7 +261,7 @@ TEST_F(ThreeServers, LeaveDifferentKeysAlone) {
 }
 
 /// What the servers' own threads have to say comes when the quorum itself is going already.
-TEST_F(ThreeServers, TellTheProgramToTheVeryEnd) {
+TEST_F(RedlockThreeServers, TellTheProgramToTheVeryEnd) {
   for (int i = 0; i < 5; ++i) {
     std::atomic<int> told = 0;
     QuorumOptions options{.client = less_patient(), .server_timeout = 10s};
@@ -281,7 +281,7 @@ TEST_F(ThreeServers, TellTheProgramToTheVeryEnd) {
   }
 }
 
-TEST_F(ThreeServers, TellTheProgramOfAllOfThem) {
+TEST_F(RedlockThreeServers, TellTheProgramOfAllOfThem) {
   std::atomic<int> connected = 0;
   std::atomic<int> acquired = 0;
   QuorumOptions options = calm();

@@ -15,9 +15,9 @@ const std::string silence;
 
 /// The first SET is held back, so that a batch forms behind it: SET one, EVALSHA refused, SET
 /// other.
-class RefusedInBatch : public testing::Test {
+class ClientRefusedInBatch : public testing::Test {
  protected:
-  explicit RefusedInBatch(std::chrono::milliseconds command_timeout = 20s)
+  explicit ClientRefusedInBatch(std::chrono::milliseconds command_timeout = 20s)
       : client(server.url(),
                {.connect_timeout = 20s, .command_timeout = command_timeout, .connections = 1}) {}
 
@@ -44,7 +44,7 @@ class RefusedInBatch : public testing::Test {
   Lock refused{client, "refused", long_lease};
 };
 
-TEST_F(RefusedInBatch, KeepsNobodyElseFromItsAnswer) {
+TEST_F(ClientRefusedInBatch, KeepsNobodyElseFromItsAnswer) {
   std::jthread first([&] { const Lock lock(client, "first", long_lease); });
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 2; }));
   std::atomic<int> held = 0;
@@ -64,12 +64,12 @@ TEST_F(RefusedInBatch, KeepsNobodyElseFromItsAnswer) {
   EXPECT_EQ(unlocked, Unlock::released);
 }
 
-class RefusedBeforeSilence : public RefusedInBatch {
+class ClientRefusedBeforeSilence : public ClientRefusedInBatch {
  protected:
-  RefusedBeforeSilence() : RefusedInBatch(2s) {}
+  ClientRefusedBeforeSilence() : ClientRefusedInBatch(2s) {}
 };
 
-TEST_F(RefusedBeforeSilence, KeepsNoUndoFromItsPlaceBehindTheAttempt) {
+TEST_F(ClientRefusedBeforeSilence, KeepsNoUndoFromItsPlaceBehindTheAttempt) {
   std::jthread first([&] { const Lock lock(client, "first", long_lease); });
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 2; }));
   std::jthread unlocking([&] { EXPECT_EQ(refused.unlock(), Unlock::unknown); });

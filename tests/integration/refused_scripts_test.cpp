@@ -41,9 +41,9 @@ Answer not_available(const ScriptedRequest& request) {
   return resp::error("ERR Command is not available: '" + request.name() + "'");
 }
 
-class ScriptsOfAService : public testing::Test {
+class EveryLockScriptsOfAService : public testing::Test {
  protected:
-  ScriptsOfAService() { set({}); }
+  EveryLockScriptsOfAService() { set({}); }
   void set(const FilterProxy::Filter& filter) {
     proxy.set(filter ? filter : [](const ScriptedRequest&) { return Answer(); });
   }
@@ -53,18 +53,18 @@ class ScriptsOfAService : public testing::Test {
   FilterProxy proxy{server.socket(), [](const ScriptedRequest&) { return Answer(); }};
 };
 
-class ScriptsRefusedInOtherWords : public ScriptsOfAService,
-                                   public testing::WithParamInterface<FilterProxy::Filter> {
+class LockScriptsRefusedInOtherWords : public EveryLockScriptsOfAService,
+                                       public testing::WithParamInterface<FilterProxy::Filter> {
  protected:
-  ScriptsRefusedInOtherWords() { set(GetParam()); }
+  LockScriptsRefusedInOtherWords() { set(GetParam()); }
 
   Client client{proxy.url(), less_patient()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Services, ScriptsRefusedInOtherWords,
+INSTANTIATE_TEST_SUITE_P(Services, LockScriptsRefusedInOtherWords,
                          testing::Values(not_for_this_account, unsupported_command, not_available));
 
-TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
+TEST_P(LockScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
   Lock lock(client, "job", long_lease);
   EXPECT_FALSE(Lock(client, "job", 20ms));
   raw.command({"PEXPIRE", "job", "20000"});
@@ -75,12 +75,12 @@ TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_P(ScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
+TEST_P(LockScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
   { const Lock guard(client, "job", long_lease); }
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
+TEST_P(LockScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
   Lock lock(client, "job", {.ttl = 600ms});
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
   EXPECT_EQ(client.metrics().lost, 0U);
@@ -88,7 +88,7 @@ TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByAWait) {
+TEST_P(LockScriptsRefusedInOtherWords, AreDoneWithoutByAWait) {
   std::optional<Lock> holder(std::in_place, client, "job", long_lease);
   Contender contender(Client(proxy.url(), patient()));
   ASSERT_TRUE(contender.is_told_to_wait());
@@ -97,7 +97,7 @@ TEST_P(ScriptsRefusedInOtherWords, AreDoneWithoutByAWait) {
 }
 
 /// So that a service is not asked again and again what it does not answer.
-TEST_P(ScriptsRefusedInOtherWords, AreAskedForOncePerConnection) {
+TEST_P(LockScriptsRefusedInOtherWords, AreAskedForOncePerConnection) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client single(proxy.url(), options);
@@ -110,11 +110,11 @@ TEST_P(ScriptsRefusedInOtherWords, AreAskedForOncePerConnection) {
 }
 
 template <class L>
-class ScriptsOnly : public ScriptsOfAService {};
+class EveryLockScriptsOnly : public EveryLockScriptsOfAService {};
 using Members = testing::Types<FairLock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
-TYPED_TEST_SUITE(ScriptsOnly, Members, );
+TYPED_TEST_SUITE(EveryLockScriptsOnly, Members, );
 
-TYPED_TEST(ScriptsOnly, AreUnsupportedWhereScriptsAreRefused) {
+TYPED_TEST(EveryLockScriptsOnly, AreUnsupportedWhereScriptsAreRefused) {
   for (const auto& refuse : {not_for_this_account, unsupported_command, not_available}) {
     this->set(refuse);
     Client client(this->proxy.url(), less_patient());
@@ -132,7 +132,7 @@ TYPED_TEST(ScriptsOnly, AreUnsupportedWhereScriptsAreRefused) {
   }
 }
 
-TEST_F(ScriptsOfAService, AreMissedByFencing) {
+TEST_F(EveryLockScriptsOfAService, AreMissedByFencing) {
   set(not_for_this_account);
   Client client(proxy.url(), less_patient());
   const Error error =
@@ -141,7 +141,7 @@ TEST_F(ScriptsOfAService, AreMissedByFencing) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-TEST_F(ScriptsOfAService, AreMissedByARedlock) {
+TEST_F(EveryLockScriptsOfAService, AreMissedByARedlock) {
   set(not_for_this_account);
   Quorum nodes({proxy.url()}, {.client = patient(), .server_timeout = 20s});
   Redlock lock(nodes, "job", std::try_to_lock, long_lease);
@@ -155,7 +155,7 @@ TEST_F(ScriptsOfAService, AreMissedByARedlock) {
 /// A proxy whose server is away says of all commands that they are not to be had now.
 Answer not_now(const ScriptedRequest&) { return resp::error("ERR no upstream host"); }
 
-TEST_F(ScriptsOfAService, ForAMomentAreUsedAgainAfterwards) {
+TEST_F(EveryLockScriptsOfAService, ForAMomentAreUsedAgainAfterwards) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -169,7 +169,7 @@ TEST_F(ScriptsOfAService, ForAMomentAreUsedAgainAfterwards) {
 }
 
 /// A release that is refused for a moment leaves the key to no ttl.
-TEST_F(ScriptsOfAService, ForAMomentKeepNoKeyLocked) {
+TEST_F(EveryLockScriptsOfAService, ForAMomentKeepNoKeyLocked) {
   Client client(proxy.url(), less_patient());
   Lock lock(client, "job", long_lease);
   set(not_now);
@@ -180,7 +180,7 @@ TEST_F(ScriptsOfAService, ForAMomentKeepNoKeyLocked) {
 }
 
 /// Neither way is left while they are refused, and both are tried again.
-TEST_F(ScriptsOfAService, TogetherWithTransactionsAreTriedAgain) {
+TEST_F(EveryLockScriptsOfAService, TogetherWithTransactionsAreTriedAgain) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -201,7 +201,7 @@ TEST_F(ScriptsOfAService, TogetherWithTransactionsAreTriedAgain) {
 }
 
 /// An error that a script meets is none of the command.
-TEST_F(ScriptsOfAService, AreNotMistakenForOddErrors) {
+TEST_F(EveryLockScriptsOfAService, AreNotMistakenForOddErrors) {
   ClientOptions options = less_patient();
   options.connections = 1;
   Client client(proxy.url(), options);
@@ -249,7 +249,7 @@ Answer literal_keys_only(const ScriptedRequest& request) {
       "using the KEYS array");
 }
 
-TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatALockNeeds) {
+TEST_F(EveryLockScriptsOfAService, WithoutLiteralKeysAreNoneThatALockNeeds) {
   set(literal_keys_only);
   Client client(proxy.url(), less_patient());
   Lock lock(client, "job", long_lease);
@@ -261,7 +261,7 @@ TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatALockNeeds) {
   EXPECT_EQ(raw.calls("watch"), 0);
 }
 
-TEST_F(ScriptsOfAService, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
+TEST_F(EveryLockScriptsOfAService, WithoutLiteralKeysAreNoneThatTheOthersNeed) {
   set(literal_keys_only);
   Client client(proxy.url(), less_patient());
   const auto live_with = [&](auto lock) {

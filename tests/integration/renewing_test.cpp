@@ -23,9 +23,9 @@ namespace renewing_test {
 constexpr auto ttl = 300ms;
 constexpr LockOptions brief{.ttl = ttl};
 
-class Renewing : public LimitedUserTest {
+class LockRenewing : public LimitedUserTest {
  protected:
-  Renewing() { raw.command({"CONFIG", "RESETSTAT"}); }
+  LockRenewing() { raw.command({"CONFIG", "RESETSTAT"}); }
 
   std::int64_t renewals() { return raw.calls("pexpire"); }
   /// At least two more renewals have been carried out.
@@ -46,7 +46,7 @@ class Renewing : public LimitedUserTest {
   }
 };
 
-TEST_F(Renewing, KeepsALockForLongerThanItsTtl) {
+TEST_F(LockRenewing, KeepsALockForLongerThanItsTtl) {
   Lock lock(client, "job", brief);
   const std::string token = lock.token();
   EXPECT_TRUE(stays(lock, [&] { return renewals() >= 6; }));  // two ttls
@@ -56,7 +56,7 @@ TEST_F(Renewing, KeepsALockForLongerThanItsTtl) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Renewing, IsNotDoneWhenItShallNotBe) {
+TEST_F(LockRenewing, IsNotDoneWhenItShallNotBe) {
   Lock lock(client, "job", {.ttl = ttl, .auto_renew = false});
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   EXPECT_FALSE(lock.owns_lock());
@@ -64,7 +64,7 @@ TEST_F(Renewing, IsNotDoneWhenItShallNotBe) {
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
-TEST_F(Renewing, EndsAtMaxHold) {
+TEST_F(LockRenewing, EndsAtMaxHold) {
   Lock lock(client, "job", {.ttl = ttl, .max_hold = 500ms});
   EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }));
   EXPECT_FALSE(lock.owns_lock());
@@ -72,7 +72,7 @@ TEST_F(Renewing, EndsAtMaxHold) {
   EXPECT_LE(renewals(), 5);
 }
 
-TEST_F(Renewing, GivesTheTtlOfTheLastExtension) {
+TEST_F(LockRenewing, GivesTheTtlOfTheLastExtension) {
   Lock lock(client, "job", brief);
   EXPECT_TRUE(lock.extend(600ms));
   raw.command({"CONFIG", "RESETSTAT"});
@@ -80,7 +80,7 @@ TEST_F(Renewing, GivesTheTtlOfTheLastExtension) {
   EXPECT_GT(raw.pttl("job"), 300);
 }
 
-TEST_F(Renewing, GoesOnWhenTheServerForgetsScripts) {
+TEST_F(LockRenewing, GoesOnWhenTheServerForgetsScripts) {
   const Lock lock(client, "job", brief);
   for (int i = 0; i < 3; ++i) {
     raw.command({"SCRIPT", "FLUSH"});
@@ -88,7 +88,7 @@ TEST_F(Renewing, GoesOnWhenTheServerForgetsScripts) {
   }
 }
 
-TEST_F(Renewing, GoesOnWhenConnectionsAreKilled) {
+TEST_F(LockRenewing, GoesOnWhenConnectionsAreKilled) {
   const Lock lock(client, "job", brief);
   for (int i = 0; i < 3; ++i) {
     raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
@@ -96,7 +96,7 @@ TEST_F(Renewing, GoesOnWhenConnectionsAreKilled) {
   }
 }
 
-TEST_F(Renewing, GoesOnAfterARestartThatKeptTheKey) {
+TEST_F(LockRenewing, GoesOnAfterARestartThatKeptTheKey) {
   RedisServer durable({"--appendonly", "yes", "--appendfsync", "always"});
   Client patient_client(durable.url(), patient());
   const Lock lock(patient_client, "job", {.ttl = 3s});
@@ -107,7 +107,7 @@ TEST_F(Renewing, GoesOnAfterARestartThatKeptTheKey) {
   EXPECT_TRUE(look.exists("job"));
 }
 
-TEST_F(Renewing, GoesOnWhenTheServerWritesAgain) {
+TEST_F(LockRenewing, GoesOnWhenTheServerWritesAgain) {
   const Lock lock(client, "job", {.ttl = 3s});
   raw.command({"REPLICAOF", "127.0.0.1", "1"});
   EXPECT_TRUE(eventually([&] { return raw.errors("READONLY") >= 2; }));
@@ -115,7 +115,7 @@ TEST_F(Renewing, GoesOnWhenTheServerWritesAgain) {
   EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
 }
 
-TEST_F(Renewing, WorksForTheNextLockToo) {
+TEST_F(LockRenewing, WorksForTheNextLockToo) {
   for (int i = 0; i < 3; ++i) {
     Lock lock(client, "job", brief);
     EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
@@ -123,7 +123,7 @@ TEST_F(Renewing, WorksForTheNextLockToo) {
   }
 }
 
-TEST_F(Renewing, WorksWithoutScripts) {
+TEST_F(LockRenewing, WorksWithoutScripts) {
   ClientOptions options = patient();
   options.scripting = false;
   Client plain(server.url(), options);
@@ -133,7 +133,7 @@ TEST_F(Renewing, WorksWithoutScripts) {
   EXPECT_EQ(raw.calls("evalsha"), 0);
 }
 
-TEST_F(Renewing, WorksForAUserWhoMayNotRunScripts) {
+TEST_F(LockRenewing, WorksForAUserWhoMayNotRunScripts) {
   allow({"~*", "+set", "+getrange", "+exists", "+del", "+pexpire", "+watch", "+multi", "+exec"});
   Client limited = user();
   Lock lock(limited, "job", brief);
@@ -141,7 +141,7 @@ TEST_F(Renewing, WorksForAUserWhoMayNotRunScripts) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Renewing, MovesWithTheLock) {
+TEST_F(LockRenewing, MovesWithTheLock) {
   Lock lock(client, "job", brief);
   Lock other(std::move(lock));
   EXPECT_TRUE(stays(other, [&] { return goes_on(); }));
@@ -150,7 +150,7 @@ TEST_F(Renewing, MovesWithTheLock) {
   EXPECT_TRUE(stays(third, [&] { return goes_on(); }));
 }
 
-TEST_F(Renewing, OutlivesTheClient) {
+TEST_F(LockRenewing, OutlivesTheClient) {
   std::optional<Client> passing(std::in_place, server.url(), patient());
   Lock lock(*passing, "job", brief);
   passing.reset();
@@ -158,7 +158,7 @@ TEST_F(Renewing, OutlivesTheClient) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Renewing, IsDoneWhileOthersUseTheConnection) {
+TEST_F(LockRenewing, IsDoneWhileOthersUseTheConnection) {
   ClientOptions options = patient();
   options.connections = 1;
   Client shared(server.url(), options);
@@ -169,7 +169,7 @@ TEST_F(Renewing, IsDoneWhileOthersUseTheConnection) {
   EXPECT_TRUE(stays(lock, [&] { return goes_on(); }));
 }
 
-TEST_F(Renewing, IsTheParentsBusinessAfterAFork) {
+TEST_F(LockRenewing, IsTheParentsBusinessAfterAFork) {
   Lock lock(client, "job", brief);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -190,7 +190,7 @@ TEST_F(Renewing, IsTheParentsBusinessAfterAFork) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Renewing, OfTenThousandLocksCostsOneThread) {
+TEST_F(LockRenewing, OfTenThousandLocksCostsOneThread) {
   const auto threads = [] {
     const std::filesystem::directory_iterator tasks("/proc/self/task");
     return std::distance(begin(tasks), end(tasks));

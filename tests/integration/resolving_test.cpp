@@ -43,9 +43,9 @@ class NamedServer : public testing::Test {
 };
 
 /// One of four connections is lost while the resolver hangs.
-class HangingResolver : public NamedServer {
+class ResolverHanging : public NamedServer {
  protected:
-  HangingResolver() {
+  ResolverHanging() {
     for (int i = 0; i < 16; ++i) {
       locks.push_back(
           std::make_unique<Lock>(*client, "job:" + std::to_string(i), LockOptions{.ttl = 3s}));
@@ -67,7 +67,7 @@ class HangingResolver : public NamedServer {
   std::vector<std::unique_ptr<Lock>> locks{};
 };
 
-TEST_F(HangingResolver, CostsNoLockOfAHealthyServer) {
+TEST_F(ResolverHanging, CostsNoLockOfAHealthyServer) {
   const auto before = raw.calls("pexpire");
   const bool renewed = eventually([&] { return raw.calls("pexpire") >= before + 5 * 16; }, 14s);
   EXPECT_TRUE(renewed) << raw.calls("pexpire") - before;
@@ -76,7 +76,7 @@ TEST_F(HangingResolver, CostsNoLockOfAHealthyServer) {
   EXPECT_EQ(FakeResolver::hanging(), 1);
 }
 
-TEST_F(HangingResolver, IsNotWaitedForAtTheEndOfAClient) {
+TEST_F(ResolverHanging, IsNotWaitedForAtTheEndOfAClient) {
   EXPECT_TRUE(eventually([] { return FakeResolver::hanging() == 1; }));
   const auto took = duration_of([&] {
     locks.clear();
@@ -86,7 +86,7 @@ TEST_F(HangingResolver, IsNotWaitedForAtTheEndOfAClient) {
   EXPECT_EQ(FakeResolver::hanging(), 1);
 }
 
-TEST_F(HangingResolver, DoesNotDelayTheNoticeOfALoss) {
+TEST_F(ResolverHanging, DoesNotDelayTheNoticeOfALoss) {
   EXPECT_TRUE(eventually([] { return FakeResolver::hanging() == 1; }));
   const std::stop_token lost = locks[7]->lost_token();
   raw.command({"DEL", "job:7"});
@@ -94,9 +94,9 @@ TEST_F(HangingResolver, DoesNotDelayTheNoticeOfALoss) {
   EXPECT_EQ(FakeResolver::hanging(), 1);
 }
 
-using Resolving = NamedServer;
+using ResolverLookUp = NamedServer;
 
-TEST_F(Resolving, IsPartOfConnectTimeout) {
+TEST_F(ResolverLookUp, IsPartOfConnectTimeout) {
   FakeResolver::hang();
   std::optional<Client> client(std::in_place, url, ClientOptions{.connect_timeout = 300ms});
   std::optional<Error> error;
@@ -109,7 +109,7 @@ TEST_F(Resolving, IsPartOfConnectTimeout) {
   EXPECT_EQ(FakeResolver::hanging(), 1);
 }
 
-TEST_F(Resolving, IsDoneOnceForAllWhoConnect) {
+TEST_F(ResolverLookUp, IsDoneOnceForAllWhoConnect) {
   const int before = FakeResolver::asked();
   FakeResolver::hang();
   Client client(url, patient());
@@ -125,7 +125,7 @@ TEST_F(Resolving, IsDoneOnceForAllWhoConnect) {
   threads.clear();
 }
 
-TEST_F(Resolving, IsNotNeededToConnectAgainWhileItHangs) {
+TEST_F(ResolverLookUp, IsNotNeededToConnectAgainWhileItHangs) {
   Client client(url, patient());
   client.ping();
   FakeResolver::hang();
@@ -136,7 +136,7 @@ TEST_F(Resolving, IsNotNeededToConnectAgainWhileItHangs) {
   EXPECT_EQ(FakeResolver::hanging(), 1);
 }
 
-TEST_F(Resolving, IsNotNeededToConnectAgainWhileItFails) {
+TEST_F(ResolverLookUp, IsNotNeededToConnectAgainWhileItFails) {
   Client client(url, patient());
   client.ping();
   for (const int error : {EAI_AGAIN, EAI_FAIL, EAI_SYSTEM, EAI_MEMORY}) {
@@ -146,7 +146,7 @@ TEST_F(Resolving, IsNotNeededToConnectAgainWhileItFails) {
   }
 }
 
-TEST_F(Resolving, FailsWhenTheNameHasNoAddressAnyMore) {
+TEST_F(ResolverLookUp, FailsWhenTheNameHasNoAddressAnyMore) {
   Client client(url, patient());
   client.ping();
   FakeResolver::fail_with(EAI_NONAME);
@@ -158,7 +158,7 @@ TEST_F(Resolving, FailsWhenTheNameHasNoAddressAnyMore) {
   client.ping();
 }
 
-TEST_F(Resolving, FindsAServerThatHasMoved) {
+TEST_F(ResolverLookUp, FindsAServerThatHasMoved) {
   RedisServer other({"--bind", "127.0.0.2", "--port", std::to_string(server.port())});
   Client client(url, patient());
   ASSERT_TRUE(Lock(client, "job", std::try_to_lock));
@@ -169,7 +169,7 @@ TEST_F(Resolving, FindsAServerThatHasMoved) {
   EXPECT_EQ(RawClient(other.socket()).get("job"), lock.token());
 }
 
-TEST_F(Resolving, OfAForkedChildIsBoundedWhateverItsParentWasDoing) {
+TEST_F(ResolverLookUp, OfAForkedChildIsBoundedWhateverItsParentWasDoing) {
   Client known(url, patient());
   known.ping();
   FakeResolver::hang();
@@ -197,7 +197,7 @@ TEST_F(Resolving, OfAForkedChildIsBoundedWhateverItsParentWasDoing) {
   FakeResolver::answer();
 }
 
-TEST_F(Resolving, MayGoOnWhileTheProcessEnds) {
+TEST_F(ResolverLookUp, MayGoOnWhileTheProcessEnds) {
   FakeResolver::hang();
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(in_child([&] {
@@ -211,7 +211,7 @@ TEST_F(Resolving, MayGoOnWhileTheProcessEnds) {
 }
 
 /// Who has waited for one look-up may come to its answer when a later one has found nothing.
-TEST_F(Resolving, FindsAnAddressOrFailsWhileTheNameComesAndGoes) {
+TEST_F(ResolverLookUp, FindsAnAddressOrFailsWhileTheNameComesAndGoes) {
   detail::Resolver shared({.host = FakeResolver::name, .port = 1});
   std::atomic<int> found = 0;
   std::atomic<int> failed = 0;
@@ -279,12 +279,12 @@ class DeafListener {
   std::vector<int> fillers_{};
 };
 
-class SeveralAddresses : public NamedServer {
+class ResolverSeveralAddresses : public NamedServer {
  protected:
-  SeveralAddresses() { resolver.set_addresses({"127.0.0.2", "127.0.0.1"}); }
+  ResolverSeveralAddresses() { resolver.set_addresses({"127.0.0.2", "127.0.0.1"}); }
 };
 
-TEST_F(SeveralAddresses, AreTriedWhenTheFirstAcceptsAndIsSilent) {
+TEST_F(ResolverSeveralAddresses, AreTriedWhenTheFirstAcceptsAndIsSilent) {
   const DeafListener silent(server.port(), 64);
   Client client(url, {.connect_timeout = 4s, .command_timeout = 20s});
   client.ping();
@@ -296,7 +296,7 @@ TEST_F(SeveralAddresses, AreTriedWhenTheFirstAcceptsAndIsSilent) {
   EXPECT_EQ(silent.connections(), 0) << "the last good address comes first";
 }
 
-TEST_F(SeveralAddresses, CostLittleWhenTheFirstDropsWhatItGets) {
+TEST_F(ResolverSeveralAddresses, CostLittleWhenTheFirstDropsWhatItGets) {
   DeafListener full(server.port(), 0);
   full.fill();
   Client client(url, {.connect_timeout = 10s, .command_timeout = 20s});
@@ -310,12 +310,12 @@ TEST_F(SeveralAddresses, CostLittleWhenTheFirstDropsWhatItGets) {
   EXPECT_LT(took, 4s);
 }
 
-TEST_F(SeveralAddresses, AreTriedWhenTheFirstRefuses) {
+TEST_F(ResolverSeveralAddresses, AreTriedWhenTheFirstRefuses) {
   Client client(url, patient());
   EXPECT_LT(duration_of([&] { client.ping(); }), 5s);
 }
 
-TEST_F(SeveralAddresses, AreTriedWhenTheFirstHangsUpAtTheGreeting) {
+TEST_F(ResolverSeveralAddresses, AreTriedWhenTheFirstHangsUpAtTheGreeting) {
   ScriptedServer* self = nullptr;
   ScriptedServer rude([&](const ScriptedRequest&) {
     self->close_after_answer();
@@ -329,7 +329,7 @@ TEST_F(SeveralAddresses, AreTriedWhenTheFirstHangsUpAtTheGreeting) {
   EXPECT_LT(duration_of([&] { client.ping(); }), 5s);
 }
 
-TEST_F(SeveralAddresses, AreNotTriedWhenTheFirstSaysWhatIsWrong) {
+TEST_F(ResolverSeveralAddresses, AreNotTriedWhenTheFirstSaysWhatIsWrong) {
   const ScriptedServer first(
       [](const ScriptedRequest&) { return resp::error("WRONGPASS invalid username-password"); });
   const std::string port = first.url().substr(first.url().rfind(':') + 1);
@@ -341,7 +341,7 @@ TEST_F(SeveralAddresses, AreNotTriedWhenTheFirstSaysWhatIsWrong) {
 }
 
 /// As after a failover, when the name has both the old primary and the new one.
-TEST_F(SeveralAddresses, AreTriedWhenTheLastGoodOneHasBecomeAReplica) {
+TEST_F(ResolverSeveralAddresses, AreTriedWhenTheLastGoodOneHasBecomeAReplica) {
   const RedisServer other({"--bind", "127.0.0.2", "--port", std::to_string(server.port())});
   resolver.set_addresses({"127.0.0.1", "127.0.0.2"});
   Client client(url, patient());
@@ -353,7 +353,7 @@ TEST_F(SeveralAddresses, AreTriedWhenTheLastGoodOneHasBecomeAReplica) {
   EXPECT_EQ(RawClient(other.socket()).get("job"), lock.token());
 }
 
-TEST_F(SeveralAddresses, AreNamedWhenNoneAnswers) {
+TEST_F(ResolverSeveralAddresses, AreNamedWhenNoneAnswers) {
   server.kill();
   Client client(url, {.connect_timeout = 500ms});
   const Error refused = thrown_by([&] { client.ping(); });
@@ -371,7 +371,7 @@ TEST_F(SeveralAddresses, AreNamedWhenNoneAnswers) {
       << late.what();
 }
 
-class OrderOfAddresses : public testing::Test {
+class ResolverOrderOfAddresses : public testing::Test {
  protected:
   std::vector<std::string> addresses() {
     std::vector<std::string> texts;
@@ -389,11 +389,11 @@ class OrderOfAddresses : public testing::Test {
   detail::Resolver found{{.host = FakeResolver::name, .port = 1}};
 };
 
-TEST_F(OrderOfAddresses, IsTheSystemsAtFirst) {
+TEST_F(ResolverOrderOfAddresses, IsTheSystemsAtFirst) {
   EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.2", "127.0.0.3"}));
 }
 
-TEST_F(OrderOfAddresses, BeginsWithTheOneThatAnsweredLast) {
+TEST_F(ResolverOrderOfAddresses, BeginsWithTheOneThatAnsweredLast) {
   addresses();
   found.prefer(address("127.0.0.3"));
   EXPECT_EQ(addresses(), (Texts{"127.0.0.3", "127.0.0.1", "127.0.0.2"}));
@@ -401,7 +401,7 @@ TEST_F(OrderOfAddresses, BeginsWithTheOneThatAnsweredLast) {
   EXPECT_EQ(addresses(), (Texts{"127.0.0.2", "127.0.0.1", "127.0.0.3"}));
 }
 
-TEST_F(OrderOfAddresses, EndsWithThoseThatAreOfNoUse) {
+TEST_F(ResolverOrderOfAddresses, EndsWithThoseThatAreOfNoUse) {
   addresses();
   found.prefer(address("127.0.0.1"));
   found.avoid(address("127.0.0.1"));
@@ -410,7 +410,7 @@ TEST_F(OrderOfAddresses, EndsWithThoseThatAreOfNoUse) {
   EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.2", "127.0.0.3"}));
 }
 
-TEST_F(OrderOfAddresses, GivesEachItsTurnWhenAllAreOfNoUse) {
+TEST_F(ResolverOrderOfAddresses, GivesEachItsTurnWhenAllAreOfNoUse) {
   for (int round = 0; round < 2; ++round) {
     for (const std::string one : {"127.0.0.1", "127.0.0.2", "127.0.0.3"}) {
       ASSERT_EQ(addresses().front(), one);
@@ -420,14 +420,14 @@ TEST_F(OrderOfAddresses, GivesEachItsTurnWhenAllAreOfNoUse) {
   }
 }
 
-TEST_F(OrderOfAddresses, HasOnlyThoseThatTheNameHasNow) {
+TEST_F(ResolverOrderOfAddresses, HasOnlyThoseThatTheNameHasNow) {
   addresses();
   found.prefer(address("127.0.0.2"));
   resolver.set_addresses({"127.0.0.1", "127.0.0.4"});
   EXPECT_EQ(addresses(), (Texts{"127.0.0.1", "127.0.0.4"}));
 }
 
-TEST_F(OrderOfAddresses, StaysWhileTheSystemDoesNotAnswer) {
+TEST_F(ResolverOrderOfAddresses, StaysWhileTheSystemDoesNotAnswer) {
   addresses();
   found.prefer(address("127.0.0.2"));
   FakeResolver::hang();

@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds ttl = 3s;
 
 /// The replies of the server are held back between a renewal that it refuses and an extension that
 /// it carries out, since the script has been loaded again in between.
-class RefusedRenewal : public testing::Test {
+class LockRefusedRenewal : public testing::Test {
  protected:
   RedisServer server{};
   RawClient raw{server.socket()};
@@ -26,7 +26,7 @@ class RefusedRenewal : public testing::Test {
   Client client{proxy.url(), single()};
 };
 
-TEST_F(RefusedRenewal, IsNotSentAgainBehindALongerExtension) {
+TEST_F(LockRefusedRenewal, IsNotSentAgainBehindALongerExtension) {
   Lock lock(client, "job", {.ttl = ttl});
   proxy.hold();
   raw.command({"SCRIPT", "FLUSH"});
@@ -45,7 +45,7 @@ TEST_F(RefusedRenewal, IsNotSentAgainBehindALongerExtension) {
 }
 
 /// It is made anew when its time comes.
-TEST_F(RefusedRenewal, IsFollowedByTheNextOne) {
+TEST_F(LockRefusedRenewal, IsFollowedByTheNextOne) {
   Lock lock(client, "job", {.ttl = ttl});
   proxy.hold();
   raw.command({"SCRIPT", "FLUSH"});
@@ -64,7 +64,7 @@ TEST_F(RefusedRenewal, IsFollowedByTheNextOne) {
 
 /// Two callers are refused in one batch. The retry of the later one is answered when the time of
 /// the first, which leads, is over. It is about another script.
-TEST(RefusedCaller, HasItsOwnTimeForTheRetry) {
+TEST(SharedConnectionRefusedCall, HasItsOwnTimeForTheRetry) {
   constexpr std::chrono::milliseconds timeout = 4s;
   ScriptedServer server([](const ScriptedRequest& request) -> std::string {
     if (request.is("SET") && request.words[1] == "held back") return {};
@@ -100,7 +100,7 @@ TEST(RefusedCaller, HasItsOwnTimeForTheRetry) {
 
 /// A renewal for a majority has a caller. It is in one batch with the extension, behind a command
 /// whose answer is held back.
-TEST(RefusedRenewalOfARedlock, IsNotSentAgainBehindALongerExtension) {
+TEST(RedlockRefusedRenewal, IsNotSentAgainBehindALongerExtension) {
   ScriptedServer server([](const ScriptedRequest& request) -> std::string {
     if (request.is("SET") && request.words[1] == "held back") return {};
     if (request.is("EVALSHA") && request.words.back() == "3000") {

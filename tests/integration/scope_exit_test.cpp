@@ -19,7 +19,7 @@ std::string silent_to_releases(const ScriptedRequest& request) {
   return request.is("EVALSHA") ? silence : resp::ok;
 }
 
-TEST(ScopeExit, DoesNotWaitForTheAnswerToTheRelease) {
+TEST(LockScopeExit, DoesNotWaitForTheAnswerToTheRelease) {
   ScriptedServer server(silent_to_releases);
   Client client(server.url(), patient());
   std::optional<Lock> lock(std::in_place, client, "job", long_lease);
@@ -28,7 +28,7 @@ TEST(ScopeExit, DoesNotWaitForTheAnswerToTheRelease) {
   server.say(1, resp::integer(1));
 }
 
-TEST(ScopeExit, DoesNotWaitForTheAnswersOfOthersEither) {
+TEST(LockScopeExit, DoesNotWaitForTheAnswersOfOthersEither) {
   ScriptedServer server([](const ScriptedRequest& request) {
     if (request.is("EVALSHA")) return resp::integer(1);
     return request.is("GETRANGE") ? silence : resp::ok;
@@ -45,7 +45,7 @@ TEST(ScopeExit, DoesNotWaitForTheAnswersOfOthersEither) {
   EXPECT_TRUE(eventually([&] { return server.count("EVALSHA") == 1; }));
 }
 
-TEST(ScopeExit, PutsTheReleaseInFrontOfTheNextAcquisition) {
+TEST(LockScopeExit, PutsTheReleaseInFrontOfTheNextAcquisition) {
   const ScriptedServer server([](const ScriptedRequest& request) {
     return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });
@@ -61,7 +61,7 @@ TEST(ScopeExit, PutsTheReleaseInFrontOfTheNextAcquisition) {
   EXPECT_EQ(server.connections(), 1U);
 }
 
-TEST(ScopeExit, LeavesTheLastOfAClientToWaitForASilentServerOnce) {
+TEST(LockScopeExit, LeavesTheLastOfAClientToWaitForASilentServerOnce) {
   constexpr auto command_timeout = 3s;
   const ScriptedServer server(silent_to_releases);
   auto client = std::make_unique<Client>(
@@ -70,7 +70,7 @@ TEST(ScopeExit, LeavesTheLastOfAClientToWaitForASilentServerOnce) {
   EXPECT_LT(duration_of([&] { client.reset(); }), command_timeout + 2500ms);
 }
 
-TEST(ScopeExit, LeavesTheLastOfAClientToWaitOnceForAllOfItsSilentConnections) {
+TEST(LockScopeExit, LeavesTheLastOfAClientToWaitOnceForAllOfItsSilentConnections) {
   constexpr auto command_timeout = 3s;
   const ScriptedServer server(silent_to_releases);
   auto client = std::make_unique<Client>(
@@ -84,7 +84,7 @@ TEST(ScopeExit, LeavesTheLastOfAClientToWaitOnceForAllOfItsSilentConnections) {
   EXPECT_LT(duration_of([&] { client.reset(); }), command_timeout + 2500ms);
 }
 
-class ScopeExitOf : public ServerTest {
+class EveryLockScopeExit : public ServerTest {
  protected:
   std::string key_of(int i) const { return "job:" + std::to_string(i); }
   bool is_empty() {
@@ -92,14 +92,14 @@ class ScopeExitOf : public ServerTest {
   }
 };
 
-TEST_F(ScopeExitOf, AnAssignedLockReleasesWhatItHeldBefore) {
+TEST_F(EveryLockScopeExit, AnAssignedLockReleasesWhatItHeldBefore) {
   Lock lock(client, "job:1", long_lease);
   lock = Lock(client, "job:2", long_lease);
   EXPECT_TRUE(eventually([&] { return !raw.exists("job:1"); }));
   EXPECT_EQ(raw.get("job:2"), lock.token());
 }
 
-TEST_F(ScopeExitOf, AMovedLockReleasesOnce) {
+TEST_F(EveryLockScopeExit, AMovedLockReleasesOnce) {
   {
     Lock lock(client, "job", long_lease);
     std::vector<Lock> locks;
@@ -112,7 +112,7 @@ TEST_F(ScopeExitOf, AMovedLockReleasesOnce) {
   EXPECT_EQ(raw.calls("evalsha"), 2);
 }
 
-TEST_F(ScopeExitOf, ALockThatIsAssignedItsOwnKeyLeavesTheNewLease) {
+TEST_F(EveryLockScopeExit, ALockThatIsAssignedItsOwnKeyLeavesTheNewLease) {
   Lock lock(client, "job", long_lease);
   for (int i = 0; i < 100; ++i) {
     lock = Lock(client, "job", std::defer_lock, long_lease);
@@ -122,14 +122,14 @@ TEST_F(ScopeExitOf, ALockThatIsAssignedItsOwnKeyLeavesTheNewLease) {
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(ScopeExitOf, AThreadThatEndsAtOnceIsDone) {
+TEST_F(EveryLockScopeExit, AThreadThatEndsAtOnceIsDone) {
   for (int i = 0; i < 200; ++i) {
     std::thread([&] { const Lock lock(client, key_of(i), long_lease); }).join();
   }
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(ScopeExitOf, ManyThreadsThatEndAtOnceIsDone) {
+TEST_F(EveryLockScopeExit, ManyThreadsThatEndAtOnceIsDone) {
   for (int round = 0; round < 10; ++round) {
     std::vector<std::jthread> threads;
     for (int i = 0; i < 32; ++i) {
@@ -139,7 +139,7 @@ TEST_F(ScopeExitOf, ManyThreadsThatEndAtOnceIsDone) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(ScopeExitOf, AnotherThreadThanTheOneThatTookItIsDone) {
+TEST_F(EveryLockScopeExit, AnotherThreadThanTheOneThatTookItIsDone) {
   for (int i = 0; i < 100; ++i) {
     auto lock = std::make_unique<Lock>(client, "job", std::try_to_lock, long_lease);
     ASSERT_TRUE(lock->owns_lock());
@@ -148,7 +148,7 @@ TEST_F(ScopeExitOf, AnotherThreadThanTheOneThatTookItIsDone) {
   EXPECT_TRUE(is_empty());
 }
 
-TEST_F(ScopeExitOf, AClientThatGoesRightAfterwardsIsDoneByThen) {
+TEST_F(EveryLockScopeExit, AClientThatGoesRightAfterwardsIsDoneByThen) {
   for (int i = 0; i < 1000; ++i) {
     {
       Client own(server.unix_url(), patient());
@@ -159,7 +159,7 @@ TEST_F(ScopeExitOf, AClientThatGoesRightAfterwardsIsDoneByThen) {
   }
 }
 
-TEST_F(ScopeExitOf, AClientThatGoesBeforeItsLastLockIsDoneByThen) {
+TEST_F(EveryLockScopeExit, AClientThatGoesBeforeItsLastLockIsDoneByThen) {
   for (int i = 0; i < 1000; ++i) {
     {
       std::optional<Client> own(std::in_place, server.unix_url(), patient());
@@ -171,7 +171,7 @@ TEST_F(ScopeExitOf, AClientThatGoesBeforeItsLastLockIsDoneByThen) {
   }
 }
 
-TEST_F(ScopeExitOf, AConnectionThatIsKilledRightAfterwardsIsDone) {
+TEST_F(EveryLockScopeExit, AConnectionThatIsKilledRightAfterwardsIsDone) {
   // What may be overtaken on a broken connection is asked for again after this time-out.
   Client hasty(server.url(), {.connect_timeout = 20s, .command_timeout = 1s});
   for (int i = 0; i < 1000; ++i) {
@@ -182,7 +182,7 @@ TEST_F(ScopeExitOf, AConnectionThatIsKilledRightAfterwardsIsDone) {
   EXPECT_TRUE(is_empty()) << raw.command({"DBSIZE"}).integer;
 }
 
-TEST_F(ScopeExitOf, AConnectionThatWasKilledJustBeforeIsDone) {
+TEST_F(EveryLockScopeExit, AConnectionThatWasKilledJustBeforeIsDone) {
   // What may be overtaken on a broken connection is asked for again after this time-out.
   Client hasty(server.url(), {.connect_timeout = 20s, .command_timeout = 1s});
   for (int i = 0; i < 1000; ++i) {
@@ -194,7 +194,7 @@ TEST_F(ScopeExitOf, AConnectionThatWasKilledJustBeforeIsDone) {
   EXPECT_TRUE(is_empty()) << raw.command({"DBSIZE"}).integer;
 }
 
-TEST_F(ScopeExitOf, AServerThatStopsIsDoneOnceItGoesOn) {
+TEST_F(EveryLockScopeExit, AServerThatStopsIsDoneOnceItGoesOn) {
   Client hasty(server.url(), {.connect_timeout = 1s, .command_timeout = 500ms});
   std::vector<Lock> locks;
   for (int i = 0; i < 1000; ++i) {
@@ -209,7 +209,7 @@ TEST_F(ScopeExitOf, AServerThatStopsIsDoneOnceItGoesOn) {
   EXPECT_TRUE(is_empty()) << raw.command({"DBSIZE"}).integer;
 }
 
-TEST_F(ScopeExitOf, AServerThatComesBackEmptyEndsQuietly) {
+TEST_F(EveryLockScopeExit, AServerThatComesBackEmptyEndsQuietly) {
   {
     const Lock lock(client, "job", long_lease);
     server.kill();

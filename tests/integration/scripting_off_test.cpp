@@ -14,14 +14,14 @@ ClientOptions without_scripting() {
   return options;
 }
 
-class ScriptingOff : public ServerTest {
+class ClientScriptingOff : public ServerTest {
  protected:
-  ScriptingOff() : ServerTest(without_scripting()) {}
+  ClientScriptingOff() : ServerTest(without_scripting()) {}
 
   Lock lock{client, "job", long_lease};
 };
 
-TEST_F(ScriptingOff, NeverSendsAScript) {
+TEST_F(ClientScriptingOff, NeverSendsAScript) {
   EXPECT_TRUE(lock.extend());
   EXPECT_TRUE(lock.verify());
   EXPECT_FALSE(Lock(client, "job", 20ms));
@@ -33,19 +33,19 @@ TEST_F(ScriptingOff, NeverSendsAScript) {
   EXPECT_NE(commands.find("cmdstat_watch"), std::string::npos) << commands;
 }
 
-TEST_F(ScriptingOff, ReleasesWhatIsOurs) {
+TEST_F(ClientScriptingOff, ReleasesWhatIsOurs) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(ScriptingOff, ExtendsWhatIsOurs) {
+TEST_F(ClientScriptingOff, ExtendsWhatIsOurs) {
   raw.command({"PEXPIRE", "job", "20000"});
   EXPECT_TRUE(lock.extend());
   EXPECT_GT(raw.pttl("job"), 20000);
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(ScriptingOff, LeavesAStrangersKeyAlone) {
+TEST_F(ClientScriptingOff, LeavesAStrangersKeyAlone) {
   raw.command({"SET", "job", "a stranger", "PX", "20000"});
   EXPECT_FALSE(lock.extend());
   EXPECT_EQ(lock.unlock(), Unlock::lost);
@@ -53,7 +53,7 @@ TEST_F(ScriptingOff, LeavesAStrangersKeyAlone) {
   EXPECT_LE(raw.pttl("job"), 20000);
 }
 
-TEST_F(ScriptingOff, LeavesAKeyOfAnotherKindAlone) {
+TEST_F(ClientScriptingOff, LeavesAKeyOfAnotherKindAlone) {
   raw.command({"DEL", "job"});
   raw.command({"LPUSH", "job", "work"});
   EXPECT_FALSE(lock.extend());
@@ -61,19 +61,19 @@ TEST_F(ScriptingOff, LeavesAKeyOfAnotherKindAlone) {
   EXPECT_EQ(raw.command({"LLEN", "job"}).integer, 1);
 }
 
-TEST_F(ScriptingOff, ReportsADeletedKeyAsLost) {
+TEST_F(ClientScriptingOff, ReportsADeletedKeyAsLost) {
   raw.command({"DEL", "job"});
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(ScriptingOff, ExtendsNoDeletedKey) {
+TEST_F(ClientScriptingOff, ExtendsNoDeletedKey) {
   raw.command({"DEL", "job"});
   EXPECT_FALSE(lock.extend());
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(ScriptingOff, LeavesNothingWatched) {
+TEST_F(ClientScriptingOff, LeavesNothingWatched) {
   raw.command({"SET", "job", "a stranger"});
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   raw.command({"SET", "job", "another stranger"});
@@ -81,7 +81,7 @@ TEST_F(ScriptingOff, LeavesNothingWatched) {
   EXPECT_EQ(next.unlock(), Unlock::released);
 }
 
-TEST_F(ScriptingOff, KeepsTheConversationsOfThreadsApart) {
+TEST_F(ClientScriptingOff, KeepsTheConversationsOfThreadsApart) {
   ClientOptions options = without_scripting();
   options.connections = 1;
   Client single(server.url(), options);

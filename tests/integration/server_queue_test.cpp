@@ -225,12 +225,12 @@ TEST_F(ServerQueue, GoesOnAfterARestartThatForgetsEverything) {
 }
 
 /// A process whose first line in is "hold" queues up with a lease of a second.
-class QueueingProcess : public ServerQueueTest {
+class ServerQueueProcess : public ServerQueueTest {
  protected:
   Process process{{REDLATCH_WORKER, server.url(), "job", "/dev/null", "locked"}};
 };
 
-TEST_F(QueueingProcess, ThatIsKilledIsPassedOver) {
+TEST_F(ServerQueueProcess, ThatIsKilledIsPassedOver) {
   process.write_line("hold");
   ASSERT_TRUE(is_queued(1));
   Contender contender(another());
@@ -240,7 +240,7 @@ TEST_F(QueueingProcess, ThatIsKilledIsPassedOver) {
   EXPECT_TRUE(contender.has_it());
 }
 
-TEST_F(QueueingProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
+TEST_F(ServerQueueProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
   process.write_line("hold");
   ASSERT_TRUE(is_queued(1));
   Contender contender(another());
@@ -254,7 +254,7 @@ TEST_F(QueueingProcess, ThatIsStoppedIsPassedOverOnceItIsNotHeardOfAnyMore) {
   EXPECT_EQ(process.read_line(), "held") << "it queues up again";
 }
 
-TEST_F(QueueingProcess, ThatIsStoppedWhileTheLockIsGrantedToItHoldsItForItsTtlOnly) {
+TEST_F(ServerQueueProcess, ThatIsStoppedWhileTheLockIsGrantedToItHoldsItForItsTtlOnly) {
   process.write_line("hold");
   ASSERT_TRUE(is_queued(1));
   Contender contender(another());

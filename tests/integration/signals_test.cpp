@@ -38,15 +38,15 @@ class SignalStorm {
   struct sigaction before_ {};
 };
 
-class Signals : public ServerTest {
+class ClientSignals : public ServerTest {
  protected:
-  ~Signals() override { EXPECT_GT(alarms - alarms_before_, 20) << "there was no storm"; }
+  ~ClientSignals() override { EXPECT_GT(alarms - alarms_before_, 20) << "there was no storm"; }
 
  private:
   const std::sig_atomic_t alarms_before_ = alarms;
 };
 
-TEST_F(Signals, DisturbNoneOfManyCycles) {
+TEST_F(ClientSignals, DisturbNoneOfManyCycles) {
   const SignalStorm storm;
   for (int i = 0; i < 2000; ++i) {
     Lock lock(client, "job:" + std::to_string(i % 8), std::try_to_lock);
@@ -55,7 +55,7 @@ TEST_F(Signals, DisturbNoneOfManyCycles) {
   }
 }
 
-TEST_F(Signals, DisturbNoConnecting) {
+TEST_F(ClientSignals, DisturbNoConnecting) {
   const SignalStorm storm;
   for (int i = 0; i < 200; ++i) {
     Client fresh(i % 2 == 0 ? server.url() : server.unix_url(), patient());
@@ -63,7 +63,7 @@ TEST_F(Signals, DisturbNoConnecting) {
   }
 }
 
-TEST_F(Signals, MoveNoDeadline) {
+TEST_F(ClientSignals, MoveNoDeadline) {
   const SignalStorm storm;
   const Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
@@ -72,7 +72,7 @@ TEST_F(Signals, MoveNoDeadline) {
   EXPECT_LT(time, 10s);
 }
 
-TEST_F(Signals, MoveNoTimeOut) {
+TEST_F(ClientSignals, MoveNoTimeOut) {
   const SignalStorm storm;
   Client hasty(server.url(), {.connect_timeout = 300ms, .command_timeout = 20s});
   server.pause();
@@ -83,7 +83,7 @@ TEST_F(Signals, MoveNoTimeOut) {
   EXPECT_LT(time, 10s);
 }
 
-TEST(BrokenPipe, IsNoSignalToTheProgram) {
+TEST(ClientBrokenPipe, IsNoSignalToTheProgram) {
   ASSERT_NE(::signal(SIGPIPE, SIG_DFL), SIG_ERR);
   const TemporaryDirectory directory;
   ScriptedServer* self = nullptr;

@@ -17,10 +17,10 @@ namespace silent_connection_test {
 /// So long, at most, a key may be held by a lock that nothing holds any more.
 constexpr auto bound = 3s;
 
-class SilentConnection : public testing::Test {
+class ClientSilentConnection : public testing::Test {
  protected:
-  SilentConnection() { const Lock warm_up(client, "warm-up"); }
-  ~SilentConnection() override { proxy.release(); }
+  ClientSilentConnection() { const Lock warm_up(client, "warm-up"); }
+  ~ClientSilentConnection() override { proxy.release(); }
 
   /// Nothing passes on the newest connection from now on.
   void fall_silent() {
@@ -34,27 +34,27 @@ class SilentConnection : public testing::Test {
   Client client{proxy.url(), {.connections = 1}};
 };
 
-class SilentConnectionWithTtl : public SilentConnection,
-                                public testing::WithParamInterface<std::chrono::seconds> {};
+class ClientSilentConnectionWithTtl : public ClientSilentConnection,
+                                      public testing::WithParamInterface<std::chrono::seconds> {};
 
-INSTANTIATE_TEST_SUITE_P(Ttl, SilentConnectionWithTtl, testing::Values(12s, 30s, 3600s),
+INSTANTIATE_TEST_SUITE_P(Ttl, ClientSilentConnectionWithTtl, testing::Values(12s, 30s, 3600s),
                          [](const auto& test) { return std::to_string(test.param.count()); });
 
-TEST_P(SilentConnectionWithTtl, DoesNotKeepAGuardsRelease) {
+TEST_P(ClientSilentConnectionWithTtl, DoesNotKeepAGuardsRelease) {
   std::optional<Lock> lock(std::in_place, client, "job", LockOptions{.ttl = GetParam()});
   fall_silent();
   lock.reset();
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, bound));
 }
 
-TEST_P(SilentConnectionWithTtl, DoesNotKeepAReleaseThatWasWaitedFor) {
+TEST_P(ClientSilentConnectionWithTtl, DoesNotKeepAReleaseThatWasWaitedFor) {
   Lock lock(client, "job", {.ttl = GetParam()});
   fall_silent();
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, bound));
 }
 
-TEST_P(SilentConnectionWithTtl, DoesNotKeepWhatWasAcquiredInDoubt) {
+TEST_P(ClientSilentConnectionWithTtl, DoesNotKeepWhatWasAcquiredInDoubt) {
   proxy.hold();
   std::thread caller([&] {
     EXPECT_EQ(error_of([&] { const Lock lock(client, "job", LockOptions{.ttl = GetParam()}); }),
@@ -66,7 +66,7 @@ TEST_P(SilentConnectionWithTtl, DoesNotKeepWhatWasAcquiredInDoubt) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, bound));
 }
 
-TEST_F(SilentConnection, ThatSpeaksAgainAfterAllLeavesNothingHeld) {
+TEST_F(ClientSilentConnection, ThatSpeaksAgainAfterAllLeavesNothingHeld) {
   fall_silent();
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", long_lease); }), Errc::timed_out);
   raw.command({"CONFIG", "RESETSTAT"});
@@ -75,7 +75,7 @@ TEST_F(SilentConnection, ThatSpeaksAgainAfterAllLeavesNothingHeld) {
 }
 
 /// The acquisition arrives at last, and the release behind it never does.
-TEST_F(SilentConnection, ThatEndsBehindALateAcquisitionLeavesNothingHeld) {
+TEST_F(ClientSilentConnection, ThatEndsBehindALateAcquisitionLeavesNothingHeld) {
   fall_silent();
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", LockOptions{.ttl = 1h}); }),
             Errc::timed_out);
@@ -91,7 +91,7 @@ TEST_F(SilentConnection, ThatEndsBehindALateAcquisitionLeavesNothingHeld) {
   EXPECT_GE(proxy.connections(), before);
 }
 
-TEST_F(SilentConnection, LosesNoLeaseThatIsRenewed) {
+TEST_F(ClientSilentConnection, LosesNoLeaseThatIsRenewed) {
   const Lock lock(client, "job", {.ttl = 3s});
   fall_silent();
   const auto renewed = [&] { return raw.calls("pexpire"); };
@@ -101,7 +101,7 @@ TEST_F(SilentConnection, LosesNoLeaseThatIsRenewed) {
   EXPECT_EQ(client.metrics().lost, 0U);
 }
 
-TEST_F(SilentConnection, DoesNotKeepACancelledWaiterInTheQueue) {
+TEST_F(ClientSilentConnection, DoesNotKeepACancelledWaiterInTheQueue) {
   Lock holder(client, "job", long_lease);
   Client other(proxy.url(), {.connections = 1});
   Lock waiting(other, "job", std::defer_lock, long_lease);
@@ -119,7 +119,7 @@ TEST_F(SilentConnection, DoesNotKeepACancelledWaiterInTheQueue) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, bound));
 }
 
-TEST_F(SilentConnection, OfOneOfSeveralServersKeepsNothingOfARedlock) {
+TEST_F(ClientSilentConnection, OfOneOfSeveralServersKeepsNothingOfARedlock) {
   RedisServer second;
   RedisServer third;
   RawClient(second.socket()).command({"SET", "job", "a stranger"});

@@ -11,7 +11,7 @@ namespace redlatch::test {
 namespace strange_server_test {
 
 /// Answers one acquisition as a test says, and everything else as a good server would.
-class StrangeServer : public testing::Test {
+class ClientOfAStrangeServer : public testing::Test {
  protected:
   std::string answer(const ScriptedRequest& request) {
     if (request.is("SET")) return first_set.exchange(false) ? to_first_set(request) : resp::ok;
@@ -52,13 +52,13 @@ class StrangeServer : public testing::Test {
   Lock lock{client, "job", std::defer_lock, long_lease};
 };
 
-TEST_F(StrangeServer, IsToldExactlyWhatTheConventionSays) {
+TEST_F(ClientOfAStrangeServer, IsToldExactlyWhatTheConventionSays) {
   Lock own(client, "job", {.ttl = 5s});
   EXPECT_EQ(all("SET").front().words,
             (std::vector<std::string>{"SET", "job", own.token(), "NX", "PX", "5000"}));
 }
 
-TEST_F(StrangeServer, ThatSpeaksAnotherProtocolIsAProtocolError) {
+TEST_F(ClientOfAStrangeServer, ThatSpeaksAnotherProtocolIsAProtocolError) {
   const ScriptedServer web(
       [](const ScriptedRequest&) { return "HTTP/1.1 400 Bad Request\r\n\r\n"; });
   Client browser(web.url(), patient());
@@ -67,7 +67,7 @@ TEST_F(StrangeServer, ThatSpeaksAnotherProtocolIsAProtocolError) {
   EXPECT_FALSE(error.in_doubt());
 }
 
-TEST_F(StrangeServer, ThatAnswersWithGarbageLeavesADoubtThatIsCleanedUp) {
+TEST_F(ClientOfAStrangeServer, ThatAnswersWithGarbageLeavesADoubtThatIsCleanedUp) {
   first_set_gets("garbage\r\n");
   const Error error = thrown_by([&] { lock.lock(); });
   EXPECT_EQ(error.code(), Errc::protocol_error) << error.what();
@@ -78,7 +78,7 @@ TEST_F(StrangeServer, ThatAnswersWithGarbageLeavesADoubtThatIsCleanedUp) {
   EXPECT_NE(all("SET").back().connection, all("SET").front().connection);
 }
 
-TEST_F(StrangeServer, ThatAnswersWithAnotherKindLeavesADoubtThatIsCleanedUp) {
+TEST_F(ClientOfAStrangeServer, ThatAnswersWithAnotherKindLeavesADoubtThatIsCleanedUp) {
   for (const std::string& kind :
        {resp::integer(1), resp::bulk("OK"), resp::status("QUEUED"), resp::array({resp::ok})}) {
     const ScriptedServer other([&](const ScriptedRequest& request) {
@@ -93,7 +93,7 @@ TEST_F(StrangeServer, ThatAnswersWithAnotherKindLeavesADoubtThatIsCleanedUp) {
   }
 }
 
-TEST_F(StrangeServer, ThatSpeaksResp3IsAProtocolError) {
+TEST_F(ClientOfAStrangeServer, ThatSpeaksResp3IsAProtocolError) {
   for (const char* kind : {"_\r\n", "#t\r\n", "%1\r\n+a\r\n+b\r\n", ",1.5\r\n", "(123\r\n",
                            "=7\r\ntxt:abc\r\n", "~1\r\n+OK\r\n", ">1\r\n+OK\r\n"}) {
     const ScriptedServer modern([kind](const ScriptedRequest& request) {
@@ -105,7 +105,7 @@ TEST_F(StrangeServer, ThatSpeaksResp3IsAProtocolError) {
   }
 }
 
-TEST_F(StrangeServer, ThatSpeaksUnaskedIsNotTakenAtItsWord) {
+TEST_F(ClientOfAStrangeServer, ThatSpeaksUnaskedIsNotTakenAtItsWord) {
   lock.lock();
   const std::size_t connection = all("SET").front().connection;
   server.say(connection, resp::integer(1));
@@ -113,7 +113,7 @@ TEST_F(StrangeServer, ThatSpeaksUnaskedIsNotTakenAtItsWord) {
   EXPECT_NE(all("EVALSHA").front().connection, connection);
 }
 
-TEST_F(StrangeServer, ThatAnswersTwiceIsNotTakenAtItsSecondWord) {
+TEST_F(ClientOfAStrangeServer, ThatAnswersTwiceIsNotTakenAtItsSecondWord) {
   first_set_gets(resp::nil + resp::ok);
   EXPECT_FALSE(lock.try_lock());
   first_set = true;
@@ -122,7 +122,7 @@ TEST_F(StrangeServer, ThatAnswersTwiceIsNotTakenAtItsSecondWord) {
   EXPECT_NE(all("SET").back().connection, all("SET").front().connection);
 }
 
-TEST_F(StrangeServer, ThatIsSilentGetsTheReleaseBehindOnTheSameConnection) {
+TEST_F(ClientOfAStrangeServer, ThatIsSilentGetsTheReleaseBehindOnTheSameConnection) {
   first_set_gets("");
   const Error error = thrown_by([&] { lock.lock(); });
   EXPECT_EQ(error.code(), Errc::timed_out) << error.what();
@@ -135,7 +135,7 @@ TEST_F(StrangeServer, ThatIsSilentGetsTheReleaseBehindOnTheSameConnection) {
   EXPECT_NE(all("SET").back().connection, release.connection) << "it is used for nothing else";
 }
 
-TEST_F(StrangeServer, ThatHangsUpAfterTheCommandGetsTheReleaseOnANewConnectionTwice) {
+TEST_F(ClientOfAStrangeServer, ThatHangsUpAfterTheCommandGetsTheReleaseOnANewConnectionTwice) {
   std::atomic<int> releases = 0;
   ScriptedServer* self = nullptr;
   ScriptedServer other([&](const ScriptedRequest& request) {
@@ -155,7 +155,7 @@ TEST_F(StrangeServer, ThatHangsUpAfterTheCommandGetsTheReleaseOnANewConnectionTw
   EXPECT_TRUE(eventually([&] { return releases >= 2; }));
 }
 
-TEST_F(StrangeServer, ThatHangsUpAtTheGreetingIsUnreachable) {
+TEST_F(ClientOfAStrangeServer, ThatHangsUpAtTheGreetingIsUnreachable) {
   ScriptedServer* self = nullptr;
   ScriptedServer other([&](const ScriptedRequest&) {
     self->close_after_answer();
@@ -168,7 +168,7 @@ TEST_F(StrangeServer, ThatHangsUpAtTheGreetingIsUnreachable) {
   EXPECT_FALSE(error.in_doubt());
 }
 
-TEST_F(StrangeServer, ThatDripsItsAnswersIsUnderstood) {
+TEST_F(ClientOfAStrangeServer, ThatDripsItsAnswersIsUnderstood) {
   ScriptedServer* self = nullptr;
   ScriptedServer dripping([&](const ScriptedRequest& request) {
     std::string answer = request.is("EVALSHA") ? resp::integer(1) : resp::ok;
@@ -186,25 +186,25 @@ TEST_F(StrangeServer, ThatDripsItsAnswersIsUnderstood) {
   EXPECT_FALSE(own.verify()) << "the answer is the key, not the token";
 }
 
-TEST_F(StrangeServer, ThatAnnouncesAHugeAnswerIsWaitedForOnlySoLong) {
+TEST_F(ClientOfAStrangeServer, ThatAnnouncesAHugeAnswerIsWaitedForOnlySoLong) {
   first_set_gets("$1000000000\r\n");
   const std::error_code error = error_of([&] { lock.lock(); });
   EXPECT_TRUE(error == Errc::timed_out || error == Errc::protocol_error) << error;
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(StrangeServer, ThatSendsAHugeAnswerIsAProtocolError) {
+TEST_F(ClientOfAStrangeServer, ThatSendsAHugeAnswerIsAProtocolError) {
   first_set_gets(resp::bulk(std::string(8 << 20, 'x')));
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::protocol_error);
   EXPECT_TRUE(lock.try_lock());
 }
 
-TEST_F(StrangeServer, ThatAnnouncesAHugeArrayIsAProtocolError) {
+TEST_F(ClientOfAStrangeServer, ThatAnnouncesAHugeArrayIsAProtocolError) {
   first_set_gets("*1000000000\r\n");
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::protocol_error);
 }
 
-TEST_F(StrangeServer, WithAnUnknownErrorIsAProtocolErrorWithItsText) {
+TEST_F(ClientOfAStrangeServer, WithAnUnknownErrorIsAProtocolErrorWithItsText) {
   first_set_gets(resp::error("ODD the moon is full"));
   const Error error = thrown_by([&] { lock.lock(); });
   EXPECT_EQ(error.code(), Errc::protocol_error);
@@ -212,7 +212,7 @@ TEST_F(StrangeServer, WithAnUnknownErrorIsAProtocolErrorWithItsText) {
   EXPECT_NE(std::string(error.what()).find("ODD the moon is full"), std::string::npos);
 }
 
-TEST_F(StrangeServer, WithAnErrorOfAClusterIsNotWritable) {
+TEST_F(ClientOfAStrangeServer, WithAnErrorOfAClusterIsNotWritable) {
   first_set_gets(resp::error("CLUSTERDOWN The cluster is down"));
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::not_writable);
   first_set = true;
@@ -220,7 +220,7 @@ TEST_F(StrangeServer, WithAnErrorOfAClusterIsNotWritable) {
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::not_writable);
 }
 
-TEST_F(StrangeServer, ThatTakesItsTimeShortensTheValidity) {
+TEST_F(ClientOfAStrangeServer, ThatTakesItsTimeShortensTheValidity) {
   std::atomic<std::chrono::steady_clock::time_point> asked{};
   first_set_gets([&](const ScriptedRequest&) {
     asked = std::chrono::steady_clock::now();
@@ -231,7 +231,7 @@ TEST_F(StrangeServer, ThatTakesItsTimeShortensTheValidity) {
   EXPECT_LE(slow.expires_at(), asked.load() + 10s - 102ms);
 }
 
-TEST_F(StrangeServer, ThatAnswersWhenTheLeaseIsOverGivesNoLock) {
+TEST_F(ClientOfAStrangeServer, ThatAnswersWhenTheLeaseIsOverGivesNoLock) {
   first_set_gets([](const ScriptedRequest&) {
     std::this_thread::sleep_for(60ms);
     return resp::ok;

@@ -9,16 +9,16 @@
 namespace redlatch::test {
 namespace timed_lockable_test {
 
-using TimedLockable = ServerTest;
+using LockTimedLockable = ServerTest;
 
-TEST_F(TimedLockable, TryLockUntilTakesAnyClock) {
+TEST_F(LockTimedLockable, TryLockUntilTakesAnyClock) {
   Lock lock(client, "job", std::defer_lock);
   EXPECT_TRUE(lock.try_lock_until(std::chrono::steady_clock::now() + 1s));
   lock.unlock();
   EXPECT_TRUE(lock.try_lock_until(std::chrono::system_clock::now() + 1s));
 }
 
-TEST_F(TimedLockable, StdUniqueLockHoldsALock) {
+TEST_F(LockTimedLockable, StdUniqueLockHoldsALock) {
   Lock lock(client, "job", std::defer_lock);
   {
     std::unique_lock<Lock> guard(lock, 1s);
@@ -31,7 +31,7 @@ TEST_F(TimedLockable, StdUniqueLockHoldsALock) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(TimedLockable, StdScopedLockHoldsSeveral) {
+TEST_F(LockTimedLockable, StdScopedLockHoldsSeveral) {
   Lock one(client, "job:1", std::defer_lock);
   Lock two(client, "job:2", std::defer_lock);
   Lock three(client, "job:3", std::defer_lock);
@@ -43,7 +43,7 @@ TEST_F(TimedLockable, StdScopedLockHoldsSeveral) {
   EXPECT_EQ(raw.command({"DBSIZE"}).integer, 0);
 }
 
-TEST_F(TimedLockable, StdTryLockNamesTheOneThatWasTaken) {
+TEST_F(LockTimedLockable, StdTryLockNamesTheOneThatWasTaken) {
   const Lock holder(client, "job:2");
   Lock one(client, "job:1", std::defer_lock);
   Lock two(client, "job:2", std::defer_lock);
@@ -51,7 +51,7 @@ TEST_F(TimedLockable, StdTryLockNamesTheOneThatWasTaken) {
   EXPECT_FALSE(raw.exists("job:1"));
 }
 
-TEST_F(TimedLockable, StdLockTakesTwoInEitherOrderWithoutDeadlock) {
+TEST_F(LockTimedLockable, StdLockTakesTwoInEitherOrderWithoutDeadlock) {
   constexpr int rounds = 50;
   std::barrier start(2);
   std::atomic<int> inside = 0;
@@ -75,7 +75,7 @@ TEST_F(TimedLockable, StdLockTakesTwoInEitherOrderWithoutDeadlock) {
   EXPECT_EQ(together, 0);
 }
 
-TEST_F(TimedLockable, StdConditionVariableAnyLetsGoWhileItWaits) {
+TEST_F(LockTimedLockable, StdConditionVariableAnyLetsGoWhileItWaits) {
   std::condition_variable_any changed;
   std::atomic<bool> ready = false;
   Lock waiting(client, "job", long_lease);

@@ -14,7 +14,7 @@
 namespace redlatch::test {
 namespace twemproxy_test {
 
-class Twemproxy : public testing::Test {
+class LockThroughTwemproxy : public testing::Test {
  protected:
   Client another() const { return Client(proxy.url(), patient()); }
 
@@ -24,7 +24,7 @@ class Twemproxy : public testing::Test {
   Client client = another();
 };
 
-TEST_F(Twemproxy, LetsALockLive) {
+TEST_F(LockThroughTwemproxy, LetsALockLive) {
   Lock lock(client, "job", {.ttl = 60s, .label = "me"});
   EXPECT_FALSE(Lock(client, "job", 20ms));
   raw.command({"PEXPIRE", "job", "20000"});
@@ -35,19 +35,19 @@ TEST_F(Twemproxy, LetsALockLive) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
-TEST_F(Twemproxy, LetsAGuardGiveItsKeyUp) {
+TEST_F(LockThroughTwemproxy, LetsAGuardGiveItsKeyUp) {
   { const Lock guard(client, "job", long_lease); }
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(Twemproxy, LetsRenewalsThrough) {
+TEST_F(LockThroughTwemproxy, LetsRenewalsThrough) {
   Lock lock(client, "job", {.ttl = 600ms});
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
   EXPECT_EQ(client.metrics().lost, 0U);
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Twemproxy, LetsAStrangersKeyAlone) {
+TEST_F(LockThroughTwemproxy, LetsAStrangersKeyAlone) {
   Lock lock(client, "job", long_lease);
   raw.command({"SET", "job", "a stranger"});
   EXPECT_FALSE(lock.extend());
@@ -55,9 +55,9 @@ TEST_F(Twemproxy, LetsAStrangersKeyAlone) {
   EXPECT_EQ(raw.get("job"), "a stranger");
 }
 
-TEST_F(Twemproxy, LetsAPingThrough) { client.ping(); }
+TEST_F(LockThroughTwemproxy, LetsAPingThrough) { client.ping(); }
 
-TEST_F(Twemproxy, LetsThreadsOfOneClientPassALockOn) {
+TEST_F(LockThroughTwemproxy, LetsThreadsOfOneClientPassALockOn) {
   std::optional<Lock> holder(std::in_place, client, "job", long_lease);
   std::jthread waiter([&] { const Lock lock(client, "job", long_lease); });
   ASSERT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
@@ -66,7 +66,7 @@ TEST_F(Twemproxy, LetsThreadsOfOneClientPassALockOn) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(Twemproxy, NeedsNoNameAndNoRunId) {
+TEST_F(LockThroughTwemproxy, NeedsNoNameAndNoRunId) {
   ClientOptions named = patient();
   named.client_name = "named";
   Client nameless(proxy.url(), named);
@@ -78,11 +78,11 @@ TEST_F(Twemproxy, NeedsNoNameAndNoRunId) {
 }
 
 template <class L>
-class ThroughTwemproxy : public Twemproxy {};
+class EveryLockThroughTwemproxy : public LockThroughTwemproxy {};
 using Members = testing::Types<Lock, ReadLock, WriteLock, RecursiveLock, Permit, MultiLock>;
-TYPED_TEST_SUITE(ThroughTwemproxy, Members, );
+TYPED_TEST_SUITE(EveryLockThroughTwemproxy, Members, );
 
-TYPED_TEST(ThroughTwemproxy, EachClassLivesAndIsWaitedFor) {
+TYPED_TEST(EveryLockThroughTwemproxy, EachClassLivesAndIsWaitedFor) {
   auto lock = deferred<TypeParam>(this->client);
   lock.lock();
   EXPECT_TRUE(lock.extend());
@@ -101,7 +101,7 @@ TYPED_TEST(ThroughTwemproxy, EachClassLivesAndIsWaitedFor) {
   EXPECT_TRUE(eventually([&] { return this->raw.command({"DBSIZE"}).integer == 0; }));
 }
 
-TEST_F(Twemproxy, LetsFencingTokensThrough) {
+TEST_F(LockThroughTwemproxy, LetsFencingTokensThrough) {
   const LockOptions numbered{.ttl = 60s, .fencing = true};
   Lock lock(client, "job", numbered);
   const std::uint64_t first = lock.fencing_token();
@@ -111,7 +111,7 @@ TEST_F(Twemproxy, LetsFencingTokensThrough) {
   EXPECT_EQ(next.unlock(), Unlock::released);
 }
 
-TEST_F(Twemproxy, LetsAFairLockTryAndSaysThatItCannotWait) {
+TEST_F(LockThroughTwemproxy, LetsAFairLockTryAndSaysThatItCannotWait) {
   FairLock lock(client, "job", std::try_to_lock, long_lease);
   EXPECT_TRUE(lock);
   EXPECT_TRUE(lock.extend());
@@ -121,7 +121,7 @@ TEST_F(Twemproxy, LetsAFairLockTryAndSaysThatItCannotWait) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST_F(Twemproxy, IsNamedWithTheCommandAtWhichItClosed) {
+TEST_F(LockThroughTwemproxy, IsNamedWithTheCommandAtWhichItClosed) {
   Client third(proxy.url() + "?db=3", patient());
   const Error error = thrown_by([&] { const Lock lock(third, "job"); });
   EXPECT_EQ(error.code(), Errc::unreachable) << error.what();

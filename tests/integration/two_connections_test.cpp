@@ -22,7 +22,7 @@ const std::string silence;
 
 /// "well" and `ill` are on connections of their own; that of `ill` can be ended, and those that are
 /// made then say nothing.
-class TwoConnections : public testing::Test {
+class ClientTwoConnections : public testing::Test {
  protected:
   void connect(ClientOptions options, std::chrono::milliseconds ttl) {
     options.connections = 2;
@@ -65,7 +65,7 @@ class TwoConnections : public testing::Test {
   std::unique_ptr<Lock> well{};
 };
 
-TEST_F(TwoConnections, AreForTwoThreadsWhoseKeysHaveTheSameOne) {
+TEST_F(ClientTwoConnections, AreForTwoThreadsWhoseKeysHaveTheSameOne) {
   connect({.connect_timeout = 20s, .command_timeout = 5s}, 60s);
   std::string quick = "quick";
   do {
@@ -84,7 +84,7 @@ TEST_F(TwoConnections, AreForTwoThreadsWhoseKeysHaveTheSameOne) {
   server.say(shared, resp::ok);
 }
 
-TEST_F(TwoConnections, DoNotKeepEachOthersLocksFromBeingRenewed) {
+TEST_F(ClientTwoConnections, DoNotKeepEachOthersLocksFromBeingRenewed) {
   connect({.connect_timeout = 20s, .command_timeout = 100ms}, 3s);
   std::list<Lock> others;
   for (int i = 0; i < 8; ++i) others.emplace_back(*client, ill, std::defer_lock, long_lease);
@@ -97,7 +97,7 @@ TEST_F(TwoConnections, DoNotKeepEachOthersLocksFromBeingRenewed) {
 }
 
 /// The background gives way then, which says nothing about the server.
-TEST_F(TwoConnections, DoNotFailBecauseOfAnAcquisitionOnTheOther) {
+TEST_F(ClientTwoConnections, DoNotFailBecauseOfAnAcquisitionOnTheOther) {
   silent_ones = 1;
   connect({.connect_timeout = 20s, .command_timeout = 10s}, 60s);
   well->unlock();

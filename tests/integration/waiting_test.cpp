@@ -6,9 +6,9 @@
 namespace redlatch::test {
 namespace waiting_test {
 
-class Waiting : public ServerTest {};
+class LockWaiting : public ServerTest {};
 
-TEST_F(Waiting, ForNoTimeIsExactlyOneAttempt) {
+TEST_F(LockWaiting, ForNoTimeIsExactlyOneAttempt) {
   const Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   const auto attempts = [&](auto action) {
@@ -26,14 +26,14 @@ TEST_F(Waiting, ForNoTimeIsExactlyOneAttempt) {
   EXPECT_EQ(attempts([&] { return lock.try_lock(); }), 1);
 }
 
-TEST_F(Waiting, ForNoTimeTakesAFreeLockAllTheSame) {
+TEST_F(LockWaiting, ForNoTimeTakesAFreeLockAllTheSame) {
   Lock lock(client, "job", std::defer_lock);
   EXPECT_TRUE(lock.try_lock_for(-1s));
   lock.unlock();
   EXPECT_TRUE(lock.try_lock_until(std::chrono::system_clock::now() - 1h));
 }
 
-TEST_F(Waiting, EndsWithFalseAndNotBeforeItsTime) {
+TEST_F(LockWaiting, EndsWithFalseAndNotBeforeItsTime) {
   const Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   EXPECT_GE(duration_of([&] { EXPECT_FALSE(lock.try_lock_for(150ms)); }), 150ms);
@@ -43,7 +43,7 @@ TEST_F(Waiting, EndsWithFalseAndNotBeforeItsTime) {
   EXPECT_GE(raw.calls("evalsha"), 2 * 2) << "a wait makes more than one attempt";
 }
 
-TEST_F(Waiting, EndsWhenTheHolderUnlocks) {
+TEST_F(LockWaiting, EndsWhenTheHolderUnlocks) {
   Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   std::thread waiter([&] { lock.lock(); });
@@ -54,14 +54,14 @@ TEST_F(Waiting, EndsWhenTheHolderUnlocks) {
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(Waiting, EndsWhenTheHoldersLeaseDoes) {
+TEST_F(LockWaiting, EndsWhenTheHoldersLeaseDoes) {
   raw.command({"SET", "job", "a holder that died", "PX", "300"});
   Lock lock(client, "job", std::defer_lock);
   EXPECT_TRUE(lock.try_lock_for(30s));
   EXPECT_EQ(raw.get("job"), lock.token());
 }
 
-TEST_F(Waiting, EndsWhenTheKeyIsDeletedByHand) {
+TEST_F(LockWaiting, EndsWhenTheKeyIsDeletedByHand) {
   const Lock holder(client, "job", long_lease);
   Lock lock(client, "job", std::defer_lock);
   bool held = false;
@@ -72,7 +72,7 @@ TEST_F(Waiting, EndsWhenTheKeyIsDeletedByHand) {
   EXPECT_TRUE(held);
 }
 
-TEST_F(Waiting, ForLongerThanAnyClockCountsIsWaitingWithoutBound) {
+TEST_F(LockWaiting, ForLongerThanAnyClockCountsIsWaitingWithoutBound) {
   constexpr auto endless = std::chrono::duration<double>(std::numeric_limits<double>::infinity());
   Lock holder(client, "job", long_lease);
   Lock one(client, "job", std::defer_lock);
@@ -88,7 +88,7 @@ TEST_F(Waiting, ForLongerThanAnyClockCountsIsWaitingWithoutBound) {
 }
 
 /// 317 years are more nanoseconds than 64 bits have room for.
-TEST_F(Waiting, AsksAsRarelyForALeaseOfCenturiesAsForOneOfAnHour) {
+TEST_F(LockWaiting, AsksAsRarelyForALeaseOfCenturiesAsForOneOfAnHour) {
   for (const char* seconds : {"3600", "9999999999"}) {
     SCOPED_TRACE(seconds);
     raw.command({"SET", "job", "a stranger's", "EX", seconds});
@@ -99,7 +99,7 @@ TEST_F(Waiting, AsksAsRarelyForALeaseOfCenturiesAsForOneOfAnHour) {
   }
 }
 
-TEST_F(Waiting, LeavesTheHoldersLeaseAsItIs) {
+TEST_F(LockWaiting, LeavesTheHoldersLeaseAsItIs) {
   const Lock holder(client, "job", {.ttl = 5s});
   const Lock lock(client, "job", 100ms, long_lease);
   EXPECT_FALSE(lock.owns_lock());
@@ -107,7 +107,7 @@ TEST_F(Waiting, LeavesTheHoldersLeaseAsItIs) {
   EXPECT_LE(raw.pttl("job"), 5000);
 }
 
-TEST_F(Waiting, ThrowsWrongTypeForAKeyThatNeverBecomesALock) {
+TEST_F(LockWaiting, ThrowsWrongTypeForAKeyThatNeverBecomesALock) {
   raw.command({"LPUSH", "job", "work"});
   Lock lock(client, "job", std::defer_lock);
   EXPECT_EQ(error_of([&] { lock.lock(); }), Errc::wrong_type);
@@ -116,7 +116,7 @@ TEST_F(Waiting, ThrowsWrongTypeForAKeyThatNeverBecomesALock) {
   EXPECT_EQ(raw.command({"LLEN", "job"}).integer, 1);
 }
 
-TEST_F(Waiting, TakesAStrangersKeyWithoutExpiryForContention) {
+TEST_F(LockWaiting, TakesAStrangersKeyWithoutExpiryForContention) {
   raw.command({"SET", "job", "a stranger"});
   Lock lock(client, "job", std::defer_lock);
   EXPECT_FALSE(lock.try_lock());

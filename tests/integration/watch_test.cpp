@@ -12,7 +12,7 @@ namespace watch_test {
 /// The conversation with a server that runs no scripts: WATCH, EXISTS, GETRANGE, MULTI, then DEL or
 /// PEXPIRE, and EXEC. `change` takes the place of single answers; an empty one leaves the answer as
 /// it is.
-class Watch : public testing::Test {
+class LockWatch : public testing::Test {
  protected:
   std::string answer(const ScriptedRequest& request) {
     if (change) {
@@ -46,7 +46,7 @@ class Watch : public testing::Test {
   Client client{server.url(), options()};
 };
 
-TEST_F(Watch, GuardsTheDeletion) {
+TEST_F(LockWatch, GuardsTheDeletion) {
   Lock lock(client, "job", long_lease);
   EXPECT_EQ(lock.unlock(), Unlock::released);
   std::vector<std::string> names;
@@ -55,7 +55,7 @@ TEST_F(Watch, GuardsTheDeletion) {
                                              "MULTI", "DEL", "EXEC"}));
 }
 
-TEST_F(Watch, StartsAgainWhenTheKeyChangedMeanwhile) {
+TEST_F(LockWatch, StartsAgainWhenTheKeyChangedMeanwhile) {
   int times = 0;
   set_change([&](const ScriptedRequest& request) {
     return request.is("EXEC") && ++times <= 3 ? resp::nil_array : std::string();
@@ -65,7 +65,7 @@ TEST_F(Watch, StartsAgainWhenTheKeyChangedMeanwhile) {
   EXPECT_EQ(server.count("WATCH"), 4U);
 }
 
-TEST_F(Watch, LeavesAKeyAloneThatWasTakenOverMeanwhile) {
+TEST_F(LockWatch, LeavesAKeyAloneThatWasTakenOverMeanwhile) {
   bool taken_over = false;
   set_change([&](const ScriptedRequest& request) {
     if (request.is("GETRANGE") && taken_over) return resp::bulk("a stranger");
@@ -78,7 +78,7 @@ TEST_F(Watch, LeavesAKeyAloneThatWasTakenOverMeanwhile) {
   EXPECT_EQ(server.count("DEL"), 1U) << "the one that was not carried out";
 }
 
-TEST_F(Watch, GivesUpOnAKeyThatNeverStopsChanging) {
+TEST_F(LockWatch, GivesUpOnAKeyThatNeverStopsChanging) {
   set_change([](const ScriptedRequest& request) {
     return request.is("EXEC") ? resp::nil_array : std::string();
   });
@@ -87,7 +87,7 @@ TEST_F(Watch, GivesUpOnAKeyThatNeverStopsChanging) {
   set_change({});
 }
 
-TEST_F(Watch, DeletesNothingWhereTransactionsAreRefused) {
+TEST_F(LockWatch, DeletesNothingWhereTransactionsAreRefused) {
   set_change([](const ScriptedRequest& request) {
     return request.is("MULTI")
                ? resp::error("NOPERM this user has no permissions to run the 'multi' command")
@@ -99,7 +99,7 @@ TEST_F(Watch, DeletesNothingWhereTransactionsAreRefused) {
   set_change({});
 }
 
-TEST_F(Watch, OfAnExtensionSaysWhyItWasRefused) {
+TEST_F(LockWatch, OfAnExtensionSaysWhyItWasRefused) {
   set_change([](const ScriptedRequest& request) {
     return request.is("EXEC")
                ? resp::error("EXECABORT Transaction discarded because of: READONLY You can't write")

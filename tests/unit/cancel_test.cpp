@@ -7,14 +7,14 @@
 namespace redlatch::test {
 namespace cancel_test {
 
-class Cancelled : public testing::Test {
+class LockCancelled : public testing::Test {
  protected:
   std::stop_source stop{};
   Fake server = fake();
   TestLock lock = lock_on(server);
 };
 
-TEST_F(Cancelled, BeforeTheFirstAttemptAsksNobody) {
+TEST_F(LockCancelled, BeforeTheFirstAttemptAsksNobody) {
   stop.request_stop();
   EXPECT_FALSE(lock.lock(stop.get_token()));
   EXPECT_FALSE(lock.try_lock_for(1s, stop.get_token()));
@@ -22,7 +22,7 @@ TEST_F(Cancelled, BeforeTheFirstAttemptAsksNobody) {
   EXPECT_TRUE(server->calls.empty());
 }
 
-TEST_F(Cancelled, WhileItWaitsAsksNobodyAnyMore) {
+TEST_F(LockCancelled, WhileItWaitsAsksNobodyAnyMore) {
   server->will(says(nil()));
   server->on_pause = [&] { stop.request_stop(); };
   EXPECT_FALSE(lock.lock(stop.get_token()));
@@ -30,14 +30,14 @@ TEST_F(Cancelled, WhileItWaitsAsksNobodyAnyMore) {
   EXPECT_EQ(server->pauses.size(), 1U);
 }
 
-TEST_F(Cancelled, WhileItWaitsForSomeTime) {
+TEST_F(LockCancelled, WhileItWaitsForSomeTime) {
   server->will(says(nil()));
   server->on_pause = [&] { stop.request_stop(); };
   EXPECT_FALSE(lock.try_lock_for(1h, stop.get_token()));
   EXPECT_EQ(server->calls.size(), 1U);
 }
 
-TEST_F(Cancelled, DuringTheAttemptThatSucceedsIsTooLate) {
+TEST_F(LockCancelled, DuringTheAttemptThatSucceedsIsTooLate) {
   server->will(says(ok()));
   server->on_now = [&] {
     if (!server->calls.empty()) stop.request_stop();
@@ -46,7 +46,7 @@ TEST_F(Cancelled, DuringTheAttemptThatSucceedsIsTooLate) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(Cancelled, IsNoErrorAlthoughTheServerWasAway) {
+TEST_F(LockCancelled, IsNoErrorAlthoughTheServerWasAway) {
   server->will(says(nil()));
   server->will(away());
   server->on_pause = [&] {
@@ -55,13 +55,13 @@ TEST_F(Cancelled, IsNoErrorAlthoughTheServerWasAway) {
   EXPECT_FALSE(lock.lock(stop.get_token()));
 }
 
-TEST_F(Cancelled, NeverIsHeld) {
+TEST_F(LockCancelled, NeverIsHeld) {
   server->will(says(nil()));
   server->will(says(ok()));
   EXPECT_TRUE(lock.lock(stop.get_token()));
 }
 
-TEST_F(Cancelled, AndHeldIsADeadlockAllTheSame) {
+TEST_F(LockCancelled, AndHeldIsADeadlockAllTheSame) {
   server->will(says(ok()));
   ASSERT_TRUE(lock.try_lock());
   stop.request_stop();

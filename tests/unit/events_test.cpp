@@ -13,7 +13,7 @@ std::vector<EventKind> kinds(const Fake& server) {
   return all;
 }
 
-TEST(Events, OfAFreeLockAreAcquiredAndReleased) {
+TEST(LockEvents, OfAFreeLockAreAcquiredAndReleased) {
   const Fake server = fake(says(ok()).after(3ms));
   TestLock lock = lock_on(server);
   ASSERT_TRUE(lock.try_lock());
@@ -25,7 +25,7 @@ TEST(Events, OfAFreeLockAreAcquiredAndReleased) {
   EXPECT_TRUE(server->places.empty());
 }
 
-TEST(Events, OfAContendedLockSayHowLongItWaited) {
+TEST(LockEvents, OfAContendedLockSayHowLongItWaited) {
   const Fake server = fake(says(nil()), says(nil()), says(ok()));
   TestLock lock = lock_on(server);
   lock.lock();
@@ -35,21 +35,21 @@ TEST(Events, OfAContendedLockSayHowLongItWaited) {
   EXPECT_EQ(server->waiting, 0);
 }
 
-TEST(Events, OfALockThatStaysSomebodyElsesAreContendedOnly) {
+TEST(LockEvents, OfALockThatStaysSomebodyElsesAreContendedOnly) {
   const Fake server = fake(says(nil()));
   TestLock lock = lock_on(server);
   EXPECT_FALSE(lock.try_lock());
   EXPECT_EQ(kinds(server), std::vector{EventKind::contended});
 }
 
-TEST(Events, OfAnAttemptThatFailedAreNone) {
+TEST(LockEvents, OfAnAttemptThatFailedAreNone) {
   const Fake server = fake(away());
   TestLock lock = lock_on(server);
   EXPECT_THROW(static_cast<void>(lock.try_lock()), Error);
   EXPECT_TRUE(server->events.empty());
 }
 
-TEST(Events, OfAWaitThatFailedLeaveNobodyWaiting) {
+TEST(LockEvents, OfAWaitThatFailedLeaveNobodyWaiting) {
   const Fake server = fake(says(nil()), says(refusal("NOPERM no")));
   TestLock lock = lock_on(server);
   EXPECT_THROW(lock.lock(), Error);
@@ -57,7 +57,7 @@ TEST(Events, OfAWaitThatFailedLeaveNobodyWaiting) {
   EXPECT_EQ(server->waiting, 0);
 }
 
-class Ending : public testing::Test {
+class LockEnding : public testing::Test {
  protected:
   /// What `unlock` tells.
   std::vector<Happened> told_by_unlock(Answer answer) {
@@ -70,41 +70,41 @@ class Ending : public testing::Test {
   TestLock lock = held_on(server, {.ttl = 10s});
 };
 
-TEST_F(Ending, OfALockThatIsNotOursIsALoss) {
+TEST_F(LockEnding, OfALockThatIsNotOursIsALoss) {
   const std::vector<Happened> expected{{EventKind::lost, 0ms, {}}};
   EXPECT_EQ(told_by_unlock(says(integer(0))), expected);
 }
 
-TEST_F(Ending, OfALockWhoseLeaseIsOverIsALoss) {
+TEST_F(LockEnding, OfALockWhoseLeaseIsOverIsALoss) {
   server->advance(10s);
   const std::vector<Happened> expected{{EventKind::lost, 10s, {}}};
   EXPECT_EQ(told_by_unlock(says(integer(1))), expected);
 }
 
-TEST_F(Ending, OfALockWhoseLossWasToldIsNothingNew) {
+TEST_F(LockEnding, OfALockWhoseLossWasToldIsNothingNew) {
   server->loss_is_told = true;
   EXPECT_TRUE(told_by_unlock(says(integer(0))).empty());
 }
 
-TEST_F(Ending, OfALockWhoseLossWasToldIsALossForTheCallerToo) {
+TEST_F(LockEnding, OfALockWhoseLossWasToldIsALossForTheCallerToo) {
   server->loss_is_told = true;
   server->will(says(integer(1)));
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
-TEST_F(Ending, WithoutAnAnswerIsUnknown) {
+TEST_F(LockEnding, WithoutAnAnswerIsUnknown) {
   const std::vector<Happened> expected{
       {EventKind::release_unknown, 0ms, make_error_code(Errc::timed_out)}};
   EXPECT_EQ(told_by_unlock(in_doubt()), expected);
 }
 
-TEST_F(Ending, WithoutMemoryIsUnknown) {
+TEST_F(LockEnding, WithoutMemoryIsUnknown) {
   const std::vector<Happened> expected{
       {EventKind::release_unknown, 0ms, std::make_error_code(std::errc::not_enough_memory)}};
   EXPECT_EQ(told_by_unlock(out_of_memory()), expected);
 }
 
-TEST_F(Ending, ThatNobodyWaitsForIsToldByWhoeverLearnsIt) {
+TEST_F(LockEnding, ThatNobodyWaitsForIsToldByWhoeverLearnsIt) {
   { const TestLock gone = std::move(lock); }
   EXPECT_EQ(kinds(server), std::vector{EventKind::acquired});
   ASSERT_EQ(server->posted.size(), 1U);

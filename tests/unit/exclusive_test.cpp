@@ -32,48 +32,48 @@ Words words(const Command& command) {
 
 const Exclusive exclusive("job:42");
 
-TEST(Exclusive, AcquiresWithOneSet) {
+TEST(ExclusiveProtocol, AcquiresWithOneSet) {
   const Command command = exclusive.acquire("token", 1500ms);
   EXPECT_EQ(words(command), (Words{"SET", "job:42", "token", "NX", "PX", "1500"}));
   EXPECT_EQ(command.script(), nullptr);
   EXPECT_EQ(command.expect(), Expect::ok_or_nil);
 }
 
-TEST(Exclusive, UsesTheKeyExactlyAsItIs) {
+TEST(ExclusiveProtocol, UsesTheKeyExactlyAsItIs) {
   const std::string odd("a key\0with {anything}\r\n", 23);
   EXPECT_EQ(words(Exclusive(odd).acquire("token", 1s))[1], odd);
 }
 
-TEST(Exclusive, ReleasesByTheCompareAndDeleteScript) {
+TEST(ExclusiveProtocol, ReleasesByTheCompareAndDeleteScript) {
   const Command command = exclusive.release("token");
   EXPECT_EQ(command.script(), &release_script);
   EXPECT_EQ(words(command), (Words{"job:42", "token"}));
   EXPECT_EQ(command.expect(), Expect::integer);
 }
 
-TEST(Exclusive, ExtendsByTheCompareAndExpireScript) {
+TEST(ExclusiveProtocol, ExtendsByTheCompareAndExpireScript) {
   const Command command = exclusive.extend("token", 30s);
   EXPECT_EQ(command.script(), &extend_script);
   EXPECT_EQ(words(command), (Words{"job:42", "token", "30000"}));
   EXPECT_EQ(command.expect(), Expect::integer);
 }
 
-TEST(Exclusive, AsksWhoHoldsTheKey) {
+TEST(ExclusiveProtocol, AsksWhoHoldsTheKey) {
   EXPECT_EQ(words(exclusive.holder("token")), (Words{"GETRANGE", "job:42", "0", "5"}));
   EXPECT_EQ(exclusive.holder("token").expect(), Expect::text_or_nil);
 }
 
-TEST(Exclusive, AsksHowLongTheLeaseMayLast) {
+TEST(ExclusiveProtocol, AsksHowLongTheLeaseMayLast) {
   EXPECT_EQ(words(exclusive.ask_ttl()), (Words{"PTTL", "job:42"}));
   EXPECT_EQ(exclusive.ask_ttl().expect(), Expect::integer);
 }
 
-TEST(Exclusive, AsksForTheKind) {
+TEST(ExclusiveProtocol, AsksForTheKind) {
   EXPECT_EQ(words(exclusive.kind()), (Words{"TYPE", "job:42"}));
   EXPECT_EQ(exclusive.kind().expect(), Expect::status);
 }
 
-TEST(Exclusive, RecognisesItsTokenOnlyInAString) {
+TEST(ExclusiveProtocol, RecognisesItsTokenOnlyInAString) {
   EXPECT_TRUE(Exclusive::holds(text("token"), "token"));
   EXPECT_FALSE(Exclusive::holds(text("another"), "token"));
   EXPECT_FALSE(Exclusive::holds(nil(), "token"));
@@ -82,22 +82,22 @@ TEST(Exclusive, RecognisesItsTokenOnlyInAString) {
   EXPECT_FALSE(Exclusive::holds(refusal("token"), "token"));
 }
 
-TEST(Exclusive, TakesAStringOrNothingForALock) {
+TEST(ExclusiveProtocol, TakesAStringOrNothingForALock) {
   EXPECT_TRUE(Exclusive::is_lock(status("string")));
   EXPECT_TRUE(Exclusive::is_lock(status("none")));
 }
 
-TEST(Exclusive, TakesNothingElseForALock) {
+TEST(ExclusiveProtocol, TakesNothingElseForALock) {
   for (const char* kind : {"list", "set", "zset", "hash", "stream", "ReJSON-RL", ""}) {
     EXPECT_FALSE(Exclusive::is_lock(status(kind))) << kind;
   }
 }
 
-TEST(Exclusive, AssumesALockWhereTheKindIsNotTold) {
+TEST(ExclusiveProtocol, AssumesALockWhereTheKindIsNotTold) {
   EXPECT_TRUE(Exclusive::is_lock(refusal("NOPERM no permissions to run the 'type' command")));
 }
 
-TEST(Scripts, NameTheKeysThatTheyUse) {
+TEST(ScriptsOfAKey, NameTheKeysThatTheyUse) {
   EXPECT_EQ(extend_script.keys_of_each(), 1U);
   EXPECT_EQ(release_script.keys_of_each(), 2U);
   EXPECT_EQ(acquire_fenced_script.keys_of_each(), 2U);
@@ -105,24 +105,24 @@ TEST(Scripts, NameTheKeysThatTheyUse) {
   EXPECT_EQ(extend_script.effect, Script::Effect::expire);
 }
 
-TEST(Scripts, DrawTheFencingTokenBeforeTheLockIsTaken) {
+TEST(ScriptsOfAKey, DrawTheFencingTokenBeforeTheLockIsTaken) {
   const std::string lua(acquire_fenced_script.text);
   EXPECT_LT(lua.find("local token = draw({KEYS[2]}"),
             lua.find("redis.call('SET', KEYS[1], ARGV[1]"));
 }
 
-TEST(Scripts, SetTheKeyBeforeAnybodyIsToldThatItIsTheirs) {
+TEST(ScriptsOfAKey, SetTheKeyBeforeAnybodyIsToldThatItIsTheirs) {
   const std::string lua(release_script.text);
   EXPECT_LT(lua.find("redis.pcall('SET'"), lua.rfind("is_told(channel"));
 }
 
-TEST(Scripts, HaveTheHashOfTheirText) {
+TEST(ScriptsOfAKey, HaveTheHashOfTheirText) {
   for (const auto& [name, script] : test::all_scripts) {
     EXPECT_EQ(script->sha1(), Sha1(script->text).digits()) << name;
   }
 }
 
-TEST(Scripts, UseNoKeyThatTheyDoNotName) {
+TEST(ScriptsOfAKey, UseNoKeyThatTheyDoNotName) {
   for (const auto& [name, script] : test::all_scripts) {
     for (std::size_t i = 1; i <= 4; ++i) {
       const bool is_used =
@@ -132,7 +132,7 @@ TEST(Scripts, UseNoKeyThatTheyDoNotName) {
   }
 }
 
-TEST(Scripts, OfTheFamilyHaveNoOtherForm) {
+TEST(ScriptsOfAKey, OfTheFamilyHaveNoOtherForm) {
   for (const Script* script : {&acquire_fair_script, &acquire_shared_script, &release_shared_script,
                                &extend_shared_script, &stand_shared_script, &leave_shared_script,
                                &life_shared_script, &downgrade_script, &count_script}) {

@@ -13,7 +13,7 @@ Error failed_extension(TestLock& lock, std::chrono::milliseconds ttl) {
   return error_of([&] { return lock.extend(ttl); });
 }
 
-TEST(Extend, GoesBackToAFullTtl) {
+TEST(LockExtend, GoesBackToAFullTtl) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->advance(6s);
@@ -22,7 +22,7 @@ TEST(Extend, GoesBackToAFullTtl) {
   EXPECT_EQ(lock.remaining(), of_10s);
 }
 
-TEST(Extend, TakesATtlOfItsOwn) {
+TEST(LockExtend, TakesATtlOfItsOwn) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)));
@@ -30,7 +30,7 @@ TEST(Extend, TakesATtlOfItsOwn) {
   EXPECT_EQ(lock.remaining(), 60s - 602ms);
 }
 
-TEST(Extend, ShortensTheLeaseWhenToldTo) {
+TEST(LockExtend, ShortensTheLeaseWhenToldTo) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)));
@@ -38,7 +38,7 @@ TEST(Extend, ShortensTheLeaseWhenToldTo) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, SaysTokenAndTtl) {
+TEST(LockExtend, SaysTokenAndTtl) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)));
@@ -48,7 +48,7 @@ TEST(Extend, SaysTokenAndTtl) {
   EXPECT_FALSE(executor->calls[1].cleanup.has_value());
 }
 
-TEST(Extend, KeepsTheToken) {
+TEST(LockExtend, KeepsTheToken) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   const std::string token = lock.token();
@@ -57,7 +57,7 @@ TEST(Extend, KeepsTheToken) {
   EXPECT_EQ(lock.token(), token);
 }
 
-TEST(Extend, CountsFromBeforeTheRequest) {
+TEST(LockExtend, CountsFromBeforeTheRequest) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)).after(3s));
@@ -65,7 +65,7 @@ TEST(Extend, CountsFromBeforeTheRequest) {
   EXPECT_EQ(lock.remaining(), of_10s - 3s);
 }
 
-TEST(Extend, IsFalseWhenTheLockWasLost) {
+TEST(LockExtend, IsFalseWhenTheLockWasLost) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(0)));
@@ -74,7 +74,7 @@ TEST(Extend, IsFalseWhenTheLockWasLost) {
   EXPECT_EQ(lock.token(), "");
 }
 
-TEST(Extend, IsFalseWhenTheKeyIsNoLockAnyMore) {
+TEST(LockExtend, IsFalseWhenTheKeyIsNoLockAnyMore) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(
@@ -83,14 +83,14 @@ TEST(Extend, IsFalseWhenTheKeyIsNoLockAnyMore) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST(Extend, AsksNobodyWhenNothingIsHeld) {
+TEST(LockExtend, AsksNobodyWhenNothingIsHeld) {
   const Fake executor = fake();
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.extend());
   EXPECT_TRUE(executor->calls.empty());
 }
 
-TEST(Extend, AsksNobodyAfterTheEndOfValidity) {
+TEST(LockExtend, AsksNobodyAfterTheEndOfValidity) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 1s});
   executor->advance(of_1s);
@@ -98,7 +98,7 @@ TEST(Extend, AsksNobodyAfterTheEndOfValidity) {
   EXPECT_EQ(executor->calls.size(), 1U);
 }
 
-TEST(Extend, AsksNobodyOnceTheLockWasLost) {
+TEST(LockExtend, AsksNobodyOnceTheLockWasLost) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(0)));
@@ -107,7 +107,7 @@ TEST(Extend, AsksNobodyOnceTheLockWasLost) {
   EXPECT_EQ(executor->calls.size(), 2U);
 }
 
-TEST(Extend, IsFalseWhenTheAnswerComesAfterTheExtendedLease) {
+TEST(LockExtend, IsFalseWhenTheAnswerComesAfterTheExtendedLease) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)).after(of_1s));
@@ -115,7 +115,7 @@ TEST(Extend, IsFalseWhenTheAnswerComesAfterTheExtendedLease) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST(Extend, RefusesATtlThatCannotWork) {
+TEST(LockExtend, RefusesATtlThatCannotWork) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   using ms = std::chrono::milliseconds;
@@ -127,13 +127,13 @@ TEST(Extend, RefusesATtlThatCannotWork) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST(Extend, RefusesATtlThatCannotWorkAlsoWhenNothingIsHeld) {
+TEST(LockExtend, RefusesATtlThatCannotWorkAlsoWhenNothingIsHeld) {
   const Fake executor = fake();
   TestLock lock = lock_on(executor);
   EXPECT_EQ(failed_extension(lock, 0ms).code(), Errc::invalid_argument);
 }
 
-TEST(Extend, KeepsTheOldValidityWhenNothingWasSent) {
+TEST(LockExtend, KeepsTheOldValidityWhenNothingWasSent) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(away());
@@ -141,7 +141,7 @@ TEST(Extend, KeepsTheOldValidityWhenNothingWasSent) {
   EXPECT_EQ(lock.remaining(), of_10s);
 }
 
-TEST(Extend, KeepsTheOldValidityWhenTheServerRefusesBeforeTheScript) {
+TEST(LockExtend, KeepsTheOldValidityWhenTheServerRefusesBeforeTheScript) {
   for (const std::string reply : {"LOADING Redis is loading", "BUSY Redis is busy", "NOAUTH no",
                                   "NOPERM no", "NOSCRIPT No matching script."}) {
     SCOPED_TRACE(reply);
@@ -153,7 +153,7 @@ TEST(Extend, KeepsTheOldValidityWhenTheServerRefusesBeforeTheScript) {
   }
 }
 
-TEST(Extend, IsInDoubtWhenTheScriptFailed) {
+TEST(LockExtend, IsInDoubtWhenTheScriptFailed) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(refusal("OOM command not allowed script: f00, on @user_script:1.")));
@@ -163,7 +163,7 @@ TEST(Extend, IsInDoubtWhenTheScriptFailed) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, StaysHeldForAsLongAsIsCertainWhenInDoubt) {
+TEST(LockExtend, StaysHeldForAsLongAsIsCertainWhenInDoubt) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt());
@@ -171,7 +171,7 @@ TEST(Extend, StaysHeldForAsLongAsIsCertainWhenInDoubt) {
   EXPECT_EQ(lock.remaining(), of_10s);
 }
 
-TEST(Extend, LowersTheValidityWhenAShorterTtlIsInDoubt) {
+TEST(LockExtend, LowersTheValidityWhenAShorterTtlIsInDoubt) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt());
@@ -179,7 +179,7 @@ TEST(Extend, LowersTheValidityWhenAShorterTtlIsInDoubt) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, LowersTheValidityWhenMemoryRanOutMeanwhile) {
+TEST(LockExtend, LowersTheValidityWhenMemoryRanOutMeanwhile) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(out_of_memory());
@@ -187,7 +187,7 @@ TEST(Extend, LowersTheValidityWhenMemoryRanOutMeanwhile) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, LowersTheValidityWhenMemoryRunsOutForTheError) {
+TEST(LockExtend, LowersTheValidityWhenMemoryRunsOutForTheError) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(refusal("ERR failed script: x, on @user_script:2.")));
@@ -196,7 +196,7 @@ TEST(Extend, LowersTheValidityWhenMemoryRunsOutForTheError) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, CountsAShorterTtlInDoubtFromBeforeTheRequest) {
+TEST(LockExtend, CountsAShorterTtlInDoubtFromBeforeTheRequest) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt(Errc::unreachable));
@@ -205,7 +205,7 @@ TEST(Extend, CountsAShorterTtlInDoubtFromBeforeTheRequest) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, IsLimitedByAShorterOneInDoubtThatMayComeLater) {
+TEST(LockExtend, IsLimitedByAShorterOneInDoubtThatMayComeLater) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt());
@@ -215,7 +215,7 @@ TEST(Extend, IsLimitedByAShorterOneInDoubtThatMayComeLater) {
   EXPECT_EQ(lock.remaining(), of_1s);
 }
 
-TEST(Extend, IsNotLimitedByALongerOneInDoubt) {
+TEST(LockExtend, IsNotLimitedByALongerOneInDoubt) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt());
@@ -225,7 +225,7 @@ TEST(Extend, IsNotLimitedByALongerOneInDoubt) {
   EXPECT_EQ(lock.remaining(), of_10s);
 }
 
-TEST(Extend, IsNotLimitedByWhatWasInDoubtInAnEarlierLease) {
+TEST(LockExtend, IsNotLimitedByWhatWasInDoubtInAnEarlierLease) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(in_doubt());

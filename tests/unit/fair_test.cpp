@@ -25,7 +25,7 @@ Fake fake_with_queue() {
   return executor;
 }
 
-TEST(Fair, JoinsTheQueueBeforeAnythingElse) {
+TEST(FairProtocol, JoinsTheQueueBeforeAnythingElse) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(1)));
   TestFair lock = fair_on(executor);
@@ -34,7 +34,7 @@ TEST(Fair, JoinsTheQueueBeforeAnythingElse) {
   EXPECT_TRUE(executor->pauses.empty());
 }
 
-TEST(Fair, JoinsTheQueueForABoundedWaitAsWell) {
+TEST(FairProtocol, JoinsTheQueueForABoundedWaitAsWell) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(2)));
   executor->will(says(integer(2)));
@@ -45,7 +45,7 @@ TEST(Fair, JoinsTheQueueForABoundedWaitAsWell) {
   EXPECT_TRUE(executor->posted[0].command.starts_with("LEAVE job "));
 }
 
-TEST(Fair, TellsContentionOnceItHasToWait) {
+TEST(FairProtocol, TellsContentionOnceItHasToWait) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(2)));
   executor->will(says(integer(4)));
@@ -56,7 +56,7 @@ TEST(Fair, TellsContentionOnceItHasToWait) {
   EXPECT_EQ(executor->events[1].kind, EventKind::acquired);
 }
 
-TEST(Fair, TellsNoContentionWhenItIsServedAtOnce) {
+TEST(FairProtocol, TellsNoContentionWhenItIsServedAtOnce) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(1)));
   TestFair lock = fair_on(executor);
@@ -65,7 +65,7 @@ TEST(Fair, TellsNoContentionWhenItIsServedAtOnce) {
   EXPECT_EQ(executor->events[0].kind, EventKind::acquired);
 }
 
-TEST(Fair, TriesOnceByAScriptThatGivesWay) {
+TEST(FairProtocol, TriesOnceByAScriptThatGivesWay) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(1)));
   TestFair lock = fair_on(executor);
@@ -73,7 +73,7 @@ TEST(Fair, TriesOnceByAScriptThatGivesWay) {
   EXPECT_EQ(executor->said(), (Lines{"ACQUIRE_FAIR job " + lock.token() + " 10000"}));
 }
 
-TEST(Fair, TriesOnceWithoutWaiting) {
+TEST(FairProtocol, TriesOnceWithoutWaiting) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(0)));
   TestFair lock = fair_on(executor);
@@ -82,7 +82,7 @@ TEST(Fair, TriesOnceWithoutWaiting) {
   EXPECT_TRUE(executor->pauses.empty());
 }
 
-TEST(Fair, DrawsANumberInTheSameStep) {
+TEST(FairProtocol, DrawsANumberInTheSameStep) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(99)));
   TestFair lock = fair_on(executor, {.fencing = true});
@@ -91,7 +91,7 @@ TEST(Fair, DrawsANumberInTheSameStep) {
   EXPECT_EQ(lock.fencing_token(), 99U);
 }
 
-TEST(Fair, IsNotPassedOnInsideTheProcess) {
+TEST(FairProtocol, IsNotPassedOnInsideTheProcess) {
   const Fake executor = fake_with_queue();
   executor->will(says(integer(1)));
   executor->passes_on = true;
@@ -101,7 +101,7 @@ TEST(Fair, IsNotPassedOnInsideTheProcess) {
   EXPECT_TRUE(executor->said().back().starts_with("RELEASE job "));
 }
 
-TEST(Fair, ThrowsWhereTheQueueIsRefused) {
+TEST(FairProtocol, ThrowsWhereTheQueueIsRefused) {
   const Fake executor = fake(says(integer(0), integer(500), status("string")));
   executor->address = {.is_refused = true};
   TestFair lock = fair_on(executor);
@@ -115,7 +115,7 @@ TEST(Fair, ThrowsWhereTheQueueIsRefused) {
   EXPECT_EQ(executor->waiting, 0);
 }
 
-TEST(Fair, ThrowsWhereTheQueueIsRefusedToABoundedWaitAsWell) {
+TEST(FairProtocol, ThrowsWhereTheQueueIsRefusedToABoundedWaitAsWell) {
   const Fake executor = fake(says(integer(0), integer(500), status("string")));
   executor->address = {.is_refused = true};
   TestFair lock = fair_on(executor);
@@ -123,7 +123,7 @@ TEST(Fair, ThrowsWhereTheQueueIsRefusedToABoundedWaitAsWell) {
 }
 
 /// It asks for the lock itself once, and no more, which would be unfair.
-TEST(Fair, WaitsForTheQueueWhileItIsOutOfReach) {
+TEST(FairProtocol, WaitsForTheQueueWhileItIsOutOfReach) {
   const Fake executor = fake(says(integer(0), integer(500), status("string")));
   executor->on_pause = [server = executor.get()] {
     if (server->pauses.size() == 20) server->address = {.channel = "redlatch:me"};
@@ -137,7 +137,7 @@ TEST(Fair, WaitsForTheQueueWhileItIsOutOfReach) {
   EXPECT_GE(executor->pauses.size(), 20U);
 }
 
-TEST(Fair, AsksOnceMoreAtTheEndOfItsTimeWhileTheQueueIsOutOfReach) {
+TEST(FairProtocol, AsksOnceMoreAtTheEndOfItsTimeWhileTheQueueIsOutOfReach) {
   const Fake executor = fake(says(integer(0), integer(500), status("string")),
                              says(integer(1), integer(500), status("string")));
   TestFair lock = fair_on(executor);
@@ -146,7 +146,7 @@ TEST(Fair, AsksOnceMoreAtTheEndOfItsTimeWhileTheQueueIsOutOfReach) {
   EXPECT_EQ(executor->calls.size(), 2U);
 }
 
-TEST(Fair, ThrowsTheFirstErrorOfAServerThatIsAway) {
+TEST(FairProtocol, ThrowsTheFirstErrorOfAServerThatIsAway) {
   const Fake executor = fake(away());
   TestFair lock = fair_on(executor);
   EXPECT_EQ(error_of([&] {
@@ -156,7 +156,7 @@ TEST(Fair, ThrowsTheFirstErrorOfAServerThatIsAway) {
             Errc::unreachable);
 }
 
-TEST(Fair, NeedsScripts) {
+TEST(FairProtocol, NeedsScripts) {
   const Fake executor = fake();
   executor->runs_scripts = false;
   EXPECT_EQ(error_of([&] { return fair_on(executor).owns_lock(); }).code(), Errc::unsupported);

@@ -11,7 +11,7 @@ namespace fencing_test {
 
 constexpr LockOptions fenced{.ttl = 5s, .fencing = true};
 
-TEST(Fencing, TakesTheNumberThatTheServerDrew) {
+TEST(LockFencing, TakesTheNumberThatTheServerDrew) {
   const Fake server = fake(says(integer(1'795'000'000'000'123)));
   TestLock lock = lock_on(server, fenced);
   EXPECT_EQ(lock.fencing_token(), 0U);
@@ -20,7 +20,7 @@ TEST(Fencing, TakesTheNumberThatTheServerDrew) {
   EXPECT_TRUE(server->said().front().starts_with("ACQUIRE_FENCED job "));
 }
 
-TEST(Fencing, KeepsTheCounterForADayOrAHundredTtls) {
+TEST(LockFencing, KeepsTheCounterForADayOrAHundredTtls) {
   const Fake server = fake(says(integer(1)), says(integer(2)));
   ASSERT_TRUE(lock_on(server, {.ttl = 5s, .fencing = true}).try_lock());
   EXPECT_TRUE(server->said().front().ends_with(" 5000 86400000"));
@@ -29,14 +29,14 @@ TEST(Fencing, KeepsTheCounterForADayOrAHundredTtls) {
   EXPECT_TRUE(another->said().front().ends_with(" 3600000 360000000"));
 }
 
-TEST(Fencing, OfSomebodyElsesLockGivesNoNumber) {
+TEST(LockFencing, OfSomebodyElsesLockGivesNoNumber) {
   const Fake server = fake(says(integer(0)));
   TestLock lock = lock_on(server, fenced);
   EXPECT_FALSE(lock.try_lock());
   EXPECT_EQ(lock.fencing_token(), 0U);
 }
 
-TEST(Fencing, EndsWithTheLock) {
+TEST(LockFencing, EndsWithTheLock) {
   const Fake server = fake(says(integer(5)));
   TestLock lock = lock_on(server, fenced);
   ASSERT_TRUE(lock.try_lock());
@@ -44,7 +44,7 @@ TEST(Fencing, EndsWithTheLock) {
   EXPECT_EQ(lock.fencing_token(), 0U);
 }
 
-TEST(Fencing, EndsWithItsValidity) {
+TEST(LockFencing, EndsWithItsValidity) {
   const Fake server = fake(says(integer(5)));
   TestLock lock = lock_on(server, fenced);
   ASSERT_TRUE(lock.try_lock());
@@ -53,7 +53,7 @@ TEST(Fencing, EndsWithItsValidity) {
 }
 
 /// An error of a script says nothing of what the script did before it.
-TEST(Fencing, ThatFailedIsTakenBack) {
+TEST(LockFencing, ThatFailedIsTakenBack) {
   const Fake server = fake(says(refusal("OOM command not allowed when used memory > 'maxmemory'")));
   TestLock lock = lock_on(server, fenced);
   const Error error = error_of([&] { return lock.try_lock(); });
@@ -62,32 +62,32 @@ TEST(Fencing, ThatFailedIsTakenBack) {
   EXPECT_TRUE(server->posted.front().command.starts_with("RELEASE job "));
 }
 
-TEST(Fencing, HasToBeAskedFor) {
+TEST(LockFencing, HasToBeAskedFor) {
   const Fake server = fake();
   const TestLock lock = lock_on(server);
   EXPECT_EQ(error_of([&] { return lock.fencing_token(); }).code(), Errc::invalid_argument);
 }
 
-TEST(Fencing, IsNotSupportedWithoutScripts) {
+TEST(LockFencing, IsNotSupportedWithoutScripts) {
   const Fake server = fake();
   server->runs_scripts = false;
   EXPECT_EQ(error_of([&] { return lock_on(server, fenced).owns_lock(); }).code(),
             Errc::unsupported);
 }
 
-class Labelled : public testing::Test {
+class LockLabelled : public testing::Test {
  protected:
   Fake server = fake(says(ok()));
   TestLock lock = lock_on(server, {.ttl = 5s, .label = "worker 7"});
   void SetUp() override { ASSERT_TRUE(lock.try_lock()); }
 };
 
-TEST_F(Labelled, ValuesStandBehindTheToken) {
+TEST_F(LockLabelled, ValuesStandBehindTheToken) {
   EXPECT_EQ(server->said().front(), "SET job " + lock.token() + " worker 7 NX PX 5000");
   EXPECT_EQ(lock.token().size(), 36U);
 }
 
-TEST_F(Labelled, ValuesAreWhatIsCompared) {
+TEST_F(LockLabelled, ValuesAreWhatIsCompared) {
   const std::string value = lock.token() + " worker 7";
   server->will(says(integer(1)));
   server->will(says(text(value)));
@@ -99,16 +99,16 @@ TEST_F(Labelled, ValuesAreWhatIsCompared) {
   EXPECT_EQ(said[3], "RELEASE job " + value);
 }
 
-TEST_F(Labelled, ValuesAreRenewed) {
+TEST_F(LockLabelled, ValuesAreRenewed) {
   EXPECT_EQ(line(server->kept->extension()), "EXTEND job " + lock.token() + " worker 7 5000");
 }
 
-TEST_F(Labelled, ValuesOfOthersAreNotOurs) {
+TEST_F(LockLabelled, ValuesOfOthersAreNotOurs) {
   server->will(says(text(lock.token())));
   EXPECT_FALSE(lock.verify());
 }
 
-TEST(Label, CannotBreakALineOrGoOnForEver) {
+TEST(LockLabel, CannotBreakALineOrGoOnForEver) {
   for (const std::string& label :
        {std::string("two\nlines"), std::string("\x7f"), std::string(1025, 'x')}) {
     const Fake server = fake();
@@ -118,7 +118,7 @@ TEST(Label, CannotBreakALineOrGoOnForEver) {
   }
 }
 
-TEST(Label, MayBeInAnyLanguage) {
+TEST(LockLabel, MayBeInAnyLanguage) {
   const Fake server = fake(says(ok()));
   EXPECT_TRUE(lock_on(server, {.label = "Büro 7 — " + std::string(1000, 'x')}).try_lock());
 }

@@ -12,7 +12,7 @@
 namespace redlatch::test {
 namespace keeping_test {
 
-TEST(Keeping, BeginsWhenTheLockIsHeld) {
+TEST(LockKeeping, BeginsWhenTheLockIsHeld) {
   const Fake server = fake(says(ok()));
   TestLock lock = lock_on(server, {.ttl = 9s});
   EXPECT_EQ(server->kept, nullptr);
@@ -24,21 +24,21 @@ TEST(Keeping, BeginsWhenTheLockIsHeld) {
   EXPECT_EQ(server->kept->renew_at(), server->now() + 3s);
 }
 
-TEST(Keeping, DoesNotBeginForALockThatIsNotHeld) {
+TEST(LockKeeping, DoesNotBeginForALockThatIsNotHeld) {
   const Fake server = fake(says(nil()));
   EXPECT_FALSE(lock_on(server).try_lock());
   EXPECT_EQ(server->kept, nullptr);
   EXPECT_TRUE(server->tenures.empty());
 }
 
-TEST(Keeping, DoesNotRenewWhatShallNotBe) {
+TEST(LockKeeping, DoesNotRenewWhatShallNotBe) {
   const Fake server = fake();
   const TestLock lock = held_on(server, {.auto_renew = false});
   ASSERT_NE(server->kept, nullptr);
   EXPECT_EQ(server->kept->renew_at(), TimePoint::max());
 }
 
-TEST(Keeping, EndsWithMaxHold) {
+TEST(LockKeeping, EndsWithMaxHold) {
   const Fake server = fake();
   const TestLock lock = held_on(server, {.ttl = 9s, .max_hold = 5s});
   EXPECT_EQ(server->kept->renew_at(), server->now() + 3s);
@@ -46,7 +46,7 @@ TEST(Keeping, EndsWithMaxHold) {
   EXPECT_EQ(server->kept->renew_at(), TimePoint::max());
 }
 
-TEST(Keeping, EndsBeforeTheReleaseIsSaid) {
+TEST(LockKeeping, EndsBeforeTheReleaseIsSaid) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   EXPECT_EQ(lock.unlock(), Unlock::released);
@@ -56,7 +56,7 @@ TEST(Keeping, EndsBeforeTheReleaseIsSaid) {
   EXPECT_TRUE(server->tenures.empty());
 }
 
-TEST(Keeping, EndsBeforeTheReleaseThatNobodyWaitsFor) {
+TEST(LockKeeping, EndsBeforeTheReleaseThatNobodyWaitsFor) {
   const Fake server = fake();
   std::optional<TestLock> lock(held_on(server));
   EXPECT_EQ(server->tenures.size(), 1U);
@@ -66,7 +66,7 @@ TEST(Keeping, EndsBeforeTheReleaseThatNobodyWaitsFor) {
   EXPECT_TRUE(server->tenures.empty());
 }
 
-TEST(Keeping, SaysWhetherTheLossIsToldAlready) {
+TEST(LockKeeping, SaysWhetherTheLossIsToldAlready) {
   const Fake server = fake();
   std::optional<TestLock> lock(held_on(server));
   server->kept->lose();
@@ -81,7 +81,7 @@ TEST(Keeping, SaysWhetherTheLossIsToldAlready) {
   EXPECT_EQ(server->posted[1].of, detail::CleanupRelease::Reason::ended_lease);
 }
 
-TEST(Keeping, IsInterruptedByAnExtension) {
+TEST(LockKeeping, IsInterruptedByAnExtension) {
   const Fake server = fake();
   TestLock lock = held_on(server, {.ttl = 9s});
   server->advance(1s);
@@ -94,7 +94,7 @@ TEST(Keeping, IsInterruptedByAnExtension) {
   EXPECT_EQ(server->kept->renew_at(), server->now() + 10s);
 }
 
-TEST(Keeping, GoesOnAfterAnExtensionThatFailed) {
+TEST(LockKeeping, GoesOnAfterAnExtensionThatFailed) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   server->will(away());
@@ -103,7 +103,7 @@ TEST(Keeping, GoesOnAfterAnExtensionThatFailed) {
 }
 
 /// What was not confirmed does not decide when the next renewal is due, or the loss told.
-TEST(Keeping, GoesOnAsBeforeAfterAnotherTtlThatFailed) {
+TEST(LockKeeping, GoesOnAsBeforeAfterAnotherTtlThatFailed) {
   for (const auto ttl : {5min, 1min}) {
     for (const Answer& answer : {away(), in_doubt(), says(refusal("READONLY You can't write"))}) {
       const Fake server = fake();
@@ -119,7 +119,7 @@ TEST(Keeping, GoesOnAsBeforeAfterAnotherTtlThatFailed) {
   }
 }
 
-TEST(Keeping, HearsOfALossThatAnExtensionFound) {
+TEST(LockKeeping, HearsOfALossThatAnExtensionFound) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   server->will(says(integer(0)));
@@ -128,7 +128,7 @@ TEST(Keeping, HearsOfALossThatAnExtensionFound) {
   EXPECT_TRUE(server->kept->is_lost());
 }
 
-TEST(Keeping, HearsOfALossThatVerifyFound) {
+TEST(LockKeeping, HearsOfALossThatVerifyFound) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   server->will(says(text("somebody else")));
@@ -137,7 +137,7 @@ TEST(Keeping, HearsOfALossThatVerifyFound) {
   EXPECT_TRUE(server->kept->is_lost());
 }
 
-TEST(Keeping, MovesWithTheLock) {
+TEST(LockKeeping, MovesWithTheLock) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   TestLock other = std::move(lock);
@@ -148,7 +148,7 @@ TEST(Keeping, MovesWithTheLock) {
   EXPECT_TRUE(server->tenures.empty());
 }
 
-TEST(Keeping, GoesBackToItsOwnClient) {
+TEST(LockKeeping, GoesBackToItsOwnClient) {
   const Fake one = fake();
   const Fake other = fake();
   TestLock lock = held_on(one);
@@ -157,7 +157,7 @@ TEST(Keeping, GoesBackToItsOwnClient) {
   EXPECT_EQ(other->tenures.size(), 1U);
 }
 
-TEST(Keeping, NeedsAThreadBeforeAnythingIsSaid) {
+TEST(LockKeeping, NeedsAThreadBeforeAnythingIsSaid) {
   const Fake server = fake();
   server->no_thread = true;
   TestLock lock = lock_on(server);
@@ -167,12 +167,12 @@ TEST(Keeping, NeedsAThreadBeforeAnythingIsSaid) {
   EXPECT_EQ(error_of([&] { return brief.try_lock(); }).code(), Errc::unreachable);
 }
 
-TEST(LostToken, HasNoStateWhenNothingIsHeld) {
+TEST(LockLostToken, HasNoStateWhenNothingIsHeld) {
   const Fake server = fake();
   EXPECT_FALSE(lock_on(server).lost_token().stop_possible());
 }
 
-TEST(LostToken, IsOneForEachAcquisition) {
+TEST(LockLostToken, IsOneForEachAcquisition) {
   const Fake server = fake();
   TestLock lock = held_on(server);
   const std::stop_token first = lock.lost_token();
@@ -185,7 +185,7 @@ TEST(LostToken, IsOneForEachAcquisition) {
   EXPECT_NE(first, lock.lost_token());
 }
 
-TEST(MaxHold, IsChecked) {
+TEST(LockMaxHold, IsChecked) {
   for (const auto time :
        {-1ms, std::chrono::milliseconds::min(), std::chrono::milliseconds::max()}) {
     const Error error = error_of([&] { return lock_on(fake(), {.max_hold = time}); });

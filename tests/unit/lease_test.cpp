@@ -21,71 +21,71 @@ Validity confirmed(std::chrono::milliseconds ttl) {
   return lease;
 }
 
-TEST(Validity, IsNothingByDefault) {
+TEST(LockValidity, IsNothingByDefault) {
   const Validity lease;
   EXPECT_FALSE(lease.exists(0));
   EXPECT_FALSE(lease.valid(TimePoint{}, 0));
   EXPECT_EQ(lease.token(), "");
 }
 
-TEST(Validity, ExistsBeforeItIsConfirmedButIsNotValid) {
+TEST(LockValidity, ExistsBeforeItIsConfirmedButIsNotValid) {
   const Validity lease("token", here);
   EXPECT_TRUE(lease.exists(here));
   EXPECT_FALSE(lease.valid(start, here));
 }
 
-TEST(Validity, IsValidUntilTheTtlLessDrift) {
+TEST(LockValidity, IsValidUntilTheTtlLessDrift) {
   const Validity lease = confirmed(10s);
   EXPECT_EQ(lease.valid_until(), start + 10s - 102ms);
   EXPECT_TRUE(lease.valid(start + 9898ms - 1ns, here));
   EXPECT_FALSE(lease.valid(start + 9898ms, here));
 }
 
-TEST(Validity, ExistsAfterItsValidity) {
+TEST(LockValidity, ExistsAfterItsValidity) {
   const Validity lease = confirmed(10s);
   EXPECT_FALSE(lease.valid(start + 1h, here));
   EXPECT_TRUE(lease.exists(here));
 }
 
-TEST(Validity, IsNotTheChilds) {
+TEST(LockValidity, IsNotTheChilds) {
   const Validity lease = confirmed(10s);
   EXPECT_FALSE(lease.exists(child));
   EXPECT_FALSE(lease.valid(start, child));
 }
 
-TEST(Validity, IsNotValidOnceItIsLostButStillExists) {
+TEST(LockValidity, IsNotValidOnceItIsLostButStillExists) {
   Validity lease = confirmed(10s);
   lease.lose();
   EXPECT_FALSE(lease.valid(start, here));
   EXPECT_TRUE(lease.exists(here));
 }
 
-TEST(Validity, StaysLostWhenAnExtensionIsConfirmedLate) {
+TEST(LockValidity, StaysLostWhenAnExtensionIsConfirmedLate) {
   Validity lease = confirmed(10s);
   lease.lose();
   lease.confirm({start + 1s}, 10s);
   EXPECT_FALSE(lease.valid(start + 1s, here));
 }
 
-TEST(Validity, IsReplacedByAShorterExtension) {
+TEST(LockValidity, IsReplacedByAShorterExtension) {
   Validity lease = confirmed(10s);
   lease.confirm({start}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
 }
 
-TEST(Validity, IsNotMadeLongerByDoubt) {
+TEST(LockValidity, IsNotMadeLongerByDoubt) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 1s}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 9898ms);
 }
 
-TEST(Validity, IsMadeShorterByDoubt) {
+TEST(LockValidity, IsMadeShorterByDoubt) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 1s}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
 }
 
-TEST(Validity, IsLimitedByTheShortestDoubt) {
+TEST(LockValidity, IsLimitedByTheShortestDoubt) {
   Validity lease = confirmed(10s);
   lease.doubt({start}, 2s);
   lease.doubt({start}, 1s);
@@ -94,7 +94,7 @@ TEST(Validity, IsLimitedByTheShortestDoubt) {
   EXPECT_EQ(lease.valid_until(), start + 100ms + 988ms);
 }
 
-TEST(Validity, MayBeConfirmedForLessThanWhatIsInDoubt) {
+TEST(LockValidity, MayBeConfirmedForLessThanWhatIsInDoubt) {
   Validity lease = confirmed(10s);
   lease.doubt({start}, 5s);
   lease.confirm({start}, 1s);
@@ -102,14 +102,14 @@ TEST(Validity, MayBeConfirmedForLessThanWhatIsInDoubt) {
 }
 
 /// The server has carried out what was sent before it on the same connection.
-TEST(Validity, IsNotLimitedByADoubtOnceItsConnectionHasAnsweredWhatWasSentLater) {
+TEST(LockValidity, IsNotLimitedByADoubtOnceItsConnectionHasAnsweredWhatWasSentLater) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.confirm({start + 2s, 5}, 60s);
   EXPECT_EQ(lease.valid_until(), start + 2s + 60s - 602ms);
 }
 
-TEST(Validity, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
+TEST(LockValidity, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 3s, 5}, 1s);
   lease.confirm({start + 2s, 5}, 60s);
@@ -118,7 +118,7 @@ TEST(Validity, IsLimitedByADoubtThatItsConnectionMayStillCarryOut) {
   EXPECT_EQ(lease.valid_until(), start + 4s + 60s - 602ms);
 }
 
-TEST(Validity, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
+TEST(LockValidity, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.confirm({start + 2s, 6}, 60s);
@@ -127,7 +127,7 @@ TEST(Validity, IsLimitedForEverByADoubtOnAConnectionThatIsNotUsedAnyMore) {
   EXPECT_EQ(lease.valid_until(), start + 3s + 988ms);
 }
 
-TEST(Validity, IsLimitedByTheDoubtsOfSeveralConnections) {
+TEST(LockValidity, IsLimitedByTheDoubtsOfSeveralConnections) {
   Validity lease = confirmed(10s);
   lease.doubt({start + 1s, 5}, 1s);
   lease.doubt({start + 1s, 6}, 5s);
@@ -135,7 +135,7 @@ TEST(Validity, IsLimitedByTheDoubtsOfSeveralConnections) {
   EXPECT_EQ(lease.valid_until(), start + 2s + 988ms);
 }
 
-TEST(Validity, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
+TEST(LockValidity, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
   Validity lease = confirmed(10s);
   lease.confirm({start + 2s, 5}, 60s);
   lease.doubt({start + 1s, 5}, 1s);
@@ -144,7 +144,7 @@ TEST(Validity, IsNotShortenedByADoubtInFrontOfWhatItsConnectionHasAnswered) {
   EXPECT_EQ(lease.valid_until(), start + 1s + 988ms);
 }
 
-TEST(Validity, IsNotChangedByAnAnswerThatIsOld) {
+TEST(LockValidity, IsNotChangedByAnAnswerThatIsOld) {
   Validity lease = confirmed(10s);
   lease.confirm({start + 2s, 5}, 60s);
   lease.confirm({start + 1s, 5}, 1s);
@@ -159,7 +159,7 @@ Validity confirmed_by(std::size_t count, std::size_t servers) {
   return lease;
 }
 
-TEST(Validity, IsValidOnceAMajorityHasGivenIt) {
+TEST(LockValidity, IsValidOnceAMajorityHasGivenIt) {
   for (const std::size_t servers : {2U, 3U, 4U, 5U}) {
     SCOPED_TRACE(servers);
     EXPECT_EQ(confirmed_by(servers / 2, servers).valid_until(), TimePoint{});
@@ -167,7 +167,7 @@ TEST(Validity, IsValidOnceAMajorityHasGivenIt) {
   }
 }
 
-TEST(Validity, IsValidForAsLongAsAMajorityKeepsIt) {
+TEST(LockValidity, IsValidForAsLongAsAMajorityKeepsIt) {
   Validity lease = confirmed_by(5, 5);
   lease.confirm({start}, 1s, 0);
   lease.deny({start}, 1);
@@ -178,7 +178,7 @@ TEST(Validity, IsValidForAsLongAsAMajorityKeepsIt) {
   EXPECT_EQ(lease.certain_ttl(), 3s);
 }
 
-TEST(Validity, WasConfirmedWhenAMajorityLastWas) {
+TEST(LockValidity, WasConfirmedWhenAMajorityLastWas) {
   Validity lease = confirmed_by(3, 3);
   lease.confirm({start + 1s}, 10s, 0);
   EXPECT_EQ(lease.confirmed(), start);
@@ -186,7 +186,7 @@ TEST(Validity, WasConfirmedWhenAMajorityLastWas) {
   EXPECT_EQ(lease.confirmed(), start + 1s);
 }
 
-TEST(Validity, RemembersTheLongestTtl) {
+TEST(LockValidity, RemembersTheLongestTtl) {
   Validity lease = confirmed(10s);
   EXPECT_EQ(lease.max_ttl(), 10s);
   lease.confirm({start}, 1s);

@@ -15,7 +15,7 @@ using Keys = std::vector<std::string>;
 
 const Multi multi(Keys{"job", "mail", "log"}, false);
 
-TEST(Multi, SaysEverythingAboutAllOfItsKeys) {
+TEST(MultiProtocol, SaysEverythingAboutAllOfItsKeys) {
   EXPECT_EQ(line(multi.acquire("value", 9s)), "ACQUIRE_ALL job value 9000 4:mail3:log");
   EXPECT_EQ(line(multi.extend("value", 9s)), "EXTEND_ALL job value 9000 4:mail3:log");
   EXPECT_EQ(line(multi.release("value")), "RELEASE_ALL job value 4:mail3:log");
@@ -23,14 +23,14 @@ TEST(Multi, SaysEverythingAboutAllOfItsKeys) {
   EXPECT_EQ(line(multi.ask_ttl()), "LIFE_ALL job 4:mail3:log");
 }
 
-TEST(Multi, HasACounterForEachKey) {
+TEST(MultiProtocol, HasACounterForEachKey) {
   EXPECT_EQ(line(Multi(Keys{"job", "mail"}, true).acquire("value", 9s)),
             "ACQUIRE_ALL_FENCED job value 9000 86400000 4:mail");
 }
 
-TEST(Multi, HasItsFirstKeyForAName) { EXPECT_EQ(multi.key(), "job"); }
+TEST(MultiProtocol, HasItsFirstKeyForAName) { EXPECT_EQ(multi.key(), "job"); }
 
-TEST(Multi, MayBeOfOneKey) {
+TEST(MultiProtocol, MayBeOfOneKey) {
   EXPECT_EQ(line(Multi(Keys{"job"}, false).release("value")), "RELEASE_ALL job value ");
 }
 
@@ -44,14 +44,14 @@ std::string refusal_of(const Keys& keys) {
   return {};
 }
 
-TEST(Multi, RefusesKeysThatCannotBeLockedTogether) {
+TEST(MultiProtocol, RefusesKeysThatCannotBeLockedTogether) {
   EXPECT_NE(refusal_of({}).find("name at least one"), std::string::npos);
   EXPECT_NE(refusal_of({"job", ""}).find("is empty"), std::string::npos);
   EXPECT_NE(refusal_of({"job", "mail", "job"}).find("\"job\" is named twice"), std::string::npos);
   EXPECT_NE(refusal_of({"a\n", "a\n"}).find("\"a\\x0a\""), std::string::npos);
 }
 
-TEST(Multi, RefusesMoreKeysThanThereShouldBe) {
+TEST(MultiProtocol, RefusesMoreKeysThanThereShouldBe) {
   Keys keys;
   for (std::size_t i = 0; i < Multi::max_keys; ++i) keys.push_back(std::to_string(i));
   EXPECT_EQ(refusal_of(keys), "");
@@ -59,7 +59,7 @@ TEST(Multi, RefusesMoreKeysThanThereShouldBe) {
   EXPECT_NE(refusal_of(keys).find("257 keys"), std::string::npos);
 }
 
-TEST(Multi, InSeveralSlotsOfAClusterThrows) {
+TEST(MultiProtocol, InSeveralSlotsOfAClusterThrows) {
   const Fake executor =
       fake(says(refusal("CROSSSLOT Keys in request don't hash to the same slot")));
   TestLockOf<Multi> lock(executor, multi, {});
@@ -70,7 +70,7 @@ TEST(Multi, InSeveralSlotsOfAClusterThrows) {
   EXPECT_TRUE(executor->posted.empty()) << "there is nothing to take back";
 }
 
-TEST(Multi, AsksAgainAfterAPauseWhenOneIsNotFree) {
+TEST(MultiProtocol, AsksAgainAfterAPauseWhenOneIsNotFree) {
   const Fake executor = fake(says(integer(0)), says(integer(0)), says(integer(1)));
   TestLockOf<Multi> lock(executor, multi, {});
   lock.lock();

@@ -42,7 +42,7 @@ std::vector<Abilities> all_abilities() {
   return all;
 }
 
-TEST(Scripts, AreRefusedWhenTheHarmlessOneIsAndAnotherCommandIsNot) {
+TEST(ScriptsOfAKey, AreRefusedWhenTheHarmlessOneIsAndAnotherCommandIsNot) {
   const Reply odd = refusal("ERR command not support for your account");
   EXPECT_TRUE(are_scripts_refused(odd, odd, text("")));
   EXPECT_TRUE(are_scripts_refused(integer(1), odd, text("")));
@@ -51,7 +51,7 @@ TEST(Scripts, AreRefusedWhenTheHarmlessOneIsAndAnotherCommandIsNot) {
   EXPECT_TRUE(are_scripts_refused(odd, odd, refusal("NOPERM No permissions to access a key")));
 }
 
-TEST(Scripts, AreNotRefusedByAServerThatRunsThemOrIsOutOfOrder) {
+TEST(ScriptsOfAKey, AreNotRefusedByAServerThatRunsThemOrIsOutOfOrder) {
   const Reply odd = refusal("ERR no upstream host");
   EXPECT_FALSE(are_scripts_refused(integer(1), integer(1), text("")));
   EXPECT_FALSE(are_scripts_refused(odd, odd, odd));
@@ -59,39 +59,39 @@ TEST(Scripts, AreNotRefusedByAServerThatRunsThemOrIsOutOfOrder) {
   EXPECT_FALSE(are_scripts_refused(integer(1), refusal("NOSCRIPT no"), text("")));
 }
 
-TEST(Form, IsAScriptWhereScriptsRun) {
+TEST(NativeFormChoice, IsAScriptWhereScriptsRun) {
   EXPECT_EQ(form_for(release_script, {}), Form::script);
   EXPECT_EQ(form_for(extend_script, {}), Form::script);
   const Abilities everything{.scripts = true, .delex = true, .delifeq = true, .set_ifeq = true};
   EXPECT_EQ(form_for(release_script, everything), Form::script);
 }
 
-TEST(Form, OfAReleaseIsTheServersOwnConditionalDelete) {
+TEST(NativeFormChoice, OfAReleaseIsTheServersOwnConditionalDelete) {
   EXPECT_EQ(form_for(release_script, {.scripts = false, .delex = true}), Form::delex);
   EXPECT_EQ(form_for(release_script, {.scripts = false, .delifeq = true}), Form::delifeq);
   EXPECT_EQ(form_for(release_script, {.scripts = false, .delex = true, .delifeq = true}),
             Form::delex);
 }
 
-TEST(Form, OfAReleaseIsNotAConditionalSet) {
+TEST(NativeFormChoice, OfAReleaseIsNotAConditionalSet) {
   EXPECT_EQ(form_for(release_script, {.scripts = false, .set_ifeq = true}), Form::watch);
 }
 
-TEST(Form, OfAnExtensionIsAConditionalSet) {
+TEST(NativeFormChoice, OfAnExtensionIsAConditionalSet) {
   EXPECT_EQ(form_for(extend_script, {.scripts = false, .set_ifeq = true}), Form::set_ifeq);
 }
 
-TEST(Form, OfAnExtensionIsNotADelete) {
+TEST(NativeFormChoice, OfAnExtensionIsNotADelete) {
   EXPECT_EQ(form_for(extend_script, {.scripts = false, .delex = true, .delifeq = true}),
             Form::watch);
 }
 
-TEST(Form, IsAWatchedTransactionWhereNothingElseWorks) {
+TEST(NativeFormChoice, IsAWatchedTransactionWhereNothingElseWorks) {
   EXPECT_EQ(form_for(release_script, {.scripts = false}), Form::watch);
   EXPECT_EQ(form_for(extend_script, {.scripts = false}), Form::watch);
 }
 
-TEST(Form, IsDroppedOneByOneDownToTheLast) {
+TEST(NativeFormChoice, IsDroppedOneByOneDownToTheLast) {
   for (const Script* script : {&release_script, &extend_script}) {
     for (Abilities abilities : all_abilities()) {
       int steps = 0;
@@ -106,20 +106,20 @@ TEST(Form, IsDroppedOneByOneDownToTheLast) {
   }
 }
 
-TEST(Form, IsAScriptForWhatOnlyThatCanDo) {
+TEST(NativeFormChoice, IsAScriptForWhatOnlyThatCanDo) {
   for (const Abilities& abilities : all_abilities()) {
     EXPECT_EQ(form_for(acquire_fenced_script, abilities), Form::script);
   }
 }
 
-TEST(Form, IsNotDroppedWithTheOthers) {
+TEST(NativeFormChoice, IsNotDroppedWithTheOthers) {
   Abilities abilities{.scripts = false, .delex = true, .delifeq = true, .set_ifeq = true};
   EXPECT_TRUE(drop(Form::delex, abilities));
   EXPECT_EQ(form_for(release_script, abilities), Form::delifeq);
   EXPECT_EQ(form_for(extend_script, abilities), Form::set_ifeq);
 }
 
-TEST(Form, HasNothingBelowWatch) {
+TEST(NativeFormChoice, HasNothingBelowWatch) {
   Abilities abilities{.scripts = true};
   EXPECT_FALSE(drop(Form::watch, abilities));
   EXPECT_TRUE(abilities.scripts);
@@ -150,25 +150,25 @@ TEST(Abilities, AreNoneWhereTheServerKnowsNeitherOrWillNotSay) {
   }
 }
 
-TEST(Native, DelexNamesItsCondition) {
+TEST(NativeForm, DelexNamesItsCondition) {
   const Command command = native_command(Form::delex, release_call);
   EXPECT_EQ(words(command), (Words{"DELEX", "job", "IFEQ", "token"}));
   EXPECT_EQ(command.expect(), Expect::integer);
 }
 
-TEST(Native, DelifeqNamesTheToken) {
+TEST(NativeForm, DelifeqNamesTheToken) {
   const Command command = native_command(Form::delifeq, release_call);
   EXPECT_EQ(words(command), (Words{"DELIFEQ", "job", "token"}));
   EXPECT_EQ(command.expect(), Expect::integer);
 }
 
-TEST(Native, SetNamesItsConditionAndTheTtl) {
+TEST(NativeForm, SetNamesItsConditionAndTheTtl) {
   const Command command = native_command(Form::set_ifeq, extend_call);
   EXPECT_EQ(words(command), (Words{"SET", "job", "token", "IFEQ", "token", "PX", "30000"}));
   EXPECT_EQ(command.expect(), Expect::ok_or_nil);
 }
 
-TEST(Native, NeverDeletesWithoutACondition) {
+TEST(NativeForm, NeverDeletesWithoutACondition) {
   for (const Abilities& abilities : all_abilities()) {
     for (const Command* call : {&release_call, &extend_call}) {
       const Form form = form_for(*call->script(), abilities);
@@ -185,12 +185,12 @@ TEST(Native, NeverDeletesWithoutACondition) {
   }
 }
 
-TEST(Native, IsNotInScriptForm) {
+TEST(NativeForm, IsNotInScriptForm) {
   EXPECT_EQ(native_command(Form::delex, release_call).script(), nullptr);
   EXPECT_EQ(guarded_change(release_call).script(), nullptr);
 }
 
-TEST(Native, ChangesWhatWatchGuards) {
+TEST(NativeForm, ChangesWhatWatchGuards) {
   EXPECT_EQ(words(guarded_change(release_call)), (Words{"DEL", "job"}));
   EXPECT_EQ(words(guarded_change(extend_call)), (Words{"PEXPIRE", "job", "30000"}));
 }

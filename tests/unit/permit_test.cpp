@@ -11,12 +11,12 @@
 namespace redlatch::test {
 namespace permit_test {
 
-TEST(Permit, IsMarkedByItsLimit) {
+TEST(PermitProtocol, IsMarkedByItsLimit) {
   EXPECT_EQ(protocol::Permit("job", 3, false).owner_tag(), "3");
   EXPECT_EQ(protocol::Permit("job", 1'000'000, false).owner_tag(), "1000000");
 }
 
-TEST(Permit, RefusesALimitThatCannotWork) {
+TEST(PermitProtocol, RefusesALimitThatCannotWork) {
   for (const std::int64_t limit :
        {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1'000'001},
         std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
@@ -27,11 +27,11 @@ TEST(Permit, RefusesALimitThatCannotWork) {
   }
 }
 
-TEST(Permit, HasNoNumber) {
+TEST(PermitProtocol, HasNoNumber) {
   EXPECT_EQ(error_of([] { return protocol::Permit("job", 3, true); }).code(), Errc::unsupported);
 }
 
-TEST(Permit, RefusesAnEmptyKey) {
+TEST(PermitProtocol, RefusesAnEmptyKey) {
   const Fake executor = fake();
   EXPECT_EQ(error_of([&] {
               return TestLockOf<protocol::Permit>(executor, protocol::Permit("", 3, false), {})
@@ -40,7 +40,7 @@ TEST(Permit, RefusesAnEmptyKey) {
             Errc::invalid_argument);
 }
 
-TEST(Permit, OfAnotherLimitThanThatOfTheHoldersThrows) {
+TEST(PermitProtocol, OfAnotherLimitThanThatOfTheHoldersThrows) {
   const Fake executor = fake(says(refusal("LIMIT there are holders with a limit of 5")));
   TestLockOf<protocol::Permit> permit(executor, protocol::Permit("job", 3, false), {});
   const Error error = error_of([&] { return permit.try_lock(); });
@@ -48,7 +48,7 @@ TEST(Permit, OfAnotherLimitThanThatOfTheHoldersThrows) {
   EXPECT_NE(std::string(error.what()).find("a limit of 5"), std::string::npos);
 }
 
-TEST(Permit, OfAnotherLimitThrowsAlsoFromAWait) {
+TEST(PermitProtocol, OfAnotherLimitThrowsAlsoFromAWait) {
   const Fake executor =
       fake(says(integer(0)), says(refusal("LIMIT there are holders with a limit of 5")));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};

@@ -34,7 +34,7 @@ Writer writer_on(const Fake& executor, const LockOptions& options = {}) {
 
 std::string name_of_this_thread() { return detail::thread_name(); }
 
-TEST(ReadWrite, NamesTheThreadThatAcquires) {
+TEST(ReadWriteProtocol, NamesTheThreadThatAcquires) {
   EXPECT_EQ(protocol::ReadSide::owner_tag(), "r" + name_of_this_thread());
   EXPECT_EQ(protocol::WriteSide::owner_tag(), "w" + name_of_this_thread());
   std::string other;
@@ -42,18 +42,18 @@ TEST(ReadWrite, NamesTheThreadThatAcquires) {
   EXPECT_NE(other, name_of_this_thread());
 }
 
-TEST(ReadWrite, HasNoNumberForReaders) {
+TEST(ReadWriteProtocol, HasNoNumberForReaders) {
   EXPECT_EQ(error_of([] { return protocol::ReadSide("job", true); }).code(), Errc::unsupported);
 }
 
-TEST(ReadWrite, NumbersWriters) {
+TEST(ReadWriteProtocol, NumbersWriters) {
   const Fake executor = fake(says(integer(5)), says(integer(1)));
   Writer writer(executor, {.fencing = true});
   ASSERT_TRUE(writer.try_lock());
   EXPECT_EQ(writer.fencing_token(), 5U);
 }
 
-TEST(ReadWrite, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
+TEST(ReadWriteProtocol, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1)));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   Writer writer(executor);
@@ -68,18 +68,18 @@ TEST(ReadWrite, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
   EXPECT_TRUE(executor->pauses.empty());
 }
 
-TEST(ReadWrite, ThrowsForItsOwnThreadWhereThereIsNoQueue) {
+TEST(ReadWriteProtocol, ThrowsForItsOwnThreadWhereThereIsNoQueue) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1), integer(900), status("zset")));
   Writer writer(executor);
   EXPECT_THROW(writer.lock(), std::system_error);
 }
 
-TEST(ReadWrite, SaysNoToAnAttemptThatWouldBeForItsOwnThread) {
+TEST(ReadWriteProtocol, SaysNoToAnAttemptThatWouldBeForItsOwnThread) {
   const Fake executor = fake(says(integer(-1)));
   EXPECT_FALSE(Writer(executor).try_lock());
 }
 
-TEST(ReadWrite, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
+TEST(ReadWriteProtocol, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1)));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   Writer writer(executor);
@@ -88,7 +88,7 @@ TEST(ReadWrite, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
   EXPECT_EQ(executor->now(), start);
 }
 
-TEST(Downgrade, IsOneStepFromTheOneValueToTheOther) {
+TEST(WriteLockDowngrade, IsOneStepFromTheOneValueToTheOther) {
   const Fake executor = fake();
   Writer writer = writer_on(executor, {.ttl = 20s, .label = "me"});
   const std::string before = writer.token();
@@ -104,7 +104,7 @@ TEST(Downgrade, IsOneStepFromTheOneValueToTheOther) {
   EXPECT_EQ(reader.unlock(), Unlock::released);
 }
 
-TEST(Downgrade, KeepsTheWriterWhenItIsRefusedForCertain) {
+TEST(WriteLockDowngrade, KeepsTheWriterWhenItIsRefusedForCertain) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(says(refusal("NOPERM this user has no permissions to run the 'evalsha' command")));
@@ -115,7 +115,7 @@ TEST(Downgrade, KeepsTheWriterWhenItIsRefusedForCertain) {
   EXPECT_EQ(writer.unlock(), Unlock::released);
 }
 
-TEST(Downgrade, LosesTheWriterAndTakesTheReaderBackWhenItIsInDoubt) {
+TEST(WriteLockDowngrade, LosesTheWriterAndTakesTheReaderBackWhenItIsInDoubt) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(in_doubt());
@@ -128,7 +128,7 @@ TEST(Downgrade, LosesTheWriterAndTakesTheReaderBackWhenItIsInDoubt) {
   EXPECT_EQ(writer.unlock(), Unlock::lost);
 }
 
-TEST(Downgrade, LosesTheWriterWhenTheScriptFailedHalfWay) {
+TEST(WriteLockDowngrade, LosesTheWriterWhenTheScriptFailedHalfWay) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(says(refusal("OOM command not allowed script: x, on @user_script:9.")));
@@ -141,7 +141,7 @@ TEST(Downgrade, LosesTheWriterWhenTheScriptFailedHalfWay) {
   writer.unlock();
 }
 
-TEST(Downgrade, KeepsAWriterThatIsThereAfterAScriptThatFailed) {
+TEST(WriteLockDowngrade, KeepsAWriterThatIsThereAfterAScriptThatFailed) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(says(refusal("READONLY You can't write script: x, on @user_script:2.")));
@@ -152,7 +152,7 @@ TEST(Downgrade, KeepsAWriterThatIsThereAfterAScriptThatFailed) {
   EXPECT_EQ(writer.unlock(), Unlock::released);
 }
 
-TEST(Downgrade, OfALostWriterThrows) {
+TEST(WriteLockDowngrade, OfALostWriterThrows) {
   const Fake executor = fake();
   Writer writer = writer_on(executor);
   executor->will(says(integer(0)));
@@ -167,7 +167,7 @@ TEST(Downgrade, OfALostWriterThrows) {
   writer.unlock();
 }
 
-TEST(Downgrade, OfWhatIsNotHeldIsNotPermitted) {
+TEST(WriteLockDowngrade, OfWhatIsNotHeldIsNotPermitted) {
   Writer writer(fake());
   try {
     static_cast<void>(writer.downgrade());
@@ -185,7 +185,7 @@ Fake fake_with_queue_and(std::vector<Answer> answers) {
 }
 Answer behind_own_reader() { return says(integer(8 * 7 + 5), ok(), ok(), integer(20)); }
 
-TEST(ReadWrite, WaitsForAReaderOfItsOwnThreadThatIsAboutToEnd) {
+TEST(ReadWriteProtocol, WaitsForAReaderOfItsOwnThreadThatIsAboutToEnd) {
   const Fake executor =
       fake_with_queue_and({behind_own_reader(), behind_own_reader(), says(integer(8 * 7 + 1))});
   Writer writer(executor);
@@ -193,7 +193,7 @@ TEST(ReadWrite, WaitsForAReaderOfItsOwnThreadThatIsAboutToEnd) {
   EXPECT_TRUE(writer.owns_lock());
 }
 
-TEST(ReadWrite, TakesAReaderOfItsOwnThreadThatDoesNotEndForADeadlock) {
+TEST(ReadWriteProtocol, TakesAReaderOfItsOwnThreadThatDoesNotEndForADeadlock) {
   const Fake executor = fake_with_queue_and(std::vector(1000, behind_own_reader()));
   Writer writer(executor, {.ttl = 4s});
   const auto start = executor->now();

@@ -18,7 +18,7 @@ class TestRecursive : public TestLockOf<protocol::Recursive> {
   std::int64_t hold_count() const { return core().count(); }
 };
 
-TEST(Recursive, IsMarkedByItsThread) {
+TEST(RecursiveProtocol, IsMarkedByItsThread) {
   const protocol::Recursive recursive("job");
   EXPECT_EQ(recursive.owner_tag(), "=t:" + detail::thread_name());
   std::string other;
@@ -27,11 +27,11 @@ TEST(Recursive, IsMarkedByItsThread) {
       << "of the thread that acquires, not of the one that made it";
 }
 
-TEST(Recursive, IsMarkedByAnOwnerWhoIsNamed) {
+TEST(RecursiveProtocol, IsMarkedByAnOwnerWhoIsNamed) {
   EXPECT_EQ(protocol::Recursive("job", Owner{"worker-7"}, false).owner_tag(), "=o:worker-7");
 }
 
-TEST(Recursive, RefusesANameThatCannotWork) {
+TEST(RecursiveProtocol, RefusesANameThatCannotWork) {
   for (const std::string& name :
        {std::string(), std::string("two words"), std::string("tab\t"), std::string("line\n"),
         std::string("nul\0", 4), std::string("del\x7f"), std::string(257, 'x')}) {
@@ -41,20 +41,20 @@ TEST(Recursive, RefusesANameThatCannotWork) {
   }
 }
 
-TEST(Recursive, TakesAnyOtherName) {
+TEST(RecursiveProtocol, TakesAnyOtherName) {
   for (const std::string& name : {std::string("3"), std::string("r"), std::string(256, 'x'),
                                   std::string("caf\xc3\xa9"), std::string("=o:%s")}) {
     EXPECT_EQ(protocol::Recursive("job", Owner{name}, false).owner_tag(), "=o:" + name);
   }
 }
 
-TEST(Recursive, CountsByTheMarkWhenNothingIsHeld) {
+TEST(RecursiveProtocol, CountsByTheMarkWhenNothingIsHeld) {
   const Fake executor = fake(says(integer(0)));
   EXPECT_EQ(TestRecursive(executor).hold_count(), 0);
   EXPECT_EQ(executor->said().front(), "COUNT job =o:x");
 }
 
-TEST(Recursive, CountsByTheValueThatIsHeld) {
+TEST(RecursiveProtocol, CountsByTheValueThatIsHeld) {
   const Fake executor = fake(says(integer(1)), says(integer(2)), says(integer(1)));
   TestRecursive lock(executor);
   ASSERT_TRUE(lock.try_lock());
@@ -63,14 +63,14 @@ TEST(Recursive, CountsByTheValueThatIsHeld) {
   lock.unlock();
 }
 
-TEST(Recursive, ThrowsWhenNobodySaysHowMany) {
+TEST(RecursiveProtocol, ThrowsWhenNobodySaysHowMany) {
   const Fake executor = fake(away(), says(refusal("WRONGTYPE a list")));
   const TestRecursive lock(executor);
   EXPECT_EQ(error_of([&] { return lock.hold_count(); }).code(), Errc::unreachable);
   EXPECT_EQ(error_of([&] { return lock.hold_count(); }).code(), Errc::wrong_type);
 }
 
-TEST(Recursive, DrawsANumberForEachHold) {
+TEST(RecursiveProtocol, DrawsANumberForEachHold) {
   const Fake executor = fake(says(integer(7)), says(integer(1)));
   TestLockOf<protocol::Recursive> lock(executor, protocol::Recursive("job", true),
                                        {.fencing = true});

@@ -23,7 +23,7 @@ inline constexpr std::uint64_t here = 7;
 inline constexpr TimePoint start{1000s};
 
 /// Leases that are looked after, all of them taken at `start`.
-class RenewerTest : public testing::Test {
+class RenewerLeases : public testing::Test {
  protected:
   Lease& opened(std::chrono::milliseconds ttl = 9s, bool renews = true,
                 TimePoint until = TimePoint::max()) {

@@ -13,7 +13,7 @@
 namespace redlatch::test {
 namespace renewer_loss_test {
 
-TEST_F(RenewerTest, TellsTheLossWhenTheServerSaysSo) {
+TEST_F(RenewerLeases, TellsTheLossWhenTheServerSaysSo) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(lease, integer(0), start + 3s));
@@ -26,7 +26,7 @@ TEST_F(RenewerTest, TellsTheLossWhenTheServerSaysSo) {
 }
 
 /// Nor is anything due in the distant past, from where no time can be counted without overflow.
-TEST_F(RenewerTest, HasNothingDueForALossThatIsTold) {
+TEST_F(RenewerLeases, HasNothingDueForALossThatIsTold) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(lease, integer(0), start + 3s));
@@ -36,13 +36,13 @@ TEST_F(RenewerTest, HasNothingDueForALossThatIsTold) {
   EXPECT_EQ(renewer.first_loss(), TimePoint::max());
 }
 
-TEST_F(RenewerTest, TakesAKeyOfAnotherKindForALoss) {
+TEST_F(RenewerLeases, TakesAKeyOfAnotherKindForALoss) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(lease, refusal("WRONGTYPE Operation against a key"), start + 3s));
 }
 
-TEST_F(RenewerTest, TellsTheLossBeforeTheEndOfValidity) {
+TEST_F(RenewerLeases, TellsTheLossBeforeTheEndOfValidity) {
   Lease& lease = held(1s, false);
   EXPECT_EQ(lease.valid_until(), start + 988ms);
   EXPECT_EQ(renewer.next_loss_at(), start + 938ms);
@@ -57,12 +57,12 @@ TEST_F(RenewerTest, TellsTheLossBeforeTheEndOfValidity) {
   EXPECT_EQ(renewer.due(), TimePoint::max());
 }
 
-TEST_F(RenewerTest, TellsTheLossOfAShortLeaseTwoMillisecondsAhead) {
+TEST_F(RenewerLeases, TellsTheLossOfAShortLeaseTwoMillisecondsAhead) {
   Lease& lease = held(10ms, false);
   EXPECT_EQ(lease.notify_loss_at(), start + 10ms - 2100us - 2ms);
 }
 
-TEST_F(RenewerTest, DoesNotReviveWhatIsLost) {
+TEST_F(RenewerLeases, DoesNotReviveWhatIsLost) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_EQ(picked(start + 9s), 0U);
@@ -71,7 +71,7 @@ TEST_F(RenewerTest, DoesNotReviveWhatIsLost) {
   EXPECT_FALSE(lease.valid(start + 9s, here));
 }
 
-TEST_F(RenewerTest, ForgetsALossThatWasNotToldBeforeTheRelease) {
+TEST_F(RenewerLeases, ForgetsALossThatWasNotToldBeforeTheRelease) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(lease, integer(0), start + 3s));
@@ -79,7 +79,7 @@ TEST_F(RenewerTest, ForgetsALossThatWasNotToldBeforeTheRelease) {
   EXPECT_FALSE(renewer.next_loss({}));
 }
 
-TEST_F(RenewerTest, TellsALossThatWasFoundDuringAnExtension) {
+TEST_F(RenewerLeases, TellsALossThatWasFoundDuringAnExtension) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.pause_renewal(lease);
@@ -88,7 +88,7 @@ TEST_F(RenewerTest, TellsALossThatWasFoundDuringAnExtension) {
   EXPECT_TRUE(renewer.next_loss({}));
 }
 
-TEST_F(RenewerTest, TellsThoseWhoAskedForIt) {
+TEST_F(RenewerLeases, TellsThoseWhoAskedForIt) {
   Lease& lease = held();
   const std::stop_token token = renewer.lost_token(lease);
   EXPECT_EQ(token, renewer.lost_token(lease));
@@ -100,14 +100,14 @@ TEST_F(RenewerTest, TellsThoseWhoAskedForIt) {
   EXPECT_TRUE(token.stop_requested());
 }
 
-TEST_F(RenewerTest, TellsThoseWhoAskLater) {
+TEST_F(RenewerLeases, TellsThoseWhoAskLater) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 9s), 0U);
   EXPECT_TRUE(renewer.next_loss({}));
   EXPECT_TRUE(renewer.lost_token(lease).stop_requested());
 }
 
-TEST_F(RenewerTest, TellsALossOnce) {
+TEST_F(RenewerLeases, TellsALossOnce) {
   Lease& lease = held();
   lease.lose();
   EXPECT_EQ(picked(start + 3s), 0U);
@@ -118,7 +118,7 @@ TEST_F(RenewerTest, TellsALossOnce) {
   EXPECT_TRUE(renewer.detach(lease));
 }
 
-TEST_F(RenewerTest, TellsTheLossOfWhatIsSuspended) {
+TEST_F(RenewerLeases, TellsTheLossOfWhatIsSuspended) {
   Lease& lease = held();
   renewer.suspend(lease);
   EXPECT_LE(renewer.due(), lease.notify_loss_at());
@@ -127,7 +127,7 @@ TEST_F(RenewerTest, TellsTheLossOfWhatIsSuspended) {
   EXPECT_TRUE(lease.is_lost());
 }
 
-TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
+TEST_F(RenewerLeases, CountsNoAnswerOnceTheLossIsTold) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   picked(lease.notify_loss_at());
@@ -138,7 +138,7 @@ TEST_F(RenewerTest, CountsNoAnswerOnceTheLossIsTold) {
 
 /// As that to a renewal of several servers, which is taken in behind what the lock's own thread
 /// asked later.
-TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
+TEST_F(RenewerLeases, TakesAnOldAnswerForNoMoreThanItIs) {
   Lease& lease = held(9s);
   EXPECT_EQ(picked(start + 3s), 1U);
   lease.confirm({start + 3s + 1ms}, 100ms);
@@ -149,7 +149,7 @@ TEST_F(RenewerTest, TakesAnOldAnswerForNoMoreThanItIs) {
 }
 
 /// The background thread reads what is to be renewed, while any thread may find that it is lost.
-TEST_F(RenewerTest, TellsNoLossOfWhatIsPicked) {
+TEST_F(RenewerLeases, TellsNoLossOfWhatIsPicked) {
   detail::EventFd notifier;
   notifier.open();
   renewer.notify(notifier);

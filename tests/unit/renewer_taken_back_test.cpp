@@ -9,14 +9,14 @@
 namespace redlatch::test {
 namespace renewer_taken_back_test {
 
-TEST_F(RenewerTest, LeavesAloneWhatWasTakenBack) {
+TEST_F(RenewerLeases, LeavesAloneWhatWasTakenBack) {
   Lease& lease = held();
   renewer.detach(lease);
   EXPECT_EQ(picked(start + 1h), 0U);
   EXPECT_FALSE(renewer.next_loss({}));
 }
 
-TEST_F(RenewerTest, CountsAnAnswerThatComesDuringAnExtension) {
+TEST_F(RenewerLeases, CountsAnAnswerThatComesDuringAnExtension) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.pause_renewal(lease);
@@ -26,7 +26,7 @@ TEST_F(RenewerTest, CountsAnAnswerThatComesDuringAnExtension) {
   EXPECT_EQ(renewer.due(), start + 6s);
 }
 
-TEST_F(RenewerTest, DoesNotCountAnAnswerAfterTheRelease) {
+TEST_F(RenewerLeases, DoesNotCountAnAnswerAfterTheRelease) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.detach(lease);
@@ -35,7 +35,7 @@ TEST_F(RenewerTest, DoesNotCountAnAnswerAfterTheRelease) {
   EXPECT_FALSE(lease.valid(start + 3s, here));
 }
 
-TEST_F(RenewerTest, UsesATenureAgainOnlyWhenItsAnswerHasCome) {
+TEST_F(RenewerLeases, UsesATenureAgainOnlyWhenItsAnswerHasCome) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.detach(lease);
@@ -46,7 +46,7 @@ TEST_F(RenewerTest, UsesATenureAgainOnlyWhenItsAnswerHasCome) {
   EXPECT_EQ(&renewer.open(), &lease);
 }
 
-TEST_F(RenewerTest, UsesATenureAgain) {
+TEST_F(RenewerLeases, UsesATenureAgain) {
   Lease& lease = held();
   const std::stop_token before = renewer.lost_token(lease);
   renewer.detach(lease);
@@ -57,7 +57,7 @@ TEST_F(RenewerTest, UsesATenureAgain) {
   EXPECT_NE(renewer.lost_token(lease), before);
 }
 
-TEST_F(RenewerTest, LetsNobodyTakeBackWhatIsAboutToBeSent) {
+TEST_F(RenewerLeases, LetsNobodyTakeBackWhatIsAboutToBeSent) {
   Lease& lease = held();
   EXPECT_EQ(renewer.pick(start + 3s).size(), 1U);
   std::atomic<bool> sent = false;
@@ -76,7 +76,7 @@ TEST_F(RenewerTest, LetsNobodyTakeBackWhatIsAboutToBeSent) {
   EXPECT_TRUE(sent_before);
 }
 
-TEST_F(RenewerTest, WantsNothingSaidBehindARelease) {
+TEST_F(RenewerLeases, WantsNothingSaidBehindARelease) {
   Lease& kept = held();
   Lease& over = held();
   Lease& closed = held();
@@ -90,7 +90,7 @@ TEST_F(RenewerTest, WantsNothingSaidBehindARelease) {
   EXPECT_EQ(&opened(), &closed) << "it is free again";
 }
 
-TEST_F(RenewerTest, KeepsNothingInAForkedChild) {
+TEST_F(RenewerLeases, KeepsNothingInAForkedChild) {
   Lease& kept = held();
   Lease& lost = held(1s);
   EXPECT_EQ(picked(start + 2s), 0U);

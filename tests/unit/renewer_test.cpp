@@ -8,7 +8,7 @@
 namespace redlatch::test {
 namespace renewer_test {
 
-TEST_F(RenewerTest, RenewsAfterAThirdOfTheTtl) {
+TEST_F(RenewerLeases, RenewsAfterAThirdOfTheTtl) {
   Lease& lease = held();
   EXPECT_EQ(renewer.due(), start + 3s);
   EXPECT_EQ(picked(start + 2s), 0U);
@@ -20,14 +20,14 @@ TEST_F(RenewerTest, RenewsAfterAThirdOfTheTtl) {
   EXPECT_EQ(picked(start + 6s), 1U);
 }
 
-TEST_F(RenewerTest, TakesThoseAlongThatAreDueALittleLater) {
+TEST_F(RenewerLeases, TakesThoseAlongThatAreDueALittleLater) {
   held(9s);
   held(9200ms);
   held(20s);
   EXPECT_EQ(picked(start + 3s), 2U);
 }
 
-TEST_F(RenewerTest, AsksOnceUntilThereIsAnAnswer) {
+TEST_F(RenewerLeases, AsksOnceUntilThereIsAnAnswer) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(renewer.awaits_answers());
@@ -36,14 +36,14 @@ TEST_F(RenewerTest, AsksOnceUntilThereIsAnAnswer) {
   EXPECT_FALSE(renewer.awaits_answers());
 }
 
-TEST_F(RenewerTest, PicksSoManyAtOnceAndNoMore) {
+TEST_F(RenewerLeases, PicksSoManyAtOnceAndNoMore) {
   for (int i = 0; i < 300; ++i) held();
   EXPECT_EQ(picked(start + 3s), 256U);
   EXPECT_LE(renewer.due(), start + 3s);
   EXPECT_EQ(picked(start + 3s), 44U);
 }
 
-TEST_F(RenewerTest, PicksThoseFirstThatAreDueFirst) {
+TEST_F(RenewerLeases, PicksThoseFirstThatAreDueFirst) {
   Lease& last = held(9900ms);
   Lease& first = held(9s);
   const auto due = renewer.pick(start + 4s);
@@ -54,7 +54,7 @@ TEST_F(RenewerTest, PicksThoseFirstThatAreDueFirst) {
 }
 
 /// As many locks as a busy worker has: what is due is found without a look at all of them.
-TEST_F(RenewerTest, DoesNotLookAtThoseThatAreNotDue) {
+TEST_F(RenewerLeases, DoesNotLookAtThoseThatAreNotDue) {
   for (int i = 0; i < 50'000; ++i) held(60s);
   const auto before = std::chrono::steady_clock::now();
   for (int i = 0; i < 10'000; ++i) EXPECT_EQ(picked(start + 1s), 0U);
@@ -85,7 +85,7 @@ TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {
   EXPECT_GT(latest - earliest, 200ms);
 }
 
-TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
+TEST_F(RenewerLeases, TriesAgainUntilTheLossHasToBeTold) {
   Lease& lease = held();
   TimePoint now = start + 3s;
   int tries = 0;
@@ -100,14 +100,14 @@ TEST_F(RenewerTest, TriesAgainUntilTheLossHasToBeTold) {
   EXPECT_TRUE(renewer.next_loss({}));
 }
 
-TEST_F(RenewerTest, TriesAgainWhatCouldNotBeSentAtAll) {
+TEST_F(RenewerLeases, TriesAgainWhatCouldNotBeSentAtAll) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.failed(lease, 9s, {}, start + 3s);
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
-TEST_F(RenewerTest, DoesNotRelyOnWhatMayBeCarriedOutLate) {
+TEST_F(RenewerLeases, DoesNotRelyOnWhatMayBeCarriedOutLate) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   failed(lease, start + 3s);
@@ -116,7 +116,7 @@ TEST_F(RenewerTest, DoesNotRelyOnWhatMayBeCarriedOutLate) {
   EXPECT_EQ(lease.valid_until(), start + 4s + 9s - 92ms);
 }
 
-TEST_F(RenewerTest, TakesARefusalForAFailure) {
+TEST_F(RenewerLeases, TakesARefusalForAFailure) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_FALSE(answered(lease, refusal("READONLY You can't write"), start + 3s));
@@ -124,7 +124,7 @@ TEST_F(RenewerTest, TakesARefusalForAFailure) {
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
-TEST_F(RenewerTest, StopsRenewingAtTheLimit) {
+TEST_F(RenewerLeases, StopsRenewingAtTheLimit) {
   Lease& lease = held(9s, true, start + 4s);
   EXPECT_EQ(picked(start + 3s), 1U);
   answered(lease, integer(1), start + 3s);
@@ -132,7 +132,7 @@ TEST_F(RenewerTest, StopsRenewingAtTheLimit) {
   EXPECT_EQ(renewer.due(), TimePoint::max());
 }
 
-TEST_F(RenewerTest, DoesNotTryAgainBehindTheLimit) {
+TEST_F(RenewerLeases, DoesNotTryAgainBehindTheLimit) {
   Lease& lease = held(9s, true, start + 3100ms);
   EXPECT_EQ(picked(start + 3s), 1U);
   failed(lease, start + 3s);
@@ -140,21 +140,21 @@ TEST_F(RenewerTest, DoesNotTryAgainBehindTheLimit) {
 }
 
 /// Nothing is to be picked at the time of a notice, which the notifier tells.
-TEST_F(RenewerTest, IsNotDueForANotice) {
+TEST_F(RenewerLeases, IsNotDueForANotice) {
   Lease& lease = held(9s, false);
   EXPECT_EQ(renewer.due(), TimePoint::max());
   EXPECT_EQ(renewer.next_loss_at(), lease.notify_loss_at());
   EXPECT_FALSE(renewer.keep(lease));
 }
 
-TEST_F(RenewerTest, SaysWhenTheThreadHasToLookSooner) {
+TEST_F(RenewerLeases, SaysWhenTheThreadHasToLookSooner) {
   EXPECT_TRUE(renewer.keep(opened(9s)));
   EXPECT_FALSE(renewer.keep(opened(9s)));
   EXPECT_FALSE(renewer.keep(opened(60s)));
   EXPECT_TRUE(renewer.keep(opened(1s)));
 }
 
-TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
+TEST_F(RenewerLeases, RenewsNothingThatIsSuspended) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.suspend(lease);
@@ -166,7 +166,7 @@ TEST_F(RenewerTest, RenewsNothingThatIsSuspended) {
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 
-TEST_F(RenewerTest, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
+TEST_F(RenewerLeases, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.suspend(lease);
@@ -181,7 +181,7 @@ TEST_F(RenewerTest, MakesTheNextOneAtItsTimeWhenARefusedOneIsSuperseded) {
   EXPECT_EQ(picked(start + 6s), 1U);
 }
 
-TEST_F(RenewerTest, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
+TEST_F(RenewerLeases, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   renewer.detach(lease);
@@ -191,13 +191,13 @@ TEST_F(RenewerTest, KeepsNothingOfARefusedOneThatIsSupersededAfterTheRelease) {
   EXPECT_EQ(&renewer.open(), &lease) << "it is spare";
 }
 
-TEST_F(RenewerTest, CountsAnAnswerInTime) {
+TEST_F(RenewerLeases, CountsAnAnswerInTime) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_EQ(outcome(lease, integer(1), start + 3s), Renewer::Answered::counted);
 }
 
-TEST_F(RenewerTest, CountsByTheTtlThatIsCertain) {
+TEST_F(RenewerLeases, CountsByTheTtlThatIsCertain) {
   Lease& lease = held(10s);
   lease.doubt({start + 1s}, 1s);
   EXPECT_EQ(lease.valid_until(), start + 2s - 12ms);

@@ -55,7 +55,7 @@ TEST(Vote, IsNotYesForAnythingElse) {
   }
 }
 
-TEST(LifeIn, IsWhatPttlSays) {
+TEST(ReplyTtl, IsWhatPttlSays) {
   const auto life = [](std::int64_t said) {
     const Reply reply = integer(said);
     return life_in(&reply);
@@ -71,7 +71,7 @@ TEST(LifeIn, IsWhatPttlSays) {
 
 /// 317 years are more nanoseconds than 64 bits have room for; a score of infinity becomes the
 /// smallest of all numbers.
-TEST(LifeIn, NeverOverflows) {
+TEST(ReplyTtl, NeverOverflows) {
   for (const std::int64_t said : {std::int64_t{9'999'999'999'000}, INT64_MAX}) {
     const Reply reply = integer(said);
     EXPECT_EQ(life_in(&reply), max_life);
@@ -83,7 +83,7 @@ TEST(LifeIn, NeverOverflows) {
   }
 }
 
-TEST(UptimeIn, IsWithinACentury) {
+TEST(ReplyUptime, IsWithinACentury) {
   const auto uptime = [](const std::string& said) {
     return uptime_in(text("# Server\r\nuptime_in_seconds:" + said + "\r\n")).count();
   };
@@ -105,7 +105,7 @@ TEST(QueueStatus, IsGoneForNumbersThatNoScriptGives) {
   EXPECT_EQ(expiry(integer(80'003)), 10'000);
 }
 
-TEST(Classify, KnowsWhoCannotWriteNow) {
+TEST(ReplyClassify, KnowsWhoCannotWriteNow) {
   for (const char* word : {"READONLY", "LOADING", "MASTERDOWN", "MISCONF", "OOM", "NOREPLICAS",
                            "BUSY", "CLUSTERDOWN", "TRYAGAIN"}) {
     SCOPED_TRACE(word);
@@ -114,26 +114,26 @@ TEST(Classify, KnowsWhoCannotWriteNow) {
   }
 }
 
-TEST(Classify, KnowsWhoWasNotLetIn) {
+TEST(ReplyClassify, KnowsWhoWasNotLetIn) {
   EXPECT_EQ(classify("NOAUTH Authentication required."), Errc::authentication_failed);
   EXPECT_EQ(classify("WRONGPASS invalid username-password pair or user is disabled."),
             Errc::authentication_failed);
 }
 
-TEST(Classify, KnowsWhatIsNotPermitted) {
+TEST(ReplyClassify, KnowsWhatIsNotPermitted) {
   EXPECT_EQ(classify("NOPERM this user has no permissions to access one of the keys used"),
             Errc::not_permitted);
   EXPECT_EQ(classify("DENIED Redis is running in protected mode"), Errc::not_permitted);
 }
 
-TEST(Classify, KnowsThePermissionsInsideAScript) {
+TEST(ReplyClassify, KnowsThePermissionsInsideAScript) {
   EXPECT_EQ(classify(acl_in_script), Errc::not_permitted);
   EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: The user executing the script "
                                 "can't run this command or subcommand")),
             Errc::not_permitted);
 }
 
-TEST(Classify, KnowsAKeyOfAnotherKind) {
+TEST(ReplyClassify, KnowsAKeyOfAnotherKind) {
   EXPECT_EQ(classify("WRONGTYPE Operation against a key holding the wrong kind of value"),
             Errc::wrong_type);
   EXPECT_EQ(classify("WRONGTYPE Operation against a key holding the wrong kind of value script: "
@@ -141,7 +141,7 @@ TEST(Classify, KnowsAKeyOfAnotherKind) {
             Errc::wrong_type);
 }
 
-TEST(Classify, KnowsWhatRedis6SaysInsideAScript) {
+TEST(ReplyClassify, KnowsWhatRedis6SaysInsideAScript) {
   EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: -READONLY You can't write "
                                 "against a read only replica.")),
             Errc::not_writable);
@@ -156,14 +156,14 @@ TEST(Classify, KnowsWhatRedis6SaysInsideAScript) {
             Errc::wrong_type);
 }
 
-TEST(Classify, KnowsWhatKeepsATransactionFromBeingCarriedOut) {
+TEST(ReplyClassify, KnowsWhatKeepsATransactionFromBeingCarriedOut) {
   EXPECT_EQ(classify("EXECABORT Transaction discarded because of: MISCONF Redis is configured to"),
             Errc::not_writable);
   EXPECT_EQ(classify("EXECABORT Transaction discarded because of previous errors."),
             Errc::protocol_error);
 }
 
-TEST(Classify, IsNotMisledByArguments) {
+TEST(ReplyClassify, IsNotMisledByArguments) {
   const std::string reply = "ERR unknown command 'EVALSHA', with args beginning with: ";
   for (const char* key : {"'@user_script:1.'", "'The user executing the script'", "'-OOM '"}) {
     EXPECT_EQ(classify(reply + key), Errc::unsupported) << key;
@@ -172,17 +172,17 @@ TEST(Classify, IsNotMisledByArguments) {
   }
 }
 
-TEST(Classify, KnowsAServerThatIsFull) {
+TEST(ReplyClassify, KnowsAServerThatIsFull) {
   EXPECT_EQ(classify("ERR max number of clients reached"), Errc::unreachable);
   EXPECT_EQ(classify("ERR max number of clients + cluster connections reached"), Errc::unreachable);
 }
 
-TEST(Classify, KnowsAMissingCommand) {
+TEST(ReplyClassify, KnowsAMissingCommand) {
   EXPECT_EQ(classify("ERR unknown command 'DELEX', with args beginning with: 'a' 'b' "),
             Errc::unsupported);
 }
 
-TEST(Classify, KnowsAPasswordTooMany) {
+TEST(ReplyClassify, KnowsAPasswordTooMany) {
   constexpr const char* text =
       "ERR AUTH <password> called without any password configured for the default user. Are you "
       "sure your configuration is correct?";
@@ -190,7 +190,7 @@ TEST(Classify, KnowsAPasswordTooMany) {
   EXPECT_TRUE(explain(text).ends_with("; leave the password out of the URL, or set one"));
 }
 
-TEST(Explain, SaysWhatToDo) {
+TEST(ReplyExplain, SaysWhatToDo) {
   EXPECT_EQ(explain("WRONGPASS invalid"),
             "the server said \"WRONGPASS invalid\"; check user and password in the URL");
   EXPECT_NE(explain("OOM command not allowed"), explain("READONLY You can't write"));
@@ -200,7 +200,7 @@ TEST(Explain, SaysWhatToDo) {
 }
 
 /// Who uses a lock does not know its scripts.
-TEST(Explain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
+TEST(ReplyExplain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
   constexpr std::string_view wrong_type =
       "the server said \"WRONGTYPE Operation against a key holding the wrong kind of value\"; use "
       "another key";
@@ -223,25 +223,25 @@ TEST(Explain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
 }
 
 /// So that whoever looks after the library can find the place.
-TEST(Explain, QuotesAllOfAnUnknownErrorInAScript) {
+TEST(ReplyExplain, QuotesAllOfAnUnknownErrorInAScript) {
   constexpr std::string_view odd =
       "ERR nobody is served script: cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:9.";
   EXPECT_EQ(explain(odd), "the server said \"" + std::string(odd) + "\"");
 }
 
 /// It may be somebody's lock.
-TEST(Explain, NeverAdvisesToDeleteAKey) {
+TEST(ReplyExplain, NeverAdvisesToDeleteAKey) {
   for (const char* reply : {"WRONGTYPE no", "NOLOCK mail is no queue of a lock",
                             "NOLOCK the key is a lock of another kind", "OOM no", "LIMIT no"}) {
     EXPECT_EQ(explain(reply).find("delete"), std::string::npos) << explain(reply);
   }
 }
 
-TEST(Explain, OnlyQuotesWhatItDoesNotKnow) {
+TEST(ReplyExplain, OnlyQuotesWhatItDoesNotKnow) {
   EXPECT_EQ(explain("ERR what"), "the server said \"ERR what\"");
 }
 
-TEST(Classify, TakesAnythingElseForAProtocolError) {
+TEST(ReplyClassify, TakesAnythingElseForAProtocolError) {
   for (const char* reply : {"", "ERR", "ERR syntax error", "MOVED 1 127.0.0.1:1", "readonly",
                             "READONLYNESS is new", " OOM", "EXECABORT Transaction discarded",
                             "NOSCRIPT No matching script.", "ERR Error running script"}) {
@@ -249,7 +249,7 @@ TEST(Classify, TakesAnythingElseForAProtocolError) {
   }
 }
 
-TEST(Doubt, IsLeftByWhatHappensInsideAScript) {
+TEST(ReplyDoubt, IsLeftByWhatHappensInsideAScript) {
   for (const std::string& reply :
        {std::string(acl_in_script), std::string("OOM no script: f00, on @user_script:1."),
         std::string("BUSY no script: f00, on @user_script:1."),
@@ -259,7 +259,7 @@ TEST(Doubt, IsLeftByWhatHappensInsideAScript) {
   }
 }
 
-TEST(Doubt, IsLeftByErrorsThatAreNotKnownToPrecedeAScript) {
+TEST(ReplyDoubt, IsLeftByErrorsThatAreNotKnownToPrecedeAScript) {
   for (const char* reply :
        {"READONLY no", "OOM no", "MISCONF no", "MASTERDOWN no", "NOREPLICAS no", "CLUSTERDOWN no",
         "TRYAGAIN no", "WRONGTYPE no", "ERR anything", "", "UNKILLABLE no", "WRONGPASS no"}) {
@@ -267,7 +267,7 @@ TEST(Doubt, IsLeftByErrorsThatAreNotKnownToPrecedeAScript) {
   }
 }
 
-TEST(Doubt, IsNotLeftByARefusalBeforeAScript) {
+TEST(ReplyDoubt, IsNotLeftByARefusalBeforeAScript) {
   for (const char* reply :
        {"NOSCRIPT No matching script. Please use EVAL.",
         "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
@@ -279,7 +279,7 @@ TEST(Doubt, IsNotLeftByARefusalBeforeAScript) {
   }
 }
 
-TEST(RefusedCommand, MayBeSaidInAnotherWay) {
+TEST(ReplyRefusedCommand, MayBeSaidInAnotherWay) {
   for (const char* reply :
        {"ERR unknown command 'EVALSHA', with args beginning with: 'f00' ",
         "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
@@ -288,25 +288,25 @@ TEST(RefusedCommand, MayBeSaidInAnotherWay) {
   }
 }
 
-TEST(RefusedCommand, IsNotAKeyThatIsOutOfReach) {
+TEST(ReplyRefusedCommand, IsNotAKeyThatIsOutOfReach) {
   EXPECT_FALSE(refuses_command("NOPERM No permissions to access a key"));
   EXPECT_FALSE(refuses_command(
       "NOPERM this user has no permissions to access one of the keys used as arguments"));
 }
 
-TEST(RefusedCommand, IsNotWhatHappensInsideAScript) {
+TEST(ReplyRefusedCommand, IsNotWhatHappensInsideAScript) {
   EXPECT_FALSE(refuses_command(acl_in_script));
   EXPECT_FALSE(refuses_command("ERR unknown command script: f00, on @user_script:1."));
 }
 
-TEST(RefusedCommand, IsNotAnyOtherError) {
+TEST(ReplyRefusedCommand, IsNotAnyOtherError) {
   for (const char* reply : {"OOM no", "NOSCRIPT no", "READONLY no", "ERR syntax error", ""}) {
     EXPECT_FALSE(refuses_command(reply)) << reply;
   }
 }
 
 /// As services and proxies say it.
-TEST(RefusedCommand, MayBeInOtherWords) {
+TEST(ReplyRefusedCommand, MayBeInOtherWords) {
   for (const char* reply :
        {"ERR command eval not support for your account", "unsupported command 'evalsha'",
         "ERR Command is not available: 'EVALSHA'", "ERR no upstream host", "", "ERR"}) {
@@ -316,7 +316,7 @@ TEST(RefusedCommand, MayBeInOtherWords) {
   }
 }
 
-TEST(RefusedCommand, IsNotWhatOnlyAServerThatRunsItSays) {
+TEST(ReplyRefusedCommand, IsNotWhatOnlyAServerThatRunsItSays) {
   for (const std::string& reply : {std::string("NOSCRIPT No matching script. Please use EVAL."),
                                    std::string("WRONGTYPE no"),
                                    std::string("BUSY no"),
@@ -348,7 +348,7 @@ TEST(RefusedCommand, IsNotWhatOnlyAServerThatRunsItSays) {
   }
 }
 
-TEST(RefusedCommand, ThatWasFoundOutIsCertainAndQuoted) {
+TEST(ReplyRefusedCommand, ThatWasFoundOutIsCertainAndQuoted) {
   const std::string found = as_refusal("ERR command eval not support for your account");
   EXPECT_TRUE(refuses_command(found));
   EXPECT_TRUE(may_refuse_command(found));
@@ -363,7 +363,7 @@ TEST(RefusedCommand, ThatWasFoundOutIsCertainAndQuoted) {
 }
 
 /// Redis 7 and Redis 6, at the line of the script with this call.
-TEST(MissingCommand, IsNamedByTheLineOfTheScript) {
+TEST(LockMissingCommand, IsNamedByTheLineOfTheScript) {
   const std::string release(release_script.sha1());
   const std::string extend(extend_script.sha1());
   for (const std::string& reply :
@@ -381,7 +381,7 @@ TEST(MissingCommand, IsNamedByTheLineOfTheScript) {
                   .ends_with(": DEL"));
 }
 
-TEST(MissingCommand, IsNotNamedWhenTheLineIsNotKnown) {
+TEST(LockMissingCommand, IsNotNamedWhenTheLineIsNotKnown) {
   const std::string extend(extend_script.sha1());
   const std::string missing = "ERR Unknown Redis command called from script";
   for (const std::string& where :
@@ -396,7 +396,7 @@ TEST(MissingCommand, IsNotNamedWhenTheLineIsNotKnown) {
   }
 }
 
-TEST(Message, DoesNotRepeatArguments) {
+TEST(ReplyMessage, DoesNotRepeatArguments) {
   for (const char* reply :
        {"ERR unknown command 'DELEX', with args beginning with: 'job' 'IFEQ' 's3cret' ",
         "ERR unknown command `DELEX`, with args beginning with: `job`, `IFEQ`, `s3cret`, "}) {
@@ -407,38 +407,38 @@ TEST(Message, DoesNotRepeatArguments) {
   }
 }
 
-TEST(Message, IsWholeWhenThereAreNoArguments) {
+TEST(ReplyMessage, IsWholeWhenThereAreNoArguments) {
   EXPECT_EQ(without_arguments("ERR syntax error"), "ERR syntax error");
   EXPECT_EQ(without_arguments(""), "");
 }
 
-TEST(Message, NamesTheLockTheServerAndWhatWasSaid) {
+TEST(ReplyMessage, NamesTheLockTheServerAndWhatWasSaid) {
   const std::string what = message("ERR something odd");
   EXPECT_NE(what.find("\"job\""), std::string::npos);
   EXPECT_NE(what.find("redis://host:6379/0"), std::string::npos);
   EXPECT_NE(what.find("ERR something odd"), std::string::npos);
 }
 
-TEST(Message, SaysWhatToDo) {
+TEST(ReplyMessage, SaysWhatToDo) {
   EXPECT_NE(message("NOAUTH no", Errc::authentication_failed).find("password"), std::string::npos);
   EXPECT_NE(message("NOPERM no", Errc::not_permitted).find("rights"), std::string::npos);
   EXPECT_NE(message("OOM no", Errc::not_writable).find("maxmemory"), std::string::npos);
   EXPECT_NE(message("WRONGTYPE no", Errc::wrong_type).find("another key"), std::string::npos);
 }
 
-TEST(Message, ShowsOddKeysInPrintableCharacters) {
+TEST(ReplyMessage, ShowsOddKeysInPrintableCharacters) {
   const std::string what =
       about(Errc::timed_out, std::string("a\n\"\0\xff\\", 6), "srv", "x").what();
   EXPECT_NE(what.find("\"a\\x0a\\x22\\x00\\xff\\x5c\""), std::string::npos) << what;
 }
 
-TEST(Message, NamesNoLockWhereThereIsNone) {
+TEST(ReplyMessage, NamesNoLockWhereThereIsNone) {
   const std::string what = about(Errc::timed_out, "", "redis://host:6379/0", "no answer").what();
   EXPECT_EQ(what.find("lock"), std::string::npos);
   EXPECT_NE(what.find("redis://host:6379/0: no answer"), std::string::npos);
 }
 
-TEST(Message, CarriesCodeServerAndDoubt) {
+TEST(ReplyMessage, CarriesCodeServerAndDoubt) {
   const Error error = about(Errc::timed_out, "job", "redis://host:6379/0", "no answer", true);
   EXPECT_EQ(error.code(), Errc::timed_out);
   EXPECT_EQ(error.server(), "redis://host:6379/0");

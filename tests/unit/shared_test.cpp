@@ -20,7 +20,7 @@ const protocol::Shared shared("job");
 const protocol::Shared numbered("job", true);
 const QueueEntry waiter{.value = "value", .ttl = 9s, .channel = "redlatch:me"};
 
-TEST(Shared, SaysEverythingByScript) {
+TEST(SharedProtocol, SaysEverythingByScript) {
   EXPECT_EQ(line(shared.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000");
   EXPECT_EQ(line(shared.extend("value", 9s)), "EXTEND_SHARED job value 9000");
   EXPECT_EQ(line(shared.claim("value", 9s)), "EXTEND_SHARED job value 9000");
@@ -31,20 +31,20 @@ TEST(Shared, SaysEverythingByScript) {
   EXPECT_EQ(line(shared.ask_ttl()), "LIFE_SHARED job");
 }
 
-TEST(Shared, DrawsANumberWithFencing) {
+TEST(SharedProtocol, DrawsANumberWithFencing) {
   EXPECT_EQ(line(numbered.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000 86400000");
   EXPECT_EQ(line(numbered.claim("value", 9s)), "EXTEND_SHARED job value 9000 86400000");
   EXPECT_EQ(line(numbered.extend("value", 9s)), "EXTEND_SHARED job value 9000");
 }
 
-TEST(Shared, AsksForItsOwnEntryAmongTheHolders) {
+TEST(SharedProtocol, AsksForItsOwnEntryAmongTheHolders) {
   EXPECT_EQ(line(shared.holder("value")), "ZSCORE job value");
   EXPECT_TRUE(protocol::Shared::holds(text("1700000000000"), "value"));
   EXPECT_FALSE(protocol::Shared::holds(nil(), "value"));
   EXPECT_FALSE(protocol::Shared::holds(refusal("ERR no"), "value"));
 }
 
-TEST(Shared, TakesASortedSetOrNothingForALock) {
+TEST(SharedProtocol, TakesASortedSetOrNothingForALock) {
   EXPECT_TRUE(protocol::Shared::is_lock(status("zset")));
   EXPECT_TRUE(protocol::Shared::is_lock(status("none")));
   EXPECT_TRUE(protocol::Shared::is_lock(refusal("NOPERM no")));
@@ -53,7 +53,7 @@ TEST(Shared, TakesASortedSetOrNothingForALock) {
   }
 }
 
-TEST(Shared, GivesAGrantBackByTheScriptOfItsClass) {
+TEST(SharedProtocol, GivesAGrantBackByTheScriptOfItsClass) {
   const std::string token = "3f0c2d1e-2222-4333-8444-555555555555";
   for (const std::string& value : {token, token + " a label", "0" + token.substr(1)}) {
     EXPECT_EQ(line(protocol::give_back("job", value)), "LEAVE job " + value);
@@ -66,7 +66,7 @@ TEST(Shared, GivesAGrantBackByTheScriptOfItsClass) {
   }
 }
 
-TEST(Shared, ReadsADeadlockAsANoForEver) {
+TEST(SharedProtocol, ReadsADeadlockAsANoForEver) {
   EXPECT_EQ(protocol::vote(integer(-1)), protocol::Vote::no);
   EXPECT_TRUE(protocol::is_deadlock(-1));
   EXPECT_FALSE(protocol::is_deadlock(0));
@@ -74,7 +74,7 @@ TEST(Shared, ReadsADeadlockAsANoForEver) {
   EXPECT_EQ(protocol::expiry(integer(-1)), 0);
 }
 
-TEST(Shared, ReadsALimitOfOthersAsAnArgumentThatIsWrong) {
+TEST(SharedProtocol, ReadsALimitOfOthersAsAnArgumentThatIsWrong) {
   const std::string words = "LIMIT there are holders with a limit of 3";
   EXPECT_EQ(protocol::classify(words), Errc::invalid_argument);
   const Error error = protocol::to_error(refusal(words), "job", "redis://fake:1/0", false);

@@ -115,7 +115,7 @@ TEST(ClientOptions, HaveTheDocumentedDefaults) {
   EXPECT_TRUE(options.scripting);
 }
 
-TEST(TimedLockable, WorksWithScopedLock) {
+TEST(LockTimedLockable, WorksWithScopedLock) {
   const Fake executor = fake(says(ok()), says(ok()));
   TestLock first = lock_on(executor);
   TestLock second = lock_on(executor);
@@ -126,7 +126,7 @@ TEST(TimedLockable, WorksWithScopedLock) {
   EXPECT_FALSE(first.owns_lock() || second.owns_lock());
 }
 
-TEST(TimedLockable, LetsStdLockBackOff) {
+TEST(LockTimedLockable, LetsStdLockBackOff) {
   const Fake one = fake(says(ok()), says(integer(1)), says(ok()));
   const Fake other = fake(says(nil()), says(ok()));
   TestLock first = lock_on(one);
@@ -135,14 +135,14 @@ TEST(TimedLockable, LetsStdLockBackOff) {
   EXPECT_TRUE(first.owns_lock() && second.owns_lock());
 }
 
-TEST(TimedLockable, WorksWithUniqueLock) {
+TEST(LockTimedLockable, WorksWithUniqueLock) {
   const Fake executor = fake(says(nil()));
   TestLock lock = lock_on(executor);
   const std::unique_lock guard(lock, 0ms);
   EXPECT_FALSE(guard.owns_lock());
 }
 
-TEST(TimedLockable, WorksWithConditionVariableAny) {
+TEST(LockTimedLockable, WorksWithConditionVariableAny) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)));

@@ -5,7 +5,7 @@
 namespace redlatch::test {
 namespace unlock_test {
 
-TEST(Unlock, ReportsReleasedWhenItWasStillOurs) {
+TEST(LockUnlock, ReportsReleasedWhenItWasStillOurs) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(1)));
@@ -13,7 +13,7 @@ TEST(Unlock, ReportsReleasedWhenItWasStillOurs) {
   EXPECT_TRUE(executor->posted.empty());
 }
 
-TEST(Unlock, ReportsLostWhenTheKeyWasTakenOver) {
+TEST(LockUnlock, ReportsLostWhenTheKeyWasTakenOver) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(0)));
@@ -21,7 +21,7 @@ TEST(Unlock, ReportsLostWhenTheKeyWasTakenOver) {
   EXPECT_TRUE(executor->posted.empty());
 }
 
-TEST(Unlock, ReleasesByToken) {
+TEST(LockUnlock, ReleasesByToken) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   const std::string token = lock.token();
@@ -31,21 +31,21 @@ TEST(Unlock, ReleasesByToken) {
   EXPECT_EQ(executor->calls[1].key, "job");
 }
 
-TEST(Unlock, ConnectsWithinTheTimeForTheCommand) {
+TEST(LockUnlock, ConnectsWithinTheTimeForTheCommand) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   lock.unlock();
   EXPECT_EQ(executor->calls[1].connecting, ConnectPolicy::within_timeout);
 }
 
-TEST(Unlock, HandsNothingOverToBeUndone) {
+TEST(LockUnlock, HandsNothingOverToBeUndone) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   lock.unlock();
   EXPECT_FALSE(executor->calls[1].cleanup.has_value());
 }
 
-TEST(Unlock, ReportsUnknownWhenTheServerCannotSay) {
+TEST(LockUnlock, ReportsUnknownWhenTheServerCannotSay) {
   for (const std::string reply :
        {"READONLY You can't write against a read only replica.", "LOADING Redis is loading",
         "MASTERDOWN Link with MASTER is down", "MISCONF Redis is configured to save",
@@ -61,7 +61,7 @@ TEST(Unlock, ReportsUnknownWhenTheServerCannotSay) {
   }
 }
 
-TEST(Unlock, ReportsUnknownWhenNoAnswerCame) {
+TEST(LockUnlock, ReportsUnknownWhenNoAnswerCame) {
   for (const Answer& answer : {in_doubt(), in_doubt(Errc::unreachable), away()}) {
     const Fake executor = fake();
     TestLock lock = held_on(executor);
@@ -71,7 +71,7 @@ TEST(Unlock, ReportsUnknownWhenNoAnswerCame) {
   }
 }
 
-TEST(Unlock, LeavesAnOpenReleaseToTheBackground) {
+TEST(LockUnlock, LeavesAnOpenReleaseToTheBackground) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 4s});
   const std::string token = lock.token();
@@ -83,7 +83,7 @@ TEST(Unlock, LeavesAnOpenReleaseToTheBackground) {
   EXPECT_EQ(executor->posted[0].ttl, 4s);
 }
 
-TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMadeTheLease) {
+TEST(LockUnlock, LeavesAReleaseOpenForAsLongAsAnExtensionMadeTheLease) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 4s});
   executor->will(says(integer(1)));
@@ -96,7 +96,7 @@ TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMadeTheLease) {
   EXPECT_EQ(executor->posted[0].ttl, 60s);
 }
 
-TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMayHaveMadeTheLease) {
+TEST(LockUnlock, LeavesAReleaseOpenForAsLongAsAnExtensionMayHaveMadeTheLease) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 4s});
   executor->will(in_doubt());
@@ -107,14 +107,14 @@ TEST(Unlock, LeavesAReleaseOpenForAsLongAsAnExtensionMayHaveMadeTheLease) {
   EXPECT_EQ(executor->posted[0].ttl, 60s);
 }
 
-TEST(Unlock, ReportsLostWhenNothingIsHeld) {
+TEST(LockUnlock, ReportsLostWhenNothingIsHeld) {
   const Fake executor = fake();
   TestLock lock = lock_on(executor);
   EXPECT_EQ(lock.unlock(), Unlock::lost);
   EXPECT_TRUE(executor->calls.empty());
 }
 
-TEST(Unlock, ReportsLostTheSecondTime) {
+TEST(LockUnlock, ReportsLostTheSecondTime) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   lock.unlock();
@@ -122,7 +122,7 @@ TEST(Unlock, ReportsLostTheSecondTime) {
   EXPECT_EQ(executor->calls.size(), 2U);
 }
 
-TEST(Unlock, ReportsLostWhenTheKeyIsNoLockAnyMore) {
+TEST(LockUnlock, ReportsLostWhenTheKeyIsNoLockAnyMore) {
   for (const std::string reply :
        {"WRONGTYPE Operation against a key holding the wrong kind of value script: "
         "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:1.",
@@ -137,7 +137,7 @@ TEST(Unlock, ReportsLostWhenTheKeyIsNoLockAnyMore) {
   }
 }
 
-TEST(Unlock, HoldsNothingAfterwardsWhateverTheAnswerIs) {
+TEST(LockUnlock, HoldsNothingAfterwardsWhateverTheAnswerIs) {
   for (const Answer& answer : {says(integer(1)), says(integer(0)), away(), in_doubt(),
                                says(refusal("READONLY no")), out_of_memory()}) {
     const Fake executor = fake();
@@ -150,7 +150,7 @@ TEST(Unlock, HoldsNothingAfterwardsWhateverTheAnswerIs) {
   }
 }
 
-TEST(Unlock, StillReleasesAfterTheEndOfValidityAndReportsLost) {
+TEST(LockUnlock, StillReleasesAfterTheEndOfValidityAndReportsLost) {
   for (const int reply : {0, 1}) {
     const Fake executor = fake();
     TestLock lock = held_on(executor, {.ttl = 1s});
@@ -162,7 +162,7 @@ TEST(Unlock, StillReleasesAfterTheEndOfValidityAndReportsLost) {
   }
 }
 
-TEST(Unlock, ReportsLostAfterTheEndOfValidityEvenWhenNoAnswerCame) {
+TEST(LockUnlock, ReportsLostAfterTheEndOfValidityEvenWhenNoAnswerCame) {
   for (const Answer& answer : {away(), in_doubt(), says(refusal("READONLY no")), out_of_memory()}) {
     const Fake executor = fake();
     TestLock lock = held_on(executor, {.ttl = 1s});
@@ -173,7 +173,7 @@ TEST(Unlock, ReportsLostAfterTheEndOfValidityEvenWhenNoAnswerCame) {
   }
 }
 
-TEST(Unlock, StillReleasesAfterLossAndReportsLost) {
+TEST(LockUnlock, StillReleasesAfterLossAndReportsLost) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(0)));
@@ -183,14 +183,14 @@ TEST(Unlock, StillReleasesAfterLossAndReportsLost) {
   EXPECT_TRUE(executor->said()[2].starts_with("RELEASE job "));
 }
 
-TEST(Unlock, IsReleasedWhenItWasOursAtTheCallAndTheAnswerIsLate) {
+TEST(LockUnlock, IsReleasedWhenItWasOursAtTheCallAndTheAnswerIsLate) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 1s});
   executor->will(says(integer(1)).after(2s));
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
-TEST(Unlock, SurvivesThatMemoryRunsOut) {
+TEST(LockUnlock, SurvivesThatMemoryRunsOut) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   const std::string token = lock.token();

@@ -9,20 +9,20 @@ namespace validity_test {
 
 using Clock = std::chrono::steady_clock;
 
-TEST(Validity, IsTheTtlLessOnePercentAndTwoMilliseconds) {
+TEST(LockValidity, IsTheTtlLessOnePercentAndTwoMilliseconds) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   EXPECT_EQ(lock.remaining(), 5000ms - 50ms - 2ms);
 }
 
-TEST(Validity, CountsFromBeforeTheRequest) {
+TEST(LockValidity, CountsFromBeforeTheRequest) {
   const Fake executor = fake(says(ok()).after(100ms));
   TestLock lock = lock_on(executor, {.ttl = 5s});
   EXPECT_TRUE(lock.try_lock());
   EXPECT_EQ(lock.remaining(), 4948ms - 100ms);
 }
 
-TEST(Validity, EndsByItself) {
+TEST(LockValidity, EndsByItself) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   executor->advance(4948ms - 1ns);
@@ -33,7 +33,7 @@ TEST(Validity, EndsByItself) {
   EXPECT_FALSE(static_cast<bool>(lock));
 }
 
-TEST(Validity, EndsWithoutAnyCommand) {
+TEST(LockValidity, EndsWithoutAnyCommand) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   executor->advance(1h);
@@ -44,14 +44,14 @@ TEST(Validity, EndsWithoutAnyCommand) {
   EXPECT_EQ(executor->calls.size(), 1U);
 }
 
-TEST(Validity, IsRoundedDown) {
+TEST(LockValidity, IsRoundedDown) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   executor->advance(1ns);
   EXPECT_EQ(lock.remaining(), 4947ms);
 }
 
-TEST(Validity, IsZeroWhenNothingIsHeld) {
+TEST(LockValidity, IsZeroWhenNothingIsHeld) {
   const Fake executor = fake();
   const TestLock lock = lock_on(executor);
   EXPECT_EQ(lock.remaining(), 0ms);
@@ -59,7 +59,7 @@ TEST(Validity, IsZeroWhenNothingIsHeld) {
   EXPECT_FALSE(static_cast<bool>(lock));
 }
 
-TEST(Validity, IsZeroAfterLoss) {
+TEST(LockValidity, IsZeroAfterLoss) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(integer(0)));
@@ -68,7 +68,7 @@ TEST(Validity, IsZeroAfterLoss) {
   EXPECT_EQ(lock.expires_at(), Clock::time_point{});
 }
 
-TEST(Validity, IsToldOnTheSteadyClockToo) {
+TEST(LockValidity, IsToldOnTheSteadyClockToo) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   const Clock::time_point before = Clock::now();
@@ -77,7 +77,7 @@ TEST(Validity, IsToldOnTheSteadyClockToo) {
   EXPECT_LE(end, Clock::now() + 4948ms);
 }
 
-TEST(Validity, IsNeverToldLongerThanItIs) {
+TEST(LockValidity, IsNeverToldLongerThanItIs) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 5s});
   Clock::time_point read{};
@@ -92,7 +92,7 @@ TEST(Validity, IsNeverToldLongerThanItIs) {
   EXPECT_LE(end, read + 4948ms);
 }
 
-TEST(Validity, StartsAnewWithEveryAcquisition) {
+TEST(LockValidity, StartsAnewWithEveryAcquisition) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 5s});
   executor->advance(3s);
@@ -102,7 +102,7 @@ TEST(Validity, StartsAnewWithEveryAcquisition) {
   EXPECT_EQ(lock.remaining(), 4948ms);
 }
 
-TEST(Validity, IsShortForTheShortestTtl) {
+TEST(LockValidity, IsShortForTheShortestTtl) {
   const Fake executor = fake();
   const TestLock lock = held_on(executor, {.ttl = 10ms});
   executor->advance(7900us - 1ns);

@@ -5,7 +5,7 @@
 namespace redlatch::test {
 namespace verify_test {
 
-TEST(Verify, IsTrueWhenTheKeyHoldsOurToken) {
+TEST(LockVerify, IsTrueWhenTheKeyHoldsOurToken) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(text(lock.token())));
@@ -14,7 +14,7 @@ TEST(Verify, IsTrueWhenTheKeyHoldsOurToken) {
   EXPECT_EQ(executor->calls[1].connecting, ConnectPolicy::separate_timeout);
 }
 
-TEST(Verify, IsFalseWhenTheKeyHoldsAnotherToken) {
+TEST(LockVerify, IsFalseWhenTheKeyHoldsAnotherToken) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(text("somebody else")));
@@ -22,7 +22,7 @@ TEST(Verify, IsFalseWhenTheKeyHoldsAnotherToken) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST(Verify, IsFalseWhenTheTokenIsOnlyAPart) {
+TEST(LockVerify, IsFalseWhenTheTokenIsOnlyAPart) {
   for (const bool longer : {false, true}) {
     const Fake executor = fake();
     TestLock lock = held_on(executor);
@@ -31,7 +31,7 @@ TEST(Verify, IsFalseWhenTheTokenIsOnlyAPart) {
   }
 }
 
-TEST(Verify, IsFalseWhenTheKeyIsGone) {
+TEST(LockVerify, IsFalseWhenTheKeyIsGone) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(text("")));
@@ -39,7 +39,7 @@ TEST(Verify, IsFalseWhenTheKeyIsGone) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST(Verify, IsFalseWhenTheKeyIsNoLockAnyMore) {
+TEST(LockVerify, IsFalseWhenTheKeyIsNoLockAnyMore) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(
@@ -48,14 +48,14 @@ TEST(Verify, IsFalseWhenTheKeyIsNoLockAnyMore) {
   EXPECT_FALSE(lock.owns_lock());
 }
 
-TEST(Verify, AsksNobodyWhenNothingIsHeld) {
+TEST(LockVerify, AsksNobodyWhenNothingIsHeld) {
   const Fake executor = fake();
   TestLock lock = lock_on(executor);
   EXPECT_FALSE(lock.verify());
   EXPECT_TRUE(executor->calls.empty());
 }
 
-TEST(Verify, AsksNobodyAfterTheEndOfValidity) {
+TEST(LockVerify, AsksNobodyAfterTheEndOfValidity) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 1s});
   executor->advance(1s);
@@ -63,7 +63,7 @@ TEST(Verify, AsksNobodyAfterTheEndOfValidity) {
   EXPECT_EQ(executor->calls.size(), 1U);
 }
 
-TEST(Verify, DoesNotProlongTheValidity) {
+TEST(LockVerify, DoesNotProlongTheValidity) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->advance(4s);
@@ -72,14 +72,14 @@ TEST(Verify, DoesNotProlongTheValidity) {
   EXPECT_EQ(lock.remaining(), 5898ms);
 }
 
-TEST(Verify, IsFalseWhenTheAnswerComesAfterTheEndOfValidity) {
+TEST(LockVerify, IsFalseWhenTheAnswerComesAfterTheEndOfValidity) {
   const Fake executor = fake();
   TestLock lock = held_on(executor, {.ttl = 1s});
   executor->will(says(text(lock.token())).after(1s));
   EXPECT_FALSE(lock.verify());
 }
 
-TEST(Verify, ThrowsWhenTheServerDoesNotSayAndStaysHeld) {
+TEST(LockVerify, ThrowsWhenTheServerDoesNotSayAndStaysHeld) {
   for (const Answer& answer : {away(), in_doubt(), says(refusal("MASTERDOWN Link is down")),
                                says(refusal("NOPERM no permissions"))}) {
     const Fake executor = fake();
@@ -91,7 +91,7 @@ TEST(Verify, ThrowsWhenTheServerDoesNotSayAndStaysHeld) {
   }
 }
 
-TEST(Verify, IsNotInDoubtWhenTheServerRefuses) {
+TEST(LockVerify, IsNotInDoubtWhenTheServerRefuses) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
   executor->will(says(refusal("MASTERDOWN Link with MASTER is down")));

@@ -10,7 +10,7 @@
 namespace redlatch::detail {
 namespace voices_test {
 
-class VoicesTest : public testing::Test {
+class DistinctServersTest : public testing::Test {
  protected:
   bool admits(std::size_t url, const std::string& id) {
     try {
@@ -37,7 +37,7 @@ class VoicesTest : public testing::Test {
   std::string why{};
 };
 
-TEST_F(VoicesTest, BelongToServersOfDifferentIds) {
+TEST_F(DistinctServersTest, BelongToServersOfDifferentIds) {
   EXPECT_TRUE(admits(0, "x"));
   EXPECT_TRUE(admits(1, "y"));
   EXPECT_TRUE(admits(2, "z"));
@@ -45,7 +45,7 @@ TEST_F(VoicesTest, BelongToServersOfDifferentIds) {
   EXPECT_TRUE(are_distinct());
 }
 
-TEST_F(VoicesTest, NameTheOtherWayToOneServer) {
+TEST_F(DistinctServersTest, NameTheOtherWayToOneServer) {
   EXPECT_TRUE(admits(0, "x"));
   EXPECT_FALSE(admits(2, "x"));
   EXPECT_NE(why.find("redis://a"), std::string::npos) << why;
@@ -53,7 +53,7 @@ TEST_F(VoicesTest, NameTheOtherWayToOneServer) {
   EXPECT_NE(why.find("redis://a and redis://c lead to one server"), std::string::npos) << why;
 }
 
-TEST_F(VoicesTest, CountAgainOnceTheyBelongToDifferentServers) {
+TEST_F(DistinctServersTest, CountAgainOnceTheyBelongToDifferentServers) {
   EXPECT_TRUE(admits(0, "x"));
   EXPECT_TRUE(admits(1, "y"));
   EXPECT_FALSE(admits(0, "y")) << "the addresses are about to be swapped";
@@ -63,7 +63,7 @@ TEST_F(VoicesTest, CountAgainOnceTheyBelongToDifferentServers) {
   EXPECT_TRUE(are_distinct());
 }
 
-TEST_F(VoicesTest, OfServersThatDoNotTellTheirIdAreDistinct) {
+TEST_F(DistinctServersTest, OfServersThatDoNotTellTheirIdAreDistinct) {
   EXPECT_TRUE(admits(0, ""));
   EXPECT_TRUE(admits(1, ""));
   EXPECT_TRUE(are_distinct());

@@ -16,13 +16,13 @@ constexpr TimePoint now{1'000'000s};
 template <class Rep, class Period = std::ratio<1>>
 using Duration = std::chrono::duration<Rep, Period>;
 
-TEST(WaitTime, IsAddedToNow) {
+TEST(LockWaitTime, IsAddedToNow) {
   EXPECT_EQ(end_of(5s, now), now + 5s);
   EXPECT_EQ(end_of(250ms, now), now + 250ms);
   EXPECT_EQ(end_of(1h, now), now + 1h);
 }
 
-TEST(WaitTime, IsOverWhenItIsNotPositive) {
+TEST(LockWaitTime, IsOverWhenItIsNotPositive) {
   EXPECT_EQ(end_of(0s, now), now);
   EXPECT_EQ(end_of(-1ns, now), now);
   EXPECT_EQ(end_of(std::chrono::nanoseconds::min(), now), now);
@@ -30,7 +30,7 @@ TEST(WaitTime, IsOverWhenItIsNotPositive) {
   EXPECT_EQ(end_of(std::chrono::years::min(), now), now);
 }
 
-TEST(WaitTime, NeverEndsWhenItIsHuge) {
+TEST(LockWaitTime, NeverEndsWhenItIsHuge) {
   EXPECT_EQ(end_of(std::chrono::nanoseconds::max(), now), std::nullopt);
   EXPECT_EQ(end_of(std::chrono::milliseconds::max(), now), std::nullopt);
   EXPECT_EQ(end_of(std::chrono::hours::max(), now), std::nullopt);
@@ -38,13 +38,13 @@ TEST(WaitTime, NeverEndsWhenItIsHuge) {
   EXPECT_EQ(end_of(Duration<std::uint64_t>::max(), now), std::nullopt);
 }
 
-TEST(WaitTime, EndsWhenItIsALittleLessThanACentury) {
+TEST(LockWaitTime, EndsWhenItIsALittleLessThanACentury) {
   const auto end = end_of(std::chrono::hours(24 * 365 * 99), now);
   ASSERT_TRUE(end.has_value());
   EXPECT_GT(*end, now + std::chrono::hours(24 * 365 * 98));
 }
 
-TEST(WaitTime, TakesFloatingPoint) {
+TEST(LockWaitTime, TakesFloatingPoint) {
   using Seconds = Duration<double>;
   EXPECT_EQ(end_of(Seconds(0.5), now), now + 500ms);
   EXPECT_EQ(end_of(Seconds(-0.5), now), now);
@@ -54,21 +54,21 @@ TEST(WaitTime, TakesFloatingPoint) {
   EXPECT_EQ(end_of(Duration<long double>(2), now), now + 2s);
 }
 
-TEST(WaitTime, NeverEndsWhenItIsInfinite) {
+TEST(LockWaitTime, NeverEndsWhenItIsInfinite) {
   const double infinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(end_of(Duration<double>(infinity), now), std::nullopt);
   EXPECT_EQ(end_of(Duration<double, std::milli>(infinity), now), std::nullopt);
 }
 
-TEST(WaitTime, IsOverWhenItIsMinusInfinite) {
+TEST(LockWaitTime, IsOverWhenItIsMinusInfinite) {
   EXPECT_EQ(end_of(Duration<double>(-std::numeric_limits<double>::infinity()), now), now);
 }
 
-TEST(WaitTime, IsOverWhenItIsNotANumber) {
+TEST(LockWaitTime, IsOverWhenItIsNotANumber) {
   EXPECT_EQ(end_of(Duration<double>(std::numeric_limits<double>::quiet_NaN()), now), now);
 }
 
-TEST(WaitTime, KeepsWholeMilliseconds) {
+TEST(LockWaitTime, KeepsWholeMilliseconds) {
   for (int i = 1; i < 2000; ++i) {
     const std::chrono::milliseconds wait(i);
     const auto end = end_of(wait, now);
