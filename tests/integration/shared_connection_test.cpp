@@ -1,6 +1,8 @@
 // A connection that is shared, and the order of what is said on it. With the library's insides, so
 // that one thread can queue several requests.
 
+#include "engine/shared_connection.hpp"
+
 #include <atomic>
 #include <list>
 #include <map>
@@ -12,21 +14,21 @@
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "base/settings.hpp"
-#include "engine/shared_connection.hpp"
 #include "fixture.hpp"
+#include "net/resolver.hpp"
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
-namespace channel_test {
+namespace shared_connection_test {
 
 using detail::TimePoint;
 
 const std::string unknown_script = resp::error("NOSCRIPT No matching script. Please use EVAL.");
 
 /// Remembers nothing.
-class NoAftermath final : public detail::CompletionSink {
+class NoSink final : public detail::CompletionSink {
  public:
-  void open(detail::PendingRequests) noexcept override {}
+  void repeat_later(detail::PendingRequests) noexcept override {}
   void adopt(detail::Pipeline) noexcept override {}
   void ended(const detail::PendingRelease&, detail::ReleaseOutcome) noexcept override {}
   bool wants(const detail::PendingRenewal&) noexcept override { return true; }
@@ -37,19 +39,19 @@ class NoAftermath final : public detail::CompletionSink {
   void renewal_failed(const detail::PendingRenewal&, TimePoint, std::error_code) noexcept override {
   }
   void server_changed() noexcept override {}
-  void happened(EventKind, std::string_view, TimePoint, std::error_code) noexcept override {}
+  void record_event(EventKind, std::string_view, TimePoint, std::error_code) noexcept override {}
   void expect_answers() noexcept override {}
 
   int renewals = 0;
 };
 
-/// One request whose thread does not wait in the channel.
+/// One request whose thread does not wait in the call.
 struct Asked {
-  Asked(detail::SharedConnection& channel, detail::PollNotifier& bell, const std::string& about,
+  Asked(detail::SharedConnection& connection, detail::PollNotifier& bell, const std::string& about,
         const protocol::Command& what)
       : key(about), command(what) {
-    caller.bell = &bell;
-    channel.begin(caller);
+    caller.poll_notifier = &bell;
+    connection.begin(caller);
   }
   std::string key;
   protocol::Command command;
@@ -62,10 +64,10 @@ struct Asked {
 class SharedConnectionToAForgetfulServer : public testing::Test {
  protected:
   SharedConnectionToAForgetfulServer() {
-    channel.repeat({}, detail::BootClock::now() + 20s, -1);
-    tenure.begin(detail::Validity("token", 0), "job");
-    tenure.renew_by(protocol::Command(protocol::extend_script, "job", "token", 3s),
-                    {.ttl = 3s, .renews = true});
+    connection.repeat({}, detail::BootClock::now() + 20s, -1);
+    lease.begin(detail::Validity("token", 0), "job");
+    lease.renew_by(protocol::Command(protocol::extend_script, "job", "token", 3s),
+                   {.ttl = 3s, .renews = true});
   }
 
   std::string answer(const ScriptedRequest& request) {
@@ -76,15 +78,15 @@ class SharedConnectionToAForgetfulServer : public testing::Test {
     return request.is("EVAL") || request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   }
   void ask(const std::string& key, const protocol::Command& command) {
-    asked.emplace_back(channel, bell, key, command);
+    asked.emplace_back(connection, bell, key, command);
   }
   bool all_done() {
     return eventually([&] {
-      channel.look(detail::BootClock::now() + 20s);
+      connection.look(detail::BootClock::now() + 20s);
       for (const Asked& one : asked) {
         if (!one.caller.done()) return false;
       }
-      return aftermath.renewals == 1;
+      return sink.renewals == 1;
     });
   }
 
@@ -97,10 +99,10 @@ class SharedConnectionToAForgetfulServer : public testing::Test {
       .options = patient(),
       .server = server.url(),
       .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url()))};
-  NoAftermath aftermath{};
-  detail::SharedConnection channel{settings, aftermath};
+  NoSink sink{};
+  detail::SharedConnection connection{settings, sink};
   detail::PollNotifier bell{};
-  detail::Lease tenure{};
+  detail::Lease lease{};
   std::list<Asked> asked{};
 };
 
@@ -110,14 +112,14 @@ TEST_F(SharedConnectionToAForgetfulServer, GetsARenewalThatItRefusesTwiceBeforeA
   refusals = 1;
   ask("held back", protocol::Command(protocol::Expect::anything, "PING"));
   ask("a", protocol::Command(protocol::extend_script, "a", "token", 3s));
-  ASSERT_TRUE(channel.renew(tenure));
+  ASSERT_TRUE(connection.renew(lease));
   ask("page", protocol::Command(protocol::release_script, "page", "token"));
   ask("job", protocol::Command(protocol::extend_script, "job", "token", 60s));
   server.say(1, resp::ok);
   ASSERT_TRUE(all_done());
   EXPECT_EQ(lives["job"], "60000");
-  for (Asked& one : asked) channel.conclude(one.caller);
+  for (Asked& one : asked) connection.conclude(one.caller);
 }
 
-}  // namespace channel_test
+}  // namespace shared_connection_test
 }  // namespace redlatch::test
