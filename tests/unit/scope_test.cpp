@@ -28,6 +28,13 @@ TEST(LockScope, WaitsForNoAnswerAtItsEnd) {
   EXPECT_EQ(executor->calls.size(), 1U);
 }
 
+TEST(LockScope, CallsTheFirstThatWaitsInItsProcess) {
+  const Fake executor = fake();
+  { const TestLock lock = held_on(executor); }
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->called_after.size(), 1U);
+}
+
 TEST(LockScope, EndsQuietlyWhenMemoryRunsOut) {
   const Fake executor = fake();
   {

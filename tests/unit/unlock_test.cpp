@@ -5,6 +5,13 @@
 namespace redlatch::test {
 namespace unlock_test {
 
+TEST(LockUnlock, CallsTheFirstThatWaitsInItsProcess) {
+  const Fake executor = fake();
+  TestLock lock = held_on(executor);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(executor->called_after.size(), 1U);
+}
+
 TEST(LockUnlock, ReportsReleasedWhenItWasStillOurs) {
   const Fake executor = fake();
   TestLock lock = held_on(executor);
