@@ -47,7 +47,7 @@ exports() {
   local names
   names=$(nm -DC --defined-only "$work_root/shared/prefix/lib/libredlatch.so" | cut -d' ' -f3-)
   grep -q 'redlatch::Client::ping()' <<<"$names" || fail "Client::ping is not exported: $names"
-  ! grep -E 'redlatch::(detail|protocol)::' <<<"$names" | grep -v '^redlatch::Possession<' || fail 'the names above should be hidden'
+  ! grep -E 'redlatch::(detail|protocol)::' <<<"$names" | grep -v '^redlatch::AcquiringLock<' || fail 'the names above should be hidden'
   ! grep -E '^(redis|hi_|sds)' <<<"$names" || fail 'the names above are from hiredis'
 }
 

@@ -98,7 +98,9 @@ class SharedConnectionToAForgetfulServer : public testing::Test {
       .endpoint = detail::parse_url(server.url()),
       .options = patient(),
       .server = server.url(),
-      .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url()))};
+      .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url())),
+      .routes = std::make_shared<detail::Routes>(1),
+      .closings = std::make_shared<detail::Closings>()};
   NoSink sink{};
   detail::SharedConnection connection{settings, sink};
   detail::PollNotifier bell{};

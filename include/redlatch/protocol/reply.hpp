@@ -85,11 +85,11 @@ bool refuses_command(std::string_view error_reply) noexcept;
 
 /// True when this error reply may mean the same, in words that are not Redis's: services and
 /// proxies have their own. Whether it does is found out by asking: see `are_scripts_refused`.
-REDLATCH_API bool may_refuse_command(std::string_view error_reply) noexcept;
+bool may_refuse_command(std::string_view error_reply) noexcept;
 
 /// The same where it was found out, with a word of ours in front of the server's own, so that it
 /// `refuses_command`: `Errc::unsupported`.
-REDLATCH_API std::string as_refusal(std::string_view error_reply);
+std::string as_refusal(std::string_view error_reply);
 
 /// An error reply without the arguments that servers repeat in it, which may be secrets.
 std::string_view without_arguments(std::string_view error_reply) noexcept;

@@ -37,7 +37,7 @@ struct Script {
 };
 
 /// All scripts that a client may send.
-REDLATCH_API std::span<const Script* const> all_scripts() noexcept;
+std::span<const Script* const> all_scripts() noexcept;
 
 template <const std::string_view&... pieces>
 consteval auto joined_characters() {
