@@ -20,8 +20,9 @@ class RoutePin {
     if (slot_ != nullptr) ++*slot_;
   }
   RoutePin(RoutePin&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
-  RoutePin& operator=(RoutePin other) noexcept {
-    std::swap(slot_, other.slot_);
+  RoutePin& operator=(const RoutePin& other) noexcept { return *this = RoutePin(other); }
+  RoutePin& operator=(RoutePin&& other) noexcept {
+    std::swap(slot_, other.slot_);  // the other one takes the old pin out
     return *this;
   }
   ~RoutePin() {
