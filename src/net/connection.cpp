@@ -121,12 +121,13 @@ bool Connection::give_up(Form form, TimePoint deadline) {
 /// Remembers whether the connection was closed at that.
 template <class Talk>
 Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
+  const TimePoint begun = BootClock::now();
   try {
     Reply reply = run_exclusively_with();
     closings_->note_answered(step);
     return reply;
   } catch (const IoError& error) {
-    if (error.code() == Errc::unreachable) closings_->note_closed(step);
+    if (error.code() == Errc::unreachable) closings_->note_closed(step, begun);
     throw;
   }
 }

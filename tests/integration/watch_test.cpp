@@ -1,5 +1,9 @@
+#include <cstddef>
 #include <functional>
+#include <list>
+#include <map>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +19,7 @@ namespace watch_test {
 class LockWatch : public testing::Test {
  protected:
   std::string answer(const ScriptedRequest& request) {
+    if (is_silent) return {};
     if (change) {
       if (const std::string changed = change(request); !changed.empty()) return changed;
     }
@@ -40,7 +45,13 @@ class LockWatch : public testing::Test {
     change = std::move(to);
   }
 
+  void set_silent(bool to) {
+    const auto held = server.hold();
+    is_silent = to;
+  }
+
   Change change{};
+  bool is_silent = false;
   std::string token{};  // that the server holds
   ScriptedServer server{[this](const ScriptedRequest& request) { return answer(request); }};
   Client client{server.url(), options()};
@@ -108,6 +119,30 @@ TEST_F(LockWatch, OfAnExtensionSaysWhyItWasRefused) {
   Lock lock(client, "job", long_lease);
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::not_writable);
   set_change({});
+}
+
+/// A server that ends closes several connections at once, which is no refusal of WATCH.
+TEST_F(LockWatch, IsUsedAgainAfterTheEndOfAServer) {
+  std::list<Lock> locks;
+  std::map<std::size_t, Lock*> by_connection;
+  for (int i = 0; i < 8; ++i) {
+    locks.emplace_back(client, "job:" + std::to_string(i), long_lease);
+    by_connection[server.requests().back().connection] = &locks.back();
+  }
+  ASSERT_GT(by_connection.size(), 1U);
+  set_silent(true);
+  {
+    std::list<std::jthread> threads;
+    for (const auto& [connection, lock] : by_connection) {
+      threads.emplace_back([&lock = *lock] { EXPECT_EQ(lock.unlock(), Unlock::unknown); });
+    }
+    EXPECT_TRUE(eventually([&] { return server.count("WATCH") == by_connection.size(); }));
+    set_silent(false);
+    server.close_all();
+  }
+  Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
 }  // namespace watch_test
