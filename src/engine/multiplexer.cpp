@@ -38,8 +38,10 @@ std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::max(min_answer_timeout, pending.renewal.ttl / 3));
 }
 
-/// How long a server is taken to lack a command that releases need.
+/// How long a server is taken to lack a command that releases need, and how often it is asked
+/// meanwhile whether it still does, and for how long each time.
 constexpr std::chrono::minutes no_releases_for{1};
+constexpr std::chrono::seconds release_probe_period{1};
 
 std::atomic<std::uint64_t> last_connection = 0;
 
@@ -156,6 +158,14 @@ bool Multiplexer::is_for_ever(const Call& call) const noexcept {
   return release != nullptr && release->effect == protocol::Script::Effect::remove;
 }
 
+/// The refusal may have been one for the moment. To release the lock that was not asked for changes
+/// nothing and shows it.
+void Multiplexer::probe_releases(const Call& call, TimePoint now) {
+  if (now < next_release_probe_) return;
+  next_release_probe_ = now + release_probe_period;
+  queue(call.request.key, {call.request.cleanup->command, release_probe_period});
+}
+
 void Multiplexer::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
   leave_retries_open();
@@ -251,6 +261,7 @@ bool Multiplexer::send_queued(Send whose, TimePoint now) {
     if (pending->call != nullptr) {
       if (whose != Send::all) continue;
       if (is_for_ever(*pending->call)) {
+        probe_releases(*pending->call, now);
         fail(queue_, pending, &*no_releases_);
         continue;
       }

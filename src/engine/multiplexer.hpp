@@ -163,6 +163,7 @@ class Multiplexer {
   void note_connection_state(const PendingRequest& pending) noexcept;
   void note_release(const PendingRequest& pending) noexcept;
   bool is_for_ever(const Call& call) const noexcept;
+  void probe_releases(const Call& call, TimePoint now);
 
   const Settings& settings_;
   CompletionSink& sink_;
@@ -182,6 +183,7 @@ class Multiplexer {
   /// The answer to a release that the server can never carry out, since it lacks a command.
   std::optional<IoError> no_releases_{};
   TimePoint no_releases_until_{};
+  TimePoint next_release_probe_{};
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
   /// When an answer that was found to be overdue, although all was read, counts as missing.

@@ -284,6 +284,19 @@ TEST_F(EveryLockScriptsOfALostServer, KeepNoKeyLockedThatWasAcquired) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
+/// Locks are not refused for longer than releases are.
+TEST_F(EveryLockScriptsOfALostServer, AreAskedForOnceTheServerIsBack) {
+  set([](const ScriptedRequest& request) -> Answer {
+    if (!is_script(request) && !transactions(request)) return std::nullopt;
+    return resp::error("upstream failure");
+  });
+  { const Lock guard(client, "job", {.ttl = 300ms}); }
+  EXPECT_TRUE(eventually([&] { return client.metrics().release_unknown == 1; }));
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);
+  set({});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { const Lock lock(client, "job"); }); }));
+}
+
 /// Whether each key of a command in a script is written as KEYS[n], with a number.
 bool has_literal_keys(const std::string& script) {
   for (const char* call : {"redis.call('", "redis.pcall('"}) {
