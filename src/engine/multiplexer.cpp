@@ -58,6 +58,7 @@ void Multiplexer::connected_by(std::unique_ptr<Connection> connection,
   outdated_.reset();
   no_releases_.reset();
   missing_from_ = TimePoint::max();
+  retry_took_ = {};
   texts_sent_ = 0;
   number_ = ++last_connection;
   if (pipeline_.connection) pipeline_.connection->settle_down();
@@ -467,16 +468,27 @@ void Multiplexer::leave_retries_open() noexcept {
 }
 
 void Multiplexer::retry_refused(TimePoint end, const Call* leader, Guard& guard) {
+  bool is_first = true;
   for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
     PendingRequest& pending = retrying_.front();
     if (pending.can_be_sent_again(known())) return send_again(guard);
     if (const Call* const own = first_refused(); own != nullptr && own != leader) return;
+    const TimePoint begun = BootClock::now();
+    // A conversation that has no time left would break a connection on which all is well.
+    const auto least =
+        is_first && leader == nullptr ? TimePoint::duration::zero() : 2 * retry_took_;
+    if ((leader == nullptr || pending.call != leader) && begun + least >= end) {
+      if (leader == nullptr) return;
+      throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
+    }
+    is_first = false;
     const protocol::Script* const script = pending.command(0).script();
     if (pending.call != nullptr) pending.call->retrying = true;
     const TimePoint latest = pending.call == nullptr ? end : std::min(end, pending.call->end);
     run_exclusively_with(pending, guard,
                          [&] { pending.retry_refused(*pipeline_.connection, latest); });
     if (!connected()) return;
+    retry_took_ = BootClock::now() - begun;
     note_known(script);
     answer(retrying_);
   }

@@ -9,6 +9,7 @@
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
+#include "slow_link.hpp"
 
 namespace redlatch::test {
 namespace watch_test {
@@ -143,6 +144,26 @@ TEST_F(LockWatch, IsUsedAgainAfterTheEndOfAServer) {
   Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.extend());
   EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// One after the other, they take longer than a command may, and no longer than all of them may.
+TEST(LockWatchOfAFarServer, KeepsTheConnectionForManyReleases) {
+  constexpr std::size_t many = 40;
+  RedisServer server;
+  RawClient(server.socket()).command({"ACL", "SETUSER", "default", "-@scripting"});
+  const SlowLink link(server.socket(), 20ms);
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client("redis://127.0.0.1:" + std::to_string(link.port()), options);
+  {
+    std::list<Lock> locks;
+    for (std::size_t i = 0; i < many; ++i) {
+      locks.emplace_back(client, "job:" + std::to_string(i), long_lease);
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return client.metrics().released == many; }, 30s));
+  EXPECT_EQ(client.metrics().release_unknown, 0U);
+  EXPECT_EQ(client.metrics().disconnected, 0U);
 }
 
 }  // namespace watch_test
