@@ -21,11 +21,15 @@ class Closings {
     login,         // the greeting, also without them: no server is there
     abilities,     // COMMAND INFO, behind a refused script
     transaction,   // WATCH and what follows it
-    subscription,  // CLIENT ID and SUBSCRIBE
+    changes,       // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
+    subscription,  // the SUBSCRIBE that is needed, with these or without
   };
 
-  void note_closed(Step step) noexcept {
+  /// By what was begun at that time. Several connections that are closed at once, or several
+  /// addresses of one server, count as one: that may have been the end of the server.
+  void note_closed(Step step, TimePoint begun) noexcept {
     State& state = states_[static_cast<std::size_t>(step)];
+    if (begun <= state.last.load()) return;
     state.in_a_row = in_a_row(step) + 1;
     state.last = BootClock::now();
   }
@@ -43,7 +47,7 @@ class Closings {
     std::atomic<unsigned> in_a_row = 0;
     std::atomic<TimePoint> last{};
   };
-  std::array<State, 5> states_{};
+  std::array<State, 6> states_{};
 };
 
 }  // namespace redlatch::detail

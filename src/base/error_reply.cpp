@@ -100,6 +100,14 @@ std::string_view without_script(std::string_view error_reply) {
   return text;
 }
 
+/// In any case of letters.
+bool names(std::string_view error_reply, std::string_view command) noexcept {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::search(error_reply.begin(), error_reply.end(), command.begin(), command.end(),
+                     [&](char one, char other) { return lower(one) == lower(other); }) !=
+         error_reply.end();
+}
+
 bool begins_with_words(std::string_view text, std::string_view words) {
   return text.starts_with(words) &&
          (text.size() == words.size() || text[words.size()] == ' ' || text[words.size()] == ',');
@@ -189,6 +197,7 @@ bool concerns_connection(std::string_view error_reply) noexcept {
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return true;
+  if (begins_with_words(error_reply, refused)) return !refuses_by_name(error_reply, "EVAL");
   return std::find(refusals_that_change_nothing.begin(), refusals_that_change_nothing.end(),
                    first_word(error_reply)) == refusals_that_change_nothing.end() &&
          !refuses_command(error_reply);
@@ -210,6 +219,10 @@ bool may_refuse_command(std::string_view error_reply) noexcept {
          error_reply.find(in_script) == std::string_view::npos &&
          std::none_of(no_refusals.begin(), no_refusals.end(),
                       [&](std::string_view words) { return error_reply.starts_with(words); });
+}
+
+bool refuses_by_name(std::string_view error_reply, std::string_view command) noexcept {
+  return names(without_arguments(error_reply), command);
 }
 
 std::string as_refusal(std::string_view error_reply) {

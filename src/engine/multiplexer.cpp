@@ -38,8 +38,10 @@ std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::max(min_answer_timeout, pending.renewal.ttl / 3));
 }
 
-/// How long a server is taken to lack a command that releases need.
+/// How long a server is taken to lack a command that releases need, and how often it is asked
+/// meanwhile whether it still does, and for how long each time.
 constexpr std::chrono::minutes no_releases_for{1};
+constexpr std::chrono::seconds release_probe_period{1};
 
 std::atomic<std::uint64_t> last_connection = 0;
 
@@ -56,6 +58,7 @@ void Multiplexer::connected_by(std::unique_ptr<Connection> connection,
   outdated_.reset();
   no_releases_.reset();
   missing_from_ = TimePoint::max();
+  retry_took_ = {};
   texts_sent_ = 0;
   number_ = ++last_connection;
   if (pipeline_.connection) pipeline_.connection->settle_down();
@@ -156,6 +159,14 @@ bool Multiplexer::is_for_ever(const Call& call) const noexcept {
   return release != nullptr && release->effect == protocol::Script::Effect::remove;
 }
 
+/// The refusal may have been one for the moment. To release the lock that was not asked for changes
+/// nothing and shows it.
+void Multiplexer::probe_releases(const Call& call, TimePoint now) {
+  if (now < next_release_probe_) return;
+  next_release_probe_ = now + release_probe_period;
+  queue(call.request.key, {call.request.cleanup->command, release_probe_period});
+}
+
 void Multiplexer::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
   leave_retries_open();
@@ -251,6 +262,7 @@ bool Multiplexer::send_queued(Send whose, TimePoint now) {
     if (pending->call != nullptr) {
       if (whose != Send::all) continue;
       if (is_for_ever(*pending->call)) {
+        probe_releases(*pending->call, now);
         fail(queue_, pending, &*no_releases_);
         continue;
       }
@@ -456,16 +468,27 @@ void Multiplexer::leave_retries_open() noexcept {
 }
 
 void Multiplexer::retry_refused(TimePoint end, const Call* leader, Guard& guard) {
+  bool is_first = true;
   for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
     PendingRequest& pending = retrying_.front();
     if (pending.can_be_sent_again(known())) return send_again(guard);
     if (const Call* const own = first_refused(); own != nullptr && own != leader) return;
+    const TimePoint begun = BootClock::now();
+    // A conversation that has no time left would break a connection on which all is well.
+    const auto least =
+        is_first && leader == nullptr ? TimePoint::duration::zero() : 2 * retry_took_;
+    if ((leader == nullptr || pending.call != leader) && begun + least >= end) {
+      if (leader == nullptr) return;
+      throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
+    }
+    is_first = false;
     const protocol::Script* const script = pending.command(0).script();
     if (pending.call != nullptr) pending.call->retrying = true;
     const TimePoint latest = pending.call == nullptr ? end : std::min(end, pending.call->end);
     run_exclusively_with(pending, guard,
                          [&] { pending.retry_refused(*pipeline_.connection, latest); });
     if (!connected()) return;
+    retry_took_ = BootClock::now() - begun;
     note_known(script);
     answer(retrying_);
   }

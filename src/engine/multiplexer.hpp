@@ -91,7 +91,8 @@ class Multiplexer {
   /// Says in other ways what the server refused, up to the first request of a caller that can do
   /// that in its own time, unless that is `leader`. Nothing must be unanswered. Once the server
   /// knows a script again, those behind which lacked it are said in a batch, whose answers are to
-  /// come.
+  /// come. What has no time until `end` is left for the next time; throws `IoError` then if there
+  /// is a leader.
   void retry_refused(TimePoint end, const Call* leader, Guard& guard);
   /// The caller of the first refused request, if it can lead.
   Call* first_refused() const noexcept;
@@ -163,6 +164,7 @@ class Multiplexer {
   void note_connection_state(const PendingRequest& pending) noexcept;
   void note_release(const PendingRequest& pending) noexcept;
   bool is_for_ever(const Call& call) const noexcept;
+  void probe_releases(const Call& call, TimePoint now);
 
   const Settings& settings_;
   CompletionSink& sink_;
@@ -182,6 +184,8 @@ class Multiplexer {
   /// The answer to a release that the server can never carry out, since it lacks a command.
   std::optional<IoError> no_releases_{};
   TimePoint no_releases_until_{};
+  TimePoint next_release_probe_{};
+  TimePoint::duration retry_took_{};  // the last one in a conversation
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
   /// When an answer that was found to be overdue, although all was read, counts as missing.

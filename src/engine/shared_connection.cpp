@@ -172,7 +172,9 @@ void SharedConnection::finish(TimePoint end) noexcept {
     do {
       while (multiplexer_.connected() && !multiplexer_.all_answered())
         multiplexer_.read(end, guard);
-      if (multiplexer_.connected()) multiplexer_.retry_refused(end, nullptr, guard);
+      if (!multiplexer_.connected()) break;
+      multiplexer_.retry_refused(end, nullptr, guard);
+      if (multiplexer_.all_answered() && multiplexer_.has_retrying()) break;  // no time is left
     } while (multiplexer_.connected() &&
              (multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now()) ||
               multiplexer_.owes()));
@@ -181,6 +183,7 @@ void SharedConnection::finish(TimePoint end) noexcept {
   } catch (const std::bad_alloc&) {
     multiplexer_.fail_connection(nullptr);
   }
+  multiplexer_.leave_retries_open();
   pass_on(Refused::opened, guard);
 }
 

@@ -29,6 +29,34 @@ Reply refused_for_certain(Reply refusal) {
   return refusal;
 }
 
+/// The name of the command that says the call in that form, or how names of such commands begin.
+std::string_view name_of(Form form) noexcept {
+  switch (form) {
+    case Form::script:
+      return "EVAL";
+    case Form::delex:
+      return "DELEX";
+    case Form::delifeq:
+      return "DELIFEQ";
+    case Form::set_ifeq:
+      return "SET";
+    case Form::watch:
+      break;
+  }
+  return "WATCH";
+}
+
+/// Whether it may be a refusal or not.
+bool is_odd(const Reply& reply) noexcept {
+  return reply.is_error() && !protocol::refuses_command(reply.text) &&
+         protocol::may_refuse_command(reply.text);
+}
+
+/// Whether a release that was answered so may have been carried out all the same.
+bool may_have_released(const Reply& refusal, Form form) noexcept {
+  return is_odd(refusal) && !protocol::refuses_by_name(refusal.text, name_of(form));
+}
+
 /// Of a script, an odd error is one only when that was found out. Of another form it may be one,
 /// and to say the call in yet another form does no harm.
 bool is_refusal(const Reply& reply, Form form) noexcept {
@@ -84,14 +112,26 @@ Reply Connection::retry_refused(const Command& call, Form form, Reply refusal, T
   if (call.script() == nullptr) return refusal;
   const bool only_by_script =
       only_scripts_ || call.script()->effect == protocol::Script::Effect::other;
+  const bool releases = call.script()->effect == protocol::Script::Effect::remove;
+  std::optional<Reply> doubtful;
+  // Of a batch, what is behind the first need not be found out.
+  const auto is_known = [&](const Reply& reply) {
+    return !only_by_script && !abilities_.scripts && is_odd(reply);
+  };
   for (;;) {
     if (form == Form::script && refusal.text.starts_with("NOSCRIPT")) {
       refusal = send_and_receive(call, deadline, ScriptCall::by_text);
     }
-    if (form == Form::script && are_scripts_refused(call, refusal, deadline)) {
+    if (releases && !doubtful && may_have_released(refusal, form)) doubtful = refusal;
+    if (form == Form::script &&
+        (is_known(refusal) || are_scripts_refused(call, refusal, deadline))) {
       refusal = refused_for_certain(std::move(refusal));
     }
-    if (!is_refusal(refusal, form) || only_by_script) return refusal;
+    if (!is_refusal(refusal, form) || only_by_script) {
+      // The key may be gone by the attempt before.
+      const bool is_gone = protocol::vote(refusal) == protocol::Vote::no;
+      return doubtful && is_gone ? *std::move(doubtful) : refusal;
+    }
     if (!give_up(form, deadline)) return refusal;
     form = protocol::form_for(*call.script(), abilities_);
     refusal = form == Form::watch
@@ -121,12 +161,13 @@ bool Connection::give_up(Form form, TimePoint deadline) {
 /// Remembers whether the connection was closed at that.
 template <class Talk>
 Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
+  const TimePoint begun = BootClock::now();
   try {
     Reply reply = run_exclusively_with();
     closings_->note_answered(step);
     return reply;
   } catch (const IoError& error) {
-    if (error.code() == Errc::unreachable) closings_->note_closed(step);
+    if (error.code() == Errc::unreachable) closings_->note_closed(step, begun);
     throw;
   }
 }
@@ -134,10 +175,7 @@ Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
 /// Asks, when a script was answered with an error that may or may not be a refusal of scripts.
 bool Connection::are_scripts_refused(const Command& call, const Reply& refusal,
                                      TimePoint deadline) {
-  if (!refusal.is_error() || protocol::refuses_command(refusal.text) ||
-      !protocol::may_refuse_command(refusal.text)) {
-    return false;
-  }
+  if (!is_odd(refusal)) return false;
   const Command harmless(protocol::harmless_script, call.argument(0));
   const Command other(Expect::anything, "GETRANGE", call.argument(0), std::int64_t{0},
                       std::int64_t{0});

@@ -199,7 +199,7 @@ class Race {
       const SocketAddress address = one->address();
       const bool closed = one->was_closed();
       const bool once_more = closed && is_to_be_tried_again(one->scope());
-      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login);
+      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login, start_);
       if (!once_more) note(error, address);
       attempts_.erase(one);
       if (once_more) begin(address, Greeting::Scope::needed);
@@ -218,7 +218,7 @@ class Race {
 
   void note_success(Greeting::Scope scope) const noexcept {
     settings_.closings->note_answered(Closings::Step::login);
-    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting);
+    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting, start_);
   }
 
   /// Where it was in vain, a proxy may be back that wants no more than what is needed.
@@ -251,6 +251,7 @@ class Race {
   }
 
   const Settings& settings_;
+  const TimePoint start_ = BootClock::now();
   const TimePoint deadline_;
   const int cancel_;
   const SocketAddresses addresses_;

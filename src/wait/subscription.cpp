@@ -44,13 +44,15 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
                             Command(Expect::anything, "SUBSCRIBE", channel_)};
   Closings& closings = *settings_.closings;
-  const bool watches = closings.in_a_row(Closings::Step::subscription) == 0;
+  const bool watches = closings.in_a_row(Closings::Step::changes) == 0;
+  const TimePoint begun = BootClock::now();
   Replies replies;
   try {
     link.connection->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
-    closings.note_closed(Closings::Step::subscription);
+    if (watches) closings.note_closed(Closings::Step::changes, begun);
+    closings.note_closed(Closings::Step::subscription, begun);
     if (closings.in_a_row(Closings::Step::subscription) == 1) throw;
     throw IoError(Errc::unsupported, error.what());
   }
@@ -59,8 +61,9 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
   link.connection->settle_down();
-  if (!watches) return link;
   closings.note_answered(Closings::Step::subscription);
+  if (!watches) return link;
+  closings.note_answered(Closings::Step::changes);
   if (!replies[1].is_error()) link.number = replies[0].integer;
   return link;
 }

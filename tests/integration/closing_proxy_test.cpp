@@ -1,13 +1,17 @@
 // A proxy that closes a connection at a command that it does not know.
 
 #include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "contender.hpp"
+#include "fake_resolver.hpp"
 #include "filter_proxy.hpp"
+#include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace closing_proxy_test {
@@ -143,6 +147,61 @@ TEST_F(ClientOfAClosingProxy, WithoutScriptingIsUnsupported) {
   EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
   EXPECT_NE(std::string(error.what()).find("WATCH"), std::string::npos) << error.what();
   EXPECT_EQ(count("EVALSHA") + count("EVAL") + count("SCRIPT"), 0U);
+}
+
+/// What closes every connection is asked for no more than what is needed in between, however many
+/// addresses its name has, since it may be back as a proxy that wants no more.
+TEST(ClientOfTwoAddressesOfAProxy, IsBackAfterAnOutage) {
+  std::atomic<bool> is_away = true;
+  ScriptedServer* self = nullptr;
+  ScriptedServer server([&](const ScriptedRequest& request) {
+    if (!is_away && !request.is("SCRIPT"))
+      return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+    self->close_after_answer();
+    return std::string();
+  });
+  {
+    const auto held = server.hold();
+    self = &server;
+  }
+  const FakeResolver two({"127.0.0.1", "127.0.0.1"});
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  const std::string url = server.url();
+  Client client("redis://" + std::string(FakeResolver::name) + url.substr(url.rfind(':')), options);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unreachable);
+  }
+  is_away = false;
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { const Lock lock(client, "job"); }); }, 30s));
+}
+
+/// Which once may have been the end of a server, however often there was another one before.
+TEST(ClientOfAServerThatEndsNowAndThen, SubscribesAgain) {
+  ScriptedServer* self = nullptr;
+  std::size_t subscribed = 0;
+  ScriptedServer server([&](const ScriptedRequest& request) {
+    if (request.is("SUBSCRIBE") && ++subscribed % 2 == 1) {
+      self->close_after_answer();
+      return std::string();
+    }
+    if (request.is("SET")) return resp::nil;
+    if (request.is("EVALSHA")) return resp::integer(8'000'002);  // behind others
+    if (request.is("PTTL")) return resp::integer(60'000);
+    if (!request.is("SUBSCRIBE")) return request.is("TYPE") ? resp::status("string") : resp::ok;
+    return resp::array({resp::bulk("subscribe"), resp::bulk(request.words[1]), resp::integer(1)});
+  });
+  {
+    const auto held = server.hold();
+    self = &server;
+  }
+  Contender contender(Client(server.url(), less_patient()));
+  ASSERT_TRUE(contender.is_told_to_wait());
+  EXPECT_TRUE(eventually([&] { return server.count("EVALSHA") > 0; }, 30s));
+  EXPECT_EQ(server.count("SUBSCRIBE"), 2U);
+  server.close_all();
+  EXPECT_TRUE(eventually([&] { return server.count("SUBSCRIBE") == 4; }, 30s));
+  contender.cancel();
 }
 
 }  // namespace closing_proxy_test

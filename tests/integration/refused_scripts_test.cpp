@@ -219,6 +219,84 @@ TEST_F(EveryLockScriptsOfAService, AreNotMistakenForOddErrors) {
   EXPECT_EQ(raw.calls("watch"), 0);
 }
 
+/// A proxy that loses its server when that has carried a script out, while it has another one for
+/// reads: what it says to scripts afterwards is no refusal of the one before.
+class EveryLockScriptsOfALostServer : public EveryLockScriptsOfAService {
+ protected:
+  /// `is_lost` says of a request behind the script whether the proxy has no server for it.
+  void lose_server_after_script(bool (*is_lost)(const ScriptedRequest& request)) {
+    set([this, is_lost, is_carried_out = false](const ScriptedRequest& request) mutable -> Answer {
+      if (!is_script(request) && !is_lost(request)) return std::nullopt;
+      if (request.is("EVALSHA") && !std::exchange(is_carried_out, true)) {
+        primary.command(request.words);
+      }
+      return resp::error("upstream failure");
+    });
+  }
+  static bool none(const ScriptedRequest& /*request*/) { return false; }
+  static bool transactions(const ScriptedRequest& request) {
+    return request.is("WATCH") || request.is("MULTI") || request.is("EXEC");
+  }
+  static ClientOptions one_connection() {
+    ClientOptions options = less_patient();
+    options.connections = 1;
+    return options;
+  }
+
+  RawClient primary{server.socket()};
+  Client client{proxy.url(), one_connection()};
+};
+
+TEST_F(EveryLockScriptsOfALostServer, LeaveAReleaseUnknownWhoseKeyIsGone) {
+  Lock lock(client, "job", long_lease);
+  lose_server_after_script(none);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
+TEST_F(EveryLockScriptsOfALostServer, LoseNothingBehindAGuard) {
+  {
+    const Lock guard(client, "job", long_lease);
+    lose_server_after_script(none);
+  }
+  EXPECT_TRUE(eventually([&] { return client.metrics().release_unknown == 1; }));
+  EXPECT_EQ(client.metrics().lost, 0U);
+}
+
+TEST_F(EveryLockScriptsOfALostServer, MayHaveShortenedALease) {
+  Lock lock(client, "job", {.ttl = 60s, .auto_renew = false});
+  lose_server_after_script(transactions);
+  const Error error = thrown_by([&] { static_cast<void>(lock.extend(20s)); });
+  EXPECT_TRUE(error.in_doubt()) << error.what();
+  EXPECT_LE(lock.remaining().count(), raw.pttl("job"));
+  set({});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+TEST_F(EveryLockScriptsOfALostServer, KeepNoKeyLockedThatWasAcquired) {
+  EXPECT_EQ(Lock(client, "job", {.ttl = 60s, .fencing = true}).unlock(), Unlock::released);
+  lose_server_after_script(transactions);
+  const Error error =
+      thrown_by([&] { const Lock lock(client, "job", {.ttl = 60s, .fencing = true}); });
+  EXPECT_TRUE(error.in_doubt()) << error.what();
+  EXPECT_TRUE(raw.exists("job"));
+  set({});
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
+}
+
+/// Locks are not refused for longer than releases are.
+TEST_F(EveryLockScriptsOfALostServer, AreAskedForOnceTheServerIsBack) {
+  set([](const ScriptedRequest& request) -> Answer {
+    if (!is_script(request) && !transactions(request)) return std::nullopt;
+    return resp::error("upstream failure");
+  });
+  { const Lock guard(client, "job", {.ttl = 300ms}); }
+  EXPECT_TRUE(eventually([&] { return client.metrics().release_unknown == 1; }));
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);
+  set({});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { const Lock lock(client, "job"); }); }));
+}
+
 /// Whether each key of a command in a script is written as KEYS[n], with a number.
 bool has_literal_keys(const std::string& script) {
   for (const char* call : {"redis.call('", "redis.pcall('"}) {

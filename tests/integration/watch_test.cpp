@@ -1,10 +1,15 @@
+#include <cstddef>
 #include <functional>
+#include <list>
+#include <map>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
+#include "slow_link.hpp"
 
 namespace redlatch::test {
 namespace watch_test {
@@ -15,6 +20,7 @@ namespace watch_test {
 class LockWatch : public testing::Test {
  protected:
   std::string answer(const ScriptedRequest& request) {
+    if (is_silent) return {};
     if (change) {
       if (const std::string changed = change(request); !changed.empty()) return changed;
     }
@@ -40,7 +46,13 @@ class LockWatch : public testing::Test {
     change = std::move(to);
   }
 
+  void set_silent(bool to) {
+    const auto held = server.hold();
+    is_silent = to;
+  }
+
   Change change{};
+  bool is_silent = false;
   std::string token{};  // that the server holds
   ScriptedServer server{[this](const ScriptedRequest& request) { return answer(request); }};
   Client client{server.url(), options()};
@@ -108,6 +120,50 @@ TEST_F(LockWatch, OfAnExtensionSaysWhyItWasRefused) {
   Lock lock(client, "job", long_lease);
   EXPECT_EQ(error_of([&] { static_cast<void>(lock.extend()); }), Errc::not_writable);
   set_change({});
+}
+
+/// A server that ends closes several connections at once, which is no refusal of WATCH.
+TEST_F(LockWatch, IsUsedAgainAfterTheEndOfAServer) {
+  std::list<Lock> locks;
+  std::map<std::size_t, Lock*> by_connection;
+  for (int i = 0; i < 8; ++i) {
+    locks.emplace_back(client, "job:" + std::to_string(i), long_lease);
+    by_connection[server.requests().back().connection] = &locks.back();
+  }
+  ASSERT_GT(by_connection.size(), 1U);
+  set_silent(true);
+  {
+    std::list<std::jthread> threads;
+    for (const auto& [connection, lock] : by_connection) {
+      threads.emplace_back([&lock = *lock] { EXPECT_EQ(lock.unlock(), Unlock::unknown); });
+    }
+    EXPECT_TRUE(eventually([&] { return server.count("WATCH") == by_connection.size(); }));
+    set_silent(false);
+    server.close_all();
+  }
+  Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// One after the other, they take longer than a command may, and no longer than all of them may.
+TEST(LockWatchOfAFarServer, KeepsTheConnectionForManyReleases) {
+  constexpr std::size_t many = 40;
+  RedisServer server;
+  RawClient(server.socket()).command({"ACL", "SETUSER", "default", "-@scripting"});
+  const SlowLink link(server.socket(), 20ms);
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client("redis://127.0.0.1:" + std::to_string(link.port()), options);
+  {
+    std::list<Lock> locks;
+    for (std::size_t i = 0; i < many; ++i) {
+      locks.emplace_back(client, "job:" + std::to_string(i), long_lease);
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return client.metrics().released == many; }, 30s));
+  EXPECT_EQ(client.metrics().release_unknown, 0U);
+  EXPECT_EQ(client.metrics().disconnected, 0U);
 }
 
 }  // namespace watch_test

@@ -87,6 +87,11 @@ bool refuses_command(std::string_view error_reply) noexcept;
 /// proxies have their own. Whether it does is found out by asking: see `are_scripts_refused`.
 bool may_refuse_command(std::string_view error_reply) noexcept;
 
+/// Of an error reply that may refuse this command: whether it names it. Services that refuse a
+/// command do. A proxy that has lost its server does not, and the server may have carried the
+/// command out by then, so that what is said to other commands afterwards proves nothing of it.
+bool refuses_by_name(std::string_view error_reply, std::string_view command) noexcept;
+
 /// The same where it was found out, with a word of ours in front of the server's own, so that it
 /// `refuses_command`: `Errc::unsupported`.
 std::string as_refusal(std::string_view error_reply);
