@@ -62,9 +62,19 @@ class LockCutAtEveryByte : public testing::TestWithParam<Campaign> {
   static std::size_t passed(const Proxy& proxy) { return proxy.passed(GetParam().direction); }
 
   /// All of one length, so that all cycles are.
-  static std::string key_for(std::size_t byte) { return "cut:" + std::to_string(10000 + byte); }
+  static std::string key_for(std::size_t byte, std::size_t attempt = 0) {
+    return "cut:" + std::to_string(10000 + 1000 * attempt + byte);
+  }
 
-  void cut_at(std::size_t byte);
+  void cut_at(std::size_t byte, std::size_t attempt);
+  /// On a machine that is busy, a call may time out by itself, before it comes to the byte.
+  void cut_once_at(std::size_t byte) {
+    std::size_t attempt = 0;
+    do {
+      cut_at(byte, attempt);
+    } while (!proxy_.struck() && !HasFailure() && ++attempt < 5);
+    EXPECT_TRUE(proxy_.struck()) << "the fault did not land at byte " << byte;
+  }
 
   RedisServer server_{};
   RawClient stranger_{server_.socket()};
@@ -72,8 +82,8 @@ class LockCutAtEveryByte : public testing::TestWithParam<Campaign> {
   std::size_t in_doubt_ = 0;
 };
 
-void LockCutAtEveryByte::cut_at(std::size_t byte) {
-  const std::string key = key_for(byte);
+void LockCutAtEveryByte::cut_at(std::size_t byte, std::size_t attempt) {
+  const std::string key = key_for(byte, attempt);
   SCOPED_TRACE("cut after byte " + std::to_string(byte));
   proxy_.arm({GetParam().direction, byte, GetParam().manner});
   std::optional<Unlock> unlocked;
@@ -115,7 +125,6 @@ void LockCutAtEveryByte::cut_at(std::size_t byte) {
     }));
     EXPECT_NE(other.unlock(), Unlock::lost);
   }  // the client waits for what is still open
-  EXPECT_TRUE(proxy_.struck()) << "the fault did not land";
   EXPECT_EQ(stranger_.get(key), "stranger");
 }
 
@@ -137,7 +146,7 @@ TEST_P(LockCutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
     if (stalls) first -= ping;
   }
   // The proxy only cuts what passes: with the last byte through, the cycle is over.
-  for (std::size_t byte = first; byte < last && !HasFailure(); ++byte) cut_at(byte);
+  for (std::size_t byte = first; byte < last && !HasFailure(); ++byte) cut_once_at(byte);
 
   const std::size_t positions = last - first;
   std::cout << "positions cut: " << positions << ", acquisitions in doubt: " << in_doubt_
