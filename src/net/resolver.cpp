@@ -124,7 +124,7 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   SocketAddresses before;
   std::string why = "no look-up can be started";
   {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     try {
       look_up = this->look_up();
     } catch (const std::system_error& error) {
@@ -138,7 +138,7 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
     const auto share = std::min<TimePoint::duration>(max_wait, (deadline - begun) / 4);
     const TimePoint until = before.empty() ? deadline : begun + share;
     if (look_up->wait(std::min(until, deadline), cancel)) {
-      const Guard guard(mutex_);
+      const MutexLock lock(mutex_);
       learn(*look_up);
       if (look_up->found().error == 0) {
         // A later one may have found none.
@@ -199,7 +199,7 @@ Resolver::Known* Resolver::find_known(const SocketAddress& address) noexcept {
 }
 
 void Resolver::prefer(const SocketAddress& address) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   Known* const preferred = find_known(address);
   if (preferred == nullptr) return;
   for (Known& one : known_) one.is_preferred = &one == preferred;
@@ -207,7 +207,7 @@ void Resolver::prefer(const SocketAddress& address) noexcept {
 }
 
 void Resolver::avoid(const SocketAddress& address) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   Known* const avoided = find_known(address);
   if (avoided == nullptr) return;
   avoided->is_preferred = false;

@@ -2,12 +2,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include <redlatch/detail/clock.hpp>
 
+#include "base/mutex.hpp"
 #include "base/url.hpp"
 #include "net/socket_address.hpp"
 
@@ -35,13 +35,12 @@ class Resolver {
   void avoid(const SocketAddress& address) noexcept;
 
   // Around fork(2): the child has no look-up under way, and the addresses that its parent knew.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
   class LookUp;
-  using Guard = std::lock_guard<std::mutex>;
 
   struct Known {
     SocketAddress address;
@@ -49,19 +48,21 @@ class Resolver {
     std::uint64_t avoided = 0;  // the number of the last time; 0: never since it was preferred
   };
 
-  std::shared_ptr<LookUp> look_up();
-  void learn(const LookUp& finished);
-  SocketAddresses known() const;
-  Known* find_known(const SocketAddress& address) noexcept;
+  std::shared_ptr<LookUp> look_up() REDLATCH_REQUIRES(mutex_);
+  void learn(const LookUp& finished) REDLATCH_REQUIRES(mutex_);
+  SocketAddresses known() const REDLATCH_REQUIRES(mutex_);
+  Known* find_known(const SocketAddress& address) noexcept REDLATCH_REQUIRES(mutex_);
 
   const std::string host_;
   const std::uint16_t port_;
   SocketAddresses fixed_{};  // of a host that is an address, or of a Unix socket
 
-  mutable std::mutex mutex_{};           // guards what follows; no other mutex is taken under it
-  std::shared_ptr<LookUp> under_way_{};  // shared with its thread and with the callers that wait
-  std::vector<Known> known_{};           // what the last look-up that was answered has found
-  std::uint64_t avoidances_ = 0;
+  Mutex mutex_{};  // no other mutex is taken under it
+  // Shared with its thread and with the callers that wait.
+  std::shared_ptr<LookUp> under_way_ REDLATCH_GUARDED_BY(mutex_){};
+  // What the last look-up that was answered has found.
+  std::vector<Known> known_ REDLATCH_GUARDED_BY(mutex_){};
+  std::uint64_t avoidances_ REDLATCH_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace redlatch::detail
