@@ -12,6 +12,7 @@
 
 #include "base/io_error.hpp"
 #include "base/quiet_thread.hpp"
+#include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
@@ -38,7 +39,7 @@ std::error_code error_of(const PendingRelease& release, ReleaseOutcome outcome) 
 }  // namespace
 
 void Background::stop() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (std::exchange(stopping_, true)) return;
   stop_at_ = BootClock::now() + settings_.options.command_timeout;
   interrupt_.signal();
@@ -72,7 +73,7 @@ void Background::add(std::string_view key, const CleanupRelease& cleanup) noexce
 }
 
 void Background::connect(SharedConnection& connection) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (std::find(to_connect_.begin(), to_connect_.end(), &connection) != to_connect_.end()) return;
   try {
     to_connect_.push_back(&connection);
@@ -92,13 +93,13 @@ void Background::send_release(std::string_view key, const CleanupRelease& cleanu
 }
 
 void Background::repeat_later(PendingRequests releases) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   releases_.splice(releases_.end(), releases);
   wake();
 }
 
 void Background::adopt(Pipeline pipeline) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   releases_.splice(releases_.end(), retired_.adopt(std::move(pipeline)));
   wake();
 }
@@ -121,13 +122,13 @@ Metrics Background::metrics() const {
 
 void Background::expect_answers() noexcept {
   if (expecting_.load(std::memory_order_relaxed) || expecting_.exchange(true)) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   look_at_ = BootClock::now() + look_after;
   wake();
 }
 
 void Background::server_changed() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   server_changed_ = true;
   wake();
 }
@@ -152,7 +153,7 @@ void Background::start() noexcept {
 
 void Background::require_thread() {
   if (runs_) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   start();
   if (thread_.joinable() && notifier_.ensure_started()) {
     runs_ = true;
@@ -164,7 +165,7 @@ void Background::require_thread() {
 
 void Background::keep(Lease& lease) noexcept {
   if (!renewer_.keep(lease)) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   wake();
   interrupt_.signal();
 }
@@ -172,7 +173,7 @@ void Background::keep(Lease& lease) noexcept {
 bool Background::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
   const Renewer::HandedOver handed_over = renewer_.hand_over(lease, schedule);
   if (handed_over == Renewer::HandedOver::yes_and_sooner) {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     wake();
   }
   return handed_over != Renewer::HandedOver::no;
@@ -201,7 +202,7 @@ bool Background::wants(const PendingRenewal& renewal) noexcept {
 }
 
 void Background::retry_start() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   start();
 }
 
@@ -230,18 +231,16 @@ constexpr std::chrono::milliseconds look_soon{1};
 }  // namespace
 
 void Background::run() noexcept {
-  Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   for (;;) {
     try {
-      const bool finished = work(guard);
+      const bool finished = work();
       if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
-      rest(guard);
+      rest();
     } catch (const std::exception&) {
       // Out of memory, say: what is open stays open.
-      if (!guard.owns_lock()) guard.lock();
-      guard.unlock();
+      const Unlocked unlocked(mutex_);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      guard.lock();
     }
   }
   retired_.close();
@@ -250,13 +249,13 @@ void Background::run() noexcept {
 
 bool Background::all_settled() const noexcept { return releases_.empty() && retired_.empty(); }
 
-bool Background::work(Guard& guard) {
+bool Background::work() {
   retired_.receive_available();
-  if (std::exchange(server_changed_, false)) drop_watched(guard);
+  if (std::exchange(server_changed_, false)) drop_watched();
   if (!stopping_) interrupt_.clear();
-  if (!stopping_) renew_due(guard);
-  if (!stopping_) connect_wanted(guard);
-  repeat_due(guard);
+  if (!stopping_) renew_due();
+  if (!stopping_) connect_wanted();
+  repeat_due();
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
@@ -265,24 +264,35 @@ bool Background::work(Guard& guard) {
   const TimePoint end =
       stopping ? stop_at
                : std::min(renewal_timeout(), BootClock::now() + settings_.options.command_timeout);
-  guard.unlock();
   bool more = false;
-  // All of them before one can take up the time of the others.
-  for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
-  if (stopping) {
-    for (SharedConnection* connection : connections_) connection->finish(stop_at);
+  {
+    const Unlocked unlocked(mutex_);
+    // All of them before one can take up the time of the others.
+    for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
+    if (stopping) {
+      for (SharedConnection* connection : connections_) connection->finish(stop_at);
+    }
   }
-  guard.lock();
   if (more) expecting_ = true;
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
   look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
   return stopping;
 }
 
-void Background::renew_due(Guard& guard) {
+void Background::renew_due() {
   if (BootClock::now() < renewer_.due()) return;
   const int cancel = interrupt_.fd();
-  guard.unlock();
+  bool any = false;
+  {
+    const Unlocked unlocked(mutex_);
+    any = send_renewals(cancel);
+  }
+  if (!any) return;
+  look_pause_ = look_soon;
+  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+}
+
+bool Background::send_renewals(int cancel) {
   // An answer may lie about that makes the difference.
   const TimePoint now = BootClock::now();
   const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
@@ -292,8 +302,7 @@ void Background::renew_due(Guard& guard) {
   const std::span<Lease* const> due = renewer_.pick(BootClock::now());
   if (renew_) {
     renew_(due);
-    guard.lock();
-    return;
+    return false;
   }
   for (Lease* lease : due) {
     SharedConnection& connection = connection_of_(lease->key());
@@ -318,10 +327,7 @@ void Background::renew_due(Guard& guard) {
     connection->send_renewals(begun + (latest - begun) / left--, cancel);
   }
   renewing_.clear();
-  guard.lock();
-  if (!any) return;
-  look_pause_ = look_soon;
-  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+  return any;
 }
 
 /// Until when a silent server may keep the thread from renewals and their answers: for half of the
@@ -340,15 +346,16 @@ bool Background::is_pressed() const noexcept {
   return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
 }
 
-void Background::connect_wanted(Guard& guard) {
+void Background::connect_wanted() {
   while (!to_connect_.empty()) {
     SharedConnection* const connection = to_connect_.back();
     to_connect_.pop_back();
     const int cancel = interrupt_.fd();
     const TimePoint latest = renewal_timeout();
-    guard.unlock();
-    connection->repeat({}, latest, cancel);
-    guard.lock();
+    {
+      const Unlocked unlocked(mutex_);
+      connection->repeat({}, latest, cancel);
+    }
     if (is_pressed()) return;
   }
 }
@@ -372,7 +379,7 @@ PendingRequests Background::take_due(TimePoint now) {
 }
 
 /// One end for all of them, however many there are.
-void Background::repeat_due(Guard& guard) {
+void Background::repeat_due() {
   const TimePoint now = BootClock::now();
   const TimePoint end = renewal_timeout();
   for (;;) {
@@ -381,25 +388,29 @@ void Background::repeat_due(Guard& guard) {
     if (due.empty()) return;
     if (BootClock::now() >= stop_at_) return releases_.splice(releases_.end(), due);
     const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
-    guard.unlock();
-    const PendingRelease& release = due.front().release;
-    if (release.over(now)) {
-      ended(release, release.run_out());
-    } else if (release.needs_exclusive_use()) {
-      run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
-    } else {
-      connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+    {
+      const Unlocked unlocked(mutex_);
+      repeat(std::move(due), now, latest, cancel);
     }
-    guard.lock();
     if (is_pressed()) return;
   }
 }
 
-void Background::drop_watched(Guard& guard) {
+void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel) {
+  const PendingRelease& release = due.front().release;
+  if (release.over(now)) {
+    ended(release, release.run_out());
+  } else if (release.needs_exclusive_use()) {
+    run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
+  } else {
+    connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+  }
+}
+
+void Background::drop_watched() {
   if (event_source_ == nullptr) return;
-  guard.unlock();
+  const Unlocked unlocked(mutex_);
   event_source_->drop();
-  guard.lock();
 }
 
 void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
@@ -430,7 +441,7 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
 }
 
 /// Sleeps until something is due or a server has spoken.
-void Background::rest(Guard& guard) {
+void Background::rest() {
   TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
   for (const PendingRequest& one : releases_) {
     end = std::min({end, one.release.due(), one.release.until()});
@@ -438,15 +449,16 @@ void Background::rest(Guard& guard) {
   std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
   retired_.watch(watched);
   const bool stopping = stopping_;
-  guard.unlock();
-  const bool watches = !stopping && event_source_ != nullptr;
-  const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
-  const bool others_watch = BootClock::now() < source.from;
-  if (others_watch) end = std::min(end, source.from);
-  watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
-  poll_until(watched, end);
-  if (watched.back().revents != 0) event_source_->receive_available();
-  guard.lock();
+  {
+    const Unlocked unlocked(mutex_);
+    const bool watches = !stopping && event_source_ != nullptr;
+    const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
+    const bool others_watch = BootClock::now() < source.from;
+    if (others_watch) end = std::min(end, source.from);
+    watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
+    poll_until(watched, end);
+    if (watched.back().revents != 0) event_source_->receive_available();
+  }
   event_fd_.clear();
 }
 

@@ -6,7 +6,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -20,6 +19,7 @@
 #include "background/renewer.hpp"
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/shared_connection.hpp"
@@ -93,40 +93,45 @@ class Background final : public CompletionSink {
   void require_thread();
 
   // Around fork(2): the child has neither the thread nor its work.
-  void before_fork() {
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     mutex_.lock();
     notifier_.before_fork();
     renewer_.before_fork();
   }
-  void after_fork_in_parent() {
+  void after_fork_in_parent() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     renewer_.after_fork_in_parent();
     notifier_.after_fork_in_parent();
     mutex_.unlock();
   }
-  void after_fork_in_child() noexcept;
+  void after_fork_in_child() noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
  private:
-  using Guard = std::unique_lock<std::mutex>;
-
   /// How long an answer may stay unread when no caller reads it.
   static constexpr std::chrono::milliseconds look_after{50};
 
-  void wake() noexcept;
-  void start() noexcept;
-  void retry_start() noexcept;
-  void run() noexcept;
-  bool all_settled() const noexcept;
+  void wake() noexcept REDLATCH_REQUIRES(mutex_);
+  void start() noexcept REDLATCH_REQUIRES(mutex_);
+  void retry_start() noexcept REDLATCH_EXCLUDES(mutex_);
+  void run() noexcept REDLATCH_EXCLUDES(mutex_);
+  bool all_settled() const noexcept REDLATCH_REQUIRES(mutex_);
   /// True when nothing more will come from the channels: they have ended their talk.
-  bool work(Guard& guard);
-  void repeat_due(Guard& guard);
-  PendingRequests take_due(TimePoint now);
-  void drop_watched(Guard& guard);
-  void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept;
-  void renew_due(Guard& guard);
-  void connect_wanted(Guard& guard);
+  bool work() REDLATCH_REQUIRES(mutex_);
+  void repeat_due() REDLATCH_REQUIRES(mutex_);
+  PendingRequests take_due(TimePoint now) REDLATCH_REQUIRES(mutex_);
+  void repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel)
+      REDLATCH_EXCLUDES(mutex_);
+  void drop_watched() REDLATCH_REQUIRES(mutex_);
+  void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept
+      REDLATCH_EXCLUDES(mutex_);
+  void renew_due() REDLATCH_REQUIRES(mutex_);
+  /// True when a renewal was sent on one of the connections, so that its answer is to be read.
+  bool send_renewals(int cancel) REDLATCH_EXCLUDES(mutex_);
+  void connect_wanted() REDLATCH_REQUIRES(mutex_);
   TimePoint renewal_timeout() const noexcept;
-  bool is_pressed() const noexcept;
-  void rest(Guard& guard);
+  bool is_pressed() const noexcept REDLATCH_REQUIRES(mutex_);
+  void rest() REDLATCH_REQUIRES(mutex_);
 
   const Settings& settings_;
   std::vector<SharedConnection*> connections_{};
@@ -138,21 +143,22 @@ class Background final : public CompletionSink {
   Notifier notifier_;
   std::vector<SharedConnection*> renewing_{};  // only used by the thread
 
-  std::mutex mutex_{};
-  PendingRequests releases_{};
-  std::vector<SharedConnection*> to_connect_{};
-  DrainingConnections retired_{};
-  std::atomic<bool> expecting_ = false;   // answers, on some channel
-  TimePoint look_at_ = TimePoint::max();  // the channels
-  std::chrono::milliseconds look_pause_{};
-  bool server_changed_ = false;
+  std::atomic<bool> expecting_ = false;  // answers, on some channel
   std::atomic<bool> wants_thread_ = false;
   std::atomic<bool> runs_ = false;
-  bool stopping_ = false;
-  TimePoint stop_at_ = TimePoint::max();
-  EventFd event_fd_{};
-  EventFd interrupt_{};  // ends an attempt to connect
-  std::thread thread_{};
+
+  Mutex mutex_{};
+  PendingRequests releases_ REDLATCH_GUARDED_BY(mutex_){};
+  std::vector<SharedConnection*> to_connect_ REDLATCH_GUARDED_BY(mutex_){};
+  DrainingConnections retired_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint look_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // the channels
+  std::chrono::milliseconds look_pause_ REDLATCH_GUARDED_BY(mutex_){};
+  bool server_changed_ REDLATCH_GUARDED_BY(mutex_) = false;
+  bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
+  TimePoint stop_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  EventFd event_fd_ REDLATCH_GUARDED_BY(mutex_){};
+  EventFd interrupt_ REDLATCH_GUARDED_BY(mutex_){};  // ends an attempt to connect
+  std::thread thread_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 }  // namespace redlatch::detail

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/quiet_thread.hpp"
+#include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
@@ -27,7 +28,7 @@ void Notifier::record_event(EventKind kind, std::string_view key, TimePoint sinc
   counters_.count(kind);
   if (forward_) return forward_(kind, key, since, error);
   if (!*on_event_) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   enqueue(kind, key, since, error);
 }
 
@@ -54,7 +55,7 @@ void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
 }
 
 bool Notifier::ensure_started() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   return start();
 }
 
@@ -71,36 +72,35 @@ bool Notifier::start() noexcept {
 }
 
 void Notifier::finish() noexcept {
-  {
-    const Guard guard(mutex_);
-    stopping_ = true;
-    event_fd_.signal();
-  }
+  MutexLock lock(mutex_);
+  stopping_ = true;  // so that no thread is started any more
+  event_fd_.signal();
   if (thread_.get_id() == std::this_thread::get_id()) {
     *gone_ = true;
     thread_.detach();
   } else if (thread_.joinable()) {
-    thread_.join();
+    std::thread ending = std::move(thread_);
+    lock.unlock();
+    ending.join();
   } else {
     const bool gone = false;
-    Guard guard(mutex_);
-    notify(guard, *on_event_, gone);
+    notify(lock, *on_event_, gone);
   }
 }
 
 void Notifier::run() noexcept {
-  Guard guard(mutex_);
+  MutexLock lock(mutex_);
   const std::shared_ptr<const OnEvent> on_event = on_event_;
   const std::shared_ptr<const bool> gone = gone_;
   for (;;) {
     const bool stopping = stopping_;
-    notify(guard, *on_event, *gone);
+    notify(lock, *on_event, *gone);
     if (*gone || stopping) return;
-    rest(guard);
+    rest();
   }
 }
 
-void Notifier::notify(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone) noexcept {
   const std::shared_ptr<Events> events = events_;
   tell_at_ = TimePoint::max();
   for (;;) {
@@ -113,28 +113,29 @@ void Notifier::notify(Guard& guard, const OnEvent& on_event, const bool& gone) n
     }
     Events event;
     if (!loss) event.splice(event.end(), *events, events->begin());
-    if (!gone) guard.unlock();
+    if (!gone) lock.unlock();
     if (loss) {
       loss->notified.request_stop();
     } else {
       on_event(event.front());
     }
-    if (!gone) guard.lock();
+    if (!gone) lock.lock();
   }
   if (!gone) tell_at_ = TimePoint::max();
 }
 
 /// Until there is something to tell.
-void Notifier::rest(Guard& guard) noexcept {
+void Notifier::rest() noexcept {
   const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_loss_at());
   std::array<pollfd, 1> watched{{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
-  guard.unlock();
-  try {
-    poll_until(watched, end);
-  } catch (const std::exception&) {
-    // The system has no memory for a moment; what is due is told at once.
+  {
+    const Unlocked unlocked(mutex_);
+    try {
+      poll_until(watched, end);
+    } catch (const std::exception&) {
+      // The system has no memory for a moment; what is due is told at once.
+    }
   }
-  guard.lock();
   event_fd_.clear();
 }
 

@@ -5,7 +5,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "background/counters.hpp"
 #include "background/renewer.hpp"
 #include "base/event_fd.hpp"
+#include "base/mutex.hpp"
 
 namespace redlatch::detail {
 
@@ -52,12 +52,11 @@ class Notifier {
   Metrics metrics() const noexcept { return counters_.snapshot(); }
 
   // Around fork(2): the child has neither the thread nor its events.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
-  using Guard = std::unique_lock<std::mutex>;
   using Events = std::list<Event>;
 
   /// How long good news may wait for more of it.
@@ -68,24 +67,28 @@ class Notifier {
   static constexpr std::size_t max_queued = 20'000;
 
   void enqueue(EventKind kind, std::string_view key, TimePoint since,
-               std::error_code error) noexcept;
-  bool start() noexcept;
-  void run() noexcept;
-  void notify(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept;
-  void rest(Guard& guard) noexcept;
+               std::error_code error) noexcept REDLATCH_REQUIRES(mutex_);
+  bool start() noexcept REDLATCH_REQUIRES(mutex_);
+  void run() noexcept REDLATCH_EXCLUDES(mutex_);
+  /// Returns with the mutex held, unless `gone`. The analysis cannot follow that.
+  void notify(MutexLock& lock, const OnEvent& on_event, const bool& gone) noexcept
+      REDLATCH_REQUIRES(mutex_) REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void rest() noexcept REDLATCH_REQUIRES(mutex_);
 
   const std::shared_ptr<const OnEvent> on_event_;  // may outlive this object, as `events_` may
   const Forward forward_;
   Renewer& renewer_;
   Counters counters_{};
 
-  std::mutex mutex_{};
-  std::shared_ptr<Events> events_ = std::make_shared<Events>();
-  TimePoint tell_at_ = TimePoint::max();
-  bool stopping_ = false;
-  std::shared_ptr<bool> gone_{};  // true when this is no business of the thread, which has a copy
-  EventFd event_fd_{};
-  std::thread thread_{};
+  EventFd event_fd_{};  // open before the first lease is kept, so that the renewer may signal it
+
+  Mutex mutex_{};
+  std::shared_ptr<Events> events_ REDLATCH_GUARDED_BY(mutex_) = std::make_shared<Events>();
+  TimePoint tell_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
+  // True when this is no business of the thread, which has a copy.
+  std::shared_ptr<bool> gone_ REDLATCH_GUARDED_BY(mutex_){};
+  std::thread thread_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 }  // namespace redlatch::detail

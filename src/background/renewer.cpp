@@ -23,7 +23,7 @@ Lease& Renewer::open(RoutePin route) {
     entry->route = std::move(route);
     return *entry;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (spare_.empty()) {
     tries_.reserve(entries_ + 1);
     losses_.reserve(entries_ + 1);
@@ -42,7 +42,7 @@ Lease& Renewer::open(RoutePin route) {
 void Renewer::close(Lease& lease) noexcept {
   Entry& entry = entry_of(lease);
   if (put_aside(entry)) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   entry.lost() = std::stop_source(std::nostopstate);
   move(entry, entry.awaits_answer ? Place::closed : Place::spare);
 }
@@ -57,7 +57,7 @@ bool Renewer::put_aside(Entry& entry) noexcept {
 }
 
 bool Renewer::keep(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   entry.next_try = next_renewal(entry);
   entry.is_suspended = entry.is_free = false;
@@ -73,27 +73,31 @@ bool Renewer::keep(Lease& lease) noexcept {
 }
 
 void Renewer::suspend(Lease& lease) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
+  await_picked_up(entry);
   entry.next_try = TimePoint::max();
   entry.is_suspended = true;
   tries_.remove(entry);
 }
 
+void Renewer::await_picked_up(const Entry& entry) noexcept {
+  while (entry.picked) mutex_.wait(picked_up_);
+}
+
 bool Renewer::pause_renewal(Lease& lease, Place to) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
+  await_picked_up(entry);
   move(entry, to);
   entry.is_free = to == Place::over && !entry.awaits_answer;
   return entry.is_told;
 }
 
 Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
+  await_picked_up(entry);
   if (entry.index != Place::kept || entry.is_lost()) return HandedOver::no;
   entry.renew_for(schedule);
   entry.lost() = std::stop_source(std::nostopstate);
@@ -104,7 +108,7 @@ Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& sche
 }
 
 std::stop_token Renewer::lost_token(Lease& lease) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   if (!entry.lost().stop_possible()) {
     entry.lost() = std::stop_source();
@@ -115,7 +119,7 @@ std::stop_token Renewer::lost_token(Lease& lease) {
 }
 
 std::span<Lease* const> Renewer::pick(TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   picked_.reserve(max_picked);
   find_losses(now);
   while (!tries_.empty() && picked_.size() < max_picked) {
@@ -148,7 +152,7 @@ void Renewer::find_losses(TimePoint now) noexcept {
 
 void Renewer::picked_up() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Lease* lease : picked_) entry_of(*lease).picked = false;
     picked_.clear();
     if (!lost_.empty()) wake_notifier(TimePoint{});
@@ -162,7 +166,7 @@ Renewer::Entries::iterator Renewer::next_lost() noexcept {
 }
 
 std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   find_losses(now);
   const auto next = next_lost();
   if (next == lost_.end()) return std::nullopt;
@@ -173,12 +177,12 @@ std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
 }
 
 TimePoint Renewer::due() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return due_;
 }
 
 TimePoint Renewer::next_loss_at() noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   notice_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
   return notice_;
 }
@@ -190,17 +194,17 @@ void Renewer::wake_notifier(TimePoint loss_margin) noexcept {
 }
 
 TimePoint Renewer::first_loss() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return losses_.first_due();
 }
 
 std::size_t Renewer::held() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return kept_.size();
 }
 
 bool Renewer::awaits_answers() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return awaited_ > 0;
 }
 
@@ -213,7 +217,7 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
     return failed(*renewal.lease, renewal.ttl, doubted, now) ? Answered::counted
                                                              : Answered::too_late;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(*renewal.lease);
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
@@ -233,14 +237,14 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
 }
 
 void Renewer::learn(const PendingRenewal& renewal, std::span<const Response> responses) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!is_looked_after(entry_of(*renewal.lease))) return;
   QuorumReply::learn_extended(*renewal.lease, responses, renewal.ttl, protocol::ours);
 }
 
 bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
                      TimePoint now) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
   if (!is_looked_after(entry)) return false;
@@ -258,7 +262,7 @@ bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
 }
 
 bool Renewer::is_wanted(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   if (entry.index != Place::over && entry.index != Place::closed) return true;
   answered(entry);
@@ -266,7 +270,7 @@ bool Renewer::is_wanted(Lease& lease) noexcept {
 }
 
 void Renewer::superseded(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
   if (entry.index != Place::kept) return;

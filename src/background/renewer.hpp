@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -20,6 +19,7 @@
 
 #include "base/due_heap.hpp"
 #include "base/event_fd.hpp"
+#include "base/mutex.hpp"
 #include "base/routes.hpp"
 #include "engine/pending_renewal.hpp"
 
@@ -93,9 +93,9 @@ class Renewer {
   bool failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
 
   // Around fork(2): the child keeps nothing of its parent's.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
   /// Where a tenure is, and who may do what with it.
@@ -124,38 +124,40 @@ class Renewer {
 
   static bool is_looked_after(const Entry& entry) noexcept;
   static Entry& entry_of(Lease& lease) noexcept { return static_cast<Entry&>(lease); }
-  Entries& list_for(Place index) noexcept;
-  void move(Entry& entry, Place to) noexcept;
-  bool pause_renewal(Lease& lease, Place to) noexcept;
-  bool put_aside(Entry& entry) noexcept;
-  void answered(Entry& entry) noexcept;
+  Entries& list_for(Place index) noexcept REDLATCH_REQUIRES(mutex_);
+  void move(Entry& entry, Place to) noexcept REDLATCH_REQUIRES(mutex_);
+  bool pause_renewal(Lease& lease, Place to) noexcept REDLATCH_EXCLUDES(mutex_);
+  void await_picked_up(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  bool put_aside(Entry& entry) noexcept REDLATCH_EXCLUDES(mutex_);
+  void answered(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
   /// When a lease is renewed that was confirmed just now.
-  TimePoint next_renewal(const Entry& entry) noexcept;
-  void look_at(Entry& entry) noexcept;
-  void find_losses(TimePoint now) noexcept;
-  Entries::iterator next_lost() noexcept;
-  void wake_notifier(TimePoint loss_margin) noexcept;
+  TimePoint next_renewal(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  void look_at(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  void find_losses(TimePoint now) noexcept REDLATCH_REQUIRES(mutex_);
+  Entries::iterator next_lost() noexcept REDLATCH_REQUIRES(mutex_);
+  void wake_notifier(TimePoint loss_margin) noexcept REDLATCH_REQUIRES(mutex_);
 
   /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
   std::atomic<Entry*> aside_ = nullptr;
-  mutable std::mutex mutex_{};
+  const EventFd* notifier_ = nullptr;  // set before any lease is opened
+  mutable Mutex mutex_{};
   std::condition_variable picked_up_{};
-  Entries spare_{};
-  Entries own_{};  // those that are over or closed, too
-  Entries kept_{};
-  Entries lost_{};
-  std::size_t entries_ = 0;  // all that there are
+  Entries spare_ REDLATCH_GUARDED_BY(mutex_){};
+  Entries own_ REDLATCH_GUARDED_BY(mutex_){};  // those that are over or closed, too
+  Entries kept_ REDLATCH_GUARDED_BY(mutex_){};
+  Entries lost_ REDLATCH_GUARDED_BY(mutex_){};
+  std::size_t entries_ REDLATCH_GUARDED_BY(mutex_) = 0;  // all that there are
   // Of those that are kept: when a renewal is due, unless one is under way, and when a loss has to
   // be told. A lock's own thread may change the time of its lease before it is kept again, so that
   // what is at the front is looked at once more.
-  DueHeap<Entry, &Entry::try_index> tries_{};
-  DueHeap<Entry, &Entry::loss_index> losses_{};
-  std::vector<Lease*> picked_{};
-  std::size_t awaited_ = 0;
-  TimePoint due_ = TimePoint::max();     // when the background looks again; may be too early
-  TimePoint notice_ = TimePoint::max();  // when the notifier does
-  const EventFd* notifier_ = nullptr;
-  std::uint64_t random_;
+  DueHeap<Entry, &Entry::try_index> tries_ REDLATCH_GUARDED_BY(mutex_){};
+  DueHeap<Entry, &Entry::loss_index> losses_ REDLATCH_GUARDED_BY(mutex_){};
+  std::vector<Lease*> picked_ REDLATCH_GUARDED_BY(mutex_){};
+  std::size_t awaited_ REDLATCH_GUARDED_BY(mutex_) = 0;
+  // When the background looks again; may be too early.
+  TimePoint due_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  TimePoint notice_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // when the notifier does
+  std::uint64_t random_ REDLATCH_GUARDED_BY(mutex_);
 };
 
 }  // namespace redlatch::detail
