@@ -21,7 +21,7 @@ constexpr std::chrono::milliseconds failed{100};
 
 }  // namespace
 
-Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Guard& guard) {
+Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
   if (start < not_before_) return {.is_refused = is_refused_};
@@ -30,22 +30,26 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Gu
   if (start >= latest) return {};
   busy_ = true;
   Subscription::Link link;
+  // While `busy_` is set, no other thread subscribes or reads, so the mutex is not needed for that.
+  Subscription* const subscribing = &subscription_;
+  bool is_refused = false;
   is_refused_ = false;
   {
-    const Unlocked unlocked(guard);
+    const Unlocked unlocked(mutex());
     try {
       event_fd_.open();
       const std::stop_callback stopping(stop, [this] { event_fd_.signal(); });
-      link = subscription_.subscribe(std::min(latest, start + settings_.options.connect_timeout),
-                                     event_fd_.fd());
+      link = subscribing->subscribe(std::min(latest, start + settings_.options.connect_timeout),
+                                    event_fd_.fd());
     } catch (const IoError& error) {
-      is_refused_ = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
+      is_refused = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
     if (link.connection) help_.record_event(EventKind::connected, start, {});
   }
   busy_ = false;
+  if (!link.connection) is_refused_ = is_refused;
   const TimePoint end = BootClock::now();
   if (stop.stop_requested()) {
     event_fd_.clear();
@@ -78,11 +82,11 @@ void GrantListener::add(LocalWaiter& waiter, LeasePtr entry) noexcept {
   standing_.splice(standing_.end(), waiter.node_);
 }
 
-void GrantListener::read_before_judging(Waiter::Ending how, Guard& guard) noexcept {
+void GrantListener::read_before_judging(Waiter::Ending how) noexcept {
   using Ending = Waiter::Ending;
   const bool judges = how == Ending::notified ? is_late() : how == Ending::gone && passed_over_;
   if (!judges || !subscription_.is_open()) return;
-  receive_available(guard);
+  receive_available();
   // The listener sleeps until something comes that has not been read.
   if (listener_ != nullptr && listener_->has_news()) wake(*listener_);
 }
@@ -121,11 +125,11 @@ void GrantListener::pass_on(LocalWaiter& from, LocalWaiter& to) noexcept {
   to.news_ = news;
 }
 
-bool GrantListener::listen(LocalWaiter& waiter, TimePoint end, Guard& guard) {
+bool GrantListener::listen(LocalWaiter& waiter, TimePoint end) {
   busy_ = true;
   listener_ = &waiter;
   woken_ = false;
-  const bool heard = hear(waiter, end, guard);
+  const bool heard = hear(waiter, end);
   if (woken_) event_fd_.clear();
   listener_ = nullptr;
   busy_ = false;
@@ -141,24 +145,25 @@ bool GrantListener::listen(LocalWaiter& waiter, TimePoint end, Guard& guard) {
 /// Somebody else than the one who may come back to it.
 void GrantListener::call_listener(const LocalWaiter* but) noexcept {
   if (busy_) return;
-  const auto other = std::find_if(standing_.begin(), standing_.end(), [&](const LocalWaiter* one) {
-    return one != but && one->listens();
-  });
+  const auto other = std::find_if(standing_.begin(), standing_.end(),
+                                  [&](const LocalWaiter* one) REDLATCH_REQUIRES(wait_mutex) {
+                                    return one != but && one->listens();
+                                  });
   if (other != standing_.end()) post(**other);
   help_.look_later();
 }
 
-bool GrantListener::hear(const LocalWaiter& waiter, TimePoint end, Guard& guard) noexcept {
+bool GrantListener::hear(const LocalWaiter& waiter, TimePoint end) noexcept {
   while (!woken_ && !waiter.has_news() && BootClock::now() < end) {
     std::array<pollfd, 2> watched{{{.fd = subscription_.fd(), .events = POLLIN, .revents = 0},
                                    {.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
     try {
-      const Unlocked unlocked(guard);
+      const Unlocked unlocked(mutex());
       poll_until(watched, end);
     } catch (const IoError&) {
       return false;
     }
-    if (watched[0].revents != 0 && subscription_.is_open()) receive_available(guard);
+    if (watched[0].revents != 0 && subscription_.is_open()) receive_available();
   }
   return true;
 }
@@ -170,8 +175,8 @@ bool GrantListener::wake(const LocalWaiter& waiter) noexcept {
   return true;
 }
 
-void GrantListener::receive_while_idle(Guard& guard) noexcept {
-  if (can_listen()) receive_available(guard);
+void GrantListener::receive_while_idle() noexcept {
+  if (can_listen()) receive_available();
 }
 
 void GrantListener::drop() noexcept {
@@ -179,7 +184,7 @@ void GrantListener::drop() noexcept {
   if (BootClock::now() - open_since_ >= is_new) lose(make_error_code(Errc::not_writable));
 }
 
-void GrantListener::receive_available(Guard& guard) noexcept {
+void GrantListener::receive_available() noexcept {
   std::vector<Subscription::Message> background;
   try {
     for (Subscription::Message& message : subscription_.receive_available()) {
@@ -192,7 +197,7 @@ void GrantListener::receive_available(Guard& guard) noexcept {
     lose(make_error_code(std::errc::not_enough_memory));
   }
   if (background.empty()) return;
-  const Unlocked unlocked(guard);
+  const Unlocked unlocked(mutex());
   for (const Subscription::Message& grant : background) help_.give_back(grant.key, grant.value);
 }
 

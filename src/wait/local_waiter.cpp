@@ -9,8 +9,6 @@
 
 namespace redlatch::detail {
 
-using Guard = GrantListener::Guard;
-
 namespace {
 
 constexpr std::chrono::milliseconds brief{100};
@@ -27,7 +25,7 @@ LocalWaiter::LocalWaiter(WaitQueues& room, std::string_view key, const LockOptio
     ++room_.size_;
     return;
   }
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   auto found = room_.queues_.find(key);
   if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
   queue_ = &found->second;
@@ -43,17 +41,22 @@ LocalWaiter::LocalWaiter(WaitQueues& room, std::string_view key, const LockOptio
 }
 
 void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
-  const std::stop_callback stopping(stop, [this] {
-    Guard guard(room_.mutex_);
-    room_.wake(*this, guard);
-  });
-  Guard guard(room_.mutex_);
-  const bool has_posts = posts_taken_ < posts_;
-  if (entry_ && listens() && !has_posts && room_.grant_listener_.can_listen()) {
-    if (room_.grant_listener_.listen(*this, end, guard)) return;
+  const std::stop_callback stopping(stop, [this] { wake(); });
+  {
+    const MutexLock lock(room_.mutex());
+    const bool has_posts = posts_taken_ < posts_;
+    if (entry_ && listens() && !has_posts && room_.grant_listener_.can_listen()) {
+      if (room_.grant_listener_.listen(*this, end)) return;
+    }
   }
-  guard.unlock();
   sleep(end);
+}
+
+void LocalWaiter::wake() noexcept {
+  MutexLock lock(room_.mutex());
+  Baton* const baton = room_.prepare_wake(*this);
+  lock.unlock();
+  if (baton != nullptr) baton->post();
 }
 
 /// Where the lock changes hands quickly, a thread that takes it does not wake the next waiter,
@@ -61,21 +64,18 @@ void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
 /// become the first; after that it sleeps until it is woken, and who leaves the place in front of
 /// it does that.
 void LocalWaiter::wait_in_line(TimePoint end, const std::stop_token& stop) {
-  const std::stop_callback stopping(stop, [this] {
-    Guard guard(room_.mutex_);
-    room_.wake(*this, guard);
-  });
+  const std::stop_callback stopping(stop, [this] { wake(); });
   const int taken = posts_taken_;
   sleep(std::min(end, BootClock::now() + brief));
   if (posts_taken_ > taken || BootClock::now() >= end || !begin_idling()) return;
   sleep(std::min(end, BootClock::now() + idle_bound));
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   is_idle_ = false;
 }
 
 /// False when it has become the first meanwhile.
 bool LocalWaiter::begin_idling() noexcept {
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   is_idle_ = !is_first_;
   return is_idle_;
 }
@@ -88,28 +88,28 @@ bool LocalWaiter::listens() const noexcept { return queue_ == nullptr || !queue_
 
 void LocalWaiter::note_answers(bool come) noexcept {
   if (queue_ == nullptr) return;
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   queue_->gets_answers = come;
 }
 
 Address LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
-  Guard guard(room_.mutex_);
-  return room_.grant_listener_.address(latest, stop, guard);
+  const MutexLock lock(room_.mutex());
+  return room_.grant_listener_.address(latest, stop);
 }
 
 void LocalWaiter::refuse_queue() noexcept {
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   room_.grant_listener_.refuse();
 }
 
 void LocalWaiter::enter(LeasePtr entry) noexcept {
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(room_.mutex());
   room_.grant_listener_.add(*this, std::move(entry));
 }
 
 LeasePtr LocalWaiter::withdraw(Ending how) noexcept {
-  Guard guard(room_.mutex_);
-  room_.grant_listener_.read_before_judging(how, guard);
+  const MutexLock lock(room_.mutex());
+  room_.grant_listener_.read_before_judging(how);
   room_.note_contention(key_, how == Ending::notified || is_granted());
   return room_.grant_listener_.remove(*this, how);
 }
@@ -124,7 +124,8 @@ LocalWaiter* LocalWaiter::make_room(bool holds) noexcept {
 
 Waiter::Left LocalWaiter::leave(bool held) noexcept {
   Left left;
-  Guard guard(room_.mutex_);
+  Baton* baton = nullptr;
+  MutexLock lock(room_.mutex());
   --room_.size_;
   const bool holds = held || has_lease_;
   LocalWaiter* const next = make_room(holds);
@@ -139,12 +140,11 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
   }
   if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
   if (queue_ != nullptr && queue_->waiters.empty()) room_.queues_.erase(room_.queues_.find(key_));
-  if (next != nullptr && (!holds || next->is_idle_)) room_.wake(*next, guard);
-  if (guard.owns_lock()) guard.unlock();
-  while (posts_taken_ < posts_) {
-    baton_.wait();
-    ++posts_taken_;
-  }
+  if (next != nullptr && (!holds || next->is_idle_)) baton = room_.prepare_wake(*next);
+  const int posts = posts_;
+  lock.unlock();
+  if (baton != nullptr) baton->post();
+  for (; posts_taken_ < posts; ++posts_taken_) baton_.wait();
   left.lease = std::move(lease_);
   return left;
 }

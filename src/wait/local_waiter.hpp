@@ -10,6 +10,8 @@
 #include <redlatch/options.hpp>
 
 #include "base/baton.hpp"
+#include "base/mutex.hpp"
+#include "wait/wait_mutex.hpp"
 
 namespace redlatch::detail {
 
@@ -44,9 +46,10 @@ class LocalWaiter final : public Waiter {
   friend class GrantListener;
 
   /// Whether it would listen now: nobody is told of a lock that a neighbour has.
-  bool listens() const noexcept;
-  LocalWaiter* make_room(bool holds) noexcept;
-  void sleep(TimePoint end) noexcept;
+  bool listens() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  LocalWaiter* make_room(bool holds) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void wake() noexcept REDLATCH_EXCLUDES(wait_mutex);
+  void sleep(TimePoint end) noexcept REDLATCH_EXCLUDES(wait_mutex);
   bool begin_idling() noexcept;
 
   static constexpr unsigned granted = 1;
@@ -59,16 +62,19 @@ class LocalWaiter final : public Waiter {
   std::list<LocalWaiter*>::iterator self_{};
   std::atomic<bool> is_first_ = false;
   std::atomic<bool> has_lease_ = false;
-  bool is_idle_ = false;  // sleeps until it is woken, since nothing has happened for a while
+  // Sleeps until it is woken, since nothing has happened for a while.
+  bool is_idle_ REDLATCH_GUARDED_BY(wait_mutex) = false;
   LeasePtr lease_{};
 
   LeasePtr entry_{};
-  std::list<LocalWaiter*> node_{this};  // is in the list of those who have an entry, or here
+  // Is in the list of those who have an entry, or here.
+  std::list<LocalWaiter*> node_ REDLATCH_GUARDED_BY(wait_mutex){this};
   std::list<LocalWaiter*>::iterator stands_ = node_.begin();
   std::atomic<unsigned> news_ = 0;
 
   Baton baton_{};
-  int posts_ = 0;  // are promised under the mutex, and all taken before this goes
+  // Are promised under the mutex, and all taken before this goes.
+  int posts_ REDLATCH_GUARDED_BY(wait_mutex) = 0;
   int posts_taken_ = 0;
 };
 

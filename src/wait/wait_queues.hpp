@@ -6,7 +6,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,18 +16,20 @@
 #include <redlatch/options.hpp>
 
 #include "base/event_source.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "wait/grant_listener.hpp"
 #include "wait/local_waiter.hpp"
+#include "wait/wait_mutex.hpp"
 
 namespace redlatch::detail {
 
 /// Those who wait for one key.
 struct WaitQueue {
-  std::list<LocalWaiter*> waiters{};
-  bool gets_answers = true;
-  bool held_here =
-      false;  // by somebody who has waited here, so that the server grants it to nobody
+  std::list<LocalWaiter*> waiters REDLATCH_GUARDED_BY(wait_mutex){};
+  bool gets_answers REDLATCH_GUARDED_BY(wait_mutex) = true;
+  // By somebody who has waited here, so that the server grants it to nobody.
+  bool held_here REDLATCH_GUARDED_BY(wait_mutex) = false;
 };
 
 /// The queues of a client's threads, one for each key that somebody waits for. Costs those nothing
@@ -39,7 +40,7 @@ class WaitQueues final : public EventSource {
   using Renew = std::function<bool(Lease& lease, const RenewalSchedule& schedule)>;
 
   WaitQueues(const Settings& settings, Renew renew, GrantListener::Help help)
-      : renew_(std::move(renew)), grant_listener_(settings, std::move(help)) {}
+      : renew_(std::move(renew)), grant_listener_(settings, std::move(help), mutex_) {}
   WaitQueues(const WaitQueues&) = delete;
   WaitQueues& operator=(const WaitQueues&) = delete;
   ~WaitQueues() override = default;
@@ -63,9 +64,9 @@ class WaitQueues final : public EventSource {
   void drop() noexcept override;
 
   // Around fork(2): nobody of the parent's waits in the child.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  void before_fork() REDLATCH_ACQUIRE(wait_mutex) { mutex().lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(wait_mutex) { mutex().unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(wait_mutex);
 
  private:
   friend LocalWaiter;
@@ -75,26 +76,29 @@ class WaitQueues final : public EventSource {
       return std::hash<std::string_view>{}(text);
     }
   };
-  using Guard = GrantListener::Guard;
 
-  WaitQueue* find(std::string_view key) noexcept;
+  Mutex& mutex() const noexcept REDLATCH_RETURN_CAPABILITY(wait_mutex) { return mutex_; }
+  WaitQueue* find(std::string_view key) noexcept REDLATCH_REQUIRES(wait_mutex);
   static bool fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  void wake(LocalWaiter& waiter, Guard& guard) noexcept;
-  void note_contention(std::string_view key, bool had_to_wait) noexcept;
+  Baton* prepare_wake(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void note_contention(std::string_view key, bool had_to_wait) noexcept
+      REDLATCH_REQUIRES(wait_mutex);
 
   const Renew renew_;
-  mutable std::mutex mutex_{};
-  std::unordered_map<std::string, WaitQueue, Hash, std::equal_to<>> queues_{};
   std::atomic<std::size_t> size_ = 0;
+  std::atomic<bool> any_contention_ = false;
+
+  mutable Mutex mutex_{};
+  std::unordered_map<std::string, WaitQueue, Hash, std::equal_to<>> queues_
+      REDLATCH_GUARDED_BY(wait_mutex){};
   /// Keys that have lately been contended for, by hash: another of the same costs a little time.
   struct Contention {
     std::size_t key = 0;
     TimePoint until{};
   };
-  std::array<Contention, 16> contentions_{};
-  std::atomic<bool> any_contention_ = false;
-  GrantListener grant_listener_;
+  std::array<Contention, 16> contentions_ REDLATCH_GUARDED_BY(wait_mutex){};
+  GrantListener grant_listener_ REDLATCH_GUARDED_BY(wait_mutex);
 };
 
 }  // namespace redlatch::detail
