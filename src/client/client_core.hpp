@@ -13,6 +13,7 @@
 
 #include "background/background.hpp"
 #include "base/fork_aware.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "client/keeper.hpp"
 #include "engine/shared_connection.hpp"
@@ -75,9 +76,11 @@ class ClientCore final : public Keeper,
     if (Keys::are_several(cleanup.command)) ++several_posted_;
   }
 
-  void before_fork() override;
-  void after_fork_in_parent() override;
-  void after_fork_in_child() noexcept override;
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;

@@ -97,7 +97,7 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
 
 QuorumCore::~QuorumCore() {
   {
-    const std::lock_guard guard(renewing_);
+    const MutexLock lock(renewing_);
     closed_ = true;
   }
   for (const auto& node : nodes_) node->core().stop();
@@ -167,7 +167,7 @@ void QuorumCore::after_fork_in_child() noexcept {
 /// All that are due are sent before anybody can take a lease back, so that no renewal follows a
 /// release.
 void QuorumCore::renew(std::span<Lease* const> due) {
-  const std::lock_guard guard(renewing_);
+  const MutexLock lock(renewing_);
   Renewer& renewer = background_.renewer();
   if (closed_) return renewer.picked_up();
   // One for all of them: a bell is a descriptor.

@@ -2,11 +2,12 @@
 
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/mutex.hpp"
 
 namespace redlatch::detail {
 
@@ -25,19 +26,19 @@ class DistinctServers {
   /// Throws `Errc::invalid_argument` when two URLs led to one server when last connected.
   void require_distinct() const;
 
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept { mutex_.unlock(); }
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
 
  private:
-  bool are_same(std::size_t one, std::size_t other) const noexcept {
+  bool are_same(std::size_t one, std::size_t other) const noexcept REDLATCH_REQUIRES(mutex_) {
     return !ids_[one].empty() && ids_[one] == ids_[other];
   }
 
   const std::vector<std::string> names_;
-  mutable std::mutex mutex_{};
-  std::vector<std::string> ids_;
   std::atomic<bool> has_double_ = false;
+  mutable Mutex mutex_{};
+  std::vector<std::string> ids_ REDLATCH_GUARDED_BY(mutex_);
 };
 
 }  // namespace redlatch::detail

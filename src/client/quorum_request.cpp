@@ -14,7 +14,7 @@ namespace redlatch::detail {
 
 std::unique_ptr<PollNotifier> PollNotifierPool::take() {
   {
-    const std::lock_guard guard(mutex_);
+    const MutexLock lock(mutex_);
     if (!spare_.empty()) {
       std::unique_ptr<PollNotifier> poll_notifier = std::move(spare_.back());
       spare_.pop_back();
@@ -29,7 +29,7 @@ std::unique_ptr<PollNotifier> PollNotifierPool::take() {
 }
 
 void PollNotifierPool::put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept {
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (spare_.size() >= max_spare) return;
   try {
     spare_.push_back(std::move(poll_notifier));

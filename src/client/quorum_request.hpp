@@ -5,13 +5,13 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
 
+#include "base/mutex.hpp"
 #include "client/client_core.hpp"
 #include "engine/call.hpp"
 #include "engine/shared_connection.hpp"
@@ -51,9 +51,9 @@ class PollNotifierPool {
   /// Throws `Error` when there is no descriptor left.
   std::unique_ptr<PollNotifier> take();
   void put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept;
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept {
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_) {
     spare_.clear();
     mutex_.unlock();
   }
@@ -62,8 +62,8 @@ class PollNotifierPool {
   /// A burst of callers leaves no more descriptors than that.
   static constexpr std::size_t max_spare = 16;
 
-  std::mutex mutex_{};
-  std::vector<std::unique_ptr<PollNotifier>> spare_{};
+  Mutex mutex_{};
+  std::vector<std::unique_ptr<PollNotifier>> spare_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 /// A bell for as long as this lives.
