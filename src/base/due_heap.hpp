@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -33,20 +34,26 @@ class DueHeap {
     if (items > nodes_.capacity()) nodes_.reserve(std::max(items, 2 * nodes_.capacity()));
   }
   bool empty() const noexcept { return nodes_.empty(); }
+  std::size_t size() const noexcept { return nodes_.size(); }
   /// `TimePoint::max()` when it is empty.
   TimePoint first_due() const noexcept {
     return nodes_.empty() ? TimePoint::max() : nodes_.front().due;
   }
   /// Of a heap that is not empty.
-  Item& first() const noexcept { return *nodes_.front().item; }
+  Item& first() const noexcept {
+    assert(!nodes_.empty());
+    return *nodes_.front().item;
+  }
 
   /// Adds the item, or moves it when it is there already.
   void put(Item& item, TimePoint due) noexcept {
     std::size_t& at = (item.*index).value_;
     if (at == DueIndex::nowhere) {
+      assert(nodes_.size() < nodes_.capacity());
       at = nodes_.size();
       nodes_.push_back({due, &item});
     }
+    assert(at < nodes_.size() && nodes_[at].item == &item);
     nodes_[at].due = due;
     settle(at);
   }
@@ -54,6 +61,7 @@ class DueHeap {
   void remove(Item& item) noexcept {
     const std::size_t at = std::exchange((item.*index).value_, DueIndex::nowhere);
     if (at == DueIndex::nowhere) return;
+    assert(at < nodes_.size() && nodes_[at].item == &item);
     const Node last = nodes_.back();
     nodes_.pop_back();
     if (at == nodes_.size()) return;

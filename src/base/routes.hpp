@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -25,12 +26,16 @@ class RoutePin {
     return *this;
   }
   ~RoutePin() {
-    if (slot_ != nullptr) --*slot_;
+    if (slot_ == nullptr) return;
+    [[maybe_unused]] const std::uint64_t before = (*slot_)--;
+    assert((before & pins) > 0);
   }
 
  private:
   friend class Routes;
   using Slot = std::atomic<std::uint64_t>;
+
+  static constexpr std::uint64_t pins = 0xFFFFFFFF;  // the half of a slot that counts them
 
   explicit RoutePin(Slot& pinned) noexcept : slot_(&pinned) {}
 
@@ -86,7 +91,9 @@ class Routes {
     return std::uint64_t{connection} << 32U;
   }
   static constexpr std::size_t connection_in(std::uint64_t word) noexcept { return word >> 32U; }
-  static constexpr std::uint64_t pins_in(std::uint64_t word) noexcept { return word & 0xFFFFFFFFU; }
+  static constexpr std::uint64_t pins_in(std::uint64_t word) noexcept {
+    return word & RoutePin::pins;
+  }
 
   std::size_t first_connection(std::size_t slot) const noexcept { return slot % connections_; }
   Slot& slot_of(std::string_view key) noexcept {
