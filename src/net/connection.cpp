@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -62,10 +63,12 @@ bool Connection::needs_exclusive_use(std::span<const Command> commands) const no
 }
 
 void Connection::append(const Command& command, Form form) {
+  assert(form != Form::watch);
   stream_.append(form == Form::script ? command : protocol::native_command(form, command));
 }
 
 void Connection::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
+  assert(stream_.owed() == 0);
   replies.clear();
   for (const Command& command : commands) {
     const Form form = form_of(command);

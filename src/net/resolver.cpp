@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <exception>
@@ -89,7 +90,10 @@ class Resolver::LookUp {
   TimePoint begun() const noexcept { return begun_; }
   bool is_finished() const noexcept { return is_finished_; }
   /// Of one that is finished, as all that follows.
-  const FoundAddresses& found() const noexcept { return found_; }
+  const FoundAddresses& found() const noexcept {
+    assert(is_finished_);
+    return found_;
+  }
   /// False when the name servers could not be asked. That a name has no address is an answer: the
   /// address that it had may be another server's by now.
   bool is_an_answer() const noexcept {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <charconv>
 #include <cstddef>
 #include <string>
@@ -147,6 +148,7 @@ void RespStream::flush(TimePoint deadline) {
 
 bool RespStream::try_flush() {
   if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
+  assert(sent_ <= out_.size());
   return sent_ == out_.size();
 }
 
@@ -170,6 +172,7 @@ std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
   if (!protocol::answers(expect, *reply)) {
     throw IoError(Errc::protocol_error, "the server answered another question");
   }
+  assert(owed_ > 0);
   --owed_;
   return reply;
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -79,6 +80,7 @@ Socket::Socket(Socket&& other) noexcept
       fd_(other.fd_.exchange(-1)) {}
 
 void Socket::open(int family) {
+  assert(fd_ < 0);
   fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) fail("cannot open a socket", errno);
   family_ = family;
@@ -130,6 +132,7 @@ short Socket::ready(short events, TimePoint deadline) const {
 }
 
 void Socket::send_now(std::string_view bytes, std::size_t& sent) {
+  assert(sent <= bytes.size());
   while (sent < bytes.size()) {
     const std::string_view rest = bytes.substr(sent);
     const ssize_t count = ::send(fd_, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
