@@ -1,6 +1,7 @@
 #include "background/background.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <exception>
 #include <list>
@@ -243,6 +244,7 @@ void Background::run() noexcept {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }
+  assert(stopping_);
   retired_.close();
   for (const PendingRequest& one : releases_) ended(one.release, one.release.run_out());
 }
@@ -293,6 +295,7 @@ void Background::renew_due() {
 }
 
 bool Background::send_renewals(int cancel) {
+  assert(renewing_.empty());
   // An answer may lie about that makes the difference.
   const TimePoint now = BootClock::now();
   const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
@@ -397,8 +400,10 @@ void Background::repeat_due() {
 }
 
 void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel) {
+  assert(!due.empty());
   const PendingRelease& release = due.front().release;
   if (release.over(now)) {
+    assert(due.size() == 1);
     ended(release, release.run_out());
   } else if (release.needs_exclusive_use()) {
     run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
@@ -415,6 +420,7 @@ void Background::drop_watched() {
 
 void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
                                  TimePoint latest) noexcept {
+  assert(one.size() == 1 && one.front().is_release);
   PendingRelease& release = one.front().release;
   const protocol::Command command = release.command();
   Response response;

@@ -1,6 +1,7 @@
 #include "background/draining_connections.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -52,6 +53,7 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
       Retired& one = all_.emplace_back();
       one.pipeline = std::move(pipeline);
       one.until = until;
+      assert(all_.size() <= max_retired && until > TimePoint{});
       return copies;
     }
   } catch (const std::exception&) {

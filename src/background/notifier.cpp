@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <exception>
 #include <new>
 #include <optional>
@@ -73,9 +74,11 @@ bool Notifier::start() noexcept {
 
 void Notifier::finish() noexcept {
   MutexLock lock(mutex_);
+  assert(!stopping_);
   stopping_ = true;  // so that no thread is started any more
   event_fd_.signal();
   if (thread_.get_id() == std::this_thread::get_id()) {
+    assert(gone_ != nullptr && !*gone_);
     *gone_ = true;
     thread_.detach();
   } else if (thread_.joinable()) {

@@ -1,6 +1,7 @@
 #include "background/renewer.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include <redlatch/detail/quorum_reply.hpp>
@@ -18,6 +19,7 @@ std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl()
 
 Lease& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
+    assert(!entry->awaits_answer && !entry->picked);
     entry->index = Place::own;
     entry->is_told = false;
     entry->route = std::move(route);
@@ -32,6 +34,7 @@ Lease& Renewer::open(RoutePin route) {
     spare_.front().self = spare_.begin();
   }
   Entry& entry = spare_.front();
+  assert(entry.index == Place::spare && !entry.awaits_answer && !entry.picked);
   entry.is_told = false;
   entry.is_free = true;
   move(entry, Place::own);
@@ -120,10 +123,12 @@ std::stop_token Renewer::lost_token(Lease& lease) {
 
 std::span<Lease* const> Renewer::pick(TimePoint now) {
   const MutexLock lock(mutex_);
+  assert(picked_.empty());
   picked_.reserve(max_picked);
   find_losses(now);
   while (!tries_.empty() && picked_.size() < max_picked) {
     Entry& entry = tries_.first();
+    assert(entry.index == Place::kept && !entry.awaits_answer && !entry.is_suspended);
     if (entry.is_lost()) {
       move(entry, Place::lost);
       continue;
@@ -285,6 +290,7 @@ bool Renewer::is_looked_after(const Entry& entry) noexcept {
 
 /// Whose lock is gone is nobody's from now on.
 void Renewer::answered(Entry& entry) noexcept {
+  assert(entry.awaits_answer && awaited_ > 0);
   entry.awaits_answer = false;
   --awaited_;
   if (entry.index == Place::closed) move(entry, Place::spare);
@@ -305,6 +311,7 @@ TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
 
 /// Has the thread look when there is something to do for an entry that is kept.
 void Renewer::look_at(Entry& entry) noexcept {
+  assert(entry.index == Place::kept);
   const TimePoint loss_margin = entry.notify_loss_at();
   losses_.put(entry, loss_margin);
   wake_notifier(loss_margin);
@@ -327,6 +334,9 @@ Renewer::Entries& Renewer::list_for(Place index) noexcept {
 }
 
 void Renewer::move(Entry& entry, Place to) noexcept {
+  assert(spare_.size() + own_.size() + kept_.size() + lost_.size() == entries_);
+  assert(losses_.size() == kept_.size() && tries_.size() <= kept_.size());
+  assert(!entry.awaits_answer || to != Place::spare);
   if (entry.index == Place::kept && to != Place::kept) {
     tries_.remove(entry);
     losses_.remove(entry);
