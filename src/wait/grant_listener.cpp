@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <exception>
 #include <new>
 #include <optional>
@@ -77,6 +78,7 @@ void GrantListener::refuse() noexcept {
 }
 
 void GrantListener::add(LocalWaiter& waiter, LeasePtr entry) noexcept {
+  assert(entry && !waiter.entry_ && waiter.node_.size() == 1);
   waiter.entry_ = std::move(entry);
   waiter.news_ = 0;
   standing_.splice(standing_.end(), waiter.node_);
@@ -92,6 +94,7 @@ void GrantListener::read_before_judging(Waiter::Ending how) noexcept {
 }
 
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
+  assert(waiter.entry_ && waiter.node_.empty());
   if (how == Waiter::Ending::notified && !waiter.is_granted()) expect(waiter.entry_->value());
   if (how == Waiter::Ending::gone && std::exchange(passed_over_, true)) {
     lose(make_error_code(Errc::timed_out));  // once more, and not a word in between
@@ -126,11 +129,13 @@ void GrantListener::pass_on(LocalWaiter& from, LocalWaiter& to) noexcept {
 }
 
 bool GrantListener::listen(LocalWaiter& waiter, TimePoint end) {
+  assert(can_listen() && listener_ == nullptr && waiter.entry_);
   busy_ = true;
   listener_ = &waiter;
   woken_ = false;
   const bool heard = hear(waiter, end);
   if (woken_) event_fd_.clear();
+  assert(busy_ && listener_ == &waiter);
   listener_ = nullptr;
   busy_ = false;
   heard_at_ = BootClock::now();
@@ -185,6 +190,7 @@ void GrantListener::drop() noexcept {
 }
 
 void GrantListener::receive_available() noexcept {
+  assert(subscription_.is_open());
   std::vector<Subscription::Message> background;
   try {
     for (Subscription::Message& message : subscription_.receive_available()) {

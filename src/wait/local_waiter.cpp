@@ -1,6 +1,7 @@
 #include "wait/local_waiter.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -44,6 +45,7 @@ void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
   const std::stop_callback stopping(stop, [this] { wake(); });
   {
     const MutexLock lock(room_.mutex());
+    assert(posts_taken_ <= posts_);
     const bool has_posts = posts_taken_ < posts_;
     if (entry_ && listens() && !has_posts && room_.grant_listener_.can_listen()) {
       if (room_.grant_listener_.listen(*this, end)) return;
@@ -119,6 +121,7 @@ LocalWaiter* LocalWaiter::make_room(bool holds) noexcept {
   if (queue_ == nullptr) return nullptr;
   queue_->waiters.erase(self_);
   if (holds) queue_->held_here = true;
+  assert(is_first_ || !queue_->waiters.empty());
   return is_first_ && !queue_->waiters.empty() ? queue_->waiters.front() : nullptr;
 }
 
@@ -126,6 +129,7 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
   Left left;
   Baton* baton = nullptr;
   MutexLock lock(room_.mutex());
+  assert(room_.size_ > 0);
   --room_.size_;
   const bool holds = held || has_lease_;
   LocalWaiter* const next = make_room(holds);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,7 +39,10 @@ class Subscription {
   /// Connects until `end` or until `cancel` gets readable. Throws `IoError`, with `not_permitted`
   /// when the server does not let its user.
   Link subscribe(TimePoint end, int cancel);
-  void open(Link link) noexcept { link_ = std::move(link); }
+  void open(Link link) noexcept {
+    assert(!is_open() && link.connection);
+    link_ = std::move(link);
+  }
   bool is_open() const noexcept { return link_.connection != nullptr; }
   void close() noexcept { link_ = {}; }
   /// In a forked child. What another thread of the parent was using cannot be taken apart.

@@ -1,5 +1,6 @@
 #include "wait/wait_queues.hpp"
 
+#include <cassert>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -24,6 +25,7 @@ std::unique_ptr<Waiter> WaitQueues::enter(std::string_view key, const LockOption
 
 WaitQueue* WaitQueues::find(std::string_view key) noexcept {
   const auto found = queues_.find(key);
+  assert(found == queues_.end() || !found->second.waiters.empty());
   return found == queues_.end() ? nullptr : &found->second;
 }
 
@@ -68,6 +70,7 @@ bool WaitQueues::hand_over(std::string_view key, LeasePtr& lease,
   WaitQueue* const queue = find(key);
   if (queue == nullptr) return false;
   LocalWaiter& first = *queue->waiters.front();
+  assert(first.is_first_);
   if (first.has_lease_ || !fits(*lease, given, first.wanted_, now)) return false;
   const bool limited = first.wanted_.max_hold > std::chrono::milliseconds::zero();
   const RenewalSchedule& before = lease->schedule();
