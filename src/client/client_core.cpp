@@ -1,6 +1,7 @@
 #include "client/client_core.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -131,6 +132,7 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
 
 SharedConnection& ClientCore::connection_of(std::string_view key, bool apart) noexcept {
   const std::size_t index = settings_.routes->connection(key);
+  assert(index < settings_.options.connections);
   return *connections_[apart ? settings_.options.connections + index : index];
 }
 

@@ -1,5 +1,6 @@
 #include "client/quorum_ids.hpp"
 
+#include <cassert>
 #include <cstddef>
 #include <string_view>
 
@@ -11,6 +12,7 @@ namespace redlatch::detail {
 
 void DistinctServers::admit(std::size_t url, std::string_view id) {
   const MutexLock lock(mutex_);
+  assert(url < ids_.size());
   ids_[url] = id;
   std::size_t same = url;
   bool has_double = false;

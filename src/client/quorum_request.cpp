@@ -1,6 +1,7 @@
 #include "client/quorum_request.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <new>
 #include <system_error>
@@ -42,6 +43,7 @@ QuorumRequest::QuorumRequest(std::span<const std::unique_ptr<Node>> nodes,
                              std::span<const Request> requests, std::span<Response> responses,
                              ConnectPolicy policy, PollNotifier& poll_notifier, const Ends& ends)
     : QuorumRequest(responses, poll_notifier) {
+  assert(requests.size() == nodes.size() && responses.size() == nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     begin(calls_.emplace_back(*nodes[i], requests[i], responses[i]), policy, ends);
   }
