@@ -58,9 +58,9 @@ Background::~Background() {
 }
 
 void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
-                       EventSource& watched) {
+                       EventSource& subscription) {
   connections_ = std::move(connections);
-  event_source_ = &watched;
+  event_source_ = &subscription;
   renewing_.reserve(connections_.size());
   connection_of_ = std::move(connection_of);
 }
@@ -69,7 +69,7 @@ void Background::add(std::string_view key, const CleanupRelease& cleanup) noexce
   try {
     repeat_later(release_of(key, cleanup, *settings_.routes));
   } catch (const std::bad_alloc&) {
-    // Nothing can be remembered without memory: the ttl does the rest.
+    // Without memory the release cannot be kept for later. The lease ends with its ttl.
   }
 }
 
@@ -89,7 +89,7 @@ void Background::send_release(std::string_view key, const CleanupRelease& cleanu
     run_exclusively(release_of(key, cleanup, *settings_.routes), ConnectPolicy::never,
                     TimePoint::max());
   } catch (const std::bad_alloc&) {
-    // As above.
+    // Without memory the release cannot be sent. The lease ends with its ttl.
   }
 }
 
@@ -101,7 +101,7 @@ void Background::repeat_later(PendingRequests releases) noexcept {
 
 void Background::adopt(Pipeline pipeline) noexcept {
   const MutexLock lock(mutex_);
-  releases_.splice(releases_.end(), retired_.adopt(std::move(pipeline)));
+  releases_.splice(releases_.end(), draining_.adopt(std::move(pipeline)));
   wake();
 }
 
@@ -208,7 +208,7 @@ void Background::retry_start() noexcept {
 }
 
 void Background::after_fork_in_child() noexcept {
-  retired_.abandon();
+  draining_.abandon();
   releases_.clear();
   std::construct_at(&thread_);
   runs_ = false;
@@ -226,7 +226,8 @@ void Background::after_fork_in_child() noexcept {
 
 namespace {
 
-/// The same as `look_after` for the answer to a renewal, at first.
+/// Delay before the first look for the reply to a renewal. A server in the same data centre has
+/// answered by then.
 constexpr std::chrono::milliseconds look_soon{1};
 
 }  // namespace
@@ -239,21 +240,22 @@ void Background::run() noexcept {
       if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
       rest();
     } catch (const std::exception&) {
-      // Out of memory, say: what is open stays open.
+      // Memory or descriptors have run out for a moment. No release is dropped for that: each is in
+      // its list again, and is retried after the pause, which keeps this loop from using a core.
       const Unlocked unlocked(mutex_);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }
   assert(stopping_);
-  retired_.close();
+  draining_.close();
   for (const PendingRequest& one : releases_) ended(one.release, one.release.run_out());
 }
 
-bool Background::all_settled() const noexcept { return releases_.empty() && retired_.empty(); }
+bool Background::all_settled() const noexcept { return releases_.empty() && draining_.empty(); }
 
 bool Background::work() {
-  retired_.receive_available();
-  if (std::exchange(server_changed_, false)) drop_watched();
+  draining_.receive_available();
+  if (std::exchange(server_changed_, false)) drop_subscription();
   if (!stopping_) interrupt_.clear();
   if (!stopping_) renew_due();
   if (!stopping_) connect_wanted();
@@ -262,14 +264,15 @@ bool Background::work() {
   if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
   const TimePoint stop_at = stop_at_;
-  // One end for all channels, however many there are.
+  // One end for all connections: with an end for each, several silent connections would take
+  // several times command_timeout, and renewals would be late.
   const TimePoint end =
       stopping ? stop_at
                : std::min(renewal_timeout(), BootClock::now() + settings_.options.command_timeout);
   bool more = false;
   {
     const Unlocked unlocked(mutex_);
-    // All of them before one can take up the time of the others.
+    // Every connection is read before the first is finished, since `finish` may wait until the end.
     for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
     if (stopping) {
       for (SharedConnection* connection : connections_) connection->finish(stop_at);
@@ -296,7 +299,8 @@ void Background::renew_due() {
 
 bool Background::send_renewals(int cancel) {
   assert(renewing_.empty());
-  // An answer may lie about that makes the difference.
+  // A reply that has come and is unread may have renewed the lease: it is read first, so that the
+  // lease is not renewed again.
   const TimePoint now = BootClock::now();
   const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
   if (renewer_.awaits_answers()) {
@@ -320,7 +324,8 @@ bool Background::send_renewals(int cancel) {
   }
   const bool any = !due.empty();
   renewer_.picked_up();
-  // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
+  // Connected ones first: an attempt to connect may use up its share of the time until the first
+  // loss, which would make the renewals on connections that are ready late.
   std::partition(renewing_.begin(), renewing_.end(),
                  [](const SharedConnection* connection) { return connection->connected(); });
   const TimePoint latest = renewer_.first_loss();
@@ -333,8 +338,8 @@ bool Background::send_renewals(int cancel) {
   return any;
 }
 
-/// Until when a silent server may keep the thread from renewals and their answers: for half of the
-/// time, at most, that they have until a loss would be told, or an answer would be late.
+/// Until when the thread may wait for a server. Half of the time until the first loss would be
+/// notified, or an awaited reply would be late, is left for renewals and their replies.
 TimePoint Background::renewal_timeout() const noexcept {
   const TimePoint now = BootClock::now();
   const bool awaits = renewer_.awaits_answers();
@@ -344,7 +349,7 @@ TimePoint Background::renewal_timeout() const noexcept {
   return end <= next ? next : next + (end - next) / 2;
 }
 
-/// Something has become more urgent.
+/// A renewal is due or its reply is awaited, which comes before connections and open releases.
 bool Background::is_pressed() const noexcept {
   return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
 }
@@ -363,7 +368,8 @@ void Background::connect_wanted() {
   }
 }
 
-/// Releases that are due, or over, of one channel; one alone when it needs a conversation.
+/// Takes the releases that are due, of one connection, so that they go out in one batch. A release
+/// that is over, or needs the connection exclusively, comes alone.
 PendingRequests Background::take_due(TimePoint now) {
   PendingRequests due;
   const SharedConnection* connection = nullptr;
@@ -381,7 +387,8 @@ PendingRequests Background::take_due(TimePoint now) {
   return due;
 }
 
-/// One end for all of them, however many there are.
+/// One end for all of them: with an end for each, releases on silent connections would keep the
+/// thread from renewals for as many times as there are connections.
 void Background::repeat_due() {
   const TimePoint now = BootClock::now();
   const TimePoint end = renewal_timeout();
@@ -412,7 +419,7 @@ void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, in
   }
 }
 
-void Background::drop_watched() {
+void Background::drop_subscription() {
   if (event_source_ == nullptr) return;
   const Unlocked unlocked(mutex_);
   event_source_->drop();
@@ -432,7 +439,7 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
                  std::min(end, latest));
     broke = response.failure && response.failure->in_doubt();
   } catch (const std::bad_alloc&) {
-    // As open as after a break.
+    // The request may have been sent, so this counts as a lost connection.
   }
   const TimePoint now = BootClock::now();
   if (broke) {
@@ -446,22 +453,23 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
   repeat_later(std::move(one));
 }
 
-/// Sleeps until something is due or a server has spoken.
+/// Sleeps until a retry, a renewal or a look at the connections is due, a draining connection or
+/// the subscription has bytes to read, or `event_fd_` is signalled.
 void Background::rest() {
-  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
+  TimePoint end = std::min({stop_at_, look_at_, draining_.until(), renewer_.due()});
   for (const PendingRequest& one : releases_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }
   std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
-  retired_.watch(watched);
+  draining_.watch(watched);
   const bool stopping = stopping_;
   {
     const Unlocked unlocked(mutex_);
     const bool watches = !stopping && event_source_ != nullptr;
     const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
-    const bool others_watch = BootClock::now() < source.from;
-    if (others_watch) end = std::min(end, source.from);
-    watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
+    const bool is_listened_to = BootClock::now() < source.from;
+    if (is_listened_to) end = std::min(end, source.from);
+    watched.push_back({.fd = is_listened_to ? -1 : source.fd, .events = POLLIN, .revents = 0});
     poll_until(watched, end);
     if (watched.back().revents != 0) event_source_->receive_available();
   }

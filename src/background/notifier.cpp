@@ -35,10 +35,10 @@ void Notifier::record_event(EventKind kind, std::string_view key, TimePoint sinc
 
 void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
                        std::error_code error) noexcept {
-  const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
-                    kind == EventKind::renewed || kind == EventKind::released;
-  // Good news never takes the place of bad news, and a callback that hangs costs bounded memory.
-  if (events_->size() >= (good ? max_queued_good : max_queued)) return counters_.count_dropped();
+  const bool is_success = kind == EventKind::acquired || kind == EventKind::contended ||
+                          kind == EventKind::renewed || kind == EventKind::released;
+  if (events_->size() >= (is_success ? max_queued_successes : max_queued))
+    return counters_.count_dropped();
   const TimePoint now = BootClock::now();
   try {
     events_->push_back(
@@ -49,8 +49,8 @@ void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
   } catch (const std::bad_alloc&) {
     return counters_.count_dropped();
   }
-  if (good && tell_at_ != TimePoint::max()) return;
-  tell_at_ = good ? now + max_delay : now;
+  if (is_success && deliver_at_ != TimePoint::max()) return;
+  deliver_at_ = is_success ? now + max_delay : now;
   start();
   event_fd_.signal();
 }
@@ -68,7 +68,7 @@ bool Notifier::start() noexcept {
     thread_ = thread_without_signals([this] { run(); });
     return true;
   } catch (const std::exception&) {
-    return false;  // what is queued is told by the next start, or by the end
+    return false;  // queued events wait for the next start, or for `finish`
   }
 }
 
@@ -105,7 +105,7 @@ void Notifier::run() noexcept {
 
 void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone) noexcept {
   const std::shared_ptr<Events> events = events_;
-  tell_at_ = TimePoint::max();
+  deliver_at_ = TimePoint::max();
   for (;;) {
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss(BootClock::now());
     if (loss) {
@@ -124,19 +124,19 @@ void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone
     }
     if (!gone) lock.lock();
   }
-  if (!gone) tell_at_ = TimePoint::max();
+  if (!gone) deliver_at_ = TimePoint::max();
 }
 
-/// Until there is something to tell.
+/// Sleeps until an event or a loss is due, or `event_fd_` is signalled.
 void Notifier::rest() noexcept {
-  const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_loss_at());
+  const TimePoint end = stopping_ ? TimePoint{} : std::min(deliver_at_, renewer_.next_loss_at());
   std::array<pollfd, 1> watched{{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
   {
     const Unlocked unlocked(mutex_);
     try {
       poll_until(watched, end);
     } catch (const std::exception&) {
-      // The system has no memory for a moment; what is due is told at once.
+      // The system has no memory for a moment: the loop looks at once whether something is due.
     }
   }
   event_fd_.clear();
@@ -144,7 +144,7 @@ void Notifier::rest() noexcept {
 
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
-  tell_at_ = TimePoint::max();
+  deliver_at_ = TimePoint::max();
   if (gone_) *gone_ = true;
   gone_.reset();
   std::construct_at(&thread_);

@@ -9,10 +9,11 @@
 namespace redlatch::detail {
 namespace {
 
-/// So many are picked at once: who takes one back may have to wait for that.
+/// Leases that are picked at once. A lock that is released meanwhile waits until the renewals of
+/// all of them are queued.
 constexpr std::size_t max_picked = 256;
 
-/// Renewals that are due a little later go with the others.
+/// Renewals that are due this much later go into the same batch.
 std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl() / 100; }
 
 }  // namespace
@@ -20,8 +21,8 @@ std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl()
 Lease& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
     assert(!entry->awaits_answer && !entry->picked);
-    entry->index = Place::own;
-    entry->is_told = false;
+    entry->place = Place::own;
+    entry->is_notified = false;
     entry->route = std::move(route);
     return *entry;
   }
@@ -34,8 +35,8 @@ Lease& Renewer::open(RoutePin route) {
     spare_.front().self = spare_.begin();
   }
   Entry& entry = spare_.front();
-  assert(entry.index == Place::spare && !entry.awaits_answer && !entry.picked);
-  entry.is_told = false;
+  assert(entry.place == Place::spare && !entry.awaits_answer && !entry.picked);
+  entry.is_notified = false;
   entry.is_free = true;
   move(entry, Place::own);
   entry.route = std::move(route);
@@ -50,7 +51,8 @@ void Renewer::close(Lease& lease) noexcept {
   move(entry, entry.awaits_answer ? Place::closed : Place::spare);
 }
 
-/// A short section needs a tenure for a moment, and then the next one does.
+/// Leaves a free entry for the next `open`, so that neither takes the mutex. False when another
+/// entry has been left already.
 bool Renewer::put_aside(Entry& entry) noexcept {
   if (!entry.is_free) return false;
   entry.route = {};
@@ -65,13 +67,13 @@ bool Renewer::keep(Lease& lease) noexcept {
   entry.next_try = next_renewal(entry);
   entry.is_suspended = entry.is_free = false;
   if (entry.is_lost()) {
-    if (entry.is_told) return false;
+    if (entry.is_notified) return false;
     move(entry, Place::lost);
     return true;
   }
   move(entry, Place::kept);
   const TimePoint before = due_;
-  look_at(entry);
+  put_in_heaps(entry);
   return due_ < before;
 }
 
@@ -94,19 +96,19 @@ bool Renewer::pause_renewal(Lease& lease, Place to) noexcept {
   await_picked_up(entry);
   move(entry, to);
   entry.is_free = to == Place::over && !entry.awaits_answer;
-  return entry.is_told;
+  return entry.is_notified;
 }
 
 Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   await_picked_up(entry);
-  if (entry.index != Place::kept || entry.is_lost()) return HandedOver::no;
+  if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
   entry.renew_for(schedule);
   entry.lost() = std::stop_source(std::nostopstate);
   entry.next_try = next_renewal(entry);
   const TimePoint before = due_;
-  look_at(entry);
+  put_in_heaps(entry);
   return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
 }
 
@@ -115,8 +117,8 @@ std::stop_token Renewer::lost_token(Lease& lease) {
   Entry& entry = entry_of(lease);
   if (!entry.lost().stop_possible()) {
     entry.lost() = std::stop_source();
-    // It may have been told already.
-    if (entry.is_lost() && entry.index == Place::own) entry.lost().request_stop();
+    // The notifier may have taken the loss before this lock asked for a token.
+    if (entry.is_lost() && entry.place == Place::own) entry.lost().request_stop();
   }
   return entry.lost().get_token();
 }
@@ -128,7 +130,7 @@ std::span<Lease* const> Renewer::pick(TimePoint now) {
   find_losses(now);
   while (!tries_.empty() && picked_.size() < max_picked) {
     Entry& entry = tries_.first();
-    assert(entry.index == Place::kept && !entry.awaits_answer && !entry.is_suspended);
+    assert(entry.place == Place::kept && !entry.awaits_answer && !entry.is_suspended);
     if (entry.is_lost()) {
       move(entry, Place::lost);
       continue;
@@ -165,7 +167,7 @@ void Renewer::picked_up() noexcept {
   picked_up_.notify_all();
 }
 
-/// One that was picked has to wait: the background thread reads what it is about.
+/// Not one that is picked: the background thread is reading its key and its extension.
 Renewer::Entries::iterator Renewer::next_lost() noexcept {
   return std::find_if(lost_.begin(), lost_.end(), [](const Entry& entry) { return !entry.picked; });
 }
@@ -177,7 +179,7 @@ std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   if (next == lost_.end()) return std::nullopt;
   Entry& entry = *next;
   move(entry, Place::own);
-  entry.is_told = true;
+  entry.is_notified = true;
   return Loss{.notified = entry.lost(), .key = entry.take_key(), .since = entry.schedule().since};
 }
 
@@ -188,13 +190,13 @@ TimePoint Renewer::due() const noexcept {
 
 TimePoint Renewer::next_loss_at() noexcept {
   const MutexLock lock(mutex_);
-  notice_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
-  return notice_;
+  notify_at_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
+  return notify_at_;
 }
 
-void Renewer::wake_notifier(TimePoint loss_margin) noexcept {
-  if (loss_margin >= notice_) return;
-  notice_ = loss_margin;
+void Renewer::wake_notifier(TimePoint notify_at) noexcept {
+  if (notify_at >= notify_at_) return;
+  notify_at_ = notify_at;
   if (notifier_ != nullptr) notifier_->signal();
 }
 
@@ -217,7 +219,8 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
                                     TimePoint sent, TimePoint now) noexcept {
   const protocol::Vote vote = protocol::ours(reply);
   if (vote == protocol::Vote::refused) {
-    // On no connection that is known, as the error may be that of a proxy.
+    // An error in doubt may be that of a proxy, so it is not known on which connection the server
+    // would still carry the renewal out.
     const Sent doubted{protocol::leaves_script_in_doubt(reply.text) ? sent : TimePoint{}};
     return failed(*renewal.lease, renewal.ttl, doubted, now) ? Answered::counted
                                                              : Answered::too_late;
@@ -231,13 +234,13 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
   } else if (sent != TimePoint{}) {
     entry.confirm({sent, renewal.connection}, renewal.ttl);
   }
-  if (entry.index != Place::kept) return Answered::counted;
+  if (entry.place != Place::kept) return Answered::counted;
   if (entry.is_lost()) {
     move(entry, Place::lost);
     return Answered::lost;
   }
   if (!entry.is_suspended) entry.next_try = next_renewal(entry);
-  look_at(entry);
+  put_in_heaps(entry);
   return Answered::counted;
 }
 
@@ -254,22 +257,22 @@ bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
   answered(entry);
   if (!is_looked_after(entry)) return false;
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
-  if (entry.index != Place::kept) return true;
+  if (entry.place != Place::kept) return true;
   if (!entry.is_suspended) {
-    // Often enough before the validity ends, and not in a hurry.
+    // About twenty tries until the validity ends, and no more than one in a millisecond.
     const auto pause =
         std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
     const TimePoint again = now + pause;
     entry.next_try = again < entry.schedule().renew_until ? again : TimePoint::max();
   }
-  look_at(entry);
+  put_in_heaps(entry);
   return true;
 }
 
 bool Renewer::is_wanted(Lease& lease) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  if (entry.index != Place::over && entry.index != Place::closed) return true;
+  if (entry.place != Place::over && entry.place != Place::closed) return true;
   answered(entry);
   return false;
 }
@@ -278,26 +281,27 @@ void Renewer::superseded(Lease& lease) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
-  if (entry.index != Place::kept) return;
+  if (entry.place != Place::kept) return;
   if (!entry.is_suspended) entry.next_try = next_renewal(entry);
-  look_at(entry);
+  put_in_heaps(entry);
 }
 
-/// The loss of the others has been told, or the lock has been given up.
+/// False when the loss has been notified, or the lock gives the lease up.
 bool Renewer::is_looked_after(const Entry& entry) noexcept {
-  return entry.index == Place::kept || (entry.index == Place::own && !entry.is_told);
+  return entry.place == Place::kept || (entry.place == Place::own && !entry.is_notified);
 }
 
-/// Whose lock is gone is nobody's from now on.
+/// The renewal of the entry is over. An entry that was closed meanwhile becomes spare.
 void Renewer::answered(Entry& entry) noexcept {
   assert(entry.awaits_answer && awaited_ > 0);
   entry.awaits_answer = false;
   --awaited_;
-  if (entry.index == Place::closed) move(entry, Place::spare);
+  if (entry.place == Place::closed) move(entry, Place::spare);
 }
 
-/// A little before the time that the lease itself counts: many that were taken, or renewed, at once
-/// are not due at once for ever. Marsaglia's xorshift is good enough for that.
+/// Up to a thirtieth of the ttl before the time that the lease counts by itself, at random, so that
+/// leases that were acquired or renewed together are not renewed together for ever. Marsaglia's
+/// xorshift is random enough for that.
 TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
   const TimePoint latest = entry.renew_at();
   if (latest == TimePoint::max()) return latest;
@@ -309,19 +313,19 @@ TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
   return latest - share * static_cast<int>(random_ % shares);
 }
 
-/// Has the thread look when there is something to do for an entry that is kept.
-void Renewer::look_at(Entry& entry) noexcept {
-  assert(entry.index == Place::kept);
-  const TimePoint loss_margin = entry.notify_loss_at();
-  losses_.put(entry, loss_margin);
-  wake_notifier(loss_margin);
+/// Puts a kept entry into both heaps, and wakes the notifier when its loss would be the first.
+void Renewer::put_in_heaps(Entry& entry) noexcept {
+  assert(entry.place == Place::kept);
+  const TimePoint notify_at = entry.notify_loss_at();
+  losses_.put(entry, notify_at);
+  wake_notifier(notify_at);
   if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
   tries_.put(entry, entry.next_try);
   due_ = std::min(due_, entry.next_try);
 }
 
-Renewer::Entries& Renewer::list_for(Place index) noexcept {
-  switch (index) {
+Renewer::Entries& Renewer::list_for(Place place) noexcept {
+  switch (place) {
     case Place::spare:
       return spare_;
     case Place::kept:
@@ -337,15 +341,15 @@ void Renewer::move(Entry& entry, Place to) noexcept {
   assert(spare_.size() + own_.size() + kept_.size() + lost_.size() == entries_);
   assert(losses_.size() == kept_.size() && tries_.size() <= kept_.size());
   assert(!entry.awaits_answer || to != Place::spare);
-  if (entry.index == Place::kept && to != Place::kept) {
+  if (entry.place == Place::kept && to != Place::kept) {
     tries_.remove(entry);
     losses_.remove(entry);
   }
   Entries& target = list_for(to);
-  // The spare ones are used again while they are warm.
-  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.index),
+  // The latest spare entry is opened first, as it is most likely in a cache.
+  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
                 entry.self);
-  entry.index = to;
+  entry.place = to;
   if (to == Place::spare) entry.route = {};
   if (to == Place::lost) wake_notifier(TimePoint{});
 }
@@ -357,16 +361,16 @@ void Renewer::after_fork_in_child() noexcept {
   own_.splice(own_.end(), lost_);
   for (auto next = own_.begin(); next != own_.end();) {
     Entry& entry = *next++;
-    const bool closed = entry.index == Place::closed;
+    const bool closed = entry.place == Place::closed;
     entry.picked = entry.awaits_answer = entry.is_free = false;
     entry.unlock_after_fork();
-    entry.index = Place::own;
+    entry.place = Place::own;
     if (closed) move(entry, Place::spare);
   }
   std::construct_at(&picked_up_);
   picked_.clear();
   awaited_ = 0;
-  due_ = notice_ = TimePoint::max();
+  due_ = notify_at_ = TimePoint::max();
   mutex_.unlock();
 }
 
