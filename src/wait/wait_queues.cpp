@@ -9,11 +9,12 @@ namespace redlatch::detail {
 
 namespace {
 
-// So often, and for so long, a lease is passed on inside one process before others have their turn.
+// Maximum number of times, and maximum time, for which a lease is passed on inside one process.
+// After that it is released, so that other processes have their turn.
 constexpr int max_hand_overs = 16;
 constexpr std::chrono::milliseconds max_run{10};
 
-// So long after somebody had to wait it is taken for granted that the next one has to.
+// How long a key counts as contended for after an acquisition had to wait.
 constexpr std::chrono::milliseconds contended_for{100};
 
 }  // namespace
@@ -24,16 +25,16 @@ std::unique_ptr<Waiter> WaitQueues::enter(std::string_view key, const LockOption
 }
 
 WaitQueue* WaitQueues::find(std::string_view key) noexcept {
-  const auto found = queues_.find(key);
-  assert(found == queues_.end() || !found->second.waiters.empty());
-  return found == queues_.end() ? nullptr : &found->second;
+  const auto found = by_key_.find(key);
+  assert(found == by_key_.end() || !found->second.waiters.empty());
+  return found == by_key_.end() ? nullptr : &found->second;
 }
 
 bool WaitQueues::is_waited_for(std::string_view key) const noexcept {
   if (size_ == 0) return false;
   const MutexLock lock(mutex());
-  const auto found = queues_.find(key);
-  return found != queues_.end() && found->second.gets_answers;
+  const auto found = by_key_.find(key);
+  return found != by_key_.end() && found->second.gets_answers;
 }
 
 void WaitQueues::note_contention(std::string_view key, bool had_to_wait) noexcept {
@@ -126,7 +127,7 @@ void WaitQueues::drop() noexcept {
 
 void WaitQueues::after_fork_in_child() noexcept {
   grant_listener_.after_fork_in_child();
-  queues_.clear();
+  by_key_.clear();
   size_ = 0;
   mutex().unlock();
 }
