@@ -11,7 +11,7 @@
 
 namespace redlatch::detail {
 
-/// Where an item is in a heap.
+/// Where an item is in a heap. A member of the item; an item may be in several heaps.
 class DueIndex {
  public:
   bool exists() const noexcept { return value_ != nowhere; }
@@ -29,7 +29,7 @@ class DueIndex {
 template <class Item, DueIndex Item::*index>
 class DueHeap {
  public:
-  /// Room for so many items; throws `std::bad_alloc`.
+  /// Makes room for `items`; throws `std::bad_alloc`.
   void reserve(std::size_t items) {
     if (items > nodes_.capacity()) nodes_.reserve(std::max(items, 2 * nodes_.capacity()));
   }
@@ -83,7 +83,7 @@ class DueHeap {
     nodes_[at] = node;
     (node.item->*index).value_ = at;
   }
-  /// Up or down from there to where it belongs.
+  /// Moves the node up or down to where it belongs.
   void settle(std::size_t at) noexcept {
     const Node node = nodes_[at];
     for (std::size_t parent = (at - 1) / 2; at > 0 && node.due < nodes_[parent].due;

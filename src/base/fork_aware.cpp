@@ -9,6 +9,8 @@
 
 namespace redlatch::detail {
 
+/// All objects that are called around forks. Its mutex is held from before a fork until after it,
+/// and taken before the mutexes of the members.
 class ForkRegistry {
  public:
   ForkRegistry() {

@@ -83,8 +83,8 @@ class Routes {
  private:
   using Slot = RoutePin::Slot;  // the connection, and in the lower half the number of pins
 
-  /// So many others are looked at: with many connections, and all of them busy, the look would cost
-  /// more than the wait.
+  /// Maximum number of other connections that are looked at. With many connections, all of them
+  /// busy, to look at each would cost more than the wait.
   static constexpr std::size_t max_looks = 3;
 
   static constexpr std::uint64_t word_of(std::size_t connection) noexcept {
