@@ -40,7 +40,8 @@ std::string describe(int error) { return std::generic_category().message(error);
   fail("cannot connect", error, "; is a server running there?");
 }
 
-/// A port of our own may be drawn as the source of a connection to itself, which then succeeds.
+/// Linux may draw the port that a client connects to as the client's own source port, when no
+/// server listens there; the connection to itself then succeeds.
 bool is_connected_to_itself(int fd) {
   sockaddr_storage here{};
   sockaddr_storage there{};
@@ -55,7 +56,7 @@ void set_option(int fd, int level, int name, int value) noexcept {
   ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/// By themselves, connections whose packets get lost without a word last for a quarter of an hour
+/// By the system's defaults, a connection whose packets get lost lasts for a quarter of an hour
 /// when something was sent, and for ever when not.
 void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -86,16 +87,16 @@ void Socket::open(int family) {
   family_ = family;
 }
 
-Socket::ConnectPolicy Socket::connect(const SocketAddress& address) {
+Socket::Progress Socket::connect(const SocketAddress& address) {
   if (fd_ < 0) open(address.family());
   if (::connect(fd_, address.get(), address.size) != 0) {
-    if (errno == EAGAIN && family_ == AF_UNIX) return ConnectPolicy::crowded;
+    if (errno == EAGAIN && family_ == AF_UNIX) return Progress::crowded;
     // Interrupted by a signal, it goes on connecting all the same.
     if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
-    return ConnectPolicy::under_way;
+    return Progress::under_way;
   }
   finish_connecting();
-  return ConnectPolicy::done;
+  return Progress::done;
 }
 
 void Socket::finish_connecting() {
