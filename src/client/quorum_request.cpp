@@ -35,7 +35,7 @@ void PollNotifierPool::put_back(std::unique_ptr<PollNotifier> poll_notifier) noe
   try {
     spare_.push_back(std::move(poll_notifier));
   } catch (const std::bad_alloc&) {
-    // Then it is made anew the next time.
+    // Without memory it is closed, and the next call makes another one.
   }
 }
 
@@ -49,7 +49,7 @@ QuorumRequest::QuorumRequest(std::span<const std::unique_ptr<Node>> nodes,
   }
 }
 
-/// Whether there is a connection still is seen when something is said on it.
+/// A connection that the server has closed is noticed by `begin`, which sends on it.
 void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends) {
   node_call.concluded = true;
   node_call.call.poll_notifier = &poll_notifier_;
@@ -59,7 +59,7 @@ void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends&
   node_call.connects = !node_call.call.done() && node_call.connection.fd() < 0;
   if (!node_call.connects) return;
   if (policy != ConnectPolicy::never && node_call.node.may_connect(BootClock::now())) {
-    node_call.connection.extend(node_call.call, ends.policy);
+    node_call.connection.extend(node_call.call, ends.connecting);
     return node_call.node.core().connect(node_call.connection);
   }
   node_call.connection.leave(node_call.call);
@@ -88,7 +88,7 @@ std::size_t QuorumRequest::connected() const noexcept {
 }
 
 void QuorumRequest::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
-  // What has come by the end counts, whoever was waited for before.
+  // Replies that have come by the end count, also when the thread woke up too late to read them.
   for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
     in_time = BootClock::now() < end;
     sleep(enough(responses_) ? end_for_new : end);
