@@ -21,8 +21,10 @@ class RoutePin {
     if (slot_ != nullptr) ++*slot_;
   }
   RoutePin(RoutePin&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
-  RoutePin& operator=(RoutePin other) noexcept {
-    std::swap(slot_, other.slot_);
+  RoutePin& operator=(const RoutePin& other) noexcept { return *this = RoutePin(other); }
+  RoutePin& operator=(RoutePin&& other) noexcept {
+    RoutePin taken(std::move(other));
+    std::swap(slot_, taken.slot_);
     return *this;
   }
   ~RoutePin() {

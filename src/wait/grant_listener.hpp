@@ -100,30 +100,31 @@ class GrantListener {
 
   Mutex& mutex() const noexcept REDLATCH_RETURN_CAPABILITY(wait_mutex) { return mutex_; }
 
-  const Settings& settings_;
-  const Help help_;
-  Mutex& mutex_;        // that of the `WaitQueues`
-  EventFd event_fd_{};  // ends the poll of the listener, or an attempt to connect
-  Subscription subscription_ REDLATCH_GUARDED_BY(wait_mutex);
-  // A thread polls the subscription or connects it, with the mutex released: until it is back, no
-  // other thread may do either.
-  bool busy_ REDLATCH_GUARDED_BY(wait_mutex) = false;
-  const LocalWaiter* listener_ REDLATCH_GUARDED_BY(wait_mutex) = nullptr;  // null: no waiter polls
-  bool is_woken_ REDLATCH_GUARDED_BY(wait_mutex) = false;                  // the listener is
-  std::list<LocalWaiter*> entered_ REDLATCH_GUARDED_BY(wait_mutex){};  // the waiters with an entry
   /// A grant that the waiter has learned from a reply, whose message is still to come. The message
   /// is for none of the waiters then, and must not be given back.
   struct ExpectedGrant {
     std::string value;
     TimePoint since;
   };
+
+  const Settings& settings_;
+  const Help help_;
+  Mutex& mutex_;  // that of the `WaitQueues`
+  Subscription subscription_ REDLATCH_GUARDED_BY(wait_mutex);
+  const LocalWaiter* listener_ REDLATCH_GUARDED_BY(wait_mutex) = nullptr;  // null: no waiter polls
+  std::list<LocalWaiter*> entered_ REDLATCH_GUARDED_BY(wait_mutex){};  // the waiters with an entry
   std::list<ExpectedGrant> expected_ REDLATCH_GUARDED_BY(wait_mutex){};
-  // The server has passed an entry over, and no message has come since. A second such entry shows
-  // that the subscription is dead.
-  bool passed_over_ REDLATCH_GUARDED_BY(wait_mutex) = false;
   TimePoint read_at_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint open_since_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint not_before_ REDLATCH_GUARDED_BY(wait_mutex){};  // the next attempt to connect
+  EventFd event_fd_{};  // ends the poll of the listener, or an attempt to connect
+  // A thread polls the subscription or connects it, with the mutex released: until it is back, no
+  // other thread may do either.
+  bool busy_ REDLATCH_GUARDED_BY(wait_mutex) = false;
+  bool is_woken_ REDLATCH_GUARDED_BY(wait_mutex) = false;  // the listener is
+  // The server has passed an entry over, and no message has come since. A second such entry shows
+  // that the subscription is dead.
+  bool passed_over_ REDLATCH_GUARDED_BY(wait_mutex) = false;
   // The server has refused to subscribe, and was not only out of reach.
   bool is_refused_ REDLATCH_GUARDED_BY(wait_mutex) = false;
 };
