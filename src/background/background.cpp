@@ -152,6 +152,8 @@ void Background::start() noexcept {
   }
 }
 
+/// Both threads are started before a lock is acquired: a lease that could not be renewed, or whose
+/// loss could not be notified, must not begin.
 void Background::require_thread() {
   if (runs_) return;
   const MutexLock lock(mutex_);
@@ -253,6 +255,9 @@ void Background::run() noexcept {
 
 bool Background::all_settled() const noexcept { return releases_.empty() && draining_.empty(); }
 
+/// The order is that of urgency: a renewal that is late loses a lease, a connection or a release
+/// that is late costs a moment. `renew_due` comes behind what never waits for a server, and the
+/// steps behind it return early when a renewal gets due meanwhile (`is_pressed`).
 bool Background::work() {
   draining_.receive_available();
   if (std::exchange(server_changed_, false)) drop_subscription();
@@ -354,6 +359,7 @@ bool Background::is_pressed() const noexcept {
   return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
 }
 
+/// Connects the connections that calls to a quorum have asked for, and do not wait for.
 void Background::connect_wanted() {
   while (!to_connect_.empty()) {
     SharedConnection* const connection = to_connect_.back();
@@ -425,6 +431,7 @@ void Background::drop_subscription() {
   event_source_->drop();
 }
 
+/// Sends one release and waits for its reply. A release that needs WATCH cannot be sent in a batch.
 void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
                                  TimePoint latest) noexcept {
   assert(one.size() == 1 && one.front().is_release);

@@ -91,6 +91,7 @@ void Notifier::finish() noexcept {
   }
 }
 
+/// The thread shares `on_event_` and `gone_`, as a callback may end the object.
 void Notifier::run() noexcept {
   MutexLock lock(mutex_);
   const std::shared_ptr<const OnEvent> on_event = on_event_;
@@ -124,6 +125,7 @@ void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone
     }
     if (!gone) lock.lock();
   }
+  // Events that were queued during the callbacks are delivered by now.
   if (!gone) deliver_at_ = TimePoint::max();
 }
 

@@ -145,6 +145,8 @@ std::span<Lease* const> Renewer::pick(TimePoint now) {
   return picked_;
 }
 
+/// Moves the leases whose loss is known or due to the lost ones. A lease that was renewed since it
+/// was put into the heap gets its new time there.
 void Renewer::find_losses(TimePoint now) noexcept {
   while (losses_.first_due() <= now) {
     Entry& entry = losses_.first();
@@ -337,6 +339,8 @@ Renewer::Entries& Renewer::list_for(Place place) noexcept {
   }
 }
 
+/// All changes of a place but those of a free entry, which its lock's thread makes without the
+/// mutex.
 void Renewer::move(Entry& entry, Place to) noexcept {
   assert(spare_.size() + own_.size() + kept_.size() + lost_.size() == entries_);
   assert(losses_.size() == kept_.size() && tries_.size() <= kept_.size());
@@ -354,6 +358,8 @@ void Renewer::move(Entry& entry, Place to) noexcept {
   if (to == Place::lost) wake_notifier(TimePoint{});
 }
 
+/// Every lock that the child has inherited keeps its entry, without a lease that counts, until the
+/// lock is destroyed. Threads of the parent may have left a lease locked, or wait in `picked_up_`.
 void Renewer::after_fork_in_child() noexcept {
   tries_.clear();
   losses_.clear();

@@ -161,6 +161,7 @@ void GrantListener::appoint_listener(const LocalWaiter* but) noexcept {
   help_.look_later();
 }
 
+/// Polls the subscription with the mutex released, and reads what comes, for all waiters.
 bool GrantListener::poll_for(const LocalWaiter& waiter, TimePoint end) noexcept {
   while (!is_woken_ && !waiter.has_news() && BootClock::now() < end) {
     std::array<pollfd, 2> watched{{{.fd = subscription_.fd(), .events = POLLIN, .revents = 0},
@@ -192,6 +193,8 @@ void GrantListener::drop() noexcept {
   if (BootClock::now() - open_since_ >= is_new) lose(make_error_code(Errc::not_writable));
 }
 
+/// Reads the messages and notifies the waiters. Grants for waiters that have left are given back
+/// with the mutex released, since that uses a connection.
 void GrantListener::receive_available() noexcept {
   assert(subscription_.is_open());
   std::vector<Subscription::Message> strays;
@@ -228,6 +231,7 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
                           [&](const ExpectedGrant& one) { return one.value == message.value; }) > 0;
 }
 
+/// Closes the subscription. Messages may be missing, so every waiter asks the server.
 void GrantListener::lose(std::error_code why) noexcept {
   if (!subscription_.is_open()) return;
   subscription_.close();
