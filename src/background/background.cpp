@@ -1,6 +1,7 @@
 #include "background/background.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <exception>
 #include <list>
@@ -12,6 +13,7 @@
 
 #include "base/io_error.hpp"
 #include "base/quiet_thread.hpp"
+#include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
@@ -38,7 +40,7 @@ std::error_code error_of(const PendingRelease& release, ReleaseOutcome outcome) 
 }  // namespace
 
 void Background::stop() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (std::exchange(stopping_, true)) return;
   stop_at_ = BootClock::now() + settings_.options.command_timeout;
   interrupt_.signal();
@@ -56,9 +58,9 @@ Background::~Background() {
 }
 
 void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
-                       EventSource& watched) {
+                       EventSource& subscription) {
   connections_ = std::move(connections);
-  event_source_ = &watched;
+  event_source_ = &subscription;
   renewing_.reserve(connections_.size());
   connection_of_ = std::move(connection_of);
 }
@@ -67,12 +69,12 @@ void Background::add(std::string_view key, const CleanupRelease& cleanup) noexce
   try {
     repeat_later(release_of(key, cleanup, *settings_.routes));
   } catch (const std::bad_alloc&) {
-    // Nothing can be remembered without memory: the ttl does the rest.
+    // Without memory the release cannot be kept for later. The lease ends with its ttl.
   }
 }
 
 void Background::connect(SharedConnection& connection) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (std::find(to_connect_.begin(), to_connect_.end(), &connection) != to_connect_.end()) return;
   try {
     to_connect_.push_back(&connection);
@@ -87,19 +89,19 @@ void Background::send_release(std::string_view key, const CleanupRelease& cleanu
     run_exclusively(release_of(key, cleanup, *settings_.routes), ConnectPolicy::never,
                     TimePoint::max());
   } catch (const std::bad_alloc&) {
-    // As above.
+    // Without memory the release cannot be sent. The lease ends with its ttl.
   }
 }
 
 void Background::repeat_later(PendingRequests releases) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   releases_.splice(releases_.end(), releases);
   wake();
 }
 
 void Background::adopt(Pipeline pipeline) noexcept {
-  const Guard guard(mutex_);
-  releases_.splice(releases_.end(), retired_.adopt(std::move(pipeline)));
+  const MutexLock lock(mutex_);
+  releases_.splice(releases_.end(), draining_.adopt(std::move(pipeline)));
   wake();
 }
 
@@ -121,13 +123,13 @@ Metrics Background::metrics() const {
 
 void Background::expect_answers() noexcept {
   if (expecting_.load(std::memory_order_relaxed) || expecting_.exchange(true)) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   look_at_ = BootClock::now() + look_after;
   wake();
 }
 
 void Background::server_changed() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   server_changed_ = true;
   wake();
 }
@@ -150,9 +152,11 @@ void Background::start() noexcept {
   }
 }
 
+/// Both threads are started before a lock is acquired: a lease that could not be renewed, or whose
+/// loss could not be notified, must not begin.
 void Background::require_thread() {
   if (runs_) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   start();
   if (thread_.joinable() && notifier_.ensure_started()) {
     runs_ = true;
@@ -164,7 +168,7 @@ void Background::require_thread() {
 
 void Background::keep(Lease& lease) noexcept {
   if (!renewer_.keep(lease)) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   wake();
   interrupt_.signal();
 }
@@ -172,7 +176,7 @@ void Background::keep(Lease& lease) noexcept {
 bool Background::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
   const Renewer::HandedOver handed_over = renewer_.hand_over(lease, schedule);
   if (handed_over == Renewer::HandedOver::yes_and_sooner) {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     wake();
   }
   return handed_over != Renewer::HandedOver::no;
@@ -201,12 +205,12 @@ bool Background::wants(const PendingRenewal& renewal) noexcept {
 }
 
 void Background::retry_start() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   start();
 }
 
 void Background::after_fork_in_child() noexcept {
-  retired_.abandon();
+  draining_.abandon();
   releases_.clear();
   std::construct_at(&thread_);
   runs_ = false;
@@ -224,66 +228,84 @@ void Background::after_fork_in_child() noexcept {
 
 namespace {
 
-/// The same as `look_after` for the answer to a renewal, at first.
+/// Delay before the first look for the reply to a renewal. A server in the same data centre has
+/// answered by then.
 constexpr std::chrono::milliseconds look_soon{1};
 
 }  // namespace
 
 void Background::run() noexcept {
-  Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   for (;;) {
     try {
-      const bool finished = work(guard);
+      const bool finished = work();
       if (finished && (all_settled() || BootClock::now() >= stop_at_)) break;
-      rest(guard);
+      rest();
     } catch (const std::exception&) {
-      // Out of memory, say: what is open stays open.
-      if (!guard.owns_lock()) guard.lock();
-      guard.unlock();
+      // Memory or descriptors have run out for a moment. No release is dropped for that: each is in
+      // its list again, and is retried after the pause, which keeps this loop from using a core.
+      const Unlocked unlocked(mutex_);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      guard.lock();
     }
   }
-  retired_.close();
+  assert(stopping_);
+  draining_.close();
   for (const PendingRequest& one : releases_) ended(one.release, one.release.run_out());
 }
 
-bool Background::all_settled() const noexcept { return releases_.empty() && retired_.empty(); }
+bool Background::all_settled() const noexcept { return releases_.empty() && draining_.empty(); }
 
-bool Background::work(Guard& guard) {
-  retired_.receive_available();
-  if (std::exchange(server_changed_, false)) drop_watched(guard);
+/// The order is that of urgency: a renewal that is late loses a lease, a connection or a release
+/// that is late costs a moment. `renew_due` comes behind what never waits for a server, and the
+/// steps behind it return early when a renewal gets due meanwhile (`is_pressed`).
+bool Background::work() {
+  draining_.receive_available();
+  if (std::exchange(server_changed_, false)) drop_subscription();
   if (!stopping_) interrupt_.clear();
-  if (!stopping_) renew_due(guard);
-  if (!stopping_) connect_wanted(guard);
-  repeat_due(guard);
+  if (!stopping_) renew_due();
+  if (!stopping_) connect_wanted();
+  repeat_due();
   const bool stopping = stopping_;
   if (!stopping && BootClock::now() < look_at_) return false;
   expecting_ = false;
   const TimePoint stop_at = stop_at_;
-  // One end for all channels, however many there are.
+  // One end for all connections: with an end for each, several silent connections would take
+  // several times command_timeout, and renewals would be late.
   const TimePoint end =
       stopping ? stop_at
                : std::min(renewal_timeout(), BootClock::now() + settings_.options.command_timeout);
-  guard.unlock();
   bool more = false;
-  // All of them before one can take up the time of the others.
-  for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
-  if (stopping) {
-    for (SharedConnection* connection : connections_) connection->finish(stop_at);
+  {
+    const Unlocked unlocked(mutex_);
+    // Every connection is read before the first is finished, since `finish` may wait until the end.
+    for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
+    if (stopping) {
+      for (SharedConnection* connection : connections_) connection->finish(stop_at);
+    }
   }
-  guard.lock();
   if (more) expecting_ = true;
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
   look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
   return stopping;
 }
 
-void Background::renew_due(Guard& guard) {
+void Background::renew_due() {
   if (BootClock::now() < renewer_.due()) return;
   const int cancel = interrupt_.fd();
-  guard.unlock();
-  // An answer may lie about that makes the difference.
+  bool any = false;
+  {
+    const Unlocked unlocked(mutex_);
+    any = send_renewals(cancel);
+  }
+  if (!any) return;
+  look_pause_ = look_soon;
+  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+}
+
+bool Background::send_renewals(int cancel) {
+  assert(renewing_.empty());
+  // A reply that has come and is unread may have renewed the lease: it is read first, so that the
+  // lease is not renewed again.
   const TimePoint now = BootClock::now();
   const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
   if (renewer_.awaits_answers()) {
@@ -292,8 +314,7 @@ void Background::renew_due(Guard& guard) {
   const std::span<Lease* const> due = renewer_.pick(BootClock::now());
   if (renew_) {
     renew_(due);
-    guard.lock();
-    return;
+    return false;
   }
   for (Lease* lease : due) {
     SharedConnection& connection = connection_of_(lease->key());
@@ -308,7 +329,8 @@ void Background::renew_due(Guard& guard) {
   }
   const bool any = !due.empty();
   renewer_.picked_up();
-  // Connecting must not keep anybody from being told of a loss in time, or from being renewed.
+  // Connected ones first: an attempt to connect may use up its share of the time until the first
+  // loss, which would make the renewals on connections that are ready late.
   std::partition(renewing_.begin(), renewing_.end(),
                  [](const SharedConnection* connection) { return connection->connected(); });
   const TimePoint latest = renewer_.first_loss();
@@ -318,14 +340,11 @@ void Background::renew_due(Guard& guard) {
     connection->send_renewals(begun + (latest - begun) / left--, cancel);
   }
   renewing_.clear();
-  guard.lock();
-  if (!any) return;
-  look_pause_ = look_soon;
-  look_at_ = std::min(look_at_, BootClock::now() + look_pause_);
+  return any;
 }
 
-/// Until when a silent server may keep the thread from renewals and their answers: for half of the
-/// time, at most, that they have until a loss would be told, or an answer would be late.
+/// Until when the thread may wait for a server. Half of the time until the first loss would be
+/// notified, or an awaited reply would be late, is left for renewals and their replies.
 TimePoint Background::renewal_timeout() const noexcept {
   const TimePoint now = BootClock::now();
   const bool awaits = renewer_.awaits_answers();
@@ -335,25 +354,28 @@ TimePoint Background::renewal_timeout() const noexcept {
   return end <= next ? next : next + (end - next) / 2;
 }
 
-/// Something has become more urgent.
+/// A renewal is due or its reply is awaited, which comes before connections and open releases.
 bool Background::is_pressed() const noexcept {
   return !stopping_ && (renewer_.awaits_answers() || BootClock::now() >= renewer_.due());
 }
 
-void Background::connect_wanted(Guard& guard) {
+/// Connects the connections that calls to a quorum have asked for, and do not wait for.
+void Background::connect_wanted() {
   while (!to_connect_.empty()) {
     SharedConnection* const connection = to_connect_.back();
     to_connect_.pop_back();
     const int cancel = interrupt_.fd();
     const TimePoint latest = renewal_timeout();
-    guard.unlock();
-    connection->repeat({}, latest, cancel);
-    guard.lock();
+    {
+      const Unlocked unlocked(mutex_);
+      connection->repeat({}, latest, cancel);
+    }
     if (is_pressed()) return;
   }
 }
 
-/// Releases that are due, or over, of one channel; one alone when it needs a conversation.
+/// Takes the releases that are due, of one connection, so that they go out in one batch. A release
+/// that is over, or needs the connection exclusively, comes alone.
 PendingRequests Background::take_due(TimePoint now) {
   PendingRequests due;
   const SharedConnection* connection = nullptr;
@@ -371,8 +393,9 @@ PendingRequests Background::take_due(TimePoint now) {
   return due;
 }
 
-/// One end for all of them, however many there are.
-void Background::repeat_due(Guard& guard) {
+/// One end for all of them: with an end for each, releases on silent connections would keep the
+/// thread from renewals for as many times as there are connections.
+void Background::repeat_due() {
   const TimePoint now = BootClock::now();
   const TimePoint end = renewal_timeout();
   for (;;) {
@@ -381,29 +404,37 @@ void Background::repeat_due(Guard& guard) {
     if (due.empty()) return;
     if (BootClock::now() >= stop_at_) return releases_.splice(releases_.end(), due);
     const int cancel = stopping_ ? never_cancelled : interrupt_.fd();
-    guard.unlock();
-    const PendingRelease& release = due.front().release;
-    if (release.over(now)) {
-      ended(release, release.run_out());
-    } else if (release.needs_exclusive_use()) {
-      run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
-    } else {
-      connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+    {
+      const Unlocked unlocked(mutex_);
+      repeat(std::move(due), now, latest, cancel);
     }
-    guard.lock();
     if (is_pressed()) return;
   }
 }
 
-void Background::drop_watched(Guard& guard) {
-  if (event_source_ == nullptr) return;
-  guard.unlock();
-  event_source_->drop();
-  guard.lock();
+void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel) {
+  assert(!due.empty());
+  const PendingRelease& release = due.front().release;
+  if (release.over(now)) {
+    assert(due.size() == 1);
+    ended(release, release.run_out());
+  } else if (release.needs_exclusive_use()) {
+    run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
+  } else {
+    connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+  }
 }
 
+void Background::drop_subscription() {
+  if (event_source_ == nullptr) return;
+  const Unlocked unlocked(mutex_);
+  event_source_->drop();
+}
+
+/// Sends one release and waits for its reply. A release that needs WATCH cannot be sent in a batch.
 void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
                                  TimePoint latest) noexcept {
+  assert(one.size() == 1 && one.front().is_release);
   PendingRelease& release = one.front().release;
   const protocol::Command command = release.command();
   Response response;
@@ -415,7 +446,7 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
                  std::min(end, latest));
     broke = response.failure && response.failure->in_doubt();
   } catch (const std::bad_alloc&) {
-    // As open as after a break.
+    // The request may have been sent, so this counts as a lost connection.
   }
   const TimePoint now = BootClock::now();
   if (broke) {
@@ -429,24 +460,26 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
   repeat_later(std::move(one));
 }
 
-/// Sleeps until something is due or a server has spoken.
-void Background::rest(Guard& guard) {
-  TimePoint end = std::min({stop_at_, look_at_, retired_.until(), renewer_.due()});
+/// Sleeps until a retry, a renewal or a look at the connections is due, a draining connection or
+/// the subscription has bytes to read, or `event_fd_` is signalled.
+void Background::rest() {
+  TimePoint end = std::min({stop_at_, look_at_, draining_.until(), renewer_.due()});
   for (const PendingRequest& one : releases_) {
     end = std::min({end, one.release.due(), one.release.until()});
   }
   std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
-  retired_.watch(watched);
+  draining_.watch(watched);
   const bool stopping = stopping_;
-  guard.unlock();
-  const bool watches = !stopping && event_source_ != nullptr;
-  const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
-  const bool others_watch = BootClock::now() < source.from;
-  if (others_watch) end = std::min(end, source.from);
-  watched.push_back({.fd = others_watch ? -1 : source.fd, .events = POLLIN, .revents = 0});
-  poll_until(watched, end);
-  if (watched.back().revents != 0) event_source_->receive_available();
-  guard.lock();
+  {
+    const Unlocked unlocked(mutex_);
+    const bool watches = !stopping && event_source_ != nullptr;
+    const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
+    const bool is_listened_to = BootClock::now() < source.from;
+    if (is_listened_to) end = std::min(end, source.from);
+    watched.push_back({.fd = is_listened_to ? -1 : source.fd, .events = POLLIN, .revents = 0});
+    poll_until(watched, end);
+    if (watched.back().revents != 0) event_source_->receive_available();
+  }
   event_fd_.clear();
 }
 

@@ -6,7 +6,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -20,18 +19,25 @@
 #include "background/renewer.hpp"
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/shared_connection.hpp"
 
 namespace redlatch::detail {
 
-/// The client's thread, for what nobody waits for: it repeats releases that are open, takes in
-/// answers that nobody else does, reports what became of them, and renews what is held. It starts
-/// with the first of these and sleeps while there are none.
+/// The background thread of a client, for work that no call waits for. It renews leases, sends open
+/// releases again until the server has answered them or their lease is over, reads replies that no
+/// call reads, and records what became of releases and renewals. The first piece of work starts the
+/// thread; while there is none, it sleeps in poll(2).
+///
+/// `mutex_` guards the list of work. It is released while the thread uses a connection, so a call
+/// that hands work over never waits for a server. It is taken after the mutex of a
+/// `SharedConnection` and that of `WaitQueues`, which report to this class with theirs held, and
+/// before those of `Notifier` and `Renewer`.
 class Background final : public CompletionSink {
  public:
-  /// A key's channel; all of them by turns.
+  /// The connection that a key is routed to.
   using ConnectionOf = std::function<SharedConnection&(std::string_view key)>;
 
   explicit Background(const Settings& settings)
@@ -39,30 +45,33 @@ class Background final : public CompletionSink {
         notifier_(settings.options.on_event, settings.role.forward, renewer_) {}
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
-  /// Waits for what is open, for at most `command_timeout`, counted from `stop`. May be called from
-  /// `on_event`.
+  /// Waits for open releases, for at most `command_timeout`, counted from `stop`. `on_event` may
+  /// call it.
   ~Background() override;
-  /// The end has come; it is not waited for.
+  /// Begins the end, without waiting for it: from now on only open releases are sent.
   void stop() noexcept;
 
-  /// Says the renewals that are due, calls the renewer's `picked_up` then, and hands in what was
-  /// answered.
+  /// Sends the renewals that are due, then calls the renewer's `picked_up`, and hands the replies
+  /// to `renewed` and `renewal_failed`.
   using Renew = std::function<void(std::span<Lease* const> due)>;
 
-  /// Before anything else. Channels are only used until the destructor returns.
+  /// To be called before any other member. The connections have to exist until the destructor
+  /// returns.
   void serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
-             EventSource& watched);
-  /// The same for what has no channels of its own.
+             EventSource& subscription);
+  /// For a quorum, which has no connections of its own: `renew` sends to its servers.
   void serve(Renew renew) { renew_ = std::move(renew); }
-  /// Tries again to start the thread, when that was not possible before. Costs nothing else.
+  /// Tries again to start the thread when the system had none left before; otherwise this reads one
+  /// flag. Each call to the server ends with it.
   void ensure_started() noexcept {
     if (wants_thread_) retry_start();
   }
-  /// Has a channel connect, without waiting for that.
+  /// Has the thread connect the connection; does not wait for it.
   void connect(SharedConnection& connection) noexcept;
-  /// A release that could not be said yet.
+  /// A release that could not be sent yet, as there was no connection.
   void add(std::string_view key, const CleanupRelease& cleanup) noexcept;
-  /// Says a release now and waits for the answer, if there is a connection.
+  /// Sends a release now and waits for its reply, if there is a connection. The thread retries it
+  /// if there is none.
   void send_release(std::string_view key, const CleanupRelease& cleanup) noexcept;
 
   using CompletionSink::repeat_later;
@@ -85,48 +94,58 @@ class Background final : public CompletionSink {
   Metrics metrics() const;
 
   Renewer& renewer() noexcept { return renewer_; }
-  /// From now on the lease is renewed, and its loss told.
+  /// From now on the lease is renewed, and its loss is notified.
   void keep(Lease& lease) noexcept;
-  /// Somebody else's from now on. False when it is lost.
+  /// The lease goes to another lock of this client, with that lock's schedule. False when the lease
+  /// is lost.
   bool hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept;
-  /// Throws `Error` when there is no thread to do that.
+  /// Throws `Error` when the system has no thread left that could renew. Once both threads run,
+  /// this reads one flag.
   void require_thread();
 
-  // Around fork(2): the child has neither the thread nor its work.
-  void before_fork() {
+  // Around fork(2): the child has neither the thread nor its work, which is the parent's.
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     mutex_.lock();
     notifier_.before_fork();
     renewer_.before_fork();
   }
-  void after_fork_in_parent() {
+  void after_fork_in_parent() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     renewer_.after_fork_in_parent();
     notifier_.after_fork_in_parent();
     mutex_.unlock();
   }
-  void after_fork_in_child() noexcept;
+  void after_fork_in_child() noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
  private:
-  using Guard = std::unique_lock<std::mutex>;
-
-  /// How long an answer may stay unread when no caller reads it.
+  /// Delay before the thread reads a reply that no call has read. A connection in use is
+  /// used again before that, and the next call reads the reply along with its own, so that a busy
+  /// client never wakes the thread.
   static constexpr std::chrono::milliseconds look_after{50};
 
-  void wake() noexcept;
-  void start() noexcept;
-  void retry_start() noexcept;
-  void run() noexcept;
-  bool all_settled() const noexcept;
-  /// True when nothing more will come from the channels: they have ended their talk.
-  bool work(Guard& guard);
-  void repeat_due(Guard& guard);
-  PendingRequests take_due(TimePoint now);
-  void drop_watched(Guard& guard);
-  void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept;
-  void renew_due(Guard& guard);
-  void connect_wanted(Guard& guard);
+  void wake() noexcept REDLATCH_REQUIRES(mutex_);
+  void start() noexcept REDLATCH_REQUIRES(mutex_);
+  void retry_start() noexcept REDLATCH_EXCLUDES(mutex_);
+  void run() noexcept REDLATCH_EXCLUDES(mutex_);
+  bool all_settled() const noexcept REDLATCH_REQUIRES(mutex_);
+  /// Does all that is due. True once `stopping_` and the connections are finished, so that no more
+  /// releases can come from them.
+  bool work() REDLATCH_REQUIRES(mutex_);
+  void repeat_due() REDLATCH_REQUIRES(mutex_);
+  PendingRequests take_due(TimePoint now) REDLATCH_REQUIRES(mutex_);
+  void repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel)
+      REDLATCH_EXCLUDES(mutex_);
+  void drop_subscription() REDLATCH_REQUIRES(mutex_);
+  void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept
+      REDLATCH_EXCLUDES(mutex_);
+  void renew_due() REDLATCH_REQUIRES(mutex_);
+  /// True when a renewal was sent on one of the connections, so that its answer is to be read.
+  bool send_renewals(int cancel) REDLATCH_EXCLUDES(mutex_);
+  void connect_wanted() REDLATCH_REQUIRES(mutex_);
   TimePoint renewal_timeout() const noexcept;
-  bool is_pressed() const noexcept;
-  void rest(Guard& guard);
+  bool is_pressed() const noexcept REDLATCH_REQUIRES(mutex_);
+  void rest() REDLATCH_REQUIRES(mutex_);
 
   const Settings& settings_;
   std::vector<SharedConnection*> connections_{};
@@ -136,23 +155,32 @@ class Background final : public CompletionSink {
 
   Renewer renewer_{};
   Notifier notifier_;
-  std::vector<SharedConnection*> renewing_{};  // only used by the thread
+  // Connections with renewals to send. Used by the thread alone, in one pass of `send_renewals`;
+  // a member so that its memory is taken once.
+  std::vector<SharedConnection*> renewing_{};
 
-  std::mutex mutex_{};
-  PendingRequests releases_{};
-  std::vector<SharedConnection*> to_connect_{};
-  DrainingConnections retired_{};
-  std::atomic<bool> expecting_ = false;   // answers, on some channel
-  TimePoint look_at_ = TimePoint::max();  // the channels
-  std::chrono::milliseconds look_pause_{};
-  bool server_changed_ = false;
-  std::atomic<bool> wants_thread_ = false;
-  std::atomic<bool> runs_ = false;
-  bool stopping_ = false;
-  TimePoint stop_at_ = TimePoint::max();
-  EventFd event_fd_{};
-  EventFd interrupt_{};  // ends an attempt to connect
-  std::thread thread_{};
+  // Read by calls without the mutex.
+  std::atomic<bool> expecting_ = false;     // a connection may have unread replies
+  std::atomic<bool> wants_thread_ = false;  // the system had no thread left for the last start
+  std::atomic<bool> runs_ = false;          // this thread and the notifier's have been started
+
+  Mutex mutex_{};
+  PendingRequests releases_ REDLATCH_GUARDED_BY(mutex_){};  // open, each with the time of its retry
+  std::vector<SharedConnection*> to_connect_ REDLATCH_GUARDED_BY(mutex_){};
+  DrainingConnections draining_ REDLATCH_GUARDED_BY(mutex_){};
+  // When the connections are read next; `max` while no reply is expected.
+  TimePoint look_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  // Delay until `look_at_`. After a renewal it begins with 1 ms and doubles up to 50 ms, so that
+  // the reply of a healthy server is read at once and a silent one costs little.
+  std::chrono::milliseconds look_pause_ REDLATCH_GUARDED_BY(mutex_){};
+  bool server_changed_ REDLATCH_GUARDED_BY(mutex_) = false;  // it is no primary any more
+  bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
+  TimePoint stop_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // the end of open releases
+  EventFd event_fd_ REDLATCH_GUARDED_BY(mutex_){};                    // ends the poll in `rest`
+  // Ends an attempt to connect, which may take all of `connect_timeout`, for a lease that has to be
+  // renewed sooner.
+  EventFd interrupt_ REDLATCH_GUARDED_BY(mutex_){};
+  std::thread thread_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 }  // namespace redlatch::detail

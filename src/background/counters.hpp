@@ -9,15 +9,15 @@
 
 namespace redlatch::detail {
 
-/// How often what has happened. Any thread may count.
+/// The numbers behind `Metrics`: how often each kind of event has happened. Any thread may count.
 class Counters {
  public:
   void count(EventKind kind) noexcept {
     counts_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   }
-  /// An event that `on_event` will not be called for.
+  /// Counts an event that is not delivered to `on_event`, as the queue is full.
   void count_dropped() noexcept { dropped_.fetch_add(1, std::memory_order_relaxed); }
-  /// All but how things are now.
+  /// All but the numbers of the present: leases held and threads waiting.
   Metrics snapshot() const noexcept {
     const auto of = [this](EventKind kind) {
       return counts_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 #include "background/draining_connections.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -11,15 +12,17 @@ namespace redlatch::detail {
 
 namespace {
 
-/// No more connections are kept while a server is silent.
-constexpr std::size_t max_retired = 16;
+/// Maximum number of connections kept, each a descriptor here and at the server. Beyond it the
+/// copies on new connections, and the ttl, have to do.
+constexpr std::size_t max_draining = 16;
 
-bool has_releases(const PendingRequests& exchanges) noexcept {
-  return std::any_of(exchanges.begin(), exchanges.end(),
+bool has_releases(const PendingRequests& requests) noexcept {
+  return std::any_of(requests.begin(), requests.end(),
                      [](const PendingRequest& one) { return one.is_release; });
 }
 
-/// Puts a copy of the release, or the release itself without memory for one, behind `copies`.
+/// Appends a copy of the release to `copies`; the release itself when there is no memory for a
+/// copy.
 void copy(PendingRequests& from, PendingRequests::iterator one,
           const std::weak_ptr<const void>& connection, PendingRequests& copies) noexcept {
   try {
@@ -47,15 +50,16 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
     copy(pipeline.in_flight, one, pipeline.alive, copies);
   }
   try {
-    if (has_releases(pipeline.in_flight) && all_.size() < max_retired &&
+    if (has_releases(pipeline.in_flight) && all_.size() < max_draining &&
         pipeline.connection->try_flush()) {
-      Retired& one = all_.emplace_back();
+      Draining& one = all_.emplace_back();
       one.pipeline = std::move(pipeline);
       one.until = until;
+      assert(all_.size() <= max_draining && until > TimePoint{});
       return copies;
     }
   } catch (const std::exception&) {
-    // The connection is lost then, as when there are too many.
+    // The connection is lost, or there is no memory to keep it: it is closed, as with too many.
   }
   pipeline.connection->discard();
   return copies;
@@ -63,7 +67,7 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
 
 void DrainingConnections::receive_available() noexcept { std::erase_if(all_, is_over); }
 
-bool DrainingConnections::is_over(Retired& one) noexcept {
+bool DrainingConnections::is_over(Draining& one) noexcept {
   PendingRequests& in_flight = one.pipeline.in_flight;
   try {
     one.pipeline.receive_available();
@@ -72,25 +76,25 @@ bool DrainingConnections::is_over(Retired& one) noexcept {
   }
   for (; !in_flight.empty() && in_flight.front().complete(); in_flight.pop_front()) {
     PendingRequest& first = in_flight.front();
-    // Nothing is reported; the copy is told.
+    // No event is recorded for this reply: the copy records the outcome.
     if (first.is_release) first.release.answered(first.replies.front(), {}, BootClock::now());
   }
   return !has_releases(in_flight) || BootClock::now() >= one.until;
 }
 
 void DrainingConnections::abandon() noexcept {
-  for (Retired& one : all_) one.pipeline.connection->abandon();
+  for (Draining& one : all_) one.pipeline.connection->abandon();
   all_.clear();
 }
 
 TimePoint DrainingConnections::until() const noexcept {
   TimePoint first = TimePoint::max();
-  for (const Retired& one : all_) first = std::min(first, one.until);
+  for (const Draining& one : all_) first = std::min(first, one.until);
   return first;
 }
 
 void DrainingConnections::watch(std::vector<pollfd>& descriptors) const {
-  for (const Retired& one : all_) {
+  for (const Draining& one : all_) {
     descriptors.push_back({.fd = one.pipeline.connection->fd(), .events = POLLIN, .revents = 0});
   }
 }

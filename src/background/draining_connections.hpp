@@ -12,34 +12,40 @@
 
 namespace redlatch::detail {
 
-/// Connections that a server has left unanswered for command_timeout. They carry nothing new. Each
-/// is kept until its releases are answered or the leases over, since a release that was sent behind
-/// the acquisition that it undoes cannot be overtaken by it. Meanwhile a copy of each release goes
-/// out on a new connection: the silent one may stay silent for as long as the lease.
+/// Connections on which the server has answered nothing for command_timeout. No request is added to
+/// them. Each is kept until its releases are answered or their leases are over: on this connection
+/// the release is behind the acquisition that it undoes, so it cannot be carried out too early.
+/// Meanwhile a copy of each release goes out on a new connection, as the silent one may stay silent
+/// for as long as the lease lasts; the copy may reach the server before the acquisition.
+///
+/// No mutex of its own: that of `Background` guards it.
 class DrainingConnections {
  public:
   bool empty() const noexcept { return all_.empty(); }
-  /// The copies, which are due.
+  /// Keeps the connection. Returns the copies of its releases, which are due for a retry now.
   PendingRequests adopt(Pipeline pipeline) noexcept;
-  /// Takes in what has come, without waiting, and closes what is done.
+  /// Reads the replies that have come, without waiting, and closes the connections whose releases
+  /// are answered or over.
   void receive_available() noexcept;
   void close() noexcept { all_.clear(); }
-  /// In a forked child: without a word to the server.
+  /// In a forked child: closes the sockets and sends nothing, since the parent goes on with the
+  /// connections.
   void abandon() noexcept;
 
-  /// When the first of them is over by itself.
+  /// When the releases of the first connection are over, with the leases.
   TimePoint until() const noexcept;
+  /// Adds the sockets to the descriptors of a poll.
   void watch(std::vector<pollfd>& descriptors) const;
 
  private:
-  struct Retired {
+  struct Draining {
     Pipeline pipeline;
     TimePoint until;
   };
 
-  static bool is_over(Retired& one) noexcept;
+  static bool is_over(Draining& one) noexcept;
 
-  std::list<Retired> all_{};
+  std::list<Draining> all_{};
 };
 
 }  // namespace redlatch::detail

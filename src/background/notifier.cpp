@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <exception>
 #include <new>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "base/quiet_thread.hpp"
+#include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
@@ -27,16 +29,16 @@ void Notifier::record_event(EventKind kind, std::string_view key, TimePoint sinc
   counters_.count(kind);
   if (forward_) return forward_(kind, key, since, error);
   if (!*on_event_) return;
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   enqueue(kind, key, since, error);
 }
 
 void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
                        std::error_code error) noexcept {
-  const bool good = kind == EventKind::acquired || kind == EventKind::contended ||
-                    kind == EventKind::renewed || kind == EventKind::released;
-  // Good news never takes the place of bad news, and a callback that hangs costs bounded memory.
-  if (events_->size() >= (good ? max_queued_good : max_queued)) return counters_.count_dropped();
+  const bool is_success = kind == EventKind::acquired || kind == EventKind::contended ||
+                          kind == EventKind::renewed || kind == EventKind::released;
+  if (events_->size() >= (is_success ? max_queued_successes : max_queued))
+    return counters_.count_dropped();
   const TimePoint now = BootClock::now();
   try {
     events_->push_back(
@@ -47,14 +49,14 @@ void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
   } catch (const std::bad_alloc&) {
     return counters_.count_dropped();
   }
-  if (good && tell_at_ != TimePoint::max()) return;
-  tell_at_ = good ? now + max_delay : now;
+  if (is_success && deliver_at_ != TimePoint::max()) return;
+  deliver_at_ = is_success ? now + max_delay : now;
   start();
   event_fd_.signal();
 }
 
 bool Notifier::ensure_started() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   return start();
 }
 
@@ -66,43 +68,45 @@ bool Notifier::start() noexcept {
     thread_ = thread_without_signals([this] { run(); });
     return true;
   } catch (const std::exception&) {
-    return false;  // what is queued is told by the next start, or by the end
+    return false;  // queued events wait for the next start, or for `finish`
   }
 }
 
 void Notifier::finish() noexcept {
-  {
-    const Guard guard(mutex_);
-    stopping_ = true;
-    event_fd_.signal();
-  }
+  MutexLock lock(mutex_);
+  assert(!stopping_);
+  stopping_ = true;  // so that no thread is started any more
+  event_fd_.signal();
   if (thread_.get_id() == std::this_thread::get_id()) {
+    assert(gone_ != nullptr && !*gone_);
     *gone_ = true;
     thread_.detach();
   } else if (thread_.joinable()) {
-    thread_.join();
+    std::thread ending = std::move(thread_);
+    lock.unlock();
+    ending.join();
   } else {
     const bool gone = false;
-    Guard guard(mutex_);
-    notify(guard, *on_event_, gone);
+    notify(lock, *on_event_, gone);
   }
 }
 
+/// The thread shares `on_event_` and `gone_`, as a callback may end the object.
 void Notifier::run() noexcept {
-  Guard guard(mutex_);
+  MutexLock lock(mutex_);
   const std::shared_ptr<const OnEvent> on_event = on_event_;
   const std::shared_ptr<const bool> gone = gone_;
   for (;;) {
     const bool stopping = stopping_;
-    notify(guard, *on_event, *gone);
+    notify(lock, *on_event, *gone);
     if (*gone || stopping) return;
-    rest(guard);
+    rest();
   }
 }
 
-void Notifier::notify(Guard& guard, const OnEvent& on_event, const bool& gone) noexcept {
+void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone) noexcept {
   const std::shared_ptr<Events> events = events_;
-  tell_at_ = TimePoint::max();
+  deliver_at_ = TimePoint::max();
   for (;;) {
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss(BootClock::now());
     if (loss) {
@@ -113,34 +117,36 @@ void Notifier::notify(Guard& guard, const OnEvent& on_event, const bool& gone) n
     }
     Events event;
     if (!loss) event.splice(event.end(), *events, events->begin());
-    if (!gone) guard.unlock();
+    if (!gone) lock.unlock();
     if (loss) {
       loss->notified.request_stop();
     } else {
       on_event(event.front());
     }
-    if (!gone) guard.lock();
+    if (!gone) lock.lock();
   }
-  if (!gone) tell_at_ = TimePoint::max();
+  // Events that were queued during the callbacks are delivered by now.
+  if (!gone) deliver_at_ = TimePoint::max();
 }
 
-/// Until there is something to tell.
-void Notifier::rest(Guard& guard) noexcept {
-  const TimePoint end = stopping_ ? TimePoint{} : std::min(tell_at_, renewer_.next_loss_at());
+/// Sleeps until an event or a loss is due, or `event_fd_` is signalled.
+void Notifier::rest() noexcept {
+  const TimePoint end = stopping_ ? TimePoint{} : std::min(deliver_at_, renewer_.next_loss_at());
   std::array<pollfd, 1> watched{{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
-  guard.unlock();
-  try {
-    poll_until(watched, end);
-  } catch (const std::exception&) {
-    // The system has no memory for a moment; what is due is told at once.
+  {
+    const Unlocked unlocked(mutex_);
+    try {
+      poll_until(watched, end);
+    } catch (const std::exception&) {
+      // The system has no memory for a moment: the loop looks at once whether something is due.
+    }
   }
-  guard.lock();
   event_fd_.clear();
 }
 
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
-  tell_at_ = TimePoint::max();
+  deliver_at_ = TimePoint::max();
   if (gone_) *gone_ = true;
   gone_.reset();
   std::construct_at(&thread_);

@@ -1,6 +1,7 @@
 #include "background/renewer.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include <redlatch/detail/quorum_reply.hpp>
@@ -8,22 +9,24 @@
 namespace redlatch::detail {
 namespace {
 
-/// So many are picked at once: who takes one back may have to wait for that.
+/// Leases that are picked at once. A lock that is released meanwhile waits until the renewals of
+/// all of them are queued.
 constexpr std::size_t max_picked = 256;
 
-/// Renewals that are due a little later go with the others.
+/// Renewals that are due this much later go into the same batch.
 std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl() / 100; }
 
 }  // namespace
 
 Lease& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
-    entry->index = Place::own;
-    entry->is_told = false;
+    assert(!entry->awaits_answer && !entry->picked);
+    entry->place = Place::own;
+    entry->is_notified = false;
     entry->route = std::move(route);
     return *entry;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (spare_.empty()) {
     tries_.reserve(entries_ + 1);
     losses_.reserve(entries_ + 1);
@@ -32,7 +35,8 @@ Lease& Renewer::open(RoutePin route) {
     spare_.front().self = spare_.begin();
   }
   Entry& entry = spare_.front();
-  entry.is_told = false;
+  assert(entry.place == Place::spare && !entry.awaits_answer && !entry.picked);
+  entry.is_notified = false;
   entry.is_free = true;
   move(entry, Place::own);
   entry.route = std::move(route);
@@ -42,12 +46,13 @@ Lease& Renewer::open(RoutePin route) {
 void Renewer::close(Lease& lease) noexcept {
   Entry& entry = entry_of(lease);
   if (put_aside(entry)) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   entry.lost() = std::stop_source(std::nostopstate);
   move(entry, entry.awaits_answer ? Place::closed : Place::spare);
 }
 
-/// A short section needs a tenure for a moment, and then the next one does.
+/// Leaves a free entry for the next `open`, so that neither takes the mutex. False when another
+/// entry has been left already.
 bool Renewer::put_aside(Entry& entry) noexcept {
   if (!entry.is_free) return false;
   entry.route = {};
@@ -57,69 +62,75 @@ bool Renewer::put_aside(Entry& entry) noexcept {
 }
 
 bool Renewer::keep(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   entry.next_try = next_renewal(entry);
   entry.is_suspended = entry.is_free = false;
   if (entry.is_lost()) {
-    if (entry.is_told) return false;
+    if (entry.is_notified) return false;
     move(entry, Place::lost);
     return true;
   }
   move(entry, Place::kept);
   const TimePoint before = due_;
-  look_at(entry);
+  put_in_heaps(entry);
   return due_ < before;
 }
 
 void Renewer::suspend(Lease& lease) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
+  await_picked_up(entry);
   entry.next_try = TimePoint::max();
   entry.is_suspended = true;
   tries_.remove(entry);
 }
 
+void Renewer::await_picked_up(const Entry& entry) noexcept {
+  while (entry.picked) mutex_.wait(picked_up_);
+}
+
 bool Renewer::pause_renewal(Lease& lease, Place to) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
+  await_picked_up(entry);
   move(entry, to);
   entry.is_free = to == Place::over && !entry.awaits_answer;
-  return entry.is_told;
+  return entry.is_notified;
 }
 
 Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  picked_up_.wait(lock, [&] { return !entry.picked; });
-  if (entry.index != Place::kept || entry.is_lost()) return HandedOver::no;
+  await_picked_up(entry);
+  if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
   entry.renew_for(schedule);
   entry.lost() = std::stop_source(std::nostopstate);
   entry.next_try = next_renewal(entry);
   const TimePoint before = due_;
-  look_at(entry);
+  put_in_heaps(entry);
   return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
 }
 
 std::stop_token Renewer::lost_token(Lease& lease) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   if (!entry.lost().stop_possible()) {
     entry.lost() = std::stop_source();
-    // It may have been told already.
-    if (entry.is_lost() && entry.index == Place::own) entry.lost().request_stop();
+    // The notifier may have taken the loss before this lock asked for a token.
+    if (entry.is_lost() && entry.place == Place::own) entry.lost().request_stop();
   }
   return entry.lost().get_token();
 }
 
 std::span<Lease* const> Renewer::pick(TimePoint now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
+  assert(picked_.empty());
   picked_.reserve(max_picked);
   find_losses(now);
   while (!tries_.empty() && picked_.size() < max_picked) {
     Entry& entry = tries_.first();
+    assert(entry.place == Place::kept && !entry.awaits_answer && !entry.is_suspended);
     if (entry.is_lost()) {
       move(entry, Place::lost);
       continue;
@@ -134,6 +145,8 @@ std::span<Lease* const> Renewer::pick(TimePoint now) {
   return picked_;
 }
 
+/// Moves the leases whose loss is known or due to the lost ones. A lease that was renewed since it
+/// was put into the heap gets its new time there.
 void Renewer::find_losses(TimePoint now) noexcept {
   while (losses_.first_due() <= now) {
     Entry& entry = losses_.first();
@@ -148,7 +161,7 @@ void Renewer::find_losses(TimePoint now) noexcept {
 
 void Renewer::picked_up() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Lease* lease : picked_) entry_of(*lease).picked = false;
     picked_.clear();
     if (!lost_.empty()) wake_notifier(TimePoint{});
@@ -156,51 +169,51 @@ void Renewer::picked_up() noexcept {
   picked_up_.notify_all();
 }
 
-/// One that was picked has to wait: the background thread reads what it is about.
+/// Not one that is picked: the background thread is reading its key and its extension.
 Renewer::Entries::iterator Renewer::next_lost() noexcept {
   return std::find_if(lost_.begin(), lost_.end(), [](const Entry& entry) { return !entry.picked; });
 }
 
 std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   find_losses(now);
   const auto next = next_lost();
   if (next == lost_.end()) return std::nullopt;
   Entry& entry = *next;
   move(entry, Place::own);
-  entry.is_told = true;
+  entry.is_notified = true;
   return Loss{.notified = entry.lost(), .key = entry.take_key(), .since = entry.schedule().since};
 }
 
 TimePoint Renewer::due() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return due_;
 }
 
 TimePoint Renewer::next_loss_at() noexcept {
-  const std::lock_guard lock(mutex_);
-  notice_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
-  return notice_;
+  const MutexLock lock(mutex_);
+  notify_at_ = next_lost() == lost_.end() ? losses_.first_due() : TimePoint{};
+  return notify_at_;
 }
 
-void Renewer::wake_notifier(TimePoint loss_margin) noexcept {
-  if (loss_margin >= notice_) return;
-  notice_ = loss_margin;
+void Renewer::wake_notifier(TimePoint notify_at) noexcept {
+  if (notify_at >= notify_at_) return;
+  notify_at_ = notify_at;
   if (notifier_ != nullptr) notifier_->signal();
 }
 
 TimePoint Renewer::first_loss() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return losses_.first_due();
 }
 
 std::size_t Renewer::held() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return kept_.size();
 }
 
 bool Renewer::awaits_answers() const noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return awaited_ > 0;
 }
 
@@ -208,12 +221,13 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
                                     TimePoint sent, TimePoint now) noexcept {
   const protocol::Vote vote = protocol::ours(reply);
   if (vote == protocol::Vote::refused) {
-    // On no connection that is known, as the error may be that of a proxy.
+    // An error in doubt may be that of a proxy, so it is not known on which connection the server
+    // would still carry the renewal out.
     const Sent doubted{protocol::leaves_script_in_doubt(reply.text) ? sent : TimePoint{}};
     return failed(*renewal.lease, renewal.ttl, doubted, now) ? Answered::counted
                                                              : Answered::too_late;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(*renewal.lease);
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
@@ -222,72 +236,74 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
   } else if (sent != TimePoint{}) {
     entry.confirm({sent, renewal.connection}, renewal.ttl);
   }
-  if (entry.index != Place::kept) return Answered::counted;
+  if (entry.place != Place::kept) return Answered::counted;
   if (entry.is_lost()) {
     move(entry, Place::lost);
     return Answered::lost;
   }
   if (!entry.is_suspended) entry.next_try = next_renewal(entry);
-  look_at(entry);
+  put_in_heaps(entry);
   return Answered::counted;
 }
 
 void Renewer::learn(const PendingRenewal& renewal, std::span<const Response> responses) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!is_looked_after(entry_of(*renewal.lease))) return;
   QuorumReply::learn_extended(*renewal.lease, responses, renewal.ttl, protocol::ours);
 }
 
 bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
                      TimePoint now) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
   if (!is_looked_after(entry)) return false;
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
-  if (entry.index != Place::kept) return true;
+  if (entry.place != Place::kept) return true;
   if (!entry.is_suspended) {
-    // Often enough before the validity ends, and not in a hurry.
+    // About twenty tries until the validity ends, and no more than one in a millisecond.
     const auto pause =
         std::max<std::chrono::nanoseconds>(entry.ttl() / 30, std::chrono::milliseconds(1));
     const TimePoint again = now + pause;
     entry.next_try = again < entry.schedule().renew_until ? again : TimePoint::max();
   }
-  look_at(entry);
+  put_in_heaps(entry);
   return true;
 }
 
 bool Renewer::is_wanted(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
-  if (entry.index != Place::over && entry.index != Place::closed) return true;
+  if (entry.place != Place::over && entry.place != Place::closed) return true;
   answered(entry);
   return false;
 }
 
 void Renewer::superseded(Lease& lease) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
-  if (entry.index != Place::kept) return;
+  if (entry.place != Place::kept) return;
   if (!entry.is_suspended) entry.next_try = next_renewal(entry);
-  look_at(entry);
+  put_in_heaps(entry);
 }
 
-/// The loss of the others has been told, or the lock has been given up.
+/// False when the loss has been notified, or the lock gives the lease up.
 bool Renewer::is_looked_after(const Entry& entry) noexcept {
-  return entry.index == Place::kept || (entry.index == Place::own && !entry.is_told);
+  return entry.place == Place::kept || (entry.place == Place::own && !entry.is_notified);
 }
 
-/// Whose lock is gone is nobody's from now on.
+/// The renewal of the entry is over. An entry that was closed meanwhile becomes spare.
 void Renewer::answered(Entry& entry) noexcept {
+  assert(entry.awaits_answer && awaited_ > 0);
   entry.awaits_answer = false;
   --awaited_;
-  if (entry.index == Place::closed) move(entry, Place::spare);
+  if (entry.place == Place::closed) move(entry, Place::spare);
 }
 
-/// A little before the time that the lease itself counts: many that were taken, or renewed, at once
-/// are not due at once for ever. Marsaglia's xorshift is good enough for that.
+/// Up to a thirtieth of the ttl before the time that the lease counts by itself, at random, so that
+/// leases that were acquired or renewed together are not renewed together for ever. Marsaglia's
+/// xorshift is random enough for that.
 TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
   const TimePoint latest = entry.renew_at();
   if (latest == TimePoint::max()) return latest;
@@ -299,18 +315,19 @@ TimePoint Renewer::next_renewal(const Entry& entry) noexcept {
   return latest - share * static_cast<int>(random_ % shares);
 }
 
-/// Has the thread look when there is something to do for an entry that is kept.
-void Renewer::look_at(Entry& entry) noexcept {
-  const TimePoint loss_margin = entry.notify_loss_at();
-  losses_.put(entry, loss_margin);
-  wake_notifier(loss_margin);
+/// Puts a kept entry into both heaps, and wakes the notifier when its loss would be the first.
+void Renewer::put_in_heaps(Entry& entry) noexcept {
+  assert(entry.place == Place::kept);
+  const TimePoint notify_at = entry.notify_loss_at();
+  losses_.put(entry, notify_at);
+  wake_notifier(notify_at);
   if (entry.awaits_answer || entry.next_try == TimePoint::max()) return tries_.remove(entry);
   tries_.put(entry, entry.next_try);
   due_ = std::min(due_, entry.next_try);
 }
 
-Renewer::Entries& Renewer::list_for(Place index) noexcept {
-  switch (index) {
+Renewer::Entries& Renewer::list_for(Place place) noexcept {
+  switch (place) {
     case Place::spare:
       return spare_;
     case Place::kept:
@@ -322,20 +339,27 @@ Renewer::Entries& Renewer::list_for(Place index) noexcept {
   }
 }
 
+/// All changes of a place but those of a free entry, which its lock's thread makes without the
+/// mutex.
 void Renewer::move(Entry& entry, Place to) noexcept {
-  if (entry.index == Place::kept && to != Place::kept) {
+  assert(spare_.size() + own_.size() + kept_.size() + lost_.size() == entries_);
+  assert(losses_.size() == kept_.size() && tries_.size() <= kept_.size());
+  assert(!entry.awaits_answer || to != Place::spare);
+  if (entry.place == Place::kept && to != Place::kept) {
     tries_.remove(entry);
     losses_.remove(entry);
   }
   Entries& target = list_for(to);
-  // The spare ones are used again while they are warm.
-  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.index),
+  // The latest spare entry is opened first, as it is most likely in a cache.
+  target.splice(to == Place::spare ? target.begin() : target.end(), list_for(entry.place),
                 entry.self);
-  entry.index = to;
+  entry.place = to;
   if (to == Place::spare) entry.route = {};
   if (to == Place::lost) wake_notifier(TimePoint{});
 }
 
+/// Every lock that the child has inherited keeps its entry, without a lease that counts, until the
+/// lock is destroyed. Threads of the parent may have left a lease locked, or wait in `picked_up_`.
 void Renewer::after_fork_in_child() noexcept {
   tries_.clear();
   losses_.clear();
@@ -343,16 +367,16 @@ void Renewer::after_fork_in_child() noexcept {
   own_.splice(own_.end(), lost_);
   for (auto next = own_.begin(); next != own_.end();) {
     Entry& entry = *next++;
-    const bool closed = entry.index == Place::closed;
+    const bool closed = entry.place == Place::closed;
     entry.picked = entry.awaits_answer = entry.is_free = false;
     entry.unlock_after_fork();
-    entry.index = Place::own;
+    entry.place = Place::own;
     if (closed) move(entry, Place::spare);
   }
   std::construct_at(&picked_up_);
   picked_.clear();
   awaited_ = 0;
-  due_ = notice_ = TimePoint::max();
+  due_ = notify_at_ = TimePoint::max();
   mutex_.unlock();
 }
 

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -20,6 +19,7 @@
 
 #include "base/due_heap.hpp"
 #include "base/event_fd.hpp"
+#include "base/mutex.hpp"
 #include "base/routes.hpp"
 #include "engine/pending_renewal.hpp"
 
@@ -27,95 +27,117 @@ namespace redlatch::detail {
 
 /// A lease that was lost while it was kept.
 struct Loss {
-  std::stop_source notified;
+  std::stop_source notified;  // of the lock's `lost_token()`
   std::string key;
-  TimePoint since;  // it was held
+  TimePoint since;  // when the lease began
 };
 
-/// The tenures of a client: who is due for a renewal, who has to be told of a loss. It says nothing
-/// to anybody by itself. `pick` and `picked_up` are the background thread's, `next_loss` and
-/// `next_loss_at` the notifier's; everything else may be called by any thread.
+/// The leases of a client: decides which one is due for a renewal, and which loss is to be
+/// notified. It sends nothing itself. The background thread calls `pick` and `picked_up`, the
+/// notifier's thread `next_loss` and `next_loss_at`; any thread may call the other members.
+///
+/// `mutex_` guards the lists, and every field of an entry but those that `Lease` says are the
+/// lock's. It is the last to be taken: under it there is only the mutex of a lease.
 class Renewer {
  public:
-  /// With 0, renewals have no jitter.
+  /// With a seed of 0, renewals have no jitter, for tests.
   explicit Renewer(std::uint64_t seed = random_seed()) noexcept : random_(seed) {}
   Renewer(const Renewer&) = delete;
   Renewer& operator=(const Renewer&) = delete;
   ~Renewer() = default;
 
-  /// `route` is kept until the tenure is closed and its last renewal answered.
+  /// A lease for a lock. `route` pins the key to its connection until the lease is closed and its
+  /// last renewal answered, so that a release never overtakes a renewal on another connection.
   Lease& open(RoutePin route = {});
   void close(Lease& lease) noexcept;
-  /// True when the background thread has to look sooner than it would.
+  /// From now on the lease is renewed. True when the background thread has to wake up sooner than
+  /// it would.
   bool keep(Lease& lease) noexcept;
-  /// No renewals until it is kept again; a loss is told all the same.
+  /// Sends no renewals until `keep` is called again. A loss is notified all the same.
   void suspend(Lease& lease) noexcept;
+  /// The lock's own thread works with the lease until `keep` is called again.
   void pause_renewal(Lease& lease) noexcept { pause_renewal(lease, Place::own); }
+  /// The lock gives the lease up. True when the loss of the lease has been notified.
   bool detach(Lease& lease) noexcept { return pause_renewal(lease, Place::over); }
   std::stop_token lost_token(Lease& lease);
-  enum class HandedOver { no, yes, yes_and_sooner };
-  /// A lease that is kept goes on to another lock, which has its own notice of a loss. `no`: it is
-  /// lost. `yes_and_sooner`: as `keep`.
+  enum class HandedOver {
+    no,             // the lease is lost
+    yes,            // the other lock has it
+    yes_and_sooner  // the other lock has it, and the background thread has to wake up sooner
+  };
+  /// A lease that is kept goes to another lock, whose `lost_token()` is another one.
   HandedOver hand_over(Lease& lease, const RenewalSchedule& schedule) noexcept;
 
-  /// Those that are to be renewed now. Nobody can take them back until `picked_up` is called, so
-  /// that no renewal is put behind a release, and no loss of theirs is told.
+  /// The leases that are to be renewed now. Until `picked_up` is called, `suspend`,
+  /// `pause_renewal`, `detach` and `hand_over` wait, so that no renewal is queued behind a release
+  /// of its lease, and no loss of these leases is notified.
   std::span<Lease* const> pick(TimePoint now);
   void picked_up() noexcept;
-  /// Signals this when there is a loss to tell, or one earlier than `next_loss_at` has said.
+  /// `notifier` is signalled when there is a loss to notify, or when a loss will be due before the
+  /// time that `next_loss_at` has returned. To be called before any lease is opened.
   void notify(const EventFd& notifier) noexcept { notifier_ = &notifier; }
-  /// A loss that is known by now, or has to be told now.
+  /// A loss that is known, or is to be notified by now, as no renewal was confirmed in time.
   std::optional<Loss> next_loss(TimePoint now) noexcept;
-  /// When there is one to tell; in the past when there is one already.
+  /// When the next loss is to be notified; in the past when there is one already.
   TimePoint next_loss_at() noexcept;
-  /// When there is something to pick, unless `keep` says something else.
+  /// When the next lease is to be picked. An earlier time comes with `keep` returning true.
   TimePoint due() const noexcept;
-  /// When the first loss has to be told.
+  /// When the first loss is due, unless its lease is renewed before.
   TimePoint first_loss() const noexcept;
   bool awaits_answers() const noexcept;
+  /// How many leases are kept.
   std::size_t held() const;
 
-  /// Whether one that is still to be said has somebody to be said for. It counts as answered
-  /// otherwise.
+  /// Whether a renewal that is queued or to be retried is still to be sent: false when the lock has
+  /// given its lease up. The renewal counts as answered then.
   bool is_wanted(Lease& lease) noexcept;
   /// A refused renewal is not retried, since a newer command about the lease was carried out. The
   /// next renewal is made at its time.
   void superseded(Lease& lease) noexcept;
-  enum class Answered { too_late, counted, lost };
-  /// What each of several servers has said to one so far. The verdict is still to be handed in.
+  enum class Answered {
+    too_late,  // the lock has given the lease up, or knows of its loss
+    counted,   // the lease is renewed, or will be tried again
+    lost       // the server has shown the loss, which is now to be notified
+  };
+  /// Takes what each server of a quorum has replied to a renewal so far; `answered` or `failed` is
+  /// still to be called with the vote.
   void learn(const PendingRenewal& renewal, std::span<const Response> responses) noexcept;
-  /// What the server said to one that was sent at `sent`; `TimePoint{}` for the verdict of several
-  /// servers. `lost`: there is a loss to tell.
+  /// Takes the reply to a renewal that was sent at `sent`; `TimePoint{}` for the vote of a quorum,
+  /// as `learn` has taken the times at which each server was asked.
   Answered answered(const PendingRenewal& renewal, const protocol::Reply& reply, TimePoint sent,
                     TimePoint now) noexcept;
-  /// There will be no answer. `sent` is at `TimePoint{}` when nothing was, or when it was learned
-  /// from each server by itself. False: too late.
+  /// There will be no reply to a renewal. `sent` is at `TimePoint{}` when the renewal was not sent,
+  /// or `learn` has taken its times. False when that is `too_late`.
   bool failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
 
-  // Around fork(2): the child keeps nothing of its parent's.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  // Around fork(2): the child renews no lease of its parent.
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
-  /// Where a tenure is, and who may do what with it.
+  /// What is being done with a lease, which decides the thread that may change it. The usual way is
+  /// spare, own, kept, over, spare; a short section goes from own to spare. Each says from when
+  /// until when.
   enum class Place {
-    spare,  // nobody's
-    own,    // the lock's
-    kept,   // looked after
-    lost,   // the loss is still to be told
-    over,   // the lock's, which gives it up
-    closed  // nobody's, but an answer is still to come
+    spare,  // no lock has it: until `open`
+    own,    // the lock's thread changes it: from `open`, `pause_renewal` or the notice of its loss
+    kept,   // renewed by the background thread: from `keep` until the lock pauses or detaches it
+    lost,   // lost while it was kept: until the notifier takes the loss, or the lock detaches it
+    over,   // the lock's thread releases it: from `detach` until `close`
+    closed  // no lock has it, but a renewal is in flight: until that is answered, then `spare`
   };
   struct Entry : Lease {
-    DueIndex try_index{};
-    DueIndex loss_index{};
-    Place index = Place::spare;
-    bool picked = false;
-    bool is_told = false;  // of the loss
-    bool awaits_answer = false;
-    bool is_suspended = false;
-    bool is_free = false;  // is the lock's alone: it was not kept, or nothing is to come any more
+    DueIndex try_index{};   // in `tries_`: kept, and no renewal in flight
+    DueIndex loss_index{};  // in `losses_`: kept
+    Place place = Place::spare;
+    bool picked = false;         // from `pick` until `picked_up`; its thread must not touch it then
+    bool is_notified = false;    // the notifier has taken the loss
+    bool awaits_answer = false;  // a renewal is picked, queued, in flight or to be retried
+    bool is_suspended = false;   // kept without renewals
+    // Only the lock's thread knows of it: it was never kept, or was detached with no renewal in
+    // flight. Such an entry is closed and opened again without the mutex.
+    bool is_free = false;
     TimePoint next_try = TimePoint::max();
     RoutePin route{};
     std::list<Entry>::iterator self{};
@@ -124,38 +146,42 @@ class Renewer {
 
   static bool is_looked_after(const Entry& entry) noexcept;
   static Entry& entry_of(Lease& lease) noexcept { return static_cast<Entry&>(lease); }
-  Entries& list_for(Place index) noexcept;
-  void move(Entry& entry, Place to) noexcept;
-  bool pause_renewal(Lease& lease, Place to) noexcept;
-  bool put_aside(Entry& entry) noexcept;
-  void answered(Entry& entry) noexcept;
-  /// When a lease is renewed that was confirmed just now.
-  TimePoint next_renewal(const Entry& entry) noexcept;
-  void look_at(Entry& entry) noexcept;
-  void find_losses(TimePoint now) noexcept;
-  Entries::iterator next_lost() noexcept;
-  void wake_notifier(TimePoint loss_margin) noexcept;
+  Entries& list_for(Place place) noexcept REDLATCH_REQUIRES(mutex_);
+  void move(Entry& entry, Place to) noexcept REDLATCH_REQUIRES(mutex_);
+  bool pause_renewal(Lease& lease, Place to) noexcept REDLATCH_EXCLUDES(mutex_);
+  void await_picked_up(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  bool put_aside(Entry& entry) noexcept REDLATCH_EXCLUDES(mutex_);
+  void answered(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  /// When to renew a lease that was confirmed just now.
+  TimePoint next_renewal(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  void put_in_heaps(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  void find_losses(TimePoint now) noexcept REDLATCH_REQUIRES(mutex_);
+  Entries::iterator next_lost() noexcept REDLATCH_REQUIRES(mutex_);
+  void wake_notifier(TimePoint notify_at) noexcept REDLATCH_REQUIRES(mutex_);
 
-  /// The one that was closed last, which is opened again without the mutex. It is in `own_`.
+  /// The free entry that was closed last, in `own_`; `open` takes it first. An uncontended lock and
+  /// unlock then take no mutex here.
   std::atomic<Entry*> aside_ = nullptr;
-  mutable std::mutex mutex_{};
+  const EventFd* notifier_ = nullptr;  // set before any lease is opened
+  mutable Mutex mutex_{};
   std::condition_variable picked_up_{};
-  Entries spare_{};
-  Entries own_{};  // those that are over or closed, too
-  Entries kept_{};
-  Entries lost_{};
-  std::size_t entries_ = 0;  // all that there are
-  // Of those that are kept: when a renewal is due, unless one is under way, and when a loss has to
-  // be told. A lock's own thread may change the time of its lease before it is kept again, so that
-  // what is at the front is looked at once more.
-  DueHeap<Entry, &Entry::try_index> tries_{};
-  DueHeap<Entry, &Entry::loss_index> losses_{};
-  std::vector<Lease*> picked_{};
-  std::size_t awaited_ = 0;
-  TimePoint due_ = TimePoint::max();     // when the background looks again; may be too early
-  TimePoint notice_ = TimePoint::max();  // when the notifier does
-  const EventFd* notifier_ = nullptr;
-  std::uint64_t random_;
+  Entries spare_ REDLATCH_GUARDED_BY(mutex_){};
+  Entries own_ REDLATCH_GUARDED_BY(mutex_){};  // and those that are over or closed
+  Entries kept_ REDLATCH_GUARDED_BY(mutex_){};
+  Entries lost_ REDLATCH_GUARDED_BY(mutex_){};
+  std::size_t entries_ REDLATCH_GUARDED_BY(mutex_) = 0;  // of all four lists
+  // Of the kept leases: when each is to be renewed, unless a renewal is in flight, and when its
+  // loss is to be notified. A lease may have been confirmed since it was put into a heap, so both
+  // are compared with the lease once more before anything is done.
+  DueHeap<Entry, &Entry::try_index> tries_ REDLATCH_GUARDED_BY(mutex_){};
+  DueHeap<Entry, &Entry::loss_index> losses_ REDLATCH_GUARDED_BY(mutex_){};
+  std::vector<Lease*> picked_ REDLATCH_GUARDED_BY(mutex_){};
+  std::size_t awaited_ REDLATCH_GUARDED_BY(mutex_) = 0;  // entries that await an answer
+  // When the background thread wakes up; may be too early.
+  TimePoint due_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  // When the notifier wakes up.
+  TimePoint notify_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
+  std::uint64_t random_ REDLATCH_GUARDED_BY(mutex_);
 };
 
 }  // namespace redlatch::detail

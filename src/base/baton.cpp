@@ -9,7 +9,8 @@ namespace redlatch::detail {
 
 bool Baton::wait_until(TimePoint end) noexcept {
   for (;;) {
-    // This clock stops while the machine sleeps, so that the wait is measured anew each time.
+    // CLOCK_MONOTONIC stops while the machine sleeps, and `end` does not: each wait is at most an
+    // hour, and what is left is then measured anew.
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     const auto left = std::clamp<std::chrono::nanoseconds>(
         end - BootClock::now(), std::chrono::nanoseconds::zero(), std::chrono::hours(1));

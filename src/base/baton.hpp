@@ -8,8 +8,8 @@
 
 namespace redlatch::detail {
 
-/// Lets one thread sleep until others post. POSIX has it that whoever was woken may destroy it at
-/// once, and glibc keeps to that.
+/// Lets one thread sleep until other threads post. The woken thread may destroy the baton at once,
+/// while `post` is still returning: POSIX promises that of a semaphore, and glibc keeps to it.
 class Baton {
  public:
   Baton() noexcept { ::sem_init(&semaphore_, 0, 0); }
@@ -21,13 +21,13 @@ class Baton {
     posts_.fetch_add(1, std::memory_order_release);
     ::sem_post(&semaphore_);
   }
-  /// Takes one post. False when `end` was over first.
+  /// Sleeps until there is a post, and takes it. False when there was none by `end`.
   bool wait_until(TimePoint end) noexcept;
   void wait() noexcept;
 
  private:
-  /// What was done before a post has happened before what follows the wait. The semaphore sees to
-  /// that as well, but the thread sanitizer does not know sem_clockwait.
+  /// Makes what a thread did before its post visible behind the wait. The semaphore does that as
+  /// well, but the thread sanitizer does not know sem_clockwait.
   void see_posts() noexcept { static_cast<void>(posts_.load(std::memory_order_acquire)); }
 
   sem_t semaphore_{};

@@ -9,16 +9,15 @@
 
 namespace redlatch::detail {
 
-/// What the connections of one client were closed at. A proxy closes a connection at a command that
-/// it does not know, without a word, so that commands which a client can do without are left out
-/// for a while once that has happened. A server that ends in that very moment looks the same, so
-/// that nothing is left out for good. Used by all threads that connect; a forked child goes on with
-/// what its parent knew.
+/// The steps at which connections of one client were closed. A proxy closes a connection at a
+/// command that it does not know, without an error, so optional commands are left out for a minute
+/// after that. A server that ends at that moment looks the same, so nothing is left out for good.
+/// All threads that connect share it; a forked child keeps what its parent knew.
 class Closings {
  public:
   enum class Step {
-    greeting,      // with optional commands, although one without them was answered then
-    login,         // the greeting, also without them: no server is there
+    greeting,      // with optional commands, while a greeting without them was answered
+    login,         // also without optional commands: no server is there
     abilities,     // COMMAND INFO, behind a refused script
     transaction,   // WATCH and what follows it
     changes,       // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
@@ -34,7 +33,7 @@ class Closings {
     state.last = BootClock::now();
   }
   void note_answered(Step step) noexcept { states_[static_cast<std::size_t>(step)].in_a_row = 0; }
-  /// How often it has happened since the last answer, as long as it is remembered.
+  /// How often the step was closed since it was last answered; 0 a minute after the last time.
   unsigned in_a_row(Step step) const noexcept {
     const State& state = states_[static_cast<std::size_t>(step)];
     return BootClock::now() < state.last.load() + memory ? state.in_a_row.load() : 0;

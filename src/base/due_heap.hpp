@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -10,7 +11,7 @@
 
 namespace redlatch::detail {
 
-/// Where an item is in a heap.
+/// Where an item is in a heap. A member of the item; an item may be in several heaps.
 class DueIndex {
  public:
   bool exists() const noexcept { return value_ != nowhere; }
@@ -28,25 +29,31 @@ class DueIndex {
 template <class Item, DueIndex Item::*index>
 class DueHeap {
  public:
-  /// Room for so many items; throws `std::bad_alloc`.
+  /// Makes room for `items`; throws `std::bad_alloc`.
   void reserve(std::size_t items) {
     if (items > nodes_.capacity()) nodes_.reserve(std::max(items, 2 * nodes_.capacity()));
   }
   bool empty() const noexcept { return nodes_.empty(); }
+  std::size_t size() const noexcept { return nodes_.size(); }
   /// `TimePoint::max()` when it is empty.
   TimePoint first_due() const noexcept {
     return nodes_.empty() ? TimePoint::max() : nodes_.front().due;
   }
   /// Of a heap that is not empty.
-  Item& first() const noexcept { return *nodes_.front().item; }
+  Item& first() const noexcept {
+    assert(!nodes_.empty());
+    return *nodes_.front().item;
+  }
 
   /// Adds the item, or moves it when it is there already.
   void put(Item& item, TimePoint due) noexcept {
     std::size_t& at = (item.*index).value_;
     if (at == DueIndex::nowhere) {
+      assert(nodes_.size() < nodes_.capacity());
       at = nodes_.size();
       nodes_.push_back({due, &item});
     }
+    assert(at < nodes_.size() && nodes_[at].item == &item);
     nodes_[at].due = due;
     settle(at);
   }
@@ -54,6 +61,7 @@ class DueHeap {
   void remove(Item& item) noexcept {
     const std::size_t at = std::exchange((item.*index).value_, DueIndex::nowhere);
     if (at == DueIndex::nowhere) return;
+    assert(at < nodes_.size() && nodes_[at].item == &item);
     const Node last = nodes_.back();
     nodes_.pop_back();
     if (at == nodes_.size()) return;
@@ -75,7 +83,7 @@ class DueHeap {
     nodes_[at] = node;
     (node.item->*index).value_ = at;
   }
-  /// Up or down from there to where it belongs.
+  /// Moves the node up or down to where it belongs.
   void settle(std::size_t at) noexcept {
     const Node node = nodes_[at];
     for (std::size_t parent = (at - 1) / 2; at > 0 && node.due < nodes_[parent].due;

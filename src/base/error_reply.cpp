@@ -93,7 +93,7 @@ std::string_view unwrapped(std::string_view text) {
   return inner == std::string_view::npos ? text : text.substr(inner);
 }
 
-/// Without the place in a script, which says nothing to those who did not write it.
+/// Without the place in a script of this library, which is of no use to the reader of the error.
 std::string_view without_script(std::string_view error_reply) {
   std::string_view text = unwrapped(without_arguments(error_reply));
   if (text.find(in_script) != std::string_view::npos) text = text.substr(0, text.find(of_script));
@@ -127,13 +127,13 @@ Class classified(std::string_view error_reply) noexcept {
   return {.begins = {}, .code = Errc::protocol_error};
 }
 
-/// The number in front of which `text` has `owner_tag`, perhaps with spaces and colons in between;
-/// 0 when there is none.
-std::size_t number_behind(std::string_view text, std::string_view owner_tag) {
+/// The number behind the last `prefix` in the text, perhaps with spaces and colons in between; 0
+/// when there is none.
+std::size_t number_behind(std::string_view text, std::string_view prefix) {
   std::size_t number = 0;
-  const std::size_t place = text.rfind(owner_tag);
+  const std::size_t place = text.rfind(prefix);
   if (place == std::string_view::npos) return number;
-  const std::size_t digits = text.find_first_not_of(": ", place + owner_tag.size());
+  const std::size_t digits = text.find_first_not_of(": ", place + prefix.size());
   if (digits == std::string_view::npos) return number;
   std::from_chars(text.data() + digits, text.data() + text.size(), number);
   return number;

@@ -2,7 +2,8 @@
 
 namespace redlatch::detail {
 
-/// A descriptor that another thread can make readable, to end a poll.
+/// An eventfd(2), which one thread makes readable to end the poll of another. `open` and `close`
+/// must not run at the time of another member.
 class EventFd {
  public:
   EventFd() = default;
@@ -12,6 +13,7 @@ class EventFd {
 
   /// Throws `std::system_error` when there is no descriptor left.
   void open();
+  /// Does nothing before `open`.
   void signal() const noexcept;
   void clear() const noexcept;
   void close() noexcept;

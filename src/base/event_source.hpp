@@ -4,7 +4,8 @@
 
 namespace redlatch::detail {
 
-/// A descriptor that the background thread of a client watches besides its own. Guards itself.
+/// A descriptor that the background thread of a client polls besides its own: the subscription of
+/// the waiters. Implementations take their own mutex, and are called without that of `Background`.
 class EventSource {
  public:
   EventSource() = default;
@@ -13,12 +14,13 @@ class EventSource {
   virtual ~EventSource() = default;
 
   struct Source {
-    int fd = -1;       // readable when there is something to take in; -1: there is none
-    TimePoint from{};  // somebody else does that until then
+    int fd = -1;       // readable when there is something to receive; -1: there is no descriptor
+    TimePoint from{};  // another thread polls it until then
   };
   virtual Source source() const noexcept = 0;
+  /// Receives what has come, without waiting.
   virtual void receive_available() noexcept = 0;
-  /// The server at the other end is no primary any more.
+  /// Closes the descriptor: the server at the other end is no primary any more.
   virtual void drop() noexcept = 0;
 };
 

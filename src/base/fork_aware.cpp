@@ -2,31 +2,19 @@
 
 #include <pthread.h>
 
-#include <mutex>
 #include <system_error>
 #include <vector>
 
+#include "base/mutex.hpp"
+
 namespace redlatch::detail {
 
+/// All objects that are called around forks. Its mutex is held from before a fork until after it,
+/// and taken before the mutexes of the members.
 class ForkRegistry {
  public:
-  std::mutex mutex{};
-  std::vector<ForkAware*> members{};
-
   ForkRegistry() {
-    const int error = ::pthread_atfork(
-        [] {
-          registry().mutex.lock();
-          for (ForkAware* member : registry().members) member->before_fork();
-        },
-        [] {
-          for (ForkAware* member : registry().members) member->after_fork_in_parent();
-          registry().mutex.unlock();
-        },
-        [] {
-          for (ForkAware* member : registry().members) member->after_fork_in_child();
-          registry().mutex.unlock();
-        });
+    const int error = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (error != 0) throw std::system_error(error, std::generic_category(), "redlatch: atfork");
   }
 
@@ -35,17 +23,40 @@ class ForkRegistry {
     static ForkRegistry& registry = *new ForkRegistry;
     return registry;
   }
+
+  void add(ForkAware& member) {
+    const MutexLock lock(mutex_);
+    members_.push_back(&member);
+  }
+  void remove(const ForkAware& member) noexcept {
+    const MutexLock lock(mutex_);
+    std::erase(members_, &member);
+  }
+
+ private:
+  // The mutex is locked by one handler and unlocked by another, which the analysis cannot follow.
+  static void before_fork() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    registry().mutex_.lock();
+    for (ForkAware* member : registry().members_) member->before_fork();
+  }
+  static void after_fork_in_parent() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    for (ForkAware* member : registry().members_) member->after_fork_in_parent();
+    registry().mutex_.unlock();
+  }
+  static void after_fork_in_child() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    for (ForkAware* member : registry().members_) member->after_fork_in_child();
+    registry().mutex_.unlock();
+  }
+
+  Mutex mutex_{};
+  std::vector<ForkAware*> members_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 ForkRegistration::ForkRegistration(ForkAware& member)
     : registry_(ForkRegistry::registry()), member_(member) {
-  const std::lock_guard lock(registry_.mutex);
-  registry_.members.push_back(&member_);
+  registry_.add(member_);
 }
 
-ForkRegistration::~ForkRegistration() {
-  const std::lock_guard lock(registry_.mutex);
-  std::erase(registry_.members, &member_);
-}
+ForkRegistration::~ForkRegistration() { registry_.remove(member_); }
 
 }  // namespace redlatch::detail

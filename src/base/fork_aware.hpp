@@ -2,8 +2,9 @@
 
 namespace redlatch::detail {
 
-/// What has to be told of fork(2): first everything is made to stand still, then the parent goes on
-/// and the child lets go of what is not its own.
+/// An object that is called around fork(2). Before it, the object locks its mutexes, so that the
+/// child gets its data in a consistent state; afterwards the parent unlocks them, and the child
+/// drops the threads and connections, which are the parent's, and unlocks them as well.
 class ForkAware {
  public:
   ForkAware() = default;
@@ -20,8 +21,8 @@ class ForkAware {
 
 class ForkRegistry;
 
-/// Has an object told, for as long as this lives: the last member of its class, so that it is told
-/// only while it is whole.
+/// Has an object called around forks until the registration ends. The last member of the object's
+/// class, so that the object is whole while it is registered.
 class ForkRegistration {
  public:
   explicit ForkRegistration(ForkAware& member);

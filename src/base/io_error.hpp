@@ -7,7 +7,7 @@
 
 namespace redlatch::detail {
 
-/// What went wrong on one connection, before it is known which lock it was for.
+/// An error of one connection, where the lock that it concerns is not known.
 class IoError : public std::runtime_error {
  public:
   IoError(Errc code, const std::string& text) : std::runtime_error(text), code_(code) {}
@@ -18,7 +18,7 @@ class IoError : public std::runtime_error {
   Errc code_;
 };
 
-/// Whoever was waiting for an answer has something else to do: that says nothing about the server.
+/// The wait was cancelled by this process, which shows nothing about the server.
 class Cancelled : public IoError {
  public:
   Cancelled() : IoError(Errc::timed_out, "the connection was not waited for any longer") {}

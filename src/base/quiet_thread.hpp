@@ -8,8 +8,8 @@
 
 namespace redlatch::detail {
 
-/// A thread that takes no signals: the program's handlers run on the program's threads. Throws
-/// `std::system_error` when there is no thread left.
+/// Starts a thread on which all signals are blocked, so that the program's handlers run on the
+/// program's threads. Throws `std::system_error` when the system has no thread left.
 template <class Work>
 std::thread thread_without_signals(Work work) {
   sigset_t all;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,16 +23,21 @@ class RoutePin {
   RoutePin(RoutePin&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
   RoutePin& operator=(const RoutePin& other) noexcept { return *this = RoutePin(other); }
   RoutePin& operator=(RoutePin&& other) noexcept {
-    std::swap(slot_, other.slot_);  // the other one takes the old pin out
+    RoutePin taken(std::move(other));
+    std::swap(slot_, taken.slot_);
     return *this;
   }
   ~RoutePin() {
-    if (slot_ != nullptr) --*slot_;
+    if (slot_ == nullptr) return;
+    [[maybe_unused]] const std::uint64_t before = (*slot_)--;
+    assert((before & pins) > 0);
   }
 
  private:
   friend class Routes;
   using Slot = std::atomic<std::uint64_t>;
+
+  static constexpr std::uint64_t pins = 0xFFFFFFFF;  // the half of a slot that counts them
 
   explicit RoutePin(Slot& pinned) noexcept : slot_(&pinned) {}
 
@@ -79,15 +85,17 @@ class Routes {
  private:
   using Slot = RoutePin::Slot;  // the connection, and in the lower half the number of pins
 
-  /// So many others are looked at: with many connections, and all of them busy, the look would cost
-  /// more than the wait.
+  /// Maximum number of other connections that are looked at. With many connections, all of them
+  /// busy, to look at each would cost more than the wait.
   static constexpr std::size_t max_looks = 3;
 
   static constexpr std::uint64_t word_of(std::size_t connection) noexcept {
     return std::uint64_t{connection} << 32U;
   }
   static constexpr std::size_t connection_in(std::uint64_t word) noexcept { return word >> 32U; }
-  static constexpr std::uint64_t pins_in(std::uint64_t word) noexcept { return word & 0xFFFFFFFFU; }
+  static constexpr std::uint64_t pins_in(std::uint64_t word) noexcept {
+    return word & RoutePin::pins;
+  }
 
   std::size_t first_connection(std::size_t slot) const noexcept { return slot % connections_; }
   Slot& slot_of(std::string_view key) noexcept {

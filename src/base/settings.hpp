@@ -19,30 +19,31 @@ namespace redlatch::detail {
 
 class Resolver;
 
-/// What a client does for others when it is one of a quorum's.
+/// What a client does differently when it is one of a quorum's.
 struct NodeRole {
-  /// A script that is refused is said in no other way: what needs a connection for itself cannot be
-  /// said to several servers at once.
+  /// Scripts are sent in no other form when they are refused: WATCH needs a connection exclusively,
+  /// for which a request to several servers cannot wait.
   bool only_scripts = false;
-  /// Servers that have not run for so long are refused.
+  /// Minimum uptime: a server with less is refused, as it may have restarted without its locks.
   std::chrono::milliseconds min_uptime{0};
-  /// Told the id of every server that a connection has reached, which is empty where the server
-  /// does not tell it. Throws `IoError` to refuse it. None: it is not asked for.
+  /// Called with the id of the server for every new connection; the id is empty where the server
+  /// does not send it. Throws `IoError` to refuse the server. None: the id is not asked for.
   std::function<void(std::string_view id)> admit{};
-  /// Takes what happens instead of `ClientOptions::on_event`, at once and with mutexes held.
+  /// Called with events instead of `ClientOptions::on_event`, at once and with mutexes held.
   std::function<void(EventKind kind, std::string_view key, TimePoint since, std::error_code error)>
       forward{};
 };
 
-/// What all parts of one client know of its server.
+/// What all parts of one client share. Constant, but for the last three, which guard themselves.
 struct Settings {
   Endpoint endpoint;
   ClientOptions options;
   std::string server;  // the endpoint's name, for messages
   NodeRole role{};
-  std::shared_ptr<Resolver> resolver{};  // of the endpoint; none where there is no endpoint
-  std::shared_ptr<Routes> routes{};      // the same
-  std::shared_ptr<Closings> closings{};  // the same
+  // Null in a quorum's own settings, which have no endpoint.
+  std::shared_ptr<Resolver> resolver{};
+  std::shared_ptr<Routes> routes{};
+  std::shared_ptr<Closings> closings{};
 };
 
 }  // namespace redlatch::detail

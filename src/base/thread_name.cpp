@@ -9,7 +9,7 @@
 namespace redlatch::detail {
 namespace {
 
-/// Needs no destructor, so that it can be asked for until the very end of a thread.
+/// Without a destructor, so that it can be used until the very end of a thread.
 struct Named {
   pid_t process = 0;
   std::array<char, 36> token{};

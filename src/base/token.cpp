@@ -50,7 +50,7 @@ struct Stock {
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
 
 /// Null where the kernel does not wipe pages: before Linux 4.14, or emulated. An emulator that
-/// ignores all advice takes one that does not exist, too.
+/// ignores all advice is found by an advice that does not exist, which it accepts.
 Stock* new_stock() noexcept {
   const std::size_t size = page_size();
   void* const page =

@@ -1,19 +1,34 @@
 #pragma once
 
-#include <mutex>
+#include "base/mutex.hpp"
 
 namespace redlatch::detail {
 
-/// Releases a mutex for a while.
+/// Releases what holds a mutex, such as `std::unique_lock`, until the end of the scope.
+template <class Lock>
 class Unlocked {
  public:
-  explicit Unlocked(std::unique_lock<std::mutex>& guard) : guard_(guard) { guard_.unlock(); }
+  explicit Unlocked(Lock& lock) : lock_(lock) { lock_.unlock(); }
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
-  ~Unlocked() { guard_.lock(); }
+  ~Unlocked() { lock_.lock(); }
 
  private:
-  std::unique_lock<std::mutex>& guard_;
+  Lock& lock_;
+};
+
+/// Releases a mutex that the caller holds until the end of the scope, however the scope ends: a
+/// function that `REQUIRES` the mutex returns, and throws, with the mutex held.
+template <>
+class REDLATCH_SCOPED_CAPABILITY Unlocked<Mutex> {
+ public:
+  explicit Unlocked(Mutex& mutex) REDLATCH_RELEASE(mutex) : mutex_(mutex) { mutex_.unlock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+  ~Unlocked() REDLATCH_RELEASE() { mutex_.lock(); }
+
+ private:
+  Mutex& mutex_;
 };
 
 }  // namespace redlatch::detail

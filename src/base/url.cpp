@@ -21,20 +21,20 @@ namespace {
                   "unix://[user[:password]@]/path/to.sock[?db=N]");
 }
 
-/// What stands before `mark` and behind it; all of it and nothing when there is no `mark`.
+/// The text before index `mark` and behind it; all of it and nothing when `mark` is npos.
 std::pair<std::string_view, std::optional<std::string_view>> split(std::string_view text,
                                                                    std::size_t mark) {
   if (mark == std::string_view::npos) return {text, std::nullopt};
   return {text.substr(0, mark), text.substr(mark + 1)};
 }
 
-int number(std::string_view text, int least, int max_time, const char* part) {
+int number(std::string_view text, int min, int max, const char* part) {
   int value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || rest != end || value < least || value > max_time) {
-    reject(std::string(part) + " is not a number from " + std::to_string(least) + " to " +
-           std::to_string(max_time));
+  if (error != std::errc() || rest != end || value < min || value > max) {
+    reject(std::string(part) + " is not a number from " + std::to_string(min) + " to " +
+           std::to_string(max));
   }
   return value;
 }
@@ -59,7 +59,8 @@ std::string decoded(std::string_view text, const char* part) {
   return out;
 }
 
-/// So that it can be read again, and be printed. `reserved`: what has a meaning where it stands.
+/// Encoded so that `decoded` gives the text back, and it can be printed. `reserved`: characters
+/// that have a meaning in this part of a URL.
 std::string encoded(std::string_view text, std::string_view reserved) {
   std::string out;
   for (const char c : text) {

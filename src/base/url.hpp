@@ -6,7 +6,7 @@
 
 namespace redlatch::detail {
 
-/// Where a server is and who we are there.
+/// The address of a server, and the user there.
 struct Endpoint {
   std::string host{};  // of redis://
   std::uint16_t port = 6379;

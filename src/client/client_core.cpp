@@ -1,6 +1,7 @@
 #include "client/client_core.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -16,7 +17,7 @@
 namespace redlatch::detail {
 namespace {
 
-/// So long it is tried to give back a lock that nobody waits for any more.
+/// For how long the release of a lock is retried that was granted to a waiter which has left.
 constexpr std::chrono::minutes max_grant{1};
 
 Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
@@ -77,7 +78,7 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.cleanup != nullptr;
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
-    // A silent connection leaves the other half to the acquisition.
+    // Where a connection is silent, the other half of the time is left for the acquisition.
     await_releases(request, end - settings_.options.command_timeout / 2);
   }
   connection_of(request.key, request.blocks > std::chrono::milliseconds::zero())
@@ -86,14 +87,15 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
   background_.ensure_started();
 }
 
-/// What was posted about one of the keys on other channels may be carried out later than what comes
-/// on its own. A question behind it is answered behind it, but for a refused release, which is
-/// retried behind the first question and in front of the second.
+/// Releases of one of the keys that were posted on other connections may be carried out later than
+/// a command on the key's own. The reply to a PTTL behind such a release shows that the release was
+/// carried out; a refused release is retried behind the first PTTL, and in front of the second.
 void ClientCore::await_releases(const Request& request, TimePoint end) {
   const Keys keys(request.key, request.commands.front());
   const SharedConnection* const own = &connection_of(request.key);
   const protocol::Command question(protocol::Expect::anything, "PTTL", request.key);
-  // Before the look, so that nothing is missed that is posted meanwhile.
+  // Read before the connections are looked at, so that no release is missed that is posted
+  // meanwhile.
   const std::uint64_t posted = several_posted_;
   bool any_several = false;
   for (std::size_t i = 0; i < settings_.options.connections; ++i) {
@@ -118,12 +120,12 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
   switch (connection_of(key).post(key, cleanup)) {
     case SharedConnection::PostResult::yes:
       return note_owed(cleanup);
-    case SharedConnection::PostResult::no_memory:  // for anything: the ttl does the rest
+    case SharedConnection::PostResult::no_memory:  // the lease ends with its ttl
       return;
     case SharedConnection::PostResult::no_connection:
       return background_.add(key, cleanup);
     case SharedConnection::PostResult::needs_exclusive_use:
-      // The last user of a client leaves the waiting to the client's end.
+      // The last owner of a client ends it next, and the end sends open releases by itself.
       if (weak_from_this().use_count() > 1) return background_.send_release(key, cleanup);
       return background_.add(key, cleanup);
   }
@@ -131,11 +133,13 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
 
 SharedConnection& ClientCore::connection_of(std::string_view key, bool apart) noexcept {
   const std::size_t index = settings_.routes->connection(key);
+  assert(index < settings_.options.connections);
   return *connections_[apart ? settings_.options.connections + index : index];
 }
 
-/// With more callers than connections, those that share one go out in batches, and the larger the
-/// batches, the less they cost: then keys are not spread, but go where their hash leads.
+/// With as many calls as connections or more, the calls on one connection go out in batches, and
+/// the larger the batches, the less a call costs: keys then keep the connection of their hash
+/// instead of moving to idle ones.
 RoutePin ClientCore::route(std::string_view key) noexcept {
   if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
   return settings_.routes->move_and_pin(

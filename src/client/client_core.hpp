@@ -13,6 +13,7 @@
 
 #include "background/background.hpp"
 #include "base/fork_aware.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "client/keeper.hpp"
 #include "engine/shared_connection.hpp"
@@ -20,7 +21,12 @@
 
 namespace redlatch::detail {
 
-/// What a `Client` and its locks share: the channels to one server, and the thread behind them.
+/// What a `Client` and its locks share: the connections to one server, the queues of waiters, and
+/// the background thread.
+///
+/// It has no mutex of its own. Those of its members are taken in the order `WaitQueues`,
+/// `SharedConnection`, `Background`, `Notifier`, `Renewer`, which is also the order before a fork;
+/// the resolver's is taken under none of them, but for a fork.
 class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {
@@ -56,40 +62,43 @@ class ClientCore final : public Keeper,
   }
   std::uint64_t process() const noexcept override { return process_; }
 
-  /// Everything about the key goes through it, as long as the key is pinned. `apart`: what keeps a
-  /// connection waiting.
+  /// The connection of the key, certain only while the key is pinned. `apart`: that for commands
+  /// which block at the server, such as WAIT, so that others do not wait behind them.
   SharedConnection& connection_of(std::string_view key, bool apart = false) noexcept;
-  /// Nobody uses it any more; its end does not wait for as long then.
+  /// Begins the end of the client, so that several clients can end at the same time.
   void stop() noexcept { background_.stop(); }
-  /// Connects it without waiting for that.
+  /// Has the background thread connect the connection; does not wait for it.
   void connect(SharedConnection& connection) noexcept { background_.connect(connection); }
 
  private:
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view key) noexcept override;
   void await_releases(const Request& request, TimePoint end);
-  /// Whether a channel may owe the release of several keys, which acquisitions of each of them on
-  /// other channels have to wait for.
+  /// Whether the release of several keys may be pending on a connection. An acquisition of one of
+  /// the keys on another connection could overtake it.
   bool several_owed() const noexcept { return several_settled_ != several_posted_; }
   void note_owed(const CleanupRelease& cleanup) noexcept {
     if (Keys::are_several(cleanup.command)) ++several_posted_;
   }
 
-  void before_fork() override;
-  void after_fork_in_parent() override;
-  void after_fork_in_child() noexcept override;
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::atomic<std::size_t> callers_ = 0;  // threads in `execute`
   std::vector<std::unique_ptr<SharedConnection>>
-      connections_{};  // and as many for what is said apart
-  // Releases of several keys that were posted, and how many of these are known to be over. Not one
-  // flag: while one acquisition waits for such a release, the others have to know of it, too.
+      connections_{};  // and as many for commands that block
+  // Releases of several keys that were posted, and how many of these are known to be over. Not a
+  // flag: the acquisition that first waits for such a release would clear it, and the next ones
+  // would not wait.
   std::atomic<std::uint64_t> several_posted_ = 0;
   std::atomic<std::uint64_t> several_settled_ = 0;
   WaitQueues wait_queues_;
-  Background background_;  // goes before the channels and the room, which its thread needs
+  Background background_;  // destroyed before the connections and queues, which its thread uses
   ForkRegistration registration_{*this};
 };
 

@@ -10,7 +10,8 @@
 
 namespace redlatch::detail {
 
-/// What every executor does with its background thread.
+/// The part of an executor that its background thread does: leases and events. The same for a
+/// client and a quorum.
 class Keeper : public Executor {
  public:
   Lease& open_lease(std::string_view key) override {

@@ -22,7 +22,7 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   std::set<std::string> names;
   for (const std::string& url : urls) {
     Endpoint endpoint = parse_url(url);
-    endpoint.database = 0;  // they would be lost together
+    endpoint.database = 0;  // two databases of one server are lost together
     const std::string name = endpoint.name();
     require(names.insert(name).second,
             "the server " + name + " is named twice; each has one voice in a quorum");
@@ -39,7 +39,7 @@ std::vector<std::string> names_of(const std::vector<std::string>& urls) {
   return names;
 }
 
-/// One extension under way.
+/// One extension of a lease, pending at the servers.
 struct Extension {
   Extension(const std::vector<std::unique_ptr<Node>>& nodes, Lease& lease,
             PollNotifier& poll_notifier, TimePoint end) {
@@ -47,7 +47,7 @@ struct Extension {
     command = renewal.command.view();
     requests.assign(nodes.size(), {.key = renewal.key(), .commands = {&*command, 1}});
     responses.resize(nodes.size());
-    // For the next one: nobody waits for a server that is away.
+    // A server that is away is connected for the next renewal; this one does not wait for it.
     request.emplace(nodes, requests, responses, ConnectPolicy::within_timeout, poll_notifier,
                     QuorumRequest::Ends{end, end});
   }
@@ -77,7 +77,7 @@ QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions optio
 QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
                                          QuorumOptions options) {
   check(urls, options);
-  // What happens to connections is told together with what happens to locks.
+  // Events of connections come to `on_event` by the same thread as those of locks.
   options.client.on_event = {};
   Nodes nodes;
   for (std::size_t i = 0; i < urls.size(); ++i) {
@@ -97,7 +97,7 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
 
 QuorumCore::~QuorumCore() {
   {
-    const std::lock_guard guard(renewing_);
+    const MutexLock lock(renewing_);
     closed_ = true;
   }
   for (const auto& node : nodes_) node->core().stop();
@@ -118,10 +118,11 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
     request.wait(enough, end, begun + server_timeout_);
     if (BootClock::now() >= end) request.end();
     request.leave();
-    // A connection that was refused for that is only tried again with the next attempt.
+    // A connection that `admit` has refused is tried again with the next attempt only.
     if (requests.front().cleanup != nullptr) distinct_servers_.require_distinct();
   } catch (...) {
-    // Memory has run out, or two URLs lead to one server, and some servers may have been asked.
+    // Memory has run out, or two URLs lead to one server. Some servers may have granted the lock,
+    // so it is released at all of them.
     const Request& request = requests.front();
     if (request.cleanup != nullptr) post(request.key, *request.cleanup);
     throw;
@@ -129,7 +130,7 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
   background_.ensure_started();
 }
 
-/// No server tells what becomes of its part.
+/// Records the outcome at once, since no server alone can tell it.
 void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl});
   if (cleanup.of == CleanupRelease::Reason::lease)
@@ -144,7 +145,7 @@ Metrics QuorumCore::metrics() const {
   return metrics;
 }
 
-/// Renewals may take their time, which a fork does not wait for.
+/// Without `renewing_`: a fork does not wait for the replies to renewals.
 void QuorumCore::before_fork() {
   background_.before_fork();
   notifiers_.before_fork();
@@ -164,17 +165,18 @@ void QuorumCore::after_fork_in_child() noexcept {
   background_.after_fork_in_child();
 }
 
-/// All that are due are sent before anybody can take a lease back, so that no renewal follows a
-/// release.
+/// All renewals are sent before `picked_up` lets a lock take its lease back, so that no renewal
+/// follows a release.
 void QuorumCore::renew(std::span<Lease* const> due) {
-  const std::lock_guard guard(renewing_);
+  const MutexLock lock(renewing_);
   Renewer& renewer = background_.renewer();
   if (closed_) return renewer.picked_up();
-  // One for all of them: a bell is a descriptor.
+  // One notifier for all extensions, as each is a descriptor.
   std::optional<BorrowedPollNotifier> poll_notifier;
   std::list<Extension> extensions;
   const TimePoint sent = BootClock::now();
-  // A server that takes its time must not have it from the renewals to come.
+  // A slow server may use up half of the time until the first loss; the other half is left for
+  // another try.
   const TimePoint latest =
       sent + std::max((renewer.first_loss() - sent) / 2, TimePoint::duration::zero());
   const TimePoint end = std::min(sent + server_timeout_, latest);
@@ -183,7 +185,7 @@ void QuorumCore::renew(std::span<Lease* const> due) {
       if (!poll_notifier) poll_notifier.emplace(notifiers_);
       extensions.emplace_back(nodes_, *lease, **poll_notifier, end);
     } catch (const std::exception&) {
-      // No memory or descriptor is left: it is tried again.
+      // No memory or descriptor is left: the renewal is retried.
       if (renewer.failed(*lease, lease->schedule().ttl, {sent}, BootClock::now())) {
         record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
                      make_error_code(std::errc::not_enough_memory));
@@ -196,7 +198,7 @@ void QuorumCore::renew(std::span<Lease* const> due) {
     try {
       extension.request->wait(QuorumReply::settled, last, {});
     } catch (const std::exception&) {
-      // As above; what is known counts.
+      // No memory is left to wait: the replies that have come are counted.
     }
     extension.request->leave();
     renewer.learn(extension.renewal, extension.responses);

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "background/background.hpp"
 #include "base/fork_aware.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "client/keeper.hpp"
 #include "client/quorum_ids.hpp"
@@ -20,14 +20,18 @@
 
 namespace redlatch::detail {
 
-/// What a `Quorum` and its locks share: the clients of the servers, and a thread of its own for
-/// renewals, which need a majority, and for what is told.
+/// What a `Quorum` and its locks share: a client for each server, and a background thread of its
+/// own for renewals, which need a majority, and for events.
+///
+/// `renewing_` is held while renewals are sent and their replies awaited, so that the end of the
+/// quorum waits for that. It is taken before all other mutexes, and not around a fork, which would
+/// wait for the servers.
 class QuorumCore final : public Keeper, private ForkAware {
  public:
   QuorumCore(const std::vector<std::string>& urls, QuorumOptions options);
   QuorumCore(const QuorumCore&) = delete;
   QuorumCore& operator=(const QuorumCore&) = delete;
-  /// All of the servers have the same time for what they owe.
+  /// Waits for open releases at all servers at the same time, for at most `command_timeout`.
   ~QuorumCore() override;
 
   std::size_t servers() const noexcept override { return nodes_.size(); }
@@ -56,21 +60,23 @@ class QuorumCore final : public Keeper, private ForkAware {
   Nodes make_nodes(const std::vector<std::string>& urls, QuorumOptions options);
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view) noexcept override { return {}; }
-  void renew(std::span<Lease* const> due);
+  void renew(std::span<Lease* const> due) REDLATCH_EXCLUDES(renewing_);
 
-  void before_fork() override;
-  void after_fork_in_parent() override;
-  void after_fork_in_child() noexcept override;
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;
   DistinctServers distinct_servers_;
   PollNotifierPool notifiers_{};
-  std::mutex renewing_{};
-  bool closed_ = false;    // nothing is renewed any more
-  Background background_;  // goes after the nodes, which have it tell what happens to them
-  // Before the registration: a fork locks the nodes' mutexes first, since what happens to them is
-  // handed on with some of these held.
+  Mutex renewing_{};
+  bool closed_ REDLATCH_GUARDED_BY(renewing_) = false;  // no renewal is sent any more
+  Background background_;  // destroyed after the nodes, which record their events in it
+  // Before the registration, so that a fork locks the mutexes of the nodes before those of this
+  // class: a node records its events here with some of its mutexes held.
   Nodes nodes_;
   ForkRegistration registration_{*this};
 };

@@ -1,7 +1,7 @@
 #include "client/quorum_ids.hpp"
 
+#include <cassert>
 #include <cstddef>
-#include <mutex>
 #include <string_view>
 
 #include <redlatch/error.hpp>
@@ -11,7 +11,8 @@
 namespace redlatch::detail {
 
 void DistinctServers::admit(std::size_t url, std::string_view id) {
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
+  assert(url < ids_.size());
   ids_[url] = id;
   std::size_t same = url;
   bool has_double = false;
@@ -27,7 +28,7 @@ void DistinctServers::admit(std::size_t url, std::string_view id) {
 
 void DistinctServers::require_distinct() const {
   if (!has_double_) return;
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
   for (std::size_t i = 0; i < ids_.size(); ++i) {
     for (std::size_t j = i + 1; j < ids_.size(); ++j) {
       if (!are_same(i, j)) continue;

@@ -2,42 +2,43 @@
 
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.hpp"
+
 namespace redlatch::detail {
 
-/// Which server each URL of a quorum leads to, by the id that it has until it restarts. Each server
-/// has one voice: two of its databases, or two names of it, are no majority of three. All members
-/// may be called by any thread.
+/// The server that each URL of a quorum leads to, by the id that the server has until it restarts.
+/// Each server has one vote: two of its databases, or two of its names, are no majority of three.
+/// Any thread may call any member. The mutex guards the ids; no other is taken under it.
 class DistinctServers {
  public:
-  /// By the names of the URLs.
+  /// `names`: of the URLs, for errors.
   explicit DistinctServers(std::vector<std::string> names)
       : names_(std::move(names)), ids_(names_.size()) {}
 
-  /// A connection was made. Throws `IoError` when another URL leads to the same server. An empty id
-  /// is one that the server does not tell.
+  /// A connection of the URL has reached the server with this id; empty where the server does not
+  /// send it. Throws `IoError` when another URL leads to the same server.
   void admit(std::size_t url, std::string_view id);
-  /// Throws `Errc::invalid_argument` when two URLs led to one server when last connected.
+  /// Throws `Errc::invalid_argument` when the last connections of two URLs led to one server.
   void require_distinct() const;
 
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept { mutex_.unlock(); }
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
 
  private:
-  bool are_same(std::size_t one, std::size_t other) const noexcept {
+  bool are_same(std::size_t one, std::size_t other) const noexcept REDLATCH_REQUIRES(mutex_) {
     return !ids_[one].empty() && ids_[one] == ids_[other];
   }
 
   const std::vector<std::string> names_;
-  mutable std::mutex mutex_{};
-  std::vector<std::string> ids_;
-  std::atomic<bool> has_double_ = false;
+  std::atomic<bool> has_double_ = false;  // so that `require_distinct` mostly needs no mutex
+  mutable Mutex mutex_{};
+  std::vector<std::string> ids_ REDLATCH_GUARDED_BY(mutex_);
 };
 
 }  // namespace redlatch::detail

@@ -1,6 +1,7 @@
 #include "client/quorum_request.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <new>
 #include <system_error>
@@ -14,7 +15,7 @@ namespace redlatch::detail {
 
 std::unique_ptr<PollNotifier> PollNotifierPool::take() {
   {
-    const std::lock_guard guard(mutex_);
+    const MutexLock lock(mutex_);
     if (!spare_.empty()) {
       std::unique_ptr<PollNotifier> poll_notifier = std::move(spare_.back());
       spare_.pop_back();
@@ -29,12 +30,12 @@ std::unique_ptr<PollNotifier> PollNotifierPool::take() {
 }
 
 void PollNotifierPool::put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept {
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
   if (spare_.size() >= max_spare) return;
   try {
     spare_.push_back(std::move(poll_notifier));
   } catch (const std::bad_alloc&) {
-    // Then it is made anew the next time.
+    // Without memory it is closed, and the next call makes another one.
   }
 }
 
@@ -42,12 +43,13 @@ QuorumRequest::QuorumRequest(std::span<const std::unique_ptr<Node>> nodes,
                              std::span<const Request> requests, std::span<Response> responses,
                              ConnectPolicy policy, PollNotifier& poll_notifier, const Ends& ends)
     : QuorumRequest(responses, poll_notifier) {
+  assert(requests.size() == nodes.size() && responses.size() == nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     begin(calls_.emplace_back(*nodes[i], requests[i], responses[i]), policy, ends);
   }
 }
 
-/// Whether there is a connection still is seen when something is said on it.
+/// A connection that the server has closed is noticed by `begin`, which sends on it.
 void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends) {
   node_call.concluded = true;
   node_call.call.poll_notifier = &poll_notifier_;
@@ -57,7 +59,7 @@ void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends&
   node_call.connects = !node_call.call.done() && node_call.connection.fd() < 0;
   if (!node_call.connects) return;
   if (policy != ConnectPolicy::never && node_call.node.may_connect(BootClock::now())) {
-    node_call.connection.extend(node_call.call, ends.policy);
+    node_call.connection.extend(node_call.call, ends.connecting);
     return node_call.node.core().connect(node_call.connection);
   }
   node_call.connection.leave(node_call.call);
@@ -86,7 +88,7 @@ std::size_t QuorumRequest::connected() const noexcept {
 }
 
 void QuorumRequest::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
-  // What has come by the end counts, whoever was waited for before.
+  // Replies that have come by the end count, also when the thread woke up too late to read them.
   for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
     in_time = BootClock::now() < end;
     sleep(enough(responses_) ? end_for_new : end);

@@ -5,30 +5,31 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
 
+#include "base/mutex.hpp"
 #include "client/client_core.hpp"
 #include "engine/call.hpp"
 #include "engine/shared_connection.hpp"
 
 namespace redlatch::detail {
 
-/// One of several servers. Whether it could be reached lately may be asked by any thread.
+/// One server of a quorum, and the time of the next attempt to connect to it. Any thread may call
+/// any member.
 class Node {
  public:
   explicit Node(std::shared_ptr<ClientCore> core) : core_(std::move(core)) {}
 
   ClientCore& core() const noexcept { return *core_; }
-  /// Nobody has waited for it to connect yet: whoever comes first does, so that what is acquired at
-  /// once is acquired on all servers.
+  /// No call has waited for it to connect yet. The first call does, so that its lock is acquired on
+  /// all servers and not on the first majority.
   bool is_new() const noexcept { return is_new_; }
   void note_waited() noexcept { is_new_ = false; }
-  /// After a failure to connect there is no other attempt for a while.
+  /// False for 100 ms after an attempt has failed.
   bool may_connect(TimePoint now) const noexcept { return now >= not_before_.load(); }
   void note_failure(TimePoint now, Errc why) noexcept {
     why_ = why;
@@ -45,28 +46,29 @@ class Node {
   std::atomic<bool> is_new_ = true;
 };
 
-/// Bells that are used again and again, since each is a descriptor.
+/// Spare `PollNotifier`s, since each is a descriptor. The mutex guards the list; no other is taken
+/// under it.
 class PollNotifierPool {
  public:
   /// Throws `Error` when there is no descriptor left.
   std::unique_ptr<PollNotifier> take();
   void put_back(std::unique_ptr<PollNotifier> poll_notifier) noexcept;
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept {
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_) {
     spare_.clear();
     mutex_.unlock();
   }
 
  private:
-  /// A burst of callers leaves no more descriptors than that.
+  /// Maximum number of spare ones: a burst of calls leaves no more descriptors open.
   static constexpr std::size_t max_spare = 16;
 
-  std::mutex mutex_{};
-  std::vector<std::unique_ptr<PollNotifier>> spare_{};
+  Mutex mutex_{};
+  std::vector<std::unique_ptr<PollNotifier>> spare_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
-/// A bell for as long as this lives.
+/// Takes a `PollNotifier` from the pool until the end of the scope.
 class BorrowedPollNotifier {
  public:
   explicit BorrowedPollNotifier(PollNotifierPool& notifiers)
@@ -82,20 +84,21 @@ class BorrowedPollNotifier {
   std::unique_ptr<PollNotifier> poll_notifier_;
 };
 
-/// One question that several servers are asked at once. Whoever asks reads the answers by itself,
-/// unless others who use the same connection do, and goes as soon as it knows enough. What comes
-/// later is thrown away by whoever uses the connection next.
+/// One request to all servers of a quorum at once. Its thread polls the connections, and reads each
+/// one that no other call leads; it leaves as soon as the replies are enough. Later replies are
+/// read and dropped by the next call on their connection, or by the background thread.
 class QuorumRequest {
  public:
-  /// So long a server may take to answer what has to be said to it again. `leave` waits for that.
+  /// Until when a server may take to answer, when a refused request has to be retried. `leave`
+  /// waits for that.
   struct Ends {
     TimePoint connected{};
-    TimePoint policy{};  // where there was no connection
+    TimePoint connecting{};  // where there was no connection
   };
 
   /// Sends the requests, one for each node, where there are connections, and has the others
-  /// connect, if it may. One thread may wait for several rounds by the same bell, one after the
-  /// other.
+  /// connect, unless `policy` forbids it. One thread may wait for several requests with the same
+  /// notifier, one after the other.
   QuorumRequest(std::span<const std::unique_ptr<Node>> nodes, std::span<const Request> requests,
                 std::span<Response> responses, ConnectPolicy policy, PollNotifier& poll_notifier,
                 const Ends& ends);
@@ -103,15 +106,15 @@ class QuorumRequest {
   QuorumRequest& operator=(const QuorumRequest&) = delete;
   ~QuorumRequest();
 
-  /// To how many it was sent, or can be at once.
+  /// The number of servers that it was sent to, or can be without connecting.
   std::size_t connected() const noexcept;
-  /// Until `enough` says so, all have answered or failed, or the time is over. New ones are waited
-  /// for until `end_for_new` all the same.
+  /// Waits until `enough` is true of the responses, until all servers have answered or failed, or
+  /// until `end`. A new server is waited for until `end_for_new` even when the others are enough.
   void wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new);
-  /// Puts what is known into the responses. Nothing more is waited for.
+  /// Ends the wait, and puts what is known of the pending requests into their responses.
   void end();
-  /// Nobody waits for what has not been answered; the responses say when it was sent. Nothing of
-  /// that is taken back.
+  /// Leaves the requests that are not answered, which are not cancelled; their responses have the
+  /// time at which they were sent.
   void leave() noexcept;
 
  private:
@@ -125,9 +128,9 @@ class QuorumRequest {
     Node& node;
     SharedConnection& connection;
     Response& response;
-    Response answer{};  // may be written to by any thread until the caller is done
+    Response answer{};  // written by the leader of the connection until `call` is done
     Call call;
-    bool connects = false;   // there was no connection
+    bool connects = false;   // the server is being connected
     bool concluded = false;  // the response is complete
   };
 

@@ -7,7 +7,7 @@
 
 namespace redlatch::detail {
 
-/// Throws `Errc::invalid_argument`, with what would be good, for what is not.
+/// Throws `Errc::invalid_argument` unless `good`; `what` says which value would do.
 inline void require(bool good, const std::string& what) {
   if (!good) throw Error(Errc::invalid_argument, what);
 }

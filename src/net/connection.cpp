@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -21,7 +22,7 @@ using protocol::Reply;
 
 namespace {
 
-/// In words that are known for a refusal, where the server's own are not.
+/// A refusal whose text the callers recognise, where the text of the server is not known.
 Reply refused_for_certain(Reply refusal) {
   if (!protocol::refuses_command(refusal.text) && protocol::may_refuse_command(refusal.text)) {
     refusal.text = protocol::as_refusal(refusal.text);
@@ -29,7 +30,7 @@ Reply refused_for_certain(Reply refusal) {
   return refusal;
 }
 
-/// The name of the command that says the call in that form, or how names of such commands begin.
+/// The name of the command that sends the call in that form, or the beginning of such names.
 std::string_view name_of(Form form) noexcept {
   switch (form) {
     case Form::script:
@@ -46,19 +47,19 @@ std::string_view name_of(Form form) noexcept {
   return "WATCH";
 }
 
-/// Whether it may be a refusal or not.
+/// Whether the reply is an error of an unknown kind, which may be a refusal.
 bool is_odd(const Reply& reply) noexcept {
   return reply.is_error() && !protocol::refuses_command(reply.text) &&
          protocol::may_refuse_command(reply.text);
 }
 
-/// Whether a release that was answered so may have been carried out all the same.
+/// Whether the server may have carried out a release that it answered with this error.
 bool may_have_released(const Reply& refusal, Form form) noexcept {
   return is_odd(refusal) && !protocol::refuses_by_name(refusal.text, name_of(form));
 }
 
-/// Of a script, an odd error is one only when that was found out. Of another form it may be one,
-/// and to say the call in yet another form does no harm.
+/// A script's error of an unknown kind is a refusal only when `are_scripts_refused` has found that.
+/// In another form it may be one, and to retry the call in yet another form does no harm.
 bool is_refusal(const Reply& reply, Form form) noexcept {
   if (!reply.is_error()) return false;
   return form == Form::script ? protocol::refuses_command(reply.text)
@@ -90,15 +91,17 @@ bool Connection::needs_exclusive_use(std::span<const Command> commands) const no
 }
 
 void Connection::append(const Command& command, Form form) {
+  assert(form != Form::watch);
   stream_.append(form == Form::script ? command : protocol::native_command(form, command));
 }
 
 void Connection::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
+  assert(stream_.owed() == 0);
   replies.clear();
   for (const Command& command : commands) {
     const Form form = form_of(command);
     if (form == Form::watch) {
-      replies.push_back(retry_refused(command, form, guarded(command, deadline), deadline));
+      replies.push_back(retry_refused(command, form, run_guarded(command, deadline), deadline));
     } else {
       append(command, form);
       stream_.flush(deadline);
@@ -135,7 +138,7 @@ Reply Connection::retry_refused(const Command& call, Form form, Reply refusal, T
     if (!give_up(form, deadline)) return refusal;
     form = protocol::form_for(*call.script(), abilities_);
     refusal = form == Form::watch
-                  ? guarded(call, deadline)
+                  ? run_guarded(call, deadline)
                   : send_and_receive(protocol::native_command(form, call), deadline);
   }
 }
@@ -143,7 +146,8 @@ Reply Connection::retry_refused(const Command& call, Form form, Reply refusal, T
 /// False when no other form is left.
 bool Connection::give_up(Form form, TimePoint deadline) {
   if (!protocol::drop(form, abilities_)) {
-    // What was refused for a moment must not be given up for the life of the connection.
+    // All forms were refused, perhaps only for a moment, as while an ACL is being changed: the next
+    // call begins with the first form again.
     abilities_ = first_abilities_;
     asked_for_abilities_ = !first_abilities_.scripts;
     return false;
@@ -152,18 +156,18 @@ bool Connection::give_up(Form form, TimePoint deadline) {
   asked_for_abilities_ = true;
   abilities_ = protocol::read_abilities({});  // as little as none
   if (closings_->in_a_row(Closings::Step::abilities) > 0) return true;
-  abilities_ = protocol::read_abilities(noting_end(Closings::Step::abilities, [&] {
+  abilities_ = protocol::read_abilities(note_closed_at(Closings::Step::abilities, [&] {
     return send_and_receive(protocol::ask_abilities(), deadline);
   }));
   return true;
 }
 
-/// Remembers whether the connection was closed at that.
+/// Remembers whether the server, or a proxy, closed the connection during `talk`.
 template <class Talk>
-Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
+Reply Connection::note_closed_at(Closings::Step step, Talk talk) {
   const TimePoint begun = BootClock::now();
   try {
-    Reply reply = run_exclusively_with();
+    Reply reply = talk();
     closings_->note_answered(step);
     return reply;
   } catch (const IoError& error) {
@@ -172,7 +176,8 @@ Reply Connection::noting_end(Closings::Step step, Talk run_exclusively_with) {
   }
 }
 
-/// Asks, when a script was answered with an error that may or may not be a refusal of scripts.
+/// Whether an error of an unknown kind refuses scripts: when the server refuses a harmless script
+/// in both forms, but not another command.
 bool Connection::are_scripts_refused(const Command& call, const Reply& refusal,
                                      TimePoint deadline) {
   if (!is_odd(refusal)) return false;
@@ -189,16 +194,15 @@ bool Connection::are_scripts_refused(const Command& call, const Reply& refusal,
 }
 
 /// redis.io/docs/latest/develop/interact/transactions, "optimistic locking using check-and-set"
-Reply Connection::guarded(const Command& call, TimePoint deadline) {
-  // Once may have been the end of the server.
+Reply Connection::run_guarded(const Command& call, TimePoint deadline) {
+  // A single time may have been the end of the server.
   if (closings_->in_a_row(Closings::Step::transaction) > 1) {
     return {.kind = Reply::Kind::error, .text = protocol::as_refusal("WATCH ends the connection")};
   }
-  return noting_end(Closings::Step::transaction,
-                    [&] { return guarded_until_done(call, deadline); });
+  return note_closed_at(Closings::Step::transaction, [&] { return retry_guarded(call, deadline); });
 }
 
-Reply Connection::guarded_until_done(const Command& call, TimePoint deadline) {
+Reply Connection::retry_guarded(const Command& call, TimePoint deadline) {
   for (;;) {
     if (std::optional<Reply> reply = try_guarded(call, deadline)) return *std::move(reply);
     if (BootClock::now() >= deadline) {
@@ -207,14 +211,14 @@ Reply Connection::guarded_until_done(const Command& call, TimePoint deadline) {
   }
 }
 
-/// Nothing when the key was changed by somebody else in between.
+/// Nothing when another client has changed the key in between.
 std::optional<Reply> Connection::try_guarded(const Command& call, TimePoint deadline) {
   const std::string_view key = call.argument(0);
   const std::string_view token = call.argument(1);
   const Command exec(Expect::array_or_nil, "EXEC");
-  // Without a transaction the change would be made at once, so that it is begun beforehand.
-  // At most one byte more than the token is read, however long the value is. Of a key that is
-  // absent it is as empty as of an empty value, which is another program's.
+  // Where MULTI is refused, the change would be made at once: MULTI is sent, and answered, before
+  // it. At most one byte more than the token is read, however long the value is. EXISTS tells an
+  // absent key from one with an empty value, which is another program's.
   const std::array opening{Command(Expect::status, "WATCH", key),
                            Command(Expect::integer, "EXISTS", key),
                            Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0},

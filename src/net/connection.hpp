@@ -18,27 +18,29 @@
 
 namespace redlatch::detail {
 
-/// A connection that has logged in, and what is known of the server at its other end: which of the
-/// forms of a script it takes. There are two ways to use it. Batches: `append`, `flush` and `next`,
-/// for anybody's commands behind each other. Conversations: `run` and `retry_refused`, with the
-/// connection for one caller alone and nothing unanswered before. Everything throws `IoError`;
-/// after a time-out in a batch the replies can still be read, after anything else nothing.
+/// A connection that has logged in, and the forms of a script that its server takes. There are two
+/// ways to use it. In batches: `append`, `flush` and `next`, for the commands of several calls
+/// behind each other. Exclusively: `run` and `retry_refused`, for one call alone, with no other
+/// reply pending. Members that are not noexcept throw `IoError`; after a time-out in a batch the
+/// replies can still be read, after any other error the connection is of no use.
+///
+/// One thread at a time may use it; it has no mutex.
 class Connection {
  public:
   using Position = RespStream::Position;
 
-  /// Connects and logs in; see `log_in`. Gives up when `cancel` gets readable, until it is told to
-  /// settle down; -1: never.
+  /// Connects and logs in; see `log_in`. Until `settle_down`, all waits end when `cancel` gets
+  /// readable; -1: never.
   Connection(const Settings& settings, TimePoint deadline, int cancel);
 
-  /// The server is of no use, although it answers: sessions to come try the other addresses of its
-  /// name first.
+  /// The server answers, but is of no use, such as a replica: the next connections try the other
+  /// addresses of its name first.
   void avoid_address() const noexcept { resolver_->avoid(address_); }
 
-  /// Nobody cancels any more.
+  /// From now on no wait can be cancelled.
   void settle_down() noexcept { stream_.settle_down(); }
 
-  /// How a command is said here; `watch` can only be said in a conversation.
+  /// The form in which a command is sent here; `watch` can only be sent exclusively.
   protocol::Form form_of(const protocol::Command& command) const noexcept {
     return command.script() == nullptr ? protocol::Form::script
                                        : protocol::form_for(*command.script(), abilities_);
@@ -52,27 +54,28 @@ class Connection {
   void wait(TimePoint deadline) { stream_.wait(deadline); }
   bool receive_available() { return stream_.receive_available(); }
   std::optional<protocol::Reply> next(protocol::Expect expect) { return stream_.next(expect); }
-  /// What the server says unasked, once it is subscribed to something.
+  /// A message that the server has sent unasked, on a connection with a subscription.
   std::optional<protocol::Reply> next_unasked() { return stream_.next_unasked(); }
   Position appended() const noexcept { return stream_.appended(); }
   Position sent() const noexcept { return stream_.sent(); }
 
-  /// Says the commands and leaves a reply for each in `replies`.
+  /// Exclusively: sends the commands and leaves a reply for each in `replies`.
   void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
-  /// Says a script that the server did not know, or did not let its user run, in other ways, until
-  /// the server takes one or none is left. Where only scripts are said, that is with their text.
-  /// Whether an odd error is a refusal is asked.
+  /// Exclusively: retries a script that the server did not know, or did not let its user run, in
+  /// other forms, until the server takes one or none is left. For a quorum's server the only other
+  /// form is the script's text. Where an error may or may not be a refusal, asks the server with a
+  /// script that does nothing.
   protocol::Reply retry_refused(const protocol::Command& call, protocol::Form form,
                                 protocol::Reply refusal, TimePoint deadline);
-  /// Whether a conversation that ended with an exception may have changed data.
+  /// Whether an exclusive use that ended with an exception may have changed data.
   bool in_doubt() const noexcept { return stream_.in_doubt(); }
 
   bool in_sync() const noexcept { return stream_.in_sync(); }
   bool is_idle() const noexcept { return stream_.is_idle(); }
   int fd() const noexcept { return stream_.fd(); }
-  /// Lets go of the socket without a word to the server. For a forked child.
+  /// Closes the socket without sending anything. For a forked child.
   void abandon() noexcept { stream_.abandon(); }
-  /// Closes the connection, and what the system has not sent yet is never sent.
+  /// Closes the connection; bytes that the system has not sent yet are never sent.
   void discard() noexcept { stream_.discard(); }
 
  private:
@@ -83,11 +86,11 @@ class Connection {
   protocol::Reply answer(const protocol::Command& command, TimePoint deadline);
   bool give_up(protocol::Form form, TimePoint deadline);
   template <class Talk>
-  protocol::Reply noting_end(Closings::Step step, Talk run_exclusively_with);
+  protocol::Reply note_closed_at(Closings::Step step, Talk talk);
   bool are_scripts_refused(const protocol::Command& call, const protocol::Reply& refusal,
                            TimePoint deadline);
-  protocol::Reply guarded(const protocol::Command& call, TimePoint deadline);
-  protocol::Reply guarded_until_done(const protocol::Command& call, TimePoint deadline);
+  protocol::Reply run_guarded(const protocol::Command& call, TimePoint deadline);
+  protocol::Reply retry_guarded(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
   RespStream stream_;

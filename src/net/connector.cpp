@@ -23,10 +23,10 @@ namespace {
 constexpr std::chrono::milliseconds stagger{250};
 constexpr std::chrono::milliseconds min_stagger{10};
 
-/// How soon a Unix socket with a full queue is tried again.
+/// Delay before a Unix socket with a full queue is tried again.
 constexpr std::chrono::milliseconds crowded_pause{2};
 
-/// Connecting to one address and logging in there, without waiting.
+/// One attempt to connect to an address and to log in there. None of its members waits.
 class Attempt {
  public:
   Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope)
@@ -34,7 +34,7 @@ class Attempt {
     connect();
   }
 
-  /// For polls: what it waits for.
+  /// The descriptor and the events that the attempt waits for, for a poll.
   pollfd awaited() const noexcept {
     if (state_ == State::greeting) {
       const short events = stream_->sent() < stream_->appended() ? POLLIN | POLLOUT : POLLIN;
@@ -42,7 +42,7 @@ class Attempt {
     }
     return {.fd = state_ == State::crowded ? -1 : socket_.fd(), .events = POLLOUT, .revents = 0};
   }
-  /// It waits for a moment to pass.
+  /// It waits for `crowded_pause`, and for no descriptor.
   bool is_crowded() const noexcept { return state_ == State::crowded; }
   bool is_connected() const noexcept { return state_ == State::greeting; }
   const SocketAddress& address() const noexcept { return address_; }
@@ -50,7 +50,7 @@ class Attempt {
   /// Whether it has failed because the peer closed the connection at the greeting.
   bool was_closed() const noexcept { return was_closed_; }
 
-  /// What it waits for at the end of its time.
+  /// What is said of an attempt that is not over when the time is.
   std::string complaint() const {
     switch (state_) {
       case State::crowded:
@@ -62,7 +62,7 @@ class Attempt {
     }
   }
 
-  /// Does what can be done now: true when it has logged in. Throws `IoError`.
+  /// Goes on without waiting: true when it has logged in. Throws `IoError` when it has failed.
   bool go_on() {
     if (state_ == State::crowded) connect();
     if (state_ == State::connecting) {
@@ -99,13 +99,13 @@ class Attempt {
 
   void connect() {
     switch (socket_.connect(address_)) {
-      case Socket::ConnectPolicy::crowded:
+      case Socket::Progress::crowded:
         state_ = State::crowded;
         return;
-      case Socket::ConnectPolicy::under_way:
+      case Socket::Progress::under_way:
         state_ = State::connecting;
         return;
-      case Socket::ConnectPolicy::done:
+      case Socket::Progress::done:
         return greet();
     }
   }
@@ -173,7 +173,7 @@ class Race {
     }
   }
 
-  /// Until something can be done. Those that can go on, each only once.
+  /// Waits until an attempt can go on, or a new one is due. Returns those that can, each once.
   std::vector<Attempts::iterator> wait() {
     const bool crowded = std::any_of(attempts_.begin(), attempts_.end(),
                                      [](const Attempt& one) { return one.is_crowded(); });
@@ -205,13 +205,14 @@ class Race {
       if (once_more) begin(address, Greeting::Scope::needed);
       return false;
     }
-    // Connecting has its time, and so has the greeting.
+    // The delay before the next attempt counts anew: the server is there, and has to answer now.
     if (!was_connected && one->is_connected()) begin_next_ = BootClock::now() + delay_;
     return false;
   }
 
-  /// Without what is optional, unless that has been in vain: what closes every connection must not
-  /// be asked for twice as many.
+  /// Whether an address that closed the connection is tried again, without optional commands. Not
+  /// after that has failed before: a server that closes every connection must not get twice as
+  /// many.
   bool is_to_be_tried_again(Greeting::Scope scope) const noexcept {
     return scope == Greeting::Scope::whole && in_vain_ == 0;
   }
@@ -221,15 +222,17 @@ class Race {
     if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting, start_);
   }
 
-  /// Where it was in vain, a proxy may be back that wants no more than what is needed.
+  /// Optional commands are left out where they have closed a connection. Where every greeting was
+  /// in vain, each fourth one leaves them out: a proxy that forbids them may be back.
   Greeting::Scope first_scope() const noexcept {
-    constexpr unsigned so_often = 4;
+    constexpr unsigned period = 4;
     const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
-                             in_vain_ % so_often == so_often - 1;
+                             in_vain_ % period == period - 1;
     return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;
   }
 
-  /// What the server says itself is the answer; otherwise another address may be better.
+  /// Keeps the error of an attempt. An error that the server has sent ends the race; after any
+  /// other the next address may be better.
   void note(const IoError& error, const SocketAddress& address) {
     failure_.emplace(error.code(), error.what() + where(address));
     if (error.code() != Errc::unreachable && error.code() != Errc::timed_out) throw *failure_;
@@ -242,7 +245,7 @@ class Race {
     return {Errc::unreachable, last.complaint() + where(last.address())};
   }
 
-  /// Nothing when the server's name says it.
+  /// Which addresses were tried; empty when the server's name says that.
   std::string where(const SocketAddress& address) const {
     const std::string text = address.text();
     if (begun_ < 2 && (text.empty() || text == settings_.endpoint.host)) return {};

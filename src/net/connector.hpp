@@ -13,14 +13,14 @@ namespace redlatch::detail {
 
 struct LoggedIn {
   RespStream stream;
-  std::optional<protocol::Abilities> abilities{};  // what the server was asked for
+  std::optional<protocol::Abilities> abilities{};  // none: the greeting did not ask for them
   SocketAddress address{};
 };
 
-/// Connects to the server and sends the greeting, in time and until `cancel` gets readable. Of
-/// several addresses, the first at which the whole greeting is answered wins (RFC 8305): the next
-/// one is tried beside the others when nothing has happened for a while, or one has failed. Throws
-/// `IoError`: how the last one failed.
+/// Connects to the server and sends the greeting, until `deadline` or until `cancel` gets readable.
+/// Of several addresses, the first at which the whole greeting is answered wins (RFC 8305): the
+/// next attempt begins beside the others after at most 250 ms, or when one has failed.
+/// Throws the `IoError` of the last attempt.
 LoggedIn log_in(const Settings& settings, TimePoint deadline, int cancel);
 
 }  // namespace redlatch::detail

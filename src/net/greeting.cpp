@@ -20,7 +20,7 @@ namespace {
 /// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
 constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
 
-/// Throws when the server refuses a client for good, whatever it was asked.
+/// Throws when the server refuses the client, as opposed to the command.
 void check_admission(const Reply& reply) {
   if (!reply.is_error()) return;
   const Errc code = protocol::classify(reply.text);
@@ -30,7 +30,7 @@ void check_admission(const Reply& reply) {
   }
 }
 
-/// A server that is too busy to look at the password says nothing of it.
+/// A server that loads its data, or is busy with a script, has not looked at the password.
 void check_login(const Reply& reply) {
   check_admission(reply);
   if (!reply.is_error()) return;
@@ -48,7 +48,8 @@ void check_database(const Reply& reply) {
                 protocol::explain(reply.text) + "; check the database number in the URL");
 }
 
-/// INFO subtracts whole seconds from whole seconds, which may be almost one more than it was.
+/// INFO subtracts whole seconds from whole seconds, so its answer may be almost a second more than
+/// the uptime.
 void check_uptime(const Reply& info, std::chrono::milliseconds least) {
   if (info.is_error()) throw IoError(protocol::classify(info.text), protocol::explain(info.text));
   if (protocol::uptime_in(info) - std::chrono::seconds(1) >= least) return;
@@ -57,7 +58,7 @@ void check_uptime(const Reply& info, std::chrono::milliseconds least) {
       "it has been running for less than min_uptime, so that it may have forgotten locks");
 }
 
-/// Until it restarts. Empty when the server does not tell it, or not its user.
+/// The id that a server has until it restarts. Empty when the server does not send it to this user.
 std::string_view id_in(const Reply& info) noexcept {
   constexpr std::string_view name = "run_id:";
   const std::string_view text = info.is_error() ? std::string_view() : info.text;
@@ -71,7 +72,7 @@ std::string_view id_in(const Reply& info) noexcept {
 
 template <class... Words>
 void Greeting::add(Check check, Words&&... words) {
-  parts_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
+  queries_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
 }
 
 Greeting::Greeting(const Settings& settings, Scope scope) {
@@ -79,8 +80,9 @@ Greeting::Greeting(const Settings& settings, Scope scope) {
   add_login(settings.endpoint);
   if (scope == Scope::whole) add_optional(settings);
   add_info(settings.role, scope);
-  // A connection on which the server has answered nothing may be one that it ends at once.
-  if (parts_.empty()) add(check_admission, "PING");
+  // A server at its limit of clients accepts a connection and closes it at once, so at least one
+  // command has to be answered.
+  if (queries_.empty()) add(check_admission, "PING");
 }
 
 void Greeting::add_optional(const Settings& settings) {
@@ -93,14 +95,14 @@ void Greeting::add_optional(const Settings& settings) {
       add(check_admission, "SCRIPT", "LOAD", script->text);
     }
   } else {
-    parts_.push_back({.command = protocol::ask_abilities(), .check = [this](const Reply& reply) {
-                        check_admission(reply);
-                        abilities_ = protocol::read_abilities(reply);
-                      }});
+    queries_.push_back({.command = protocol::ask_abilities(), .check = [this](const Reply& reply) {
+                          check_admission(reply);
+                          abilities_ = protocol::read_abilities(reply);
+                        }});
   }
 }
 
-/// Without `min_uptime`, a server need not say who it is.
+/// Without `min_uptime` the id is optional: a proxy that closes connections at INFO is sent PING.
 void Greeting::add_info(const NodeRole& role, Scope scope) {
   const auto least = role.min_uptime;
   const bool has_least = least > std::chrono::milliseconds::zero();
@@ -133,14 +135,14 @@ void Greeting::add_login(const Endpoint& endpoint) {
 }
 
 void Greeting::append_to(RespStream& stream) const {
-  for (const NodeCall& part : parts_) stream.append(part.command);
+  for (const Query& query : queries_) stream.append(query.command);
 }
 
 bool Greeting::receive_available(RespStream& stream) {
-  while (answered_ < parts_.size()) {
+  while (answered_ < queries_.size()) {
     const auto reply = stream.next(Expect::anything);
     if (!reply) return false;
-    parts_[answered_++].check(*reply);
+    queries_[answered_++].check(*reply);
   }
   return true;
 }

@@ -14,13 +14,15 @@
 
 namespace redlatch::detail {
 
-/// What a client says first, in one batch: AUTH, SELECT, CLIENT SETNAME, the scripts or a question
-/// about what replaces them, and how long the server has been running, as far as that is wanted. A
-/// refusal of a name or of scripts is not an error.
+/// The first commands on a connection, in one batch: AUTH, SELECT, CLIENT SETNAME, then SCRIPT
+/// LOAD, or COMMAND INFO without scripting, and INFO for a quorum's server. A refusal of the name
+/// or of scripts is not an error.
 class Greeting {
  public:
-  /// What a client can do without is left out where a connection was closed at it.
-  enum class Scope { whole, needed };
+  enum class Scope {
+    whole,  // with optional commands: the usual one
+    needed  // without them: where the server, or a proxy, has closed a connection at them
+  };
 
   Greeting(const Settings& settings, Scope scope);
   Greeting(const Greeting&) = delete;
@@ -28,17 +30,17 @@ class Greeting {
   ~Greeting() = default;
 
   void append_to(RespStream& stream) const;
-  /// Takes the replies that have come; true when all have. Throws `IoError` when the server refuses
-  /// the client.
+  /// Checks the replies that have come; true when all have. Throws `IoError` when the server
+  /// refuses the client.
   bool receive_available(RespStream& stream);
-  /// Whether the server has said anything that could be understood.
+  /// Whether the server has answered at least one command, in the Redis protocol.
   bool has_answers() const noexcept { return answered_ > 0; }
-  /// Unknown when there was no need to ask.
+  /// None when the greeting did not ask: with scripting they are asked for after a refusal.
   const std::optional<protocol::Abilities>& abilities() const noexcept { return abilities_; }
 
  private:
   using Check = std::function<void(const protocol::Reply&)>;
-  struct NodeCall {
+  struct Query {
     protocol::Command command;
     Check check;
   };
@@ -49,8 +51,8 @@ class Greeting {
   void add_optional(const Settings& settings);
   void add_info(const NodeRole& role, Scope scope);
 
-  std::vector<NodeCall> parts_{};
-  std::size_t answered_ = 0;  // of them
+  std::vector<Query> queries_{};
+  std::size_t answered_ = 0;  // of the queries, in order
   std::optional<protocol::Abilities> abilities_{};
 };
 

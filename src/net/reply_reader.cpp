@@ -31,7 +31,8 @@ constexpr std::size_t max_elements = std::size_t{1} << 16;
 Reply& place_of(const redisReadTask* task) {
   if (task->parent == nullptr) return *static_cast<Reply*>(task->privdata);
   auto& parent = *static_cast<Reply*>(task->parent->obj);
-  // They come in order, each when the one before is whole: nothing points into that any more.
+  // Elements come in order, each when the one before is whole, so no task points into the vector
+  // when it grows.
   const auto index = static_cast<std::size_t>(task->idx);
   if (index == parent.elements.size()) parent.elements.emplace_back();
   return parent.elements.at(index);

@@ -11,7 +11,8 @@ struct redisReader;
 
 namespace redlatch::detail {
 
-/// Cuts what a server sends into replies, by hiredis. The only place that knows hiredis.
+/// Cuts the bytes that a server sends into replies, by hiredis. The only file that includes
+/// hiredis.
 class ReplyReader {
  public:
   /// Throws `IoError` (`unsupported`) when the hiredis that is loaded is not the one built for.
@@ -27,7 +28,7 @@ class ReplyReader {
   void feed(std::string_view bytes);
   /// The next whole reply, if it is there. Throws as `feed` does.
   std::optional<protocol::Reply> next();
-  /// True when every byte has been given out as a reply.
+  /// True when every byte has been returned by `next` as part of a reply.
   bool empty() const noexcept;
 
  private:

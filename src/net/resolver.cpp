@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <exception>
@@ -29,7 +30,7 @@ struct FoundAddresses {
 
 namespace {
 
-/// For an answer, when an older one can serve: name servers that work answer sooner.
+/// Maximum wait for a look-up when there are older addresses: name servers that work answer sooner.
 constexpr std::chrono::milliseconds max_wait{500};
 
 FoundAddresses find(const std::string& host, std::uint16_t port, int flags) {
@@ -59,8 +60,8 @@ SocketAddresses without_look_up(const Endpoint& endpoint) {
 
 }  // namespace
 
-/// One call of getaddrinfo(3). Its thread writes the result and then `is_finished_`; after that it
-/// is only read.
+/// One call of getaddrinfo(3). Its thread writes the result and then `is_finished_`; after that all
+/// threads only read it.
 class Resolver::LookUp {
  public:
   LookUp(std::string host, std::uint16_t port) : host_(std::move(host)), port_(port) {
@@ -74,10 +75,10 @@ class Resolver::LookUp {
       found_ = {.error = EAI_MEMORY};
     }
     is_finished_ = true;
-    finished_.signal();  // for ever: nothing clears it
+    finished_.signal();  // stays readable, for all that wait
   }
 
-  /// False when it has not finished by then.
+  /// False when the look-up has not finished by `until`.
   bool wait(TimePoint until, int cancel) const {
     std::array<pollfd, 2> watched{{{.fd = finished_.fd(), .events = POLLIN, .revents = 0},
                                    {.fd = cancel, .events = POLLIN, .revents = 0}}};
@@ -88,8 +89,11 @@ class Resolver::LookUp {
 
   TimePoint begun() const noexcept { return begun_; }
   bool is_finished() const noexcept { return is_finished_; }
-  /// Of one that is finished, as all that follows.
-  const FoundAddresses& found() const noexcept { return found_; }
+  /// This and the next two: of a look-up that is finished.
+  const FoundAddresses& found() const noexcept {
+    assert(is_finished_);
+    return found_;
+  }
   /// False when the name servers could not be asked. That a name has no address is an answer: the
   /// address that it had may be another server's by now.
   bool is_an_answer() const noexcept {
@@ -124,7 +128,7 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   SocketAddresses before;
   std::string why = "no look-up can be started";
   {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     try {
       look_up = this->look_up();
     } catch (const std::system_error& error) {
@@ -133,15 +137,16 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
     before = known();
   }
   if (look_up) {
-    // Counted from the beginning of the look-up: one that hangs keeps only its first caller.
+    // Counted from the beginning of the look-up, so that one that hangs delays only its first
+    // caller.
     const TimePoint begun = look_up->begun();
     const auto share = std::min<TimePoint::duration>(max_wait, (deadline - begun) / 4);
     const TimePoint until = before.empty() ? deadline : begun + share;
     if (look_up->wait(std::min(until, deadline), cancel)) {
-      const Guard guard(mutex_);
+      const MutexLock lock(mutex_);
       learn(*look_up);
       if (look_up->found().error == 0) {
-        // A later one may have found none.
+        // A later look-up may have found none by now.
         SocketAddresses now = known();
         return now.empty() ? look_up->found().addresses : now;
       }
@@ -153,10 +158,10 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   return before;
 }
 
-/// The one that is under way, or a new one. Throws `std::system_error` when there is no thread or
-/// descriptor left.
+/// The look-up that is under way, or a new one. Throws `std::system_error` when there is no thread
+/// or descriptor left.
 std::shared_ptr<Resolver::LookUp> Resolver::look_up() {
-  // Its callers stopped waiting before its end.
+  // A look-up that ended after all of its callers had stopped waiting.
   if (under_way_ && under_way_->is_finished()) learn(*under_way_);
   if (!under_way_) {
     auto look_up = std::make_shared<LookUp>(host_, port_);
@@ -166,7 +171,7 @@ std::shared_ptr<Resolver::LookUp> Resolver::look_up() {
   return under_way_;
 }
 
-/// The same one is learnt from by each caller that has waited for it.
+/// Each caller that has waited for the look-up calls this; the first one has an effect.
 void Resolver::learn(const LookUp& finished) {
   if (under_way_.get() != &finished) return;
   const std::shared_ptr<const LookUp> kept = std::exchange(under_way_, nullptr);
@@ -199,7 +204,7 @@ Resolver::Known* Resolver::find_known(const SocketAddress& address) noexcept {
 }
 
 void Resolver::prefer(const SocketAddress& address) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   Known* const preferred = find_known(address);
   if (preferred == nullptr) return;
   for (Known& one : known_) one.is_preferred = &one == preferred;
@@ -207,7 +212,7 @@ void Resolver::prefer(const SocketAddress& address) noexcept {
 }
 
 void Resolver::avoid(const SocketAddress& address) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   Known* const avoided = find_known(address);
   if (avoided == nullptr) return;
   avoided->is_preferred = false;

@@ -2,19 +2,19 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include <redlatch/detail/clock.hpp>
 
+#include "base/mutex.hpp"
 #include "base/url.hpp"
 #include "net/socket_address.hpp"
 
 namespace redlatch::detail {
 
-/// Where one client's server is: looks its host name up, and remembers which of the addresses have
-/// served. Shared by all threads that connect.
+/// The addresses of one client's server: looks its host name up, and remembers which of the
+/// addresses were of use. All threads that connect share it.
 ///
 /// getaddrinfo(3) knows no deadline, so it runs on a thread of its own, which exists as long as the
 /// look-up and is not waited for at the end of the client. One look-up at a time serves all
@@ -23,25 +23,25 @@ class Resolver {
  public:
   explicit Resolver(const Endpoint& endpoint);
 
-  /// The server's addresses, the most promising first; at least one. Asks the system anew, and
-  /// takes what it said last when it cannot answer, or has not within a quarter of the time until
-  /// `deadline` or half a second. Throws `IoError`, or `Cancelled` when `cancel` gets readable.
+  /// The server's addresses, the most promising first; at least one. Looks the name up anew each
+  /// time. Returns the addresses of the look-up before when this one fails, or takes longer than
+  /// half a second or a quarter of the time until `deadline`. Throws `IoError`, or `Cancelled` when
+  /// `cancel` gets readable.
   SocketAddresses addresses(TimePoint deadline, int cancel);
 
-  /// A server has answered there: first in order from now on.
+  /// The server has answered at this address: the first in order from now on.
   void prefer(const SocketAddress& address) noexcept;
-  /// The server there is of no use, although it can be reached: last in order until it is preferred
+  /// The server at this address answers, but is of no use: the last in order until it is preferred
   /// again, behind others that were avoided before.
   void avoid(const SocketAddress& address) noexcept;
 
-  // Around fork(2): the child has no look-up under way, and the addresses that its parent knew.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  // Around fork(2): the child keeps the addresses, and has no look-up under way.
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
   class LookUp;
-  using Guard = std::lock_guard<std::mutex>;
 
   struct Known {
     SocketAddress address;
@@ -49,19 +49,21 @@ class Resolver {
     std::uint64_t avoided = 0;  // the number of the last time; 0: never since it was preferred
   };
 
-  std::shared_ptr<LookUp> look_up();
-  void learn(const LookUp& finished);
-  SocketAddresses known() const;
-  Known* find_known(const SocketAddress& address) noexcept;
+  std::shared_ptr<LookUp> look_up() REDLATCH_REQUIRES(mutex_);
+  void learn(const LookUp& finished) REDLATCH_REQUIRES(mutex_);
+  SocketAddresses known() const REDLATCH_REQUIRES(mutex_);
+  Known* find_known(const SocketAddress& address) noexcept REDLATCH_REQUIRES(mutex_);
 
   const std::string host_;
   const std::uint16_t port_;
   SocketAddresses fixed_{};  // of a host that is an address, or of a Unix socket
 
-  mutable std::mutex mutex_{};           // guards what follows; no other mutex is taken under it
-  std::shared_ptr<LookUp> under_way_{};  // shared with its thread and with the callers that wait
-  std::vector<Known> known_{};           // what the last look-up that was answered has found
-  std::uint64_t avoidances_ = 0;
+  Mutex mutex_{};  // the last to be taken: no other mutex is taken under it
+  // Shared with its thread and with the callers that wait.
+  std::shared_ptr<LookUp> under_way_ REDLATCH_GUARDED_BY(mutex_){};
+  // What the last look-up that was answered has found.
+  std::vector<Known> known_ REDLATCH_GUARDED_BY(mutex_){};
+  std::uint64_t avoidances_ REDLATCH_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace redlatch::detail

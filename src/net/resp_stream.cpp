@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <charconv>
 #include <cstddef>
 #include <string>
@@ -17,7 +18,7 @@ namespace redlatch::detail {
 
 namespace {
 
-/// The first words of the commands in `batch`, which has nothing else.
+/// The first words of the commands in `batch`, which consists of whole commands.
 std::vector<std::string_view> names_in(std::string_view batch) {
   const auto take_number = [&] {
     std::size_t number = 0;
@@ -110,7 +111,7 @@ void RespStream::append(const protocol::Command& command, ScriptCall call) {
   if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
 
-/// What was sent is kept until the next batch.
+/// `out_` keeps the bytes that were sent until the next batch.
 std::string RespStream::owed_names() const {
   std::vector<std::string_view> names = names_in(out_);
   if (names.size() > owed_)
@@ -124,8 +125,8 @@ std::string RespStream::owed_names() const {
   return text;
 }
 
-/// A proxy closes the connection at a command that it does not know, so that the names of the
-/// commands in question say more than that it is closed.
+/// Adds the names of the unanswered commands to the error of a closed connection: a proxy closes it
+/// at a command that it does not know, and says nothing else about that.
 template <class Transfer>
 auto RespStream::naming_owed(Transfer transfer) const {
   try {
@@ -147,6 +148,7 @@ void RespStream::flush(TimePoint deadline) {
 
 bool RespStream::try_flush() {
   if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
+  assert(sent_ <= out_.size());
   return sent_ == out_.size();
 }
 
@@ -170,6 +172,7 @@ std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
   if (!protocol::answers(expect, *reply)) {
     throw IoError(Errc::protocol_error, "the server answered another question");
   }
+  assert(owed_ > 0);
   --owed_;
   return reply;
 }

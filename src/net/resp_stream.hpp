@@ -18,17 +18,18 @@ namespace redlatch::detail {
 /// How a script is called: by its hash, which the server may not know, or with its text.
 enum class ScriptCall { by_hash, by_text };
 
-/// Commands out, replies in, over one socket, in order. Everything throws `IoError`: after a
-/// time-out more can be said and read behind what is still owed, after anything else nothing.
+/// Commands out, replies in, over one socket, in order. Members that are not noexcept throw
+/// `IoError`: after a time-out more can be sent and read behind what is pending, after any other
+/// error nothing.
 class RespStream {
  public:
-  /// A place in all that was ever said here, counted in bytes.
+  /// A place in all that was ever appended, counted in bytes.
   using Position = std::uint64_t;
   static constexpr Position nowhere = static_cast<Position>(-1);
 
   /// Over a socket that is connected.
   explicit RespStream(Socket socket) : socket_(std::move(socket)) {}
-  /// Before anything waits; see `Socket`.
+  /// To be called before anything waits; see `Socket`.
   void begin_waiting(const SocketWaiting& waiting) { socket_.begin_waiting(waiting); }
 
   /// Puts a command behind those that `flush` will send.
@@ -49,29 +50,29 @@ class RespStream {
   bool receive_available();
   /// The next reply, if all of it has come. It must be of the kind that the command expects.
   std::optional<protocol::Reply> next(protocol::Expect expect);
-  /// The same on a connection where the server speaks unasked.
+  /// The next message, on a connection with a subscription, if all of it has come.
   std::optional<protocol::Reply> next_unasked();
   /// Waits for the next reply.
   protocol::Reply receive(protocol::Expect expect, TimePoint deadline);
 
-  /// Commands said whose replies have not been received.
+  /// Commands whose replies have not been received.
   std::size_t owed() const noexcept { return owed_; }
   /// The names of the last of them, each once, as in "SET, EVALSHA".
   std::string owed_names() const;
-  /// Whether all is answered, nobody spoke unasked and the peer is there, as far as is known.
+  /// Whether every command is answered, and there are no bytes behind the last reply.
   bool in_sync() const noexcept { return owed_ == 0 && reader_.empty(); }
-  /// Asks the system whether the other side has said, or closed, anything.
+  /// Asks the system: false when the peer has sent bytes, or has closed the connection.
   bool is_idle() const noexcept { return socket_.is_idle(); }
-  /// True when the server may have been given a whole command, of those that were said since the
-  /// last time that nothing was owed, that changes data.
+  /// Whether the server may have received all of a command that changes data, of those that were
+  /// appended since the last time that nothing was owed.
   bool in_doubt() const noexcept { return owed_ > 0 && sent() >= first_change_; }
 
-  /// Nobody cancels any more.
+  /// From now on no wait can be cancelled.
   void settle_down() noexcept { socket_.settle_down(); }
   int fd() const noexcept { return socket_.fd(); }
-  /// Lets go of the socket without a word to the server. For a forked child.
+  /// Closes the socket without sending anything. For a forked child.
   void abandon() noexcept { socket_.close(); }
-  /// Closes the connection, and what the system has not sent yet is never sent.
+  /// Closes the connection; bytes that the system has not sent yet are never sent.
   void discard() noexcept { socket_.discard(); }
 
  private:
@@ -89,8 +90,8 @@ class RespStream {
   std::size_t sent_ = 0;             // bytes of `out_`
   Position base_ = 0;                // where `out_` begins
   Position first_change_ = nowhere;  // where the first command that changes data ends
-  std::size_t owed_ = 0;
-  bool has_received_ = false;  // in `flush`, so that `wait` need not
+  std::size_t owed_ = 0;             // replies
+  bool has_received_ = false;        // in `flush`, so that `wait` need not
 };
 
 }  // namespace redlatch::detail

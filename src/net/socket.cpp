@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -39,7 +40,8 @@ std::string describe(int error) { return std::generic_category().message(error);
   fail("cannot connect", error, "; is a server running there?");
 }
 
-/// A port of our own may be drawn as the source of a connection to itself, which then succeeds.
+/// Linux may draw the port that a client connects to as the client's own source port, when no
+/// server listens there; the connection to itself then succeeds.
 bool is_connected_to_itself(int fd) {
   sockaddr_storage here{};
   sockaddr_storage there{};
@@ -54,7 +56,7 @@ void set_option(int fd, int level, int name, int value) noexcept {
   ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/// By themselves, connections whose packets get lost without a word last for a quarter of an hour
+/// By the system's defaults, a connection whose packets get lost lasts for a quarter of an hour
 /// when something was sent, and for ever when not.
 void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -79,21 +81,22 @@ Socket::Socket(Socket&& other) noexcept
       fd_(other.fd_.exchange(-1)) {}
 
 void Socket::open(int family) {
+  assert(fd_ < 0);
   fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) fail("cannot open a socket", errno);
   family_ = family;
 }
 
-Socket::ConnectPolicy Socket::connect(const SocketAddress& address) {
+Socket::Progress Socket::connect(const SocketAddress& address) {
   if (fd_ < 0) open(address.family());
   if (::connect(fd_, address.get(), address.size) != 0) {
-    if (errno == EAGAIN && family_ == AF_UNIX) return ConnectPolicy::crowded;
+    if (errno == EAGAIN && family_ == AF_UNIX) return Progress::crowded;
     // Interrupted by a signal, it goes on connecting all the same.
     if (errno != EINPROGRESS && errno != EINTR) fail_to_connect(errno);
-    return ConnectPolicy::under_way;
+    return Progress::under_way;
   }
   finish_connecting();
-  return ConnectPolicy::done;
+  return Progress::done;
 }
 
 void Socket::finish_connecting() {
@@ -130,6 +133,7 @@ short Socket::ready(short events, TimePoint deadline) const {
 }
 
 void Socket::send_now(std::string_view bytes, std::size_t& sent) {
+  assert(sent <= bytes.size());
   while (sent < bytes.size()) {
     const std::string_view rest = bytes.substr(sent);
     const ssize_t count = ::send(fd_, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);

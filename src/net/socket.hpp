@@ -16,16 +16,16 @@ constexpr int never_cancelled = -1;
 
 /// How a socket waits once it is connected.
 struct SocketWaiting {
-  /// About how long `receive` will be asked to.
+  /// How long `receive` mostly has: command_timeout.
   std::chrono::milliseconds usual{};
-  /// For how long it looks again and again before it sleeps.
+  /// For how long `receive` asks the system again and again before it sleeps.
   std::chrono::microseconds busy_poll{};
   /// A descriptor that ends all waiting when it gets readable.
   int cancel = never_cancelled;
 };
 
-/// One stream socket: close-on-exec, never a SIGPIPE, indifferent to signals. Everything throws
-/// `IoError`.
+/// One stream socket: closed on exec, never a cause of SIGPIPE; a signal neither ends nor prolongs
+/// a wait. Members that are not noexcept throw `IoError`. One thread at a time may use it.
 class Socket {
  public:
   Socket() = default;
@@ -35,39 +35,39 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
   ~Socket() { close(); }
 
-  enum class ConnectPolicy {
-    done,
-    under_way,  // until it gets writable; `finish_connecting` says how it went
-    crowded     // a Unix socket's queue is full, which cannot be waited for: try again
+  enum class Progress {
+    done,       // connected
+    under_way,  // until the socket gets writable; `finish_connecting` then throws if it failed
+    crowded     // the queue of the server's Unix socket is full; no poll waits for that: try again
   };
   /// Opens it and begins to connect, without waiting. May be repeated when it was crowded.
-  ConnectPolicy connect(const SocketAddress& address);
+  Progress connect(const SocketAddress& address);
   void finish_connecting();
-  /// To be called once it is connected: from now on it may wait. Where the peer is silent, the
-  /// system ends the connection by itself, some time after `waiting.usual` is over.
-  /// `waiting.cancel` is only looked at until `settle_down`.
+  /// Makes a connected socket a blocking one. When packets are lost without a word, the system ends
+  /// the connection after twice `waiting.usual`, and after 5 s at least. `waiting.cancel` ends
+  /// waits until `settle_down`.
   void begin_waiting(const SocketWaiting& waiting);
 
   int fd() const noexcept { return fd_; }
-  /// Nobody cancels any more.
+  /// From now on no wait can be cancelled, which saves a system call for each.
   void settle_down() noexcept { cancel_ = never_cancelled; }
 
-  /// Sends what the system takes at once. Counts in `sent` what the system has taken, whatever
-  /// happens.
+  /// Sends what the system takes without waiting. `sent` counts the bytes that the system has
+  /// taken, also when this throws.
   void send_now(std::string_view bytes, std::size_t& sent);
   /// Waits until there is room to send or something to receive; true for the latter. A wait for
-  /// room alone may never end: the peer may not read before its answers are read.
+  /// room alone may never end: a server stops reading while its replies are not read.
   bool wait_for_room(TimePoint deadline) const;
-  /// How many bytes came; at least one.
+  /// Waits for bytes; returns how many came, at least one.
   std::size_t receive(std::span<char> room, TimePoint deadline);
-  /// How many bytes are there now; may be none.
+  /// Returns how many bytes there were without waiting, perhaps 0.
   std::size_t receive_now(std::span<char> room);
 
-  /// False when the peer has closed the connection or has said something that nobody has read.
+  /// False when the peer has closed the connection or there are unread bytes.
   bool is_idle() const noexcept;
 
   void close() noexcept;
-  /// Closes the connection, and what the system has not sent yet is never sent.
+  /// Closes the connection; bytes that the system has not sent yet are never sent.
   void discard() noexcept;
 
  private:

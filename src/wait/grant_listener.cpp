@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <exception>
 #include <new>
 #include <optional>
@@ -15,13 +16,14 @@ namespace redlatch::detail {
 
 namespace {
 
-// So long nobody tries again, when it is not likely to be another way soon, and when it may be.
-constexpr std::chrono::minutes refused{1};
-constexpr std::chrono::milliseconds failed{100};
+// Delay before subscribing again: one minute after a refusal, which lasts until an administrator
+// changes it; 100 ms after a transient failure.
+constexpr std::chrono::minutes refusal_delay{1};
+constexpr std::chrono::milliseconds failure_delay{100};
 
 }  // namespace
 
-Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Guard& guard) {
+Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
   if (start < not_before_) return {.is_refused = is_refused_};
@@ -30,86 +32,93 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Gu
   if (start >= latest) return {};
   busy_ = true;
   Subscription::Link link;
+  // While `busy_` is set, no other thread subscribes or reads, so the mutex is not needed for that.
+  Subscription* const subscribing = &subscription_;
+  bool is_refused = false;
   is_refused_ = false;
   {
-    const Unlocked unlocked(guard);
+    const Unlocked unlocked(mutex());
     try {
       event_fd_.open();
       const std::stop_callback stopping(stop, [this] { event_fd_.signal(); });
-      link = subscription_.subscribe(std::min(latest, start + settings_.options.connect_timeout),
-                                     event_fd_.fd());
+      link = subscribing->subscribe(std::min(latest, start + settings_.options.connect_timeout),
+                                    event_fd_.fd());
     } catch (const IoError& error) {
-      is_refused_ = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
+      is_refused = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
     if (link.connection) help_.record_event(EventKind::connected, start, {});
   }
   busy_ = false;
+  if (!link.connection) is_refused_ = is_refused;
   const TimePoint end = BootClock::now();
   if (stop.stop_requested()) {
     event_fd_.clear();
-    if (!link.connection) return {};  // which says nothing about the server
+    if (!link.connection) return {};  // the caller has ended the attempt, not the server
   }
   if (!link.connection) {
     expected_.clear();
-    // Those who wait have better things to do than to try to connect.
+    // Ten times as long as the attempt took: waiters ask the server by themselves meanwhile,
+    // instead of spending their time on attempts to connect.
     not_before_ = is_refused_
-                      ? end + refused
-                      : end + std::max<std::chrono::nanoseconds>(failed, 10 * (end - start));
+                      ? end + refusal_delay
+                      : end + std::max<std::chrono::nanoseconds>(failure_delay, 10 * (end - start));
     return {.is_refused = is_refused_};
   }
-  open_since_ = heard_at_ = end;
+  open_since_ = read_at_ = end;
   passed_over_ = false;
   subscription_.open(std::move(link));
-  // Whoever was served while nobody listened was passed over.
+  // A grant that was sent while there was no subscription is lost: every waiter asks the server.
   note_change_of_all();
   return subscription_.address();
 }
 
 void GrantListener::refuse() noexcept {
   is_refused_ = true;
-  not_before_ = BootClock::now() + refused;
+  not_before_ = BootClock::now() + refusal_delay;
 }
 
 void GrantListener::add(LocalWaiter& waiter, LeasePtr entry) noexcept {
+  assert(entry && !waiter.entry_ && waiter.node_.size() == 1);
   waiter.entry_ = std::move(entry);
   waiter.news_ = 0;
-  standing_.splice(standing_.end(), waiter.node_);
+  entered_.splice(entered_.end(), waiter.node_);
 }
 
-void GrantListener::read_before_judging(Waiter::Ending how, Guard& guard) noexcept {
+void GrantListener::read_before_judging(Waiter::Ending how) noexcept {
   using Ending = Waiter::Ending;
   const bool judges = how == Ending::notified ? is_late() : how == Ending::gone && passed_over_;
   if (!judges || !subscription_.is_open()) return;
-  receive_available(guard);
-  // The listener sleeps until something comes that has not been read.
+  receive_available();
+  // The listener polls the socket, in which the message that was just read is no more.
   if (listener_ != nullptr && listener_->has_news()) wake(*listener_);
 }
 
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
+  assert(waiter.entry_ && waiter.node_.empty());
   if (how == Waiter::Ending::notified && !waiter.is_granted()) expect(waiter.entry_->value());
   if (how == Waiter::Ending::gone && std::exchange(passed_over_, true)) {
-    lose(make_error_code(Errc::timed_out));  // once more, and not a word in between
+    lose(make_error_code(Errc::timed_out));  // passed over twice, with no message in between
   }
-  waiter.node_.splice(waiter.node_.end(), standing_, waiter.stands_);
+  waiter.node_.splice(waiter.node_.end(), entered_, waiter.stands_);
   waiter.news_ = 0;
-  call_listener(nullptr);
+  appoint_listener(nullptr);
   return std::move(waiter.entry_);
 }
 
-/// A message that is late shows that none will come.
+/// When the message for an earlier grant is late by command_timeout, the subscription is dead.
 void GrantListener::expect(const std::string& value) noexcept {
   if (!subscription_.is_open() && !busy_) return;
   if (is_late()) lose(make_error_code(Errc::timed_out));
   try {
     expected_.push_back({.value = value, .since = BootClock::now()});
   } catch (const std::bad_alloc&) {
-    lose(make_error_code(std::errc::not_enough_memory));  // so that the message never comes
+    lose(make_error_code(std::errc::not_enough_memory));  // then the message never comes
   }
 }
 
-/// The oldest is first.
+/// Looks at the oldest one, which is first in the list.
 bool GrantListener::is_late() const noexcept {
   return !expected_.empty() &&
          BootClock::now() - expected_.front().since > settings_.options.command_timeout;
@@ -121,57 +130,62 @@ void GrantListener::pass_on(LocalWaiter& from, LocalWaiter& to) noexcept {
   to.news_ = news;
 }
 
-bool GrantListener::listen(LocalWaiter& waiter, TimePoint end, Guard& guard) {
+bool GrantListener::listen(LocalWaiter& waiter, TimePoint end) {
+  assert(can_listen() && listener_ == nullptr && waiter.entry_);
   busy_ = true;
   listener_ = &waiter;
-  woken_ = false;
-  const bool heard = hear(waiter, end, guard);
-  if (woken_) event_fd_.clear();
+  is_woken_ = false;
+  const bool is_done = poll_for(waiter, end);
+  if (is_woken_) event_fd_.clear();
+  assert(busy_ && listener_ == &waiter);
   listener_ = nullptr;
   busy_ = false;
-  heard_at_ = BootClock::now();
-  if (heard) {
-    call_listener(&waiter);
+  read_at_ = BootClock::now();
+  if (is_done) {
+    appoint_listener(&waiter);
   } else {
     help_.look_later();
   }
-  return heard;
+  return is_done;
 }
 
-/// Somebody else than the one who may come back to it.
-void GrantListener::call_listener(const LocalWaiter* but) noexcept {
+/// Wakes one waiter that has an entry, so that it becomes the listener; not `but`, which comes back
+/// to listen by itself.
+void GrantListener::appoint_listener(const LocalWaiter* but) noexcept {
   if (busy_) return;
-  const auto other = std::find_if(standing_.begin(), standing_.end(), [&](const LocalWaiter* one) {
-    return one != but && one->listens();
-  });
-  if (other != standing_.end()) post(**other);
+  const auto other = std::find_if(entered_.begin(), entered_.end(),
+                                  [&](const LocalWaiter* one) REDLATCH_REQUIRES(wait_mutex) {
+                                    return one != but && one->listens();
+                                  });
+  if (other != entered_.end()) post(**other);
   help_.look_later();
 }
 
-bool GrantListener::hear(const LocalWaiter& waiter, TimePoint end, Guard& guard) noexcept {
-  while (!woken_ && !waiter.has_news() && BootClock::now() < end) {
+/// Polls the subscription with the mutex released, and reads what comes, for all waiters.
+bool GrantListener::poll_for(const LocalWaiter& waiter, TimePoint end) noexcept {
+  while (!is_woken_ && !waiter.has_news() && BootClock::now() < end) {
     std::array<pollfd, 2> watched{{{.fd = subscription_.fd(), .events = POLLIN, .revents = 0},
                                    {.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}}};
     try {
-      const Unlocked unlocked(guard);
+      const Unlocked unlocked(mutex());
       poll_until(watched, end);
     } catch (const IoError&) {
       return false;
     }
-    if (watched[0].revents != 0 && subscription_.is_open()) receive_available(guard);
+    if (watched[0].revents != 0 && subscription_.is_open()) receive_available();
   }
   return true;
 }
 
 bool GrantListener::wake(const LocalWaiter& waiter) noexcept {
   if (&waiter != listener_) return false;
-  woken_ = true;
+  is_woken_ = true;
   event_fd_.signal();
   return true;
 }
 
-void GrantListener::receive_while_idle(Guard& guard) noexcept {
-  if (can_listen()) receive_available(guard);
+void GrantListener::receive_while_idle() noexcept {
+  if (can_listen()) receive_available();
 }
 
 void GrantListener::drop() noexcept {
@@ -179,40 +193,45 @@ void GrantListener::drop() noexcept {
   if (BootClock::now() - open_since_ >= is_new) lose(make_error_code(Errc::not_writable));
 }
 
-void GrantListener::receive_available(Guard& guard) noexcept {
-  std::vector<Subscription::Message> background;
+/// Reads the messages and notifies the waiters. Grants for waiters that have left are given back
+/// with the mutex released, since that uses a connection.
+void GrantListener::receive_available() noexcept {
+  assert(subscription_.is_open());
+  std::vector<Subscription::Message> strays;
   try {
     for (Subscription::Message& message : subscription_.receive_available()) {
       passed_over_ = false;
-      if (!deliver(message)) background.push_back(std::move(message));
+      if (!deliver(message)) strays.push_back(std::move(message));
     }
   } catch (const IoError& error) {
     lose(make_error_code(error.code()));
   } catch (const std::bad_alloc&) {
     lose(make_error_code(std::errc::not_enough_memory));
   }
-  if (background.empty()) return;
-  const Unlocked unlocked(guard);
-  for (const Subscription::Message& grant : background) help_.give_back(grant.key, grant.value);
+  if (strays.empty()) return;
+  const Unlocked unlocked(mutex());
+  for (const Subscription::Message& grant : strays) help_.give_back(grant.key, grant.value);
 }
 
-/// False when it is a grant for somebody who does not wait here any more.
+/// Notifies the waiters that the message is for. False when it is a grant for a waiter that has
+/// left.
 bool GrantListener::deliver(const Subscription::Message& message) noexcept {
   using Kind = Subscription::Message::Kind;
   bool delivered = message.kind != Kind::grant;
-  for (LocalWaiter* waiter : standing_) {
+  for (LocalWaiter* waiter : entered_) {
     const bool is_meant = message.kind == Kind::flush ||
                           (message.kind == Kind::change ? message.key == waiter->key_
                                                         : message.value == waiter->entry_->value());
     if (!is_meant) continue;
     delivered = true;
     waiter->news_ |= message.kind == Kind::grant ? LocalWaiter::granted : LocalWaiter::changed;
-    if (waiter != listener_) post(*waiter);  // who listens looks
+    if (waiter != listener_) post(*waiter);  // the listener sees its news in `poll_for`
   }
   return delivered || expected_.remove_if(
                           [&](const ExpectedGrant& one) { return one.value == message.value; }) > 0;
 }
 
+/// Closes the subscription. Messages may be missing, so every waiter asks the server.
 void GrantListener::lose(std::error_code why) noexcept {
   if (!subscription_.is_open()) return;
   subscription_.close();
@@ -222,7 +241,7 @@ void GrantListener::lose(std::error_code why) noexcept {
 }
 
 void GrantListener::note_change_of_all() noexcept {
-  for (LocalWaiter* waiter : standing_) {
+  for (LocalWaiter* waiter : entered_) {
     waiter->news_ |= LocalWaiter::changed;
     if (!wake(*waiter)) post(*waiter);
   }
@@ -237,7 +256,7 @@ void GrantListener::after_fork_in_child() noexcept {
   subscription_.abandon(busy_);
   busy_ = false;
   listener_ = nullptr;
-  standing_.clear();
+  entered_.clear();
   expected_.clear();
   event_fd_.close();
   not_before_ = {};

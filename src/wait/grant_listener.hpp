@@ -3,7 +3,6 @@
 #include <chrono>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -16,97 +15,118 @@
 
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "wait/local_waiter.hpp"
 #include "wait/subscription.hpp"
+#include "wait/wait_mutex.hpp"
 
 namespace redlatch::detail {
 
-/// Hears what the server has to say to those with an entry in one of its queues. One of those who
-/// wait listens, for all of them, so that nobody has to be woken for the one that it is for; where
-/// nobody waits, the background does. Everything is called with the waiting room's mutex held,
-/// which is released while something is waited for.
+/// Receives the server's messages to the waiters with an entry in one of its queues, all on one
+/// subscription. One of these waiters, the listener, polls the subscription for all of them, so a
+/// grant for the listener itself wakes no second thread; without waiters the background thread
+/// reads it. Every member is called with the mutex of the `WaitQueues` held, which is released
+/// during polls, connects and `give_back`.
 class GrantListener {
  public:
-  using Guard = std::unique_lock<std::mutex>;
-
-  /// What the client does for it, called without the mutex.
+  /// What the client does for the listener.
   struct Help {
-    /// A grant that nobody here waits for is given back.
+    /// Releases a lock that was granted to a waiter that has left. Called without the mutex.
     std::function<void(std::string_view key, std::string_view value)> give_back;
-    /// Nobody listens, perhaps, so that somebody has to look. This and the next may be called with
-    /// the mutex held.
+    /// Has the background thread read the subscription, as no waiter may be listening. This and
+    /// `record_event` are called with the mutex held or without.
     std::function<void()> look_later;
     std::function<void(EventKind kind, TimePoint since, std::error_code error)> record_event;
   };
 
-  GrantListener(const Settings& settings, Help help)
-      : settings_(settings), subscription_(settings), help_(std::move(help)) {}
+  GrantListener(const Settings& settings, Help help, Mutex& mutex)
+      : settings_(settings), help_(std::move(help)), mutex_(mutex), subscription_(settings) {}
 
-  /// Connects if need be, unless somebody else is just doing that or it has failed lately.
-  Address address(TimePoint latest, const std::stop_token& stop, Guard& guard);
-  /// The server's queues are no use to us for a while.
-  void refuse() noexcept;
+  /// The address for the server's messages. Connects and subscribes if need be, unless another
+  /// thread is doing that or the delay after a failure is not over.
+  Address address(TimePoint latest, const std::stop_token& stop) REDLATCH_REQUIRES(wait_mutex);
+  /// The server has refused its queue: no address is given out for the delay after a refusal.
+  void refuse() noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  void add(LocalWaiter& waiter, LeasePtr entry) noexcept;
-  /// Before `remove`: reads the messages that have come if that may judge the connection. A pause
-  /// of this process must not be taken for the server's silence.
-  void read_before_judging(Waiter::Ending how, Guard& guard) noexcept;
-  LeasePtr remove(LocalWaiter& waiter, Waiter::Ending how) noexcept;
-  void pass_on(LocalWaiter& from, LocalWaiter& to) noexcept;
+  /// The waiter has an entry from now on, and is notified of messages about it.
+  void add(LocalWaiter& waiter, LeasePtr entry) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// To be called before `remove`, which closes a subscription on which messages are missing: reads
+  /// the messages that have come. After a pause of this process they are there, but unread.
+  void read_before_judging(Waiter::Ending how) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// The waiter has no entry any more; returns the lease of the entry.
+  LeasePtr remove(LocalWaiter& waiter, Waiter::Ending how) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// The next waiter inherits the entry, with the news that have come about it.
+  void pass_on(LocalWaiter& from, LocalWaiter& to) noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  bool can_listen() const noexcept { return subscription_.is_open() && !busy_; }
-  /// Until there is news for the place, it is woken, or the time is over. False when the system
-  /// does not let it.
-  bool listen(LocalWaiter& waiter, TimePoint end, Guard& guard);
-  /// False when it does not listen, so that it has to be woken in another way.
-  bool wake(const LocalWaiter& waiter) noexcept;
+  bool can_listen() const noexcept REDLATCH_REQUIRES(wait_mutex) {
+    return subscription_.is_open() && !busy_;
+  }
+  /// Polls until there is news for the waiter, the waiter is woken, or `end`. False when the system
+  /// cannot poll.
+  bool listen(LocalWaiter& waiter, TimePoint end) REDLATCH_REQUIRES(wait_mutex);
+  /// Wakes the waiter out of `listen`. False when it is not the listener, so that its baton is to
+  /// be posted.
+  bool wake(const LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  /// What the background has to watch, once nobody who waits has listened for a while.
-  EventSource::Source source() const noexcept {
-    return can_listen() ? EventSource::Source{subscription_.fd(), heard_at_ + absence}
+  /// The socket that the background thread is to poll, and from when. A descriptor of -1 while a
+  /// waiter listens or nothing is subscribed.
+  EventSource::Source source() const noexcept REDLATCH_REQUIRES(wait_mutex) {
+    return can_listen() ? EventSource::Source{subscription_.fd(), read_at_ + absence}
                         : EventSource::Source{};
   }
-  void receive_while_idle(Guard& guard) noexcept;
-  /// The server is no primary any more: what it has to say is of no use, unless the connection is
-  /// newer than that.
-  void drop() noexcept;
+  /// Reads the messages that have come, unless a waiter listens.
+  void receive_while_idle() noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// The server is no primary any more: closes the subscription, whose messages are of no use. Not
+  /// one that is younger than 50 ms, as that was made after the change.
+  void drop() noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  void after_fork_in_child() noexcept;
+  void after_fork_in_child() noexcept REDLATCH_REQUIRES(wait_mutex);
 
  private:
-  void call_listener(const LocalWaiter* but) noexcept;
-  bool hear(const LocalWaiter& waiter, TimePoint end, Guard& guard) noexcept;
-  void receive_available(Guard& guard) noexcept;
-  bool deliver(const Subscription::Message& message) noexcept;
-  void expect(const std::string& value) noexcept;
-  bool is_late() const noexcept;
-  void lose(std::error_code why) noexcept;
-  void note_change_of_all() noexcept;
-  static void post(LocalWaiter& waiter) noexcept;
+  void appoint_listener(const LocalWaiter* but) noexcept REDLATCH_REQUIRES(wait_mutex);
+  bool poll_for(const LocalWaiter& waiter, TimePoint end) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void receive_available() noexcept REDLATCH_REQUIRES(wait_mutex);
+  bool deliver(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void expect(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
+  bool is_late() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  void lose(std::error_code why) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void note_change_of_all() noexcept REDLATCH_REQUIRES(wait_mutex);
+  static void post(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  /// Who has listened comes back for the next lock, mostly.
+  /// Delay before the background thread polls the subscription after a waiter has listened. A
+  /// thread that contends for a lock mostly waits for it again at once, and then listens itself.
   static constexpr std::chrono::milliseconds absence{50};
 
-  const Settings& settings_;
-  Subscription subscription_;
-  const Help help_;
-  bool busy_ = false;  // somebody reads the mailbox, or opens it
-  const LocalWaiter* listener_ = nullptr;
-  bool woken_ = false;
-  EventFd event_fd_{};
-  std::list<LocalWaiter*> standing_{};  // those with an entry
-  /// Values whose grant was learned from an answer; the message is still to come.
+  Mutex& mutex() const noexcept REDLATCH_RETURN_CAPABILITY(wait_mutex) { return mutex_; }
+
+  /// A grant that the waiter has learned from a reply, whose message is still to come. The message
+  /// is for none of the waiters then, and must not be given back.
   struct ExpectedGrant {
     std::string value;
     TimePoint since;
   };
-  std::list<ExpectedGrant> expected_{};
-  bool passed_over_ = false;  // an entry was, and nothing was heard since
-  TimePoint heard_at_{};
-  TimePoint open_since_{};
-  TimePoint not_before_{};
-  bool is_refused_ = false;  // until then, and not only out of reach
+
+  const Settings& settings_;
+  const Help help_;
+  Mutex& mutex_;  // that of the `WaitQueues`
+  Subscription subscription_ REDLATCH_GUARDED_BY(wait_mutex);
+  const LocalWaiter* listener_ REDLATCH_GUARDED_BY(wait_mutex) = nullptr;  // null: no waiter polls
+  std::list<LocalWaiter*> entered_ REDLATCH_GUARDED_BY(wait_mutex){};  // the waiters with an entry
+  std::list<ExpectedGrant> expected_ REDLATCH_GUARDED_BY(wait_mutex){};
+  TimePoint read_at_ REDLATCH_GUARDED_BY(wait_mutex){};
+  TimePoint open_since_ REDLATCH_GUARDED_BY(wait_mutex){};
+  TimePoint not_before_ REDLATCH_GUARDED_BY(wait_mutex){};  // the next attempt to connect
+  EventFd event_fd_{};  // ends the poll of the listener, or an attempt to connect
+  // A thread polls the subscription or connects it, with the mutex released: until it is back, no
+  // other thread may do either.
+  bool busy_ REDLATCH_GUARDED_BY(wait_mutex) = false;
+  bool is_woken_ REDLATCH_GUARDED_BY(wait_mutex) = false;  // the listener is
+  // The server has passed an entry over, and no message has come since. A second such entry shows
+  // that the subscription is dead.
+  bool passed_over_ REDLATCH_GUARDED_BY(wait_mutex) = false;
+  // The server has refused to subscribe, and was not only out of reach.
+  bool is_refused_ REDLATCH_GUARDED_BY(wait_mutex) = false;
 };
 
 }  // namespace redlatch::detail

@@ -1,6 +1,7 @@
 #include "wait/local_waiter.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -9,73 +10,75 @@
 
 namespace redlatch::detail {
 
-using Guard = GrantListener::Guard;
-
 namespace {
 
+/// How long a waiter in line looks by itself whether it has become the first.
 constexpr std::chrono::milliseconds brief{100};
-/// A wake-up that is missed costs no more than that.
+/// Maximum delay that a missed wake-up would cost.
 constexpr std::chrono::seconds idle_bound{10};
 
 }  // namespace
 
-LocalWaiter::LocalWaiter(WaitQueues& room, std::string_view key, const LockOptions& wanted,
+LocalWaiter::LocalWaiter(WaitQueues& queues, std::string_view key, const LockOptions& wanted,
                          QueueMode where)
-    : room_(room), wanted_(wanted), key_(key) {
+    : queues_(queues), wanted_(wanted), key_(key) {
   if (where == QueueMode::alone) {
     is_first_ = true;
-    ++room_.size_;
+    ++queues_.size_;
     return;
   }
-  const Guard guard(room_.mutex_);
-  auto found = room_.queues_.find(key);
-  if (found == room_.queues_.end()) found = room_.queues_.try_emplace(std::string(key)).first;
+  const MutexLock lock(queues_.mutex());
+  auto found = queues_.by_key_.find(key);
+  if (found == queues_.by_key_.end()) found = queues_.by_key_.try_emplace(std::string(key)).first;
   queue_ = &found->second;
   key_ = found->first;
   try {
     self_ = queue_->waiters.insert(queue_->waiters.end(), this);
   } catch (...) {
-    if (queue_->waiters.empty()) room_.queues_.erase(found);
+    if (queue_->waiters.empty()) queues_.by_key_.erase(found);
     throw;
   }
   is_first_ = queue_->waiters.front() == this;
-  ++room_.size_;
+  ++queues_.size_;
 }
 
 void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
-  const std::stop_callback stopping(stop, [this] {
-    Guard guard(room_.mutex_);
-    room_.wake(*this, guard);
-  });
-  Guard guard(room_.mutex_);
-  const bool has_posts = posts_taken_ < posts_;
-  if (entry_ && listens() && !has_posts && room_.grant_listener_.can_listen()) {
-    if (room_.grant_listener_.listen(*this, end, guard)) return;
+  const std::stop_callback stopping(stop, [this] { wake(); });
+  {
+    const MutexLock lock(queues_.mutex());
+    assert(posts_taken_ <= posts_);
+    const bool has_posts = posts_taken_ < posts_;
+    if (entry_ && listens() && !has_posts && queues_.grant_listener_.can_listen()) {
+      if (queues_.grant_listener_.listen(*this, end)) return;
+    }
   }
-  guard.unlock();
   sleep(end);
 }
 
-/// Where the lock changes hands quickly, a thread that takes it does not wake the next waiter,
-/// which will have it handed over in a moment. So at first each looks by itself whether it has
-/// become the first; after that it sleeps until it is woken, and who leaves the place in front of
-/// it does that.
+void LocalWaiter::wake() noexcept {
+  MutexLock lock(queues_.mutex());
+  Baton* const baton = queues_.prepare_wake(*this);
+  lock.unlock();
+  if (baton != nullptr) baton->post();
+}
+
+/// Where a lock changes hands quickly, a thread that takes it does not wake the next waiter, which
+/// will have the lock handed over in a moment. So at first a waiter looks by itself after 100 ms
+/// whether it has become the first. After that it is idle, and the waiter that leaves the place in
+/// front of it wakes it.
 void LocalWaiter::wait_in_line(TimePoint end, const std::stop_token& stop) {
-  const std::stop_callback stopping(stop, [this] {
-    Guard guard(room_.mutex_);
-    room_.wake(*this, guard);
-  });
+  const std::stop_callback stopping(stop, [this] { wake(); });
   const int taken = posts_taken_;
   sleep(std::min(end, BootClock::now() + brief));
   if (posts_taken_ > taken || BootClock::now() >= end || !begin_idling()) return;
   sleep(std::min(end, BootClock::now() + idle_bound));
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(queues_.mutex());
   is_idle_ = false;
 }
 
-/// False when it has become the first meanwhile.
+/// False when this waiter has become the first meanwhile.
 bool LocalWaiter::begin_idling() noexcept {
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(queues_.mutex());
   is_idle_ = !is_first_;
   return is_idle_;
 }
@@ -88,63 +91,66 @@ bool LocalWaiter::listens() const noexcept { return queue_ == nullptr || !queue_
 
 void LocalWaiter::note_answers(bool come) noexcept {
   if (queue_ == nullptr) return;
-  const Guard guard(room_.mutex_);
+  const MutexLock lock(queues_.mutex());
   queue_->gets_answers = come;
 }
 
 Address LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
-  Guard guard(room_.mutex_);
-  return room_.grant_listener_.address(latest, stop, guard);
+  const MutexLock lock(queues_.mutex());
+  return queues_.grant_listener_.address(latest, stop);
 }
 
 void LocalWaiter::refuse_queue() noexcept {
-  const Guard guard(room_.mutex_);
-  room_.grant_listener_.refuse();
+  const MutexLock lock(queues_.mutex());
+  queues_.grant_listener_.refuse();
 }
 
 void LocalWaiter::enter(LeasePtr entry) noexcept {
-  const Guard guard(room_.mutex_);
-  room_.grant_listener_.add(*this, std::move(entry));
+  const MutexLock lock(queues_.mutex());
+  queues_.grant_listener_.add(*this, std::move(entry));
 }
 
 LeasePtr LocalWaiter::withdraw(Ending how) noexcept {
-  Guard guard(room_.mutex_);
-  room_.grant_listener_.read_before_judging(how, guard);
-  room_.note_contention(key_, how == Ending::notified || is_granted());
-  return room_.grant_listener_.remove(*this, how);
+  const MutexLock lock(queues_.mutex());
+  queues_.grant_listener_.read_before_judging(how);
+  queues_.note_contention(key_, how == Ending::notified || is_granted());
+  return queues_.grant_listener_.remove(*this, how);
 }
 
-/// Who is the first in the line then, if it was this one before.
-LocalWaiter* LocalWaiter::make_room(bool holds) noexcept {
+/// Takes this waiter out of its queue. The first of the queue then, if it was this one before.
+LocalWaiter* LocalWaiter::leave_queue(bool holds) noexcept {
   if (queue_ == nullptr) return nullptr;
   queue_->waiters.erase(self_);
   if (holds) queue_->held_here = true;
+  assert(is_first_ || !queue_->waiters.empty());
   return is_first_ && !queue_->waiters.empty() ? queue_->waiters.front() : nullptr;
 }
 
 Waiter::Left LocalWaiter::leave(bool held) noexcept {
   Left left;
-  Guard guard(room_.mutex_);
-  --room_.size_;
+  Baton* baton = nullptr;
+  MutexLock lock(queues_.mutex());
+  assert(queues_.size_ > 0);
+  --queues_.size_;
   const bool holds = held || has_lease_;
-  LocalWaiter* const next = make_room(holds);
+  LocalWaiter* const next = leave_queue(holds);
   if (entry_) {
     const bool is_inherited =
         next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
     if (is_inherited) {
-      room_.grant_listener_.pass_on(*this, *next);
+      queues_.grant_listener_.pass_on(*this, *next);
     } else {
-      left.entry = room_.grant_listener_.remove(*this, Ending::settled);
+      left.entry = queues_.grant_listener_.remove(*this, Ending::settled);
     }
   }
-  if (next != nullptr) next->is_first_ = true;  // with its entry, which it may look at from now on
-  if (queue_ != nullptr && queue_->waiters.empty()) room_.queues_.erase(room_.queues_.find(key_));
-  if (next != nullptr && (!holds || next->is_idle_)) room_.wake(*next, guard);
-  if (guard.owns_lock()) guard.unlock();
-  while (posts_taken_ < posts_) {
-    baton_.wait();
-    ++posts_taken_;
-  }
+  if (next != nullptr) next->is_first_ = true;  // last, as `next` reads its entry from now on
+  if (queue_ != nullptr && queue_->waiters.empty())
+    queues_.by_key_.erase(queues_.by_key_.find(key_));
+  if (next != nullptr && (!holds || next->is_idle_)) baton = queues_.prepare_wake(*next);
+  const int posts = posts_;
+  lock.unlock();
+  if (baton != nullptr) baton->post();
+  for (; posts_taken_ < posts; ++posts_taken_) baton_.wait();
   left.lease = std::move(lease_);
   return left;
 }

@@ -10,16 +10,24 @@
 #include <redlatch/options.hpp>
 
 #include "base/baton.hpp"
+#include "base/mutex.hpp"
+#include "wait/wait_mutex.hpp"
 
 namespace redlatch::detail {
 
 class WaitQueues;
 struct WaitQueue;
 
-/// One place in a queue of a waiting room. The room's mutex guards what others change.
+/// One thread that waits for a key, in the `WaitQueue` of the key or alone. The mutex of the
+/// `WaitQueues` guards the members that other threads change.
+///
+/// Atomic members are written under the mutex and read without it by the waiter's own thread,
+/// before it sleeps. `lease_` and `entry_` are written under the mutex as well; the waiter's own
+/// thread reads `lease_` once it has left the queue, and `entry_` once it is the first, when no
+/// other thread writes them any more.
 class LocalWaiter final : public Waiter {
  public:
-  LocalWaiter(WaitQueues& room, std::string_view key, const LockOptions& wanted, QueueMode where);
+  LocalWaiter(WaitQueues& queues, std::string_view key, const LockOptions& wanted, QueueMode where);
   LocalWaiter(const LocalWaiter&) = delete;
   LocalWaiter& operator=(const LocalWaiter&) = delete;
   ~LocalWaiter() override = default;
@@ -43,32 +51,41 @@ class LocalWaiter final : public Waiter {
   friend WaitQueues;
   friend class GrantListener;
 
-  /// Whether it would listen now: nobody is told of a lock that a neighbour has.
-  bool listens() const noexcept;
-  LocalWaiter* make_room(bool holds) noexcept;
-  void sleep(TimePoint end) noexcept;
+  /// Whether this waiter can be the listener: not while another thread of this client holds the
+  /// lock, as the lock is then passed on inside the client, and the server grants it to no one.
+  bool listens() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  LocalWaiter* leave_queue(bool holds) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// Ends `wait` or `wait_in_line`, when a stop is requested.
+  void wake() noexcept REDLATCH_EXCLUDES(wait_mutex);
+  void sleep(TimePoint end) noexcept REDLATCH_EXCLUDES(wait_mutex);
   bool begin_idling() noexcept;
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;
 
-  WaitQueues& room_;
+  WaitQueues& queues_;
   const LockOptions& wanted_;
   std::string_view key_;
-  WaitQueue* queue_ = nullptr;  // none: by itself
+  WaitQueue* queue_ = nullptr;  // null: waits alone
   std::list<LocalWaiter*>::iterator self_{};
   std::atomic<bool> is_first_ = false;
   std::atomic<bool> has_lease_ = false;
-  bool is_idle_ = false;  // sleeps until it is woken, since nothing has happened for a while
-  LeasePtr lease_{};
+  // Sleeps until it is woken: from 100 ms after it began to wait in line, until it wakes up. Before
+  // that, a thread that leaves the queue with the lock need not wake it.
+  bool is_idle_ REDLATCH_GUARDED_BY(wait_mutex) = false;
+  LeasePtr lease_{};  // passed on by another thread of this client, with `has_lease_`
 
-  LeasePtr entry_{};
-  std::list<LocalWaiter*> node_{this};  // is in the list of those who have an entry, or here
+  LeasePtr entry_{};  // in the queue at the server; null: none
+  // The node of this waiter for the listener's list. It is moved there and back with `entry_`, so
+  // that this takes no memory and cannot fail.
+  std::list<LocalWaiter*> node_ REDLATCH_GUARDED_BY(wait_mutex){this};
   std::list<LocalWaiter*>::iterator stands_ = node_.begin();
-  std::atomic<unsigned> news_ = 0;
+  std::atomic<unsigned> news_ = 0;  // `granted` and `changed`, not yet looked at
 
   Baton baton_{};
-  int posts_ = 0;  // are promised under the mutex, and all taken before this goes
+  // Posts to the baton are counted under the mutex and made after it is released. `leave` waits for
+  // all of them, so that none comes to a waiter that is gone.
+  int posts_ REDLATCH_GUARDED_BY(wait_mutex) = 0;
   int posts_taken_ = 0;
 };
 

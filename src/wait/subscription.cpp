@@ -17,8 +17,8 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-/// Puts what a message says behind the others: ["message", channel, payload]. Changes come as a
-/// list of keys, or as nil when all of them are meant.
+/// Appends what a message of the server says: ["message", channel, payload]. The payload of a
+/// change is a list of keys, or nil for all keys.
 void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
   using Kind = Subscription::Message::Kind;
   if (reply.elements.size() != 3 || reply.elements[0].text != "message") return;
@@ -39,7 +39,8 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
 Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
   Link link{std::make_unique<Connection>(settings_, end, cancel)};
-  // A proxy may close the connection at any of these. The last one is needed.
+  // A proxy may close the connection at any of these. Only the last one is needed: the first two
+  // ask for changes of keys.
   const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
                             Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
                             Command(Expect::anything, "SUBSCRIBE", channel_)};

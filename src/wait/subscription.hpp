@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,35 +14,40 @@
 
 namespace redlatch::detail {
 
-/// The connection on which a server tells a client what those who wait want to know. One thread at
-/// a time may read it. The channel is the client's own; a forked child has another.
+/// The connection on which a server sends a client messages for its waiters, by a Redis channel of
+/// the client's own; a forked child has another. One thread at a time may use it: `GrantListener`
+/// sees to that.
 class Subscription {
  public:
   struct Message {
     enum class Kind {
-      grant,   // the key is the value's now
-      change,  // of the key
-      flush    // of all keys
+      grant,   // the server has granted the lock `key` to the entry with `value`
+      change,  // `key` was changed or deleted
+      flush    // all keys were deleted, or the server has lost track of what it watches
     };
     Kind kind{};
     std::string key{};
     std::string value{};
   };
-  /// A connection that is subscribed to the channel.
+  /// A connection that is subscribed to the channel, not in use yet.
   struct Link {
     std::unique_ptr<Connection> connection{};
-    std::int64_t number = 0;  // the server's, for changes of keys; 0: it does not tell them
+    std::int64_t number = 0;  // its id at the server, to be sent changes of keys; 0: not sent
   };
 
   explicit Subscription(const Settings& settings) : settings_(settings) {}
 
-  /// Connects until `end` or until `cancel` gets readable. Throws `IoError`, with `not_permitted`
-  /// when the server does not let its user.
+  /// Connects and subscribes until `end` or until `cancel` gets readable. Throws `IoError`, with
+  /// `not_permitted` when the server's ACL forbids the user to subscribe.
   Link subscribe(TimePoint end, int cancel);
-  void open(Link link) noexcept { link_ = std::move(link); }
+  void open(Link link) noexcept {
+    assert(!is_open() && link.connection);
+    link_ = std::move(link);
+  }
   bool is_open() const noexcept { return link_.connection != nullptr; }
   void close() noexcept { link_ = {}; }
-  /// In a forked child. What another thread of the parent was using cannot be taken apart.
+  /// In a forked child. `in_use`: a thread of the parent was using the connection, which may be in
+  /// any state then, so its memory is left as it is.
   void abandon(bool in_use) noexcept;
 
   Address address() const noexcept { return {channel_, link_.number}; }
@@ -51,7 +57,7 @@ class Subscription {
 
  private:
   const Settings& settings_;
-  std::string channel_{};  // none before the first subscription
+  std::string channel_{};  // empty before the first subscription
   Link link_{};
 };
 

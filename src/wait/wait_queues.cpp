@@ -1,5 +1,6 @@
 #include "wait/wait_queues.hpp"
 
+#include <cassert>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -8,11 +9,12 @@ namespace redlatch::detail {
 
 namespace {
 
-// So often, and for so long, a lease is passed on inside one process before others have their turn.
+// Maximum number of times, and maximum time, for which a lease is passed on inside one process.
+// After that it is released, so that other processes have their turn.
 constexpr int max_hand_overs = 16;
 constexpr std::chrono::milliseconds max_run{10};
 
-// So long after somebody had to wait it is taken for granted that the next one has to.
+// How long a key counts as contended for after an acquisition had to wait.
 constexpr std::chrono::milliseconds contended_for{100};
 
 }  // namespace
@@ -23,15 +25,16 @@ std::unique_ptr<Waiter> WaitQueues::enter(std::string_view key, const LockOption
 }
 
 WaitQueue* WaitQueues::find(std::string_view key) noexcept {
-  const auto found = queues_.find(key);
-  return found == queues_.end() ? nullptr : &found->second;
+  const auto found = by_key_.find(key);
+  assert(found == by_key_.end() || !found->second.waiters.empty());
+  return found == by_key_.end() ? nullptr : &found->second;
 }
 
 bool WaitQueues::is_waited_for(std::string_view key) const noexcept {
   if (size_ == 0) return false;
-  const std::lock_guard guard(mutex_);
-  const auto found = queues_.find(key);
-  return found != queues_.end() && found->second.gets_answers;
+  const MutexLock lock(mutex());
+  const auto found = by_key_.find(key);
+  return found != by_key_.end() && found->second.gets_answers;
 }
 
 void WaitQueues::note_contention(std::string_view key, bool had_to_wait) noexcept {
@@ -44,7 +47,7 @@ void WaitQueues::note_contention(std::string_view key, bool had_to_wait) noexcep
 
 bool WaitQueues::is_contended(std::string_view key) const noexcept {
   if (!any_contention_) return false;
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex());
   const std::size_t hash = Hash{}(key);
   const Contention& contention = contentions_[hash % contentions_.size()];
   return contention.key == hash && BootClock::now() < contention.until &&
@@ -64,10 +67,11 @@ bool WaitQueues::hand_over(std::string_view key, LeasePtr& lease,
                            const LockOptions& given) noexcept {
   if (size_ == 0) return false;
   const TimePoint now = BootClock::now();
-  Guard guard(mutex_);
+  MutexLock lock(mutex());
   WaitQueue* const queue = find(key);
   if (queue == nullptr) return false;
   LocalWaiter& first = *queue->waiters.front();
+  assert(first.is_first_);
   if (first.has_lease_ || !fits(*lease, given, first.wanted_, now)) return false;
   const bool limited = first.wanted_.max_hold > std::chrono::milliseconds::zero();
   const RenewalSchedule& before = lease->schedule();
@@ -81,47 +85,51 @@ bool WaitQueues::hand_over(std::string_view key, LeasePtr& lease,
   if (!renew_(*lease, schedule)) return false;
   first.lease_ = std::move(lease);
   first.has_lease_ = true;
-  wake(first, guard);
+  Baton* const baton = prepare_wake(first);
+  lock.unlock();
+  if (baton != nullptr) baton->post();
   return true;
 }
 
 void WaitQueues::wake_first(std::string_view key) noexcept {
   if (size_ == 0) return;
-  Guard guard(mutex_);
+  MutexLock lock(mutex());
   WaitQueue* const queue = find(key);
   if (queue == nullptr) return;
   queue->held_here = false;
-  wake(*queue->waiters.front(), guard);
+  Baton* const baton = prepare_wake(*queue->waiters.front());
+  lock.unlock();
+  if (baton != nullptr) baton->post();
 }
 
-/// Releases the mutex.
-void WaitQueues::wake(LocalWaiter& waiter, Guard& guard) noexcept {
-  if (grant_listener_.wake(waiter)) return guard.unlock();
+/// The baton to be posted once the mutex is released, so that the waiter does not wake up only to
+/// wait for the mutex. Null when the waiter listens, and was woken by that.
+Baton* WaitQueues::prepare_wake(LocalWaiter& waiter) noexcept {
+  if (grant_listener_.wake(waiter)) return nullptr;
   ++waiter.posts_;
-  guard.unlock();
-  waiter.baton_.post();
+  return &waiter.baton_;
 }
 
 EventSource::Source WaitQueues::source() const noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex());
   return grant_listener_.source();
 }
 
 void WaitQueues::receive_available() noexcept {
-  Guard guard(mutex_);
-  grant_listener_.receive_while_idle(guard);
+  const MutexLock lock(mutex());
+  grant_listener_.receive_while_idle();
 }
 
 void WaitQueues::drop() noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex());
   grant_listener_.drop();
 }
 
 void WaitQueues::after_fork_in_child() noexcept {
   grant_listener_.after_fork_in_child();
-  queues_.clear();
+  by_key_.clear();
   size_ = 0;
-  mutex_.unlock();
+  mutex().unlock();
 }
 
 }  // namespace redlatch::detail

@@ -6,7 +6,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,55 +16,65 @@
 #include <redlatch/options.hpp>
 
 #include "base/event_source.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "wait/grant_listener.hpp"
 #include "wait/local_waiter.hpp"
+#include "wait/wait_mutex.hpp"
 
 namespace redlatch::detail {
 
-/// Those who wait for one key.
+/// The waiters of one client for one key, first come, first served. Exists while there are any.
 struct WaitQueue {
-  std::list<LocalWaiter*> waiters{};
-  bool gets_answers = true;
-  bool held_here =
-      false;  // by somebody who has waited here, so that the server grants it to nobody
+  std::list<LocalWaiter*> waiters REDLATCH_GUARDED_BY(wait_mutex){};
+  // The server answers the first waiter. While it does not, calls do not queue up behind it.
+  bool gets_answers REDLATCH_GUARDED_BY(wait_mutex) = true;
+  // A thread that has waited here holds the lock: from when it leaves the queue with the lock until
+  // the lock is given up at the server. The server grants it to no one meanwhile.
+  bool held_here REDLATCH_GUARDED_BY(wait_mutex) = false;
 };
 
-/// The queues of a client's threads, one for each key that somebody waits for. Costs those nothing
-/// who hold a lock that nobody else wants: they look at one counter.
+/// The queues of a client's threads, one for each key that a thread waits for. A lock that no other
+/// thread of the client wants costs nothing here but a look at one counter.
+///
+/// One mutex guards all queues, their waiters and the grant listener. It is the first to be taken:
+/// `renew` and the listener's `Help` take those of `Background`, `Notifier` and `Renewer` under it,
+/// and `give_back`, which uses a connection, is called without it.
 class WaitQueues final : public EventSource {
  public:
-  /// Has the lease looked after on other conditions from now on; false when it is lost.
+  /// Gives a kept lease the schedule of another lock; false when the lease is lost.
   using Renew = std::function<bool(Lease& lease, const RenewalSchedule& schedule)>;
 
   WaitQueues(const Settings& settings, Renew renew, GrantListener::Help help)
-      : renew_(std::move(renew)), grant_listener_(settings, std::move(help)) {}
+      : renew_(std::move(renew)), grant_listener_(settings, std::move(help), mutex_) {}
   WaitQueues(const WaitQueues&) = delete;
   WaitQueues& operator=(const WaitQueues&) = delete;
   ~WaitQueues() override = default;
 
   std::unique_ptr<Waiter> enter(std::string_view key, const LockOptions& wanted, QueueMode where);
-  /// Whether somebody waits for the key and gets answers.
+  /// Whether a thread waits for the key and the server answers it, so that another acquisition has
+  /// to queue up behind it.
   bool is_waited_for(std::string_view key) const noexcept;
-  /// Whether somebody had to wait for it at the server so lately that it is hardly free.
+  /// Whether an acquisition had to wait for the key at the server within the last 100 ms. The next
+  /// one then queues up at the server at once, instead of asking for the lock first.
   bool is_contended(std::string_view key) const noexcept;
   std::size_t size() const noexcept { return size_; }
 
-  /// Passes a lease on to the first who waits for its key, if that one would take it as it is and
-  /// the turn of other processes has not come. `lease` is empty then.
+  /// Passes a lease on to the first waiter for its key, and empties `lease`. False when there is no
+  /// waiter, when its options ask for another lease, or when it is the turn of other processes.
   bool hand_over(std::string_view key, LeasePtr& lease, const LockOptions& given) noexcept;
-  /// The key was given up at the server: the first may ask for it.
+  /// The lock was given up at the server: wakes the first waiter, which asks for it.
   void wake_first(std::string_view key) noexcept;
 
-  // Messages, while nobody who waits listens to them.
+  // The subscription, for the background thread.
   Source source() const noexcept override;
   void receive_available() noexcept override;
   void drop() noexcept override;
 
-  // Around fork(2): nobody of the parent's waits in the child.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  // Around fork(2): the threads of the parent that wait do not exist in the child.
+  void before_fork() REDLATCH_ACQUIRE(wait_mutex) { mutex().lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(wait_mutex) { mutex().unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(wait_mutex);
 
  private:
   friend LocalWaiter;
@@ -75,26 +84,30 @@ class WaitQueues final : public EventSource {
       return std::hash<std::string_view>{}(text);
     }
   };
-  using Guard = GrantListener::Guard;
 
-  WaitQueue* find(std::string_view key) noexcept;
+  Mutex& mutex() const noexcept REDLATCH_RETURN_CAPABILITY(wait_mutex) { return mutex_; }
+  WaitQueue* find(std::string_view key) noexcept REDLATCH_REQUIRES(wait_mutex);
   static bool fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  void wake(LocalWaiter& waiter, Guard& guard) noexcept;
-  void note_contention(std::string_view key, bool had_to_wait) noexcept;
+  Baton* prepare_wake(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void note_contention(std::string_view key, bool had_to_wait) noexcept
+      REDLATCH_REQUIRES(wait_mutex);
 
   const Renew renew_;
-  mutable std::mutex mutex_{};
-  std::unordered_map<std::string, WaitQueue, Hash, std::equal_to<>> queues_{};
-  std::atomic<std::size_t> size_ = 0;
-  /// Keys that have lately been contended for, by hash: another of the same costs a little time.
+  std::atomic<std::size_t> size_ = 0;         // waiters in all queues, and those that wait alone
+  std::atomic<bool> any_contention_ = false;  // since the client began
+
+  mutable Mutex mutex_{};
+  std::unordered_map<std::string, WaitQueue, Hash, std::equal_to<>> by_key_
+      REDLATCH_GUARDED_BY(wait_mutex){};
+  /// A key that was contended for, by its hash, until 100 ms later. Another key with the same hash
+  /// only takes the slower way, by the queue.
   struct Contention {
     std::size_t key = 0;
     TimePoint until{};
   };
-  std::array<Contention, 16> contentions_{};
-  std::atomic<bool> any_contention_ = false;
-  GrantListener grant_listener_;
+  std::array<Contention, 16> contentions_ REDLATCH_GUARDED_BY(wait_mutex){};
+  GrantListener grant_listener_ REDLATCH_GUARDED_BY(wait_mutex);
 };
 
 }  // namespace redlatch::detail
