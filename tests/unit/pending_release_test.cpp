@@ -13,7 +13,7 @@
 #include "replies.hpp"
 
 namespace redlatch::test {
-namespace release_test {
+namespace pending_release_test {
 
 using namespace std::chrono_literals;
 using detail::PendingRelease;
@@ -294,5 +294,5 @@ TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
   EXPECT_EQ(release.due(), later + 10ms) << "the pauses begin anew";
 }
 
-}  // namespace release_test
+}  // namespace pending_release_test
 }  // namespace redlatch::test

@@ -11,7 +11,7 @@
 #include <vector>
 
 namespace redlatch::test {
-namespace queueing_test {
+namespace server_queue_test {
 
 TEST(ServerQueue, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
@@ -311,5 +311,5 @@ TEST(ServerQueue, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
   EXPECT_EQ(executor->calls[15].at, change);
 }
 
-}  // namespace queueing_test
+}  // namespace server_queue_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "client/quorum_ids.hpp"
 
 namespace redlatch::detail {
-namespace voices_test {
+namespace quorum_ids_test {
 
 class DistinctServersTest : public testing::Test {
  protected:
@@ -69,5 +69,5 @@ TEST_F(DistinctServersTest, OfServersThatDoNotTellTheirIdAreDistinct) {
   EXPECT_TRUE(are_distinct());
 }
 
-}  // namespace voices_test
+}  // namespace quorum_ids_test
 }  // namespace redlatch::detail
