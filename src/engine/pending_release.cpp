@@ -24,7 +24,7 @@ void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, 
   due_ = now;
   pause_ = first_pause;
   repeated_ = false;
-  converses_ = false;
+  exclusive_use_ = false;
   overtaken_ = false;
   settled_from_ = {};
   older_.reset();
@@ -47,7 +47,7 @@ void PendingRelease::hand_on_to(PendingRelease& copy) {
 
 void PendingRelease::failed(Errc why, TimePoint now) noexcept {
   why_ = why;
-  converses_ = false;
+  exclusive_use_ = false;
   due_ = now + pause_;
   pause_ = std::min(2 * pause_, max_pause);
 }
@@ -55,7 +55,7 @@ void PendingRelease::failed(Errc why, TimePoint now) noexcept {
 std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
                                                        std::chrono::milliseconds settling,
                                                        TimePoint now) noexcept {
-  // A key that is no lock any more is not ours either.
+  // A key of another type counts as "not ours".
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;
     failed(protocol::classify(reply.text), now);
@@ -82,7 +82,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
       return ReleaseOutcome::done;
     case CleanupRelease::Reason::ended_lease:
       return ReleaseOutcome::lost;
-    default:  // an attempt before this one may have done it
+    default:  // an earlier attempt may have released it
       return repeated_ ? ReleaseOutcome::unknown : ReleaseOutcome::lost;
   }
 }

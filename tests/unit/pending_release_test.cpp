@@ -215,18 +215,18 @@ TEST(PendingRelease, IsDueAtOnceOnANewConnectionAfterABreak) {
 
 TEST(PendingRelease, ThatNeedsAConversationIsDueAtOnceAndSaysSo) {
   PendingRelease release = release_of(Reason::doubt);
-  release.needs_exclusive_use(start + 1s);
+  release.require_exclusive_use(start + 1s);
   EXPECT_TRUE(release.needs_exclusive_use());
   EXPECT_EQ(release.due(), start + 1s);
 }
 
 TEST(PendingRelease, FindsOutAnewWhetherItNeedsAConversationAfterAFailure) {
   PendingRelease broken = release_of(Reason::doubt);
-  broken.needs_exclusive_use(start);
+  broken.require_exclusive_use(start);
   broken.broke(Errc::unreachable, start);
   EXPECT_FALSE(broken.needs_exclusive_use());
   PendingRelease failed = release_of(Reason::doubt);
-  failed.needs_exclusive_use(start);
+  failed.require_exclusive_use(start);
   failed.failed(Errc::unreachable, start);
   EXPECT_FALSE(failed.needs_exclusive_use());
 }
@@ -276,7 +276,7 @@ TEST(PendingRelease, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOu
 
 TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
   PendingRelease release = broken_release_of(Reason::doubt);
-  release.needs_exclusive_use(start);
+  release.require_exclusive_use(start);
   release.answered(integer(0), settling, start);
   for (int i = 0; i < 5; ++i) release.failed(Errc::not_permitted, start);
   const protocol::Exclusive other("other");
