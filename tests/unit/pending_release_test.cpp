@@ -1,3 +1,5 @@
+#include "engine/pending_release.hpp"
+
 #include <gtest/gtest.h>
 
 #include <array>
@@ -9,7 +11,6 @@
 
 #include <redlatch/protocol/exclusive.hpp>
 
-#include "engine/pending_release.hpp"
 #include "replies.hpp"
 
 namespace redlatch::test {

@@ -1,3 +1,5 @@
+#include "client/quorum_ids.hpp"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -5,7 +7,6 @@
 #include <redlatch/error.hpp>
 
 #include "base/io_error.hpp"
-#include "client/quorum_ids.hpp"
 
 namespace redlatch::detail {
 namespace quorum_ids_test {

@@ -1,7 +1,5 @@
 // What is said in the queue, and what follows from the answers.
 
-#include "queueing.hpp"
-
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,6 +7,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "queueing.hpp"
 
 namespace redlatch::test {
 namespace server_queue_test {
