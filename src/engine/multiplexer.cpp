@@ -163,6 +163,8 @@ void Multiplexer::retire_if_stale() noexcept {
   assert(connected());
   leave_retries_to_sink();
   mark_queued_overtakable();
+  // The renewals' leases cannot wait for the replies: they are in doubt, and renewed on another
+  // connection.
   for (PendingRequest& pending : pipeline_.in_flight) {
     if (!std::exchange(pending.is_renewal, false)) continue;
     sink_.renewal_failed(pending.renewal, pending.sent_at, make_error_code(Errc::timed_out));
@@ -184,6 +186,7 @@ void Multiplexer::fail_connection(const IoError* why) noexcept {
         pending->release.broke(why == nullptr ? Errc::unreachable : why->code(), BootClock::now());
         sink_.repeat_later(*list, pending);
       } else if (pending->call != nullptr) {
+        // Sent completely: the server may read it although the connection is gone.
         pending->call->in_doubt = sent >= pending->change_ends;
         pending->call->broken = true;
         if (pending->call->in_doubt) note_sent(*pending);
@@ -232,7 +235,7 @@ void Multiplexer::queue(Call& call) {
 }
 
 void Multiplexer::queue(std::string_view key, const CleanupRelease& cleanup) {
-  PendingRequests pending;
+  PendingRequests pending;  // not in the queue yet, so that an exception leaves that as it was
   pool_.take(pending)->is_release = true;
   pending.front().release.begin(key, cleanup, BootClock::now());
   pending.front().route = settings_.routes->pin(key);
@@ -244,7 +247,7 @@ void Multiplexer::queue(Lease& renewed) {
   pool_.take(pending)->renewal.begin(renewed);
   pending.front().is_renewal = true;
   pending.front().route = settings_.routes->pin(renewed.key());
-  pending.front().sent_at = TimePoint{};
+  pending.front().sent_at = TimePoint{};  // nothing is in doubt before it is sent
   queue_.splice(queue_.end(), pending);
 }
 
@@ -252,21 +255,22 @@ CombinedWait Multiplexer::combined_wait() noexcept {
   return CombinedWait(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
 }
 
-bool Multiplexer::send_queued(Send whose, TimePoint now) {
+bool Multiplexer::send_queued(Send which, TimePoint now) {
+  assert(connected());
   bool sent = false;
   CombinedWait wait = combined_wait();
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto pending = next++;
     pending->renewal.connection = number_;
     if (pending->call != nullptr) {
-      if (whose != Send::all) continue;
+      if (which != Send::all) continue;
       if (cannot_be_released(*pending->call)) {
         fail(queue_, pending, &*no_releases_);
         continue;
       }
       if (pipeline_.connection->needs_exclusive_use(pending->call->request.commands)) break;
       if (pending->may_block() && !wait.can_add(*pending)) continue;  // in the next batch
-    } else if (pending->is_renewal && whose == Send::releases) {
+    } else if (pending->is_renewal && which == Send::releases) {
       continue;
     } else if (pending->is_renewal && !sink_.wants(pending->renewal)) {
       pool_.put_away(queue_, pending);
@@ -279,19 +283,24 @@ bool Multiplexer::send_queued(Send whose, TimePoint now) {
       continue;
     }
     sent = true;
-    pending->retried = false;
-    if (!pending->may_block()) wait.append();
-    // Counted in the same step as the request leaves the queue: nothing can throw in between.
-    if (pending->call != nullptr) ++waiting_;
-    if (pending->may_block()) {
-      wait.add(queue_, pending, now);
-    } else {
-      pipeline_.append(queue_, pending, now);
-    }
+    append_queued(pending, wait, now);
   }
   wait.append();
   if (sent) used_ = now;
   return sent;
+}
+
+void Multiplexer::append_queued(PendingRequests::iterator pending, CombinedWait& wait,
+                                TimePoint now) {
+  pending->retried = false;
+  if (!pending->may_block()) wait.append();
+  // Counted in the same step as the request leaves the queue: nothing can throw in between.
+  if (pending->call != nullptr) ++waiting_;
+  if (pending->may_block()) {
+    wait.add(queue_, pending, now);
+  } else {
+    pipeline_.append(queue_, pending, now);
+  }
 }
 
 void Multiplexer::read(TimePoint end, Guard& guard) {
@@ -314,7 +323,7 @@ void Multiplexer::deliver() noexcept {
   PendingRequests& in_flight = pipeline_.in_flight;
   while (!in_flight.empty() && in_flight.front().complete()) {
     PendingRequest& pending = in_flight.front();
-    missing_from_ = TimePoint::max();
+    missing_from_ = TimePoint::max();  // the server answers
     pending.repeat = !pending.is_abandoned() && pending.depends_on(retrying_);
     if (pending.is_abandoned() || (!pending.repeat && !pending.was_refused())) {
       for (PendingRequest& refused : retrying_) refused.superseded |= pending.supersedes(refused);
@@ -330,7 +339,7 @@ void Multiplexer::deliver() noexcept {
                                        [](const PendingRequest& other) { return !other.retried; })
                         : retrying_.end();
     retrying_.splice(position, in_flight, in_flight.begin());
-    known_count_ = 0;
+    known_count_ = 0;  // the server may have forgotten more than this script
   }
 }
 

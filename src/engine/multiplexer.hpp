@@ -30,9 +30,12 @@ class CombinedWait;
 ///
 /// A request is in `queue_`, then in `pipeline_.in_flight`, perhaps in `retrying_`, and at last
 /// back in `pool_`; `PendingRequest::Status` names the list. All members are guarded by the shared
-/// connection's mutex. Any thread with the mutex may add to the queue; only the leader uses the
-/// connection and takes requests out of the other two lists. Functions with a `Guard` parameter are
-/// called with the mutex, release it while they wait for the server, and return with it.
+/// connection's mutex. Any thread with the mutex may add to the queue. Only the leader uses the
+/// connection and takes requests out of the other two lists; but a thread whose call gives up takes
+/// its own request out, unless the leader is retrying it (`Call::retrying`).
+///
+/// Functions with a `Guard` parameter are called with the mutex, release it while they wait for the
+/// server, and return with it.
 class Multiplexer {
  public:
   using Guard = std::unique_lock<std::mutex>;
@@ -94,7 +97,7 @@ class Multiplexer {
   /// Writes what is queued into the connection's buffer, up to the first call that needs exclusive
   /// use. False when there was nothing to send. Validity counts from `now`, so it must not be later
   /// than the first byte.
-  bool send_queued(Send whose, TimePoint now);
+  bool send_queued(Send which, TimePoint now);
   /// Sends the buffer, waiting until `end` at most.
   void flush(TimePoint end, Guard& guard) const {
     assert(connected());
@@ -175,6 +178,7 @@ class Multiplexer {
 
  private:
   CombinedWait combined_wait() noexcept;
+  void append_queued(PendingRequests::iterator pending, CombinedWait& wait, TimePoint now);
   void deliver() noexcept;
   void drop_unwanted() noexcept;
   bool is_unwanted(const PendingRequest& refused) const noexcept;

@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds max_pause{1000};
 void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, TimePoint now) {
   key_ = key;
   command_ = cleanup.command;
-  of_ = cleanup.of;
+  reason_ = cleanup.of;
   since_ = cleanup.since;
   until_ = now + cleanup.ttl;
   due_ = now;
@@ -42,7 +42,7 @@ void PendingRelease::broke(Errc why, TimePoint now) noexcept {
 void PendingRelease::hand_on_to(PendingRelease& copy) {
   if (!done_) done_ = std::make_shared<std::atomic<bool>>(false);
   copy = *this;
-  of_ = CleanupRelease::Reason::notified;
+  reason_ = CleanupRelease::Reason::notified;
 }
 
 void PendingRelease::failed(Errc why, TimePoint now) noexcept {
@@ -64,8 +64,9 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
   const bool done_here = protocol::vote(reply) == Vote::yes;
   if (done_here && done_) *done_ = true;
   if (done_here || (done_ && *done_)) {
-    if (of_ == CleanupRelease::Reason::lease) return ReleaseOutcome::released;
-    return of_ == CleanupRelease::Reason::ended_lease ? ReleaseOutcome::lost : ReleaseOutcome::done;
+    if (reason_ == CleanupRelease::Reason::lease) return ReleaseOutcome::released;
+    return reason_ == CleanupRelease::Reason::ended_lease ? ReleaseOutcome::lost
+                                                          : ReleaseOutcome::done;
   }
   if (!older_.expired()) {
     failed(why_, now);
@@ -76,7 +77,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
     due_ = settled_from_;
     return std::nullopt;
   }
-  switch (of_) {
+  switch (reason_) {
     case CleanupRelease::Reason::doubt:
     case CleanupRelease::Reason::notified:
       return ReleaseOutcome::done;
@@ -88,7 +89,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
 }
 
 ReleaseOutcome PendingRelease::run_out() const noexcept {
-  switch (of_) {
+  switch (reason_) {
     case CleanupRelease::Reason::doubt:
     case CleanupRelease::Reason::notified:
       return ReleaseOutcome::done;

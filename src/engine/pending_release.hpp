@@ -37,7 +37,7 @@ class PendingRelease {
   /// that it undoes. While `older`, the connection of that acquisition, lives, "not ours" is not
   /// final; afterwards it is once the server has had time to read what was sent on it.
   void may_be_overtaken(std::weak_ptr<const void> older = {}) noexcept {
-    overtaken_ = of_ == CleanupRelease::Reason::doubt;
+    overtaken_ = reason_ == CleanupRelease::Reason::doubt;
     if (overtaken_ && older_.expired()) older_ = std::move(older);
   }
   /// Makes `copy` a copy of this release that reports the outcome of both, whichever the server
@@ -75,7 +75,7 @@ class PendingRelease {
  private:
   std::string key_{};
   protocol::OwnedCommand command_{};
-  CleanupRelease::Reason of_{};
+  CleanupRelease::Reason reason_{};
   TimePoint since_{};                  // when the lock was acquired
   TimePoint until_{};                  // when the lease ends by itself
   TimePoint due_{};                    // of the next attempt

@@ -316,8 +316,8 @@ bool SharedConnection::pass_on(RefusedReleases releases, Guard& guard,
          !multiplexer_.has_retrying()) {
     try {
       const bool silent = multiplexer_.is_stale();
-      const auto whose = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
-      if (!multiplexer_.send_queued(whose, BootClock::now())) break;
+      const auto which = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
+      if (!multiplexer_.send_queued(which, BootClock::now())) break;
       multiplexer_.try_flush(guard);
     } catch (const IoError& error) {
       multiplexer_.fail_connection(&error);

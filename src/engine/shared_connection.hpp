@@ -37,9 +37,8 @@ namespace redlatch::detail {
 ///
 /// **Who leads.** `has_leader_` is true while a thread does the I/O. A call that finds it false
 /// becomes the leader (`Call::State::leading`): it connects if need be, writes, and reads. Only the
-/// leader touches the socket and takes requests out of `in_flight` and `retrying`; it releases the
-/// mutex while it waits for the server. A caller without rivals needs no
-/// wake-up and causes none.
+/// leader touches the socket and completes requests; it releases the mutex while it waits for the
+/// server. A caller without rivals needs no wake-up and causes none.
 ///
 /// **How followers queue.** A call that finds a leader appends its request to the queue and sleeps
 /// on its own baton (`await`), outside of the mutex. The leader posts the baton when the call is
@@ -52,25 +51,27 @@ namespace redlatch::detail {
 /// server works on the batch while the next leader wakes up. If replies are still awaited, the
 /// queue waits: one batch with callers is in flight at a time, and batches grow with the load.
 ///
-/// **The next leader** is the first call that can lead of: the refused requests, the requests in
-/// flight, the queue. That is the call whose reply comes first, so most leaders wait for one reply
-/// of others at most. Calls with a `PollNotifier` never lead: their threads poll several
-/// connections for a quorum. If no call is left, `has_leader_` becomes false; replies that are
-/// still to come (of releases, renewals and abandoned calls) are read by the next leader, or by the
-/// background thread within 50 ms (`CompletionSink::expect_answers`, `receive_available`).
+/// **The next leader** is the first call that can lead, looked for among the refused requests, then
+/// those in flight, then the queue. That is the call whose reply comes first, so a leader seldom
+/// reads replies of others for long before its own. Calls with a `PollNotifier` never lead: their
+/// threads poll several connections for a quorum. If no call is left, `has_leader_` becomes false;
+/// replies that are still to come (of releases, renewals and abandoned calls) are read by the next
+/// leader, or by the background thread within 50 ms (`CompletionSink::expect_answers`,
+/// `receive_available`).
 ///
 /// **Refusals.** A request that the server refused without carrying it out (a forgotten or
-/// forbidden script) is retried in its place of the order: by its own caller as the leader, so that
-/// its own deadline applies; a release or a renewal by any leader. WATCH/MULTI/EXEC, for servers
-/// without scripts and conditional commands, needs the connection exclusively: its caller is
-/// appointed, reads until nothing is in flight, and runs its commands alone.
+/// forbidden script) is retried before any later request is sent, if no newer command about its
+/// lease was carried out: by its own caller as the leader, so that its own deadline applies; a
+/// release or a renewal by any leader. WATCH/MULTI/EXEC, for servers without scripts and
+/// conditional commands, needs the connection exclusively: its caller is appointed, reads until
+/// nothing is in flight, and runs its commands alone.
 ///
 /// **Deadlines.** A call whose time is over leaves and abandons only its reply, which is discarded
-/// when it comes; a leader passes the lead on, a follower just goes. If its command may be carried
+/// when it comes; a leader passes the lead on, a follower returns. If its command may be carried
 /// out, its cleanup release is queued behind it. Because the process itself may have been stopped,
 /// each call gets one grace period (as long as it was late, from 10 to 100 ms) in which the leader
-/// reads what has come before it judges. A connection that leaves a command unanswered for seven
-/// eighths of `command_timeout` is retired: it goes to the background, which waits for the
+/// reads what has come before the call fails. A connection that leaves a command unanswered for
+/// seven eighths of `command_timeout` is retired: it goes to the background, which waits for the
 /// remaining replies, and the next leader opens another one. Time spent on connecting does not
 /// count against a call's time for the answer (`ConnectPolicy::separate_timeout`); followers share
 /// the outcome of the leader's attempt, so that a dead server costs all of them one
@@ -92,7 +93,9 @@ namespace redlatch::detail {
 /// shared fields. `has_leader_` and `Call::state` are atomics that change under the mutex only;
 /// they are read without it as hints. The mutex is taken before those of the `CompletionSink`
 /// (background, renewer, leases, notifier), never behind them, and one shared connection's mutex is
-/// never held while another's is taken, except around fork. Batons are posted after it is released.
+/// never held while another's is taken, except around fork. Batons are posted after it is released
+/// (`WakeQueue`), so that no thread wakes up to wait for it, except when an attempt to connect
+/// ends.
 class SharedConnection {
  public:
   SharedConnection(const Settings& settings, CompletionSink& sink)
