@@ -85,9 +85,9 @@ struct LockOptions {
   /// A description of the holder, for people who look at the server: stored behind the token, after
   /// a space. At most 1,024 bytes without control characters, else `Errc::invalid_argument`.
   std::string label{};
-  /// Where the lock must be stored. By default nowhere but in the server's memory: a server that
-  /// restarts or fails over right after the acquisition forgets the lock. Renewals do not wait for
-  /// it.
+  /// Where the lock must be stored. By default an acquisition waits for neither replicas nor the
+  /// disk: a server that restarts or fails over right after it forgets the lock. Renewals wait for
+  /// neither in any case.
   Durability durability{};
 };
 
