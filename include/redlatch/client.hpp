@@ -13,20 +13,21 @@ namespace detail {
 class Executor;
 }
 
-/// A server that holds locks, and the connections to it.
+/// A server that keeps locks, and the connections to it.
 ///
-/// Connects when it is first used, and again by itself when a connection was lost. Threads may
-/// share it. A forked child may use it too: it opens sockets of its own, and the parent's locks are
-/// not its own. Locks keep what they need of it, so it may be destroyed before them; the last of
-/// them to go waits at most `command_timeout` for releases that the server has not answered yet.
+/// Connects at the first use, and again by itself after a connection was lost. Thread-safe: any
+/// number of threads may share a client. A forked child may use it, too: it opens connections of
+/// its own, and does not hold its parent's locks. A client may be destroyed before its locks, which
+/// keep what they need of it; the destruction of the last of them waits at most `command_timeout`
+/// for releases that the server has not answered yet.
 class REDLATCH_API Client {
  public:
   /// `redis://[user[:password]@]host[:port][/db]` or
   /// `unix://[user[:password]@]/path/to.sock[?db=N]`, with percent-encoding in user, password and
-  /// path, and IPv6 addresses in brackets, with a zone as in `[fe80::1%25eth0]`. Connects to
-  /// nothing yet. Throws `Errc::invalid_argument` for a URL or option that cannot work and names
-  /// the part, and `Errc::unsupported` for `rediss://`, `redis-sentinel://` and `redis-cluster://`,
-  /// which are not built.
+  /// path, and IPv6 addresses in brackets, with a zone as in `[fe80::1%25eth0]`. Does not connect
+  /// yet. Throws `Errc::invalid_argument` for a URL or an option that cannot work, and names the
+  /// part. Throws `Errc::unsupported` for `rediss://`, `redis-sentinel://` and `redis-cluster://`,
+  /// which are not built in.
   explicit Client(std::string_view url = "redis://127.0.0.1:6379", ClientOptions options = {});
 
   Client(const Client&) = delete;
@@ -37,14 +38,15 @@ class REDLATCH_API Client {
   Client& operator=(Client&&) noexcept = default;
   ~Client() = default;
 
-  /// Returns when the server has answered; throws `Error` when it cannot be used.
+  /// Connects if need be, and returns when the server has answered. Throws `Error` if the server
+  /// cannot be used.
   void ping();
 
-  /// What has happened to the locks of this client, in numbers. Any thread may ask at any time; the
-  /// numbers are not of one and the same instant.
+  /// Counts of what has happened to the locks of this client. Any thread may call it at any time;
+  /// the counts are not read at one and the same instant. No I/O.
   Metrics metrics() const;
 
-  /// For the library's own classes: what says their commands.
+  /// For the library's own classes: what sends their commands.
   const std::shared_ptr<detail::Executor>& executor() const noexcept { return executor_; }
 
  private:

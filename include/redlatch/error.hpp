@@ -9,62 +9,63 @@
 
 namespace redlatch {
 
-/// What went wrong, by what can be done about it. That a lock is held elsewhere is not among these:
-/// it is an answer (`false`), not an error.
+/// What went wrong, by what can be done about it. A lock that is held elsewhere is not an error:
+/// the functions return false for it.
 enum class Errc {
-  /// Refused, unknown host, `connect_timeout` over, connection lost, server full, or out of
-  /// descriptors.
+  /// No connection: refused, unknown host, `connect_timeout` is over, connection lost, the server
+  /// has
+  /// too many clients, or the process no descriptors.
   unreachable = 1,
-  /// Connected, but no answer within `command_timeout`.
+  /// Connected, but no reply within `command_timeout`.
   timed_out,
-  /// The server wants another user or password than the URL has.
+  /// The server does not accept the user or password of the URL.
   authentication_failed,
   /// The user may not run a command, or may not touch the key.
   not_permitted,
-  /// The server cannot write now: a replica, loading, out of memory, a failed save, busy with a
-  /// script.
+  /// The server cannot write now: it is a replica, loading, out of memory, busy with a script, or a
+  /// save has failed.
   not_writable,
-  /// The key exists and is something else than a lock of this kind.
+  /// The key exists and is not a lock of this kind.
   wrong_type,
-  /// An answer that is not the protocol's, or an error reply without a code of its own here.
+  /// A reply that violates the protocol, or an error reply that no other code stands for.
   protocol_error,
-  /// Fewer servers or replicas agreed than were asked for.
+  /// Fewer servers or replicas agreed than required.
   no_quorum,
-  /// Something that this build or this server cannot do.
+  /// This build or this server cannot do it.
   unsupported,
-  /// An argument that can never work; the message names it.
+  /// An argument that cannot work; the message names it.
   invalid_argument
 };
 
-/// The category of `Errc`; its name is "redlatch". Two copies of the static library in one process,
-/// say in a plugin and in its host, have one each, so that `std::error_code`s of both, compared
-/// with each other, differ: compare them with an `Errc`.
+/// The category of `Errc`, with the name "redlatch". Two copies of the static library in one
+/// process, in a plugin and in its host for instance, have a category each, so an `std::error_code`
+/// of one never equals one of the other: compare either with an `Errc`.
 REDLATCH_API const std::error_category& error_category() noexcept;
 
-/// What makes a `std::error_code` of an `Errc`.
+/// An `Errc` as a `std::error_code`.
 REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
 
-/// True for the codes of every copy of the library: categories are compared by name.
+/// Compares categories by name, so that codes of every copy of the library match.
 REDLATCH_API bool operator==(const std::error_code& code, Errc value) noexcept;
 
-/// The one exception of the library. `code()` compares equal to a value of `Errc`; `what()` names
-/// the server, the key and what to do, and never a password or a token.
+/// The exception type of the library. `code()` compares equal to a value of `Errc`. `what()` names
+/// the server, the key and a remedy, and never a password or a token.
 class REDLATCH_API Error : public std::system_error {
  public:
-  /// `what` gets "redlatch: " in front of it; `server` is a URL without user and password.
+  /// `what()` is "redlatch: " and `what`; `server` is a URL without user and password.
   Error(Errc code, const std::string& what, std::string server = {}, bool in_doubt = false);
-  /// Copies share what they hold, so that copying cannot fail.
+  /// Copies share their texts, so that copying cannot fail.
   Error(const Error&) = default;
   /// As the constructor.
   Error& operator=(const Error&) = default;
   ~Error() override = default;
 
-  /// The server's URL without user or password, as in "redis://10.0.0.5:6379/0". Empty when the
-  /// error is about no server.
+  /// The server's URL without user or password, as in "redis://10.0.0.5:6379/0". Empty if the error
+  /// concerns no server.
   const std::string& server() const noexcept { return *server_; }
 
-  /// True when the server may have carried the command out, although its answer is not known. What
-  /// an acquisition may have left behind is then being removed in the background, by token.
+  /// True if the server may have carried out the command although its reply is not known. A lock
+  /// that an acquisition may have left behind is then removed in the background, by its token.
   bool in_doubt() const noexcept { return in_doubt_; }
 
  private:

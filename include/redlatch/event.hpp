@@ -7,49 +7,50 @@
 
 namespace redlatch {
 
-/// What has happened: see `Event`.
+/// The kind of an `Event`, which says what its other members mean.
 enum class EventKind {
-  /// A lock is held from now on. `elapsed`: from the call to here, waiting included.
+  /// A lock was acquired. `elapsed`: since the call, waiting included.
   acquired,
-  /// The first attempt of a call found the lock held by somebody else. `elapsed`: as above.
+  /// The first attempt of a call found the lock held elsewhere. `elapsed`: since the call.
   contended,
-  /// The server has given the lease another ttl in the background.
+  /// A renewal succeeded. `elapsed`: since the acquisition.
   renewed,
-  /// It has not, and will be asked again in time. `error`: why.
+  /// A renewal failed, and is tried again in time. `elapsed`: since the acquisition. `error`: why.
   renewal_failed,
   /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
-  /// in time. Or it turned out so when the release reached the server.
+  /// in
+  /// time; or the reply to a release showed it. `elapsed`: since the acquisition.
   lost,
-  /// The server has given the lock up.
+  /// The server has released a lock. `elapsed`: since the acquisition.
   released,
-  /// What became of a release is not known. That of `unlock()`: at once, when it was refused or not
-  /// answered within `command_timeout`. One that nobody waited for is repeated, and told as soon as
-  /// it is known that it will never be known: when the server answers again and does not have the
-  /// lock any more, which an attempt before that was not answered may have released; else when the
-  /// ttl has ended the lease, or when the client is gone. `error`: why the last attempt, or the one
-  /// that was not answered, failed.
+  /// The outcome of a release is not known. For `unlock()`: it was refused, or not answered within
+  /// `command_timeout`. A release that no call waits for is repeated first, and the event follows
+  /// when there is no way to know any more: when the server answers and does not have the lock,
+  /// which an earlier attempt may have released; or when the ttl is over, or the client is gone.
+  /// `elapsed`: since the acquisition. `error`: why the last attempt, or the one without a reply,
+  /// failed.
   release_unknown,
-  /// A connection is there. `elapsed`: since it was begun. No key, like the next.
+  /// A connection was opened. `elapsed`: since the attempt began. No key.
   connected,
-  /// A connection is not used any more. `elapsed`: since it was connected. `error`: why; none when
-  /// the server closed it while it was idle.
+  /// A connection is not used any more. `elapsed`: since it was opened. `error`: why; none if the
+  /// server closed it while it was idle. No key.
   disconnected
 };
 
-/// What happened to a lock, or to the client. See `ClientOptions::on_event`.
+/// Something that happened to a lock or to a connection. See `ClientOptions::on_event`.
 struct Event {
-  /// What it is; the kind says what the other members mean.
+  /// What happened.
   EventKind kind{};
-  /// Of the lock; empty when it is about a connection.
+  /// The key of the lock; empty for a connection.
   std::string key{};
-  /// Since the lock was asked for, unless the kind says something else.
+  /// A duration whose beginning the kind defines, in microseconds.
   std::chrono::microseconds elapsed{};
-  /// Where something failed, by `Errc`, or `std::errc::not_enough_memory`.
+  /// The reason of a failure, an `Errc` or `std::errc::not_enough_memory`; empty for a success.
   std::error_code error{};
 };
 
-/// How often each of these has happened since the client was made, and how things are now. See
-/// `Client::metrics()`.
+/// Counts of events since the client was constructed, and the present number of locks and waits.
+/// See `Client::metrics()`.
 struct Metrics {
   std::uint64_t acquired = 0;         ///< `EventKind::acquired`
   std::uint64_t contended = 0;        ///< `EventKind::contended`
@@ -60,12 +61,12 @@ struct Metrics {
   std::uint64_t release_unknown = 0;  ///< `EventKind::release_unknown`
   std::uint64_t connected = 0;        ///< `EventKind::connected`
   std::uint64_t disconnected = 0;     ///< `EventKind::disconnected`
-  /// Events that `ClientOptions::on_event` was not called for, because it was too far behind or
-  /// memory had run out. They are counted above all the same.
+  /// Events that were not delivered to `ClientOptions::on_event`, because too many were pending or
+  /// memory had run out. The counts above include them.
   std::uint64_t events_dropped = 0;
-  /// Locks that are held.
+  /// Locks held at present.
   std::uint64_t held = 0;
-  /// Calls that wait for somebody else's lock.
+  /// Calls that wait for a lock at present.
   std::uint64_t waiting = 0;
 };
 

@@ -14,28 +14,27 @@ class Fair;
 extern template class REDLATCH_API AcquiringLock<protocol::Fair, Client, std::string>;
 
 /// A `Lock` that is granted in the order of arrival at the server: no `FairLock` on a key overtakes
-/// another one, whatever thread or process it is in.
+/// another, in any thread or process.
 ///
 ///     redlatch::FairLock lock(client, "tickets", {.ttl = 30s});
 ///
-/// Whoever may wait asks for a place in the queue of the key first, and nobody is served before
-/// those who came before, not even when a lease expires. A single attempt (`try_lock`) gives way to
-/// all who wait, and so does a `MultiLock` that wants the key. It is the same key as that of a
-/// `Lock`, and excludes it. Plain `Lock`s on it keep to their own order, which may overtake those
-/// who wait: a `Lock` may get in at the moment when a lease expires, and threads of one client pass
-/// its lease on to each other up to 16 times, or for 10 ms, before the next in the queue has its
-/// turn. Where the order matters, use `FairLock`s only.
+/// A call that may wait enters the queue of the key first, and the server grants the lock in the
+/// order of the queue, also when a lease expires. A single attempt (`try_lock`) fails while others
+/// wait, and so does one of a `MultiLock` that includes the key. A `FairLock` uses the same key as
+/// a `Lock`, and they exclude each other. Plain `Lock`s may overtake waiting `FairLock`s: at the
+/// moment when a lease expires, and by handing a lease over between threads of one client, up to 16
+/// times in a row, or for 10 ms. Where the order matters, use `FairLock`s only.
 ///
-/// Who times out, is cancelled or is killed delays nobody. Who is stopped, or has lost its network,
-/// is passed over once nothing has been heard of it for its ttl or 3 s, whichever is shorter; if
-/// the lock was granted to it before that, its ttl goes by. Each counts by itself, however many
-/// there are.
+/// A waiter that times out, is cancelled or is killed does not delay the others. A waiter that is
+/// stopped or has lost its network is passed over once its entry was not refreshed for its ttl or
+/// 3 s, whichever is shorter; if it was granted the lock before that, its ttl has to pass. This
+/// holds for each such waiter by itself, however many there are.
 ///
-/// Needs scripts and channels: throws `Errc::unsupported` with `ClientOptions::scripting` off, and
-/// `Errc::not_permitted` from a wait where the server's ACL forbids what the queue needs, since
-/// nothing else would be fair. docs/permissions.md lists the rights.
+/// Needs scripts and channels. Throws `Errc::unsupported` if `ClientOptions::scripting` is off. A
+/// wait throws `Errc::not_permitted` if the server's ACL forbids what the queue needs, as nothing
+/// else would be fair. docs/permissions.md lists the rights.
 ///
-/// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
+/// The constructors are documented in acquiring_lock.hpp, all other members in basic_lock.hpp.
 class FairLock : public AcquiringLock<protocol::Fair, Client, std::string> {
  public:
   using AcquiringLock::AcquiringLock;

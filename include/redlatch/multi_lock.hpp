@@ -18,31 +18,32 @@ extern template class REDLATCH_API AcquiringLock<protocol::Multi, Client, std::v
 ///
 ///     redlatch::MultiLock accounts(client, {"account:7", "account:12"});
 ///
-/// They are acquired in one step at the server, which takes none when one is not free. So nobody
-/// holds one of them while waiting for another, and two who want the same keys in another order
-/// cannot block each other. They are the keys of `Lock` and `FairLock`: whoever holds one of them
-/// keeps a `MultiLock` out, and the other way round.
+/// The server acquires all keys in one step, or none if one of them is held. So no process holds
+/// one of them while it waits for another, and two that want the same keys in different order
+/// cannot deadlock. The keys are those of `Lock` and `FairLock`: either excludes a `MultiLock` that
+/// includes its key, and the other way round.
 ///
-/// Extensions and renewals are one step, too, and the lock is lost when one of its keys is. What is
-/// left of it then is kept until it is released, acquired anew or expires, since its owner may
-/// still be at work. With `fencing`, the token is larger than all that were drawn for any of the
-/// keys before.
+/// Extensions and renewals are one step, too, and the lock is lost when one of its keys is. The
+/// remaining keys are kept then until the lock is released, acquired anew or expires, since its
+/// owner may still be at work. With `fencing`, the token is larger than all that were drawn for any
+/// of the keys before.
 ///
-/// There is no queue for several keys, and an attempt gives way to the waiters in the queue of
-/// one of them: when the lease of its last holder has expired, the first of these gets it. Those
-/// who wait for several keys try again after full-jitter pauses of 1 to 100 ms, so keys that
-/// waiting `Lock`s pass on to each other without a gap may keep them waiting for as long as that
-/// goes on: bound the wait.
+/// There is no queue for several keys, and an attempt gives precedence to the waiters in the queue
+/// of each key: when the last holder's lease has expired, the first of these waiters gets the key.
+/// Waiting `MultiLock`s try again after full-jitter pauses of 1 to 100 ms. Keys that waiting
+/// `Lock`s take over from each other without a gap may keep them waiting for as long as that goes
+/// on: use a bounded wait.
 ///
-/// `key()` is the first of the keys, which events and errors name, and whose connection is used:
-/// the release at the end of a scope is not waited for, and only what is asked about the first key
-/// is sure to come behind it. `unlock()` waits. `Errc::invalid_argument` for no key, more than 256,
-/// an empty one, and one that is named twice, and when a cluster has them in different slots: give
-/// them a hash tag in common, as `{account}:7` and `{account}:12`. A key that holds something else
-/// is `Errc::wrong_type`. A client with `scripting` off is `Errc::unsupported`.
+/// `key()` is the first of the keys. Events and errors name it, and its connection is used: the
+/// release at the end of a scope is not waited for, and only later commands about the first key are
+/// certain to arrive behind it. `unlock()` waits. Throws `Errc::invalid_argument` for no key, for
+/// more than 256, for an empty key, for a key that is named twice, and for keys in different slots
+/// of a cluster: give these a common hash tag, as `{account}:7` and `{account}:12`. Throws
+/// `Errc::wrong_type` for a key that is not a lock, and `Errc::unsupported` if
+/// `ClientOptions::scripting` is off.
 ///
-/// The constructors are documented in possession.hpp, with the keys for what it is a lock of, and
-/// everything else in basic_lock.hpp.
+/// The constructors are documented in acquiring_lock.hpp, with the keys as `what`, and all other
+/// members in basic_lock.hpp.
 class MultiLock : public AcquiringLock<protocol::Multi, Client, std::vector<std::string>> {
  public:
   using AcquiringLock::AcquiringLock;

@@ -16,24 +16,26 @@ class WriteSide;
 extern template class REDLATCH_API AcquiringLock<protocol::ReadSide, Client, std::string>;
 extern template class REDLATCH_API AcquiringLock<protocol::WriteSide, Client, std::string>;
 
-/// One of any number of readers of a key that no writer holds, as `std::shared_lock` is of a
-/// `std::shared_mutex`.
+/// The read side of a key: any number of readers hold it at a time while no writer does, as
+/// `std::shared_lock` of a `std::shared_mutex`.
 ///
 ///     redlatch::ReadLock lock(client, "catalogue", {.ttl = 30s});
 ///
-/// Readers and writers queue up in the order of arrival: a writer that waits holds back the readers
-/// behind it, and is held back by those before it, so that neither side starves. Each reader has a
-/// lease of its own, which ends by itself when it dies, whatever the others do. A waiter who was
-/// killed may hold up those behind it for its ttl or 3 s, whichever is shorter.
+/// Readers and writers queue up in the order of arrival: a waiting writer holds back the readers
+/// behind it, and waits for those before it, so that neither side starves. Each reader has a lease
+/// of its own, which ends by itself when the reader dies, whatever the other readers do. A waiter
+/// that was killed may delay the waiters behind it for its ttl or 3 s, whichever is shorter.
 ///
-/// A thread that reads must not wait to read once more by another object: a writer that has queued
-/// up in between waits for the one, and the other for it. A bounded wait gets it out of that.
+/// A thread that holds the read side must not wait for it again with another object: if a writer
+/// has queued up in between, the writer waits for the first object, and the second object for the
+/// writer. A bounded wait ends such a deadlock.
 ///
-/// There is no single order of the readers that could be numbered: `fencing` is
-/// `Errc::unsupported`. So is a client with `scripting` off. At the server the key is a sorted set
-/// of the holders, by when their leases end. A key that holds something else is `Errc::wrong_type`.
+/// Readers have no single order that a fencing token could express: `fencing` is
+/// `Errc::unsupported`, and so is a client whose `ClientOptions::scripting` is off. At the server
+/// the key is a sorted set of the holders, by the ends of their leases. A key of another type is
+/// `Errc::wrong_type`.
 ///
-/// The constructors are documented in possession.hpp, and everything else in basic_lock.hpp.
+/// The constructors are documented in acquiring_lock.hpp, all other members in basic_lock.hpp.
 class ReadLock : public AcquiringLock<protocol::ReadSide, Client, std::string> {
  public:
   using AcquiringLock::AcquiringLock;
@@ -43,27 +45,28 @@ class ReadLock : public AcquiringLock<protocol::ReadSide, Client, std::string> {
   explicit ReadLock(detail::LockCore& writer);
 };
 
-/// The only holder of a key that may have readers at other times: see `ReadLock`. With `fencing`,
-/// writers are numbered.
+/// The write side of a key: its holder is the only one. See `ReadLock`. With `fencing`, the
+/// acquisitions of writers are numbered.
 ///
-/// A thread that holds the read side, by an object of any client, would wait for itself: `lock()`
+/// A thread that holds the read side, with an object of any client, would wait for itself: `lock()`
 /// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
-/// false at once. A reader that is not valid any more, and only not yet gone at the server, is
-/// waited for instead; where the server's queue cannot be used, it counts as a reader until then.
-/// With a ttl of the writer that is more than six times as long as that of the reader, it can take
-/// a tenth of it and 1.1 s to tell the two apart.
-/// Threads are told apart by where they acquired the read side. A thread that writes
-/// and then waits to read by another object is not told; `downgrade()` is for that.
+/// false at once. If the lease of its reader is not valid any more, and only not yet over at the
+/// server, the writer waits for the end of that lease instead; without the server's queue, the
+/// lease counts as held until then. If the ttl of the writer is more than six times that of the
+/// reader, telling the two cases apart can take a tenth of the writer's ttl and 1.1 s.
+///
+/// A thread is recognised by having acquired the read side itself. A thread that writes and then
+/// waits to read with another object is not recognised; use `downgrade()` for that.
 class WriteLock : public AcquiringLock<protocol::WriteSide, Client, std::string> {
  public:
   using AcquiringLock::AcquiringLock;
 
-  /// Makes a reader of the writer in one step, with the same options except for fencing: no other
-  /// writer gets in between, and readers who wait are let in. This object holds nothing afterwards.
-  /// `durability` is not waited for once more, as renewals do not either. Throws `Error` when the
-  /// server refuses, and the lock stays held; when it does not answer (`in_doubt()`), it is not.
-  /// Throws `std::errc::operation_not_permitted` when this object does not hold the lock, or the
-  /// server says that it is lost.
+  /// Turns the writer into a reader in one step, with the same options except for fencing: no other
+  /// writer gets in between, and waiting readers are let in. This object holds nothing afterwards.
+  /// `durability` is not waited for again. Throws `Error` if the server refuses, and the lock stays
+  /// held; if the server does not answer (`in_doubt()`), the lock is lost. Throws
+  /// `std::errc::operation_not_permitted` if this object does not hold the lock, or the server
+  /// reports that it is lost.
   [[nodiscard]] REDLATCH_API ReadLock downgrade();
 };
 

@@ -18,43 +18,45 @@ class Recursive;
 }
 extern template class REDLATCH_API AcquiringLock<protocol::Recursive, Client, std::string>;
 
-/// A lock that its owner may hold several times at once, as `std::recursive_mutex`: by several
-/// objects, each of which holds once.
+/// A lock that its owner may hold several times at once, as `std::recursive_mutex`: with several
+/// objects, each of which holds it once.
 ///
 ///     redlatch::RecursiveLock outer(client, "report");
-///     redlatch::RecursiveLock inner(client, "report");  // the same thread: is held at once
+///     redlatch::RecursiveLock inner(client, "report");  // the same thread: acquired at once
 ///
-/// The owner is the thread that acquires, or who is named: `Owner{"worker-7"}`, in any thread,
-/// process and host. Others get the lock when the last hold was released, in the order of arrival;
-/// an owner who holds it already overtakes them. Each hold has a lease of its own, which only its
-/// object renews: a hold whose process was killed ends after its ttl, whatever the others do.
+/// The owner is the thread that acquires, or the one that is named: `Owner{"worker-7"}`, in any
+/// thread, process and host. Other owners get the lock when the last hold is released, in the order
+/// of arrival; the present owner overtakes them. Each hold has a lease of its own, which only its
+/// object renews: the hold of a process that was killed ends after its ttl, whatever the other
+/// holds do. A waiter that was killed may delay the waiters behind it for its ttl or 3 s, whichever
+/// is shorter.
 ///
-/// A client with `scripting` off is `Errc::unsupported`. At the server the key is a sorted set of
-/// the holds, by when their leases end. A key that holds something else is `Errc::wrong_type`. A
-/// waiter who was killed may hold up those behind it for its ttl or 3 s, whichever is shorter.
+/// Throws `Errc::unsupported` if `ClientOptions::scripting` is off. At the server the key is a
+/// sorted set of the holds, by the ends of their leases. A key of another type is
+/// `Errc::wrong_type`.
 ///
-/// The constructors are documented in possession.hpp, with `key` or `key, owner` for what it is a
-/// lock of, and everything else in basic_lock.hpp.
+/// The constructors are documented in acquiring_lock.hpp, with `key` or `key, owner` as `what`, and
+/// all other members in basic_lock.hpp.
 class RecursiveLock : public AcquiringLock<protocol::Recursive, Client, std::string> {
  public:
   using AcquiringLock::AcquiringLock;
 
-  /// As those of all lock classes, with an owner that is named: waits until the lock is held. All
-  /// four throw `Errc::invalid_argument` for a name that cannot work.
+  /// Acquires the lock for a named owner as `lock()` does: waits without bound. All four
+  /// constructors with an owner throw `Errc::invalid_argument` for a name that cannot work.
   RecursiveLock(Client& client, std::string key, const Owner& owner, LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     lock();
   }
-  /// One attempt: ask `owns_lock()` how it went.
+  /// Makes one attempt, as `try_lock()` does; `owns_lock()` has the outcome.
   RecursiveLock(Client& client, std::string key, const Owner& owner, std::try_to_lock_t,
                 LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock());
   }
-  /// Holds nothing yet and asks nobody.
+  /// Holds nothing yet, and sends nothing.
   REDLATCH_API RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
                              LockOptions options = {});
-  /// Waits for at most `wait`: ask `owns_lock()` how it went.
+  /// Waits for at most `wait`, as `try_lock_for()` does; `owns_lock()` has the outcome.
   template <class Rep, class Period>
   RecursiveLock(Client& client, std::string key, const Owner& owner,
                 std::chrono::duration<Rep, Period> wait, LockOptions options = {})
@@ -62,9 +64,9 @@ class RecursiveLock : public AcquiringLock<protocol::Recursive, Client, std::str
     static_cast<void>(try_lock_for(wait));
   }
 
-  /// How many holds the owner has, those of other objects included. The owner is that of the hold
-  /// of this object, or who would be if it acquired now. Asks the server; throws `Error` when that
-  /// does not say.
+  /// The number of holds of the owner, those of other objects included. The owner is that of this
+  /// object's hold; without a hold, the owner that it would have if it acquired now. Asks the
+  /// server, and throws `Error` if it does not answer.
   REDLATCH_API std::int64_t hold_count() const;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Everything public.
+/// All public headers.
 #if __cplusplus <= 201703L
 #error "redlatch needs C++20: compile with -std=c++20 or newer"
 #endif

@@ -11,13 +11,13 @@ void WakeQueue::add(Call& call) noexcept {
 }
 
 void WakeQueue::finish(Call& call) noexcept {
-  if (!call.is_leading()) add(call);  // a leader is awake
+  if (!call.is_leading()) add(call);
   call.state = Call::State::done;
 }
 
 void WakeQueue::fail(Call& call, const IoError* why) noexcept {
   try {
-    // A copy would share its text with those of other threads.
+    // Not a copy, which would share its text with the failures of other threads.
     if (why != nullptr) call.failure.emplace(why->code(), why->what());
     call.out_of_memory = why == nullptr;
   } catch (const std::bad_alloc&) {
@@ -35,7 +35,7 @@ void WakeQueue::wake(std::unique_lock<std::mutex>& guard) noexcept {
   Call* next = std::exchange(first_, nullptr);
   guard.unlock();
   while (next != nullptr) {
-    // Once posted to, it may be gone.
+    // The call may be destroyed as soon as its baton is posted.
     Call* const call = std::exchange(next, next->next_to_wake);
     if (call->poll_notifier != nullptr) call->poll_notifier->notify();
     call->baton.post();

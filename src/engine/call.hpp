@@ -16,11 +16,62 @@ namespace redlatch::detail {
 struct PendingRequest;
 using PendingRequests = std::list<PendingRequest>;
 
-/// Wakes a thread that waits for several things at once.
+class PollNotifier;
+
+/// One wait for the reply to a request. Lives on the stack of the thread that waits; see
+/// `SharedConnection` for how the threads share the work. Its members are guarded by the shared
+/// connection's mutex, but the thread reads `state` without it, and everything once that is `done`.
+struct Call {
+  /// What the thread does.
+  enum class State {
+    /// Sleeps until it is woken. Entered at the start, unless the thread finds no leader; and by a
+    /// leader that appoints another call, which has to run commands of its own. Left when the call
+    /// is appointed or its request is complete.
+    following,
+    /// Does the I/O. Entered by the thread itself when it finds no leader, or by the leader that
+    /// appoints it; left when its request is complete, or for `following`.
+    leading,
+    /// The request is out of all lists, or abandoned. Entered by the leader that completes it, or
+    /// by
+    /// the thread itself when it gives up. Final.
+    done
+  };
+
+  const Request& request;
+  Response& response;
+  PendingRequests::iterator pending{};
+
+  std::atomic<State> state = State::following;
+  /// Each change that the thread has to see posts the baton once. The thread consumes every post
+  /// before it destroys the call: a post that comes later would touch a dead object.
+  Baton baton{};
+  int posts = 0;
+  int posts_taken = 0;
+  Call* next_to_wake = nullptr;  // in a `WakeQueue`
+  bool retrying = false;         // a leader retries the request, which cannot be abandoned now
+  PollNotifier* poll_notifier = nullptr;  // of a thread that polls several servers and cannot lead
+  TimePoint end = TimePoint::max();       // deadline, for whichever thread does the I/O
+  TimePoint grace_until{};                // end of the grace period, which a call gets once
+
+  std::optional<IoError> failure{};  // without one, the replies are in the response
+  bool in_doubt = false;             // the command may have been carried out, or may be yet
+  bool broken = false;               // the connection is lost, or no cleanup could be queued on it
+  bool outdated = false;             // the server at this connection is not a primary
+  bool out_of_memory = false;        // reported as std::bad_alloc
+
+  void take_posts() noexcept {
+    for (; posts_taken < posts; ++posts_taken) baton.wait();
+  }
+  bool is_leading() const noexcept { return state == State::leading; }
+  bool done() const noexcept { return state == State::done; }
+};
+
+/// Wakes a thread that polls several connections at once.
 class PollNotifier {
  public:
   PollNotifier() { event_fd_.open(); }
-  /// What is looked at behind this, before the thread sleeps, is not missed.
+  /// From here on `notify` makes `fd` readable. The thread checks its calls after this and before
+  /// it polls, so that it misses none.
   void listen() noexcept { listens_ = true; }
   void stop_listening() noexcept {
     listens_ = false;
@@ -37,53 +88,20 @@ class PollNotifier {
   std::atomic<bool> notified_ = false;
 };
 
-/// Somebody who waits for the answer to a request. Lives on that thread's stack.
-struct Call {
-  enum class State { following, leading, done };
-
-  const Request& request;
-  Response& response;
-  PendingRequests::iterator pending{};
-
-  /// Changed under the channel's mutex. What comes below is complete when this is `done`.
-  std::atomic<State> state = State::following;
-  /// One post for each change that the thread is to be woken for; it takes all of them before it
-  /// goes.
-  Baton baton{};
-  int posts = 0;
-  int posts_taken = 0;
-  Call* next_to_wake = nullptr;
-  bool retrying = false;  // a leader is saying the request again, so that it cannot be taken away
-  PollNotifier* poll_notifier = nullptr;  // its thread is elsewhere, so that it cannot lead
-  TimePoint end = TimePoint::max();       // of its wait, whoever does the work for it
-  TimePoint grace_until{};                // when it had no time left, for once
-
-  std::optional<IoError> failure{};  // else the replies are in the response
-  bool in_doubt = false;             // the server may have acted all the same,
-  bool broken = false;               // and the connection is lost
-  bool outdated = false;             // the connection leads to a server that is no primary
-  bool out_of_memory = false;        // which is worth an exception of its own
-
-  void take_posts() noexcept {
-    for (; posts_taken < posts; ++posts_taken) baton.wait();
-  }
-  bool is_leading() const noexcept { return state == State::leading; }
-  bool done() const noexcept { return state == State::done; }
-};
-
-/// The callers that are to be woken once the channel's mutex is free, so that none of them wakes up
-/// only to wait for that.
+/// The calls to wake once the shared connection's mutex is released, so that no thread wakes up
+/// only to wait for the mutex. Guarded by that mutex.
 class WakeQueue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
   void clear() noexcept { first_ = nullptr; }
 
-  /// Its answer is there, or never will be.
+  /// Completes a call, and queues its thread unless that is the leader, which is awake.
   void finish(Call& call) noexcept;
-  /// The same, with the reason why. Null: memory has run out.
+  /// Completes a call with a failure. Null: memory has run out.
   void fail(Call& call, const IoError* why) noexcept;
+  /// Makes a call the leader.
   void appoint(Call& call) noexcept;
-  /// Releases the mutex, and does not take it again.
+  /// Releases the mutex, does not take it again, and posts the batons of all queued calls.
   void wake(std::unique_lock<std::mutex>& guard) noexcept;
 
  private:

@@ -10,8 +10,9 @@
 
 namespace redlatch::detail {
 
-/// What a channel leaves to somebody else, since it has no thread of its own. Called with the
-/// channel's mutex held.
+/// Takes what a shared connection cannot finish by itself, as it has no thread of its own: the
+/// client's background is one. All members are called with the connection's mutex held, so they
+/// must not call any shared connection, and take their own mutexes behind it.
 class CompletionSink {
  public:
   CompletionSink() = default;
@@ -19,36 +20,35 @@ class CompletionSink {
   CompletionSink& operator=(const CompletionSink&) = delete;
   virtual ~CompletionSink() = default;
 
-  /// Releases to be said again when they are due.
+  /// Keeps releases, and sends them again when they are due.
   virtual void repeat_later(PendingRequests releases) noexcept = 0;
   void repeat_later(PendingRequests& from, PendingRequests::iterator release) noexcept;
-  /// All releases of a list with other exchanges.
+  /// Keeps the releases of a list of requests, and leaves the other requests there.
   void repeat_releases_later(PendingRequests& from) noexcept;
-  /// Hands on what the server said to an exchange that nobody waits for. False when that is a
-  /// release that has to be said again, which is not in the list any more.
+  /// Processes the reply to a release or a renewal. False for a release that has to be repeated: it
+  /// is in this sink then, and not in the list any more.
   bool answered(PendingRequests& from, PendingRequests::iterator pending,
                 std::chrono::milliseconds settling) noexcept;
-  /// A connection that is not used any more, with answers to come.
+  /// Takes a retired connection, and reads its remaining replies.
   virtual void adopt(Pipeline pipeline) noexcept = 0;
-  /// A release has ended.
+  /// A release has ended, with this outcome.
   virtual void ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept = 0;
-  /// Whether a renewal that was queued is still to be said.
+  /// Whether a queued renewal is still to be sent: not when the lock was released meanwhile.
   virtual bool wants(const PendingRenewal& renewal) noexcept = 0;
-  /// A renewal was refused, and a newer command about its lease was carried out: there will be no
-  /// retry, but the next renewal at its time.
+  /// A renewal was refused, and is not retried, as a newer command about its lease was carried out.
   virtual void superseded(const PendingRenewal& renewal) noexcept = 0;
-  /// What the server said to a renewal that left at `sent`.
+  /// The reply to a renewal that was sent at `sent`.
   virtual void renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                        TimePoint sent) noexcept = 0;
-  /// There will be no answer. `sent` is `TimePoint{}` when nothing was.
+  /// There will be no reply to a renewal. `sent` is `TimePoint{}` if it was not sent.
   virtual void renewal_failed(const PendingRenewal& renewal, TimePoint sent,
                               std::error_code why) noexcept = 0;
-  /// A connection was dropped because it led to a server that is no primary.
+  /// A connection was dropped because its server is not a primary: others may lead there, too.
   virtual void server_changed() noexcept = 0;
-  /// Something to count, and to tell the program.
+  /// Counts an event, and queues it for `ClientOptions::on_event`.
   virtual void record_event(EventKind kind, std::string_view key, TimePoint since,
                             std::error_code error) noexcept = 0;
-  /// Somebody has to take in answers, should nobody else use the channel soon.
+  /// Replies are to come for which no call waits: to be read soon, unless a call reads them first.
   virtual void expect_answers() noexcept = 0;
 };
 

@@ -10,9 +10,10 @@
 
 namespace redlatch::detail {
 
-/// When one of a client's connections may be opened again: one attempt at a time serves all of its
-/// callers, and after each failure the pause before the next grows from 10 ms to 1 s, with full
-/// jitter, so that neither many callers nor many clients storm a server that is away.
+/// When one of a client's connections may be opened again. One attempt at a time serves all callers
+/// of the connection, and after each failure the maximum pause before the next attempt doubles,
+/// from 10 ms to 1 s, with full jitter: neither many callers nor many clients storm a server that
+/// is down. Guarded by the shared connection's mutex.
 class ConnectSchedule {
  public:
   ConnectSchedule() : random_(random_seed()) {}
@@ -28,17 +29,19 @@ class ConnectSchedule {
     trusted_until_ = now + draw(min_trust, max_trust);
   }
 
-  /// Before that there is no attempt.
+  /// The earliest time of the next attempt.
   TimePoint next() const noexcept { return next_; }
-  /// The same while there are leases to be renewed, which may be over before `next`.
+  /// The earliest time while renewals are queued, 50 ms after the last attempt at the latest:
+  /// leases may be over before `next`.
   TimePoint next_for_renewals() const noexcept {
     return std::min(next_, attempted_ + max_pause_of_renewals);
   }
-  /// A server that says it is no primary is believed on a connection that is new. An older one may
-  /// lead to what was the primary once, so that it is replaced.
+  /// Whether the connection is new, opened in the last 50 to 150 ms. If its server says that it is
+  /// not a primary, a new connection is kept, as another would lead there, too; an older one may
+  /// lead to a former primary, and is replaced.
   bool is_trusted(TimePoint now) const noexcept { return now < trusted_until_; }
 
-  /// The child of a fork draws other numbers than its parent.
+  /// Makes the child of a fork draw other numbers than its parent.
   void after_fork_in_child(std::uint32_t process) noexcept {
     next_ = {};
     random_.seed(static_cast<std::uint32_t>(random_()) ^ process);
@@ -52,9 +55,8 @@ class ConnectSchedule {
   static constexpr Pause min_trust = std::chrono::milliseconds(50);
   static constexpr Pause max_trust = std::chrono::milliseconds(150);
 
-  Pause draw(Pause least, Pause max_time) {
-    return Pause(
-        std::uniform_int_distribution<Pause::rep>(least.count(), max_time.count())(random_));
+  Pause draw(Pause from, Pause to) {
+    return Pause(std::uniform_int_distribution<Pause::rep>(from.count(), to.count())(random_));
   }
 
   std::minstd_rand random_;

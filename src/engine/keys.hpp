@@ -7,8 +7,8 @@
 
 namespace redlatch::detail {
 
-/// The locks that one command is about: those of a `MultiLock` are in its last argument, behind the
-/// first. Refers to the texts of the command.
+/// The keys that one command is about. A `MultiLock` has its first key in the first argument, and
+/// the others packed in the last. Refers to the texts of the command.
 class Keys {
  public:
   Keys(std::string_view first, const protocol::Command& command)
@@ -16,7 +16,7 @@ class Keys {
         more_(are_several(command) ? protocol::Unpacked(command.arguments().back().text())
                                    : protocol::Unpacked()) {}
 
-  /// Whether a command may be about several.
+  /// Whether a command is one for several keys.
   static bool are_several(const protocol::Command& command) noexcept {
     return command.script() != nullptr && command.script()->takes_more;
   }
@@ -28,7 +28,7 @@ class Keys {
     }
     return false;
   }
-  /// Whether they have a key in common.
+  /// Whether both have a key in common.
   bool meet(const Keys& others) const noexcept {
     if (have(others.first_)) return true;
     for (protocol::Unpacked rest = others.more_; !rest.empty();) {

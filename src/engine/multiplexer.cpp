@@ -7,29 +7,30 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <span>
 #include <utility>
 
-#include "engine/shared_question.hpp"
+#include "engine/combined_wait.hpp"
 
 namespace redlatch::detail {
 
 namespace {
 
-// A connection that was used so lately is not looked at before it is used again, which would cost
-// a system call: one with answers to come, and one on which all has been said.
-constexpr std::chrono::microseconds fresh{100};
-constexpr std::chrono::microseconds just_used{10};
-constexpr std::chrono::milliseconds recently{5};
+// How long ago a connection must have been used before it is looked at again, which costs a system
+// call: with replies to come, idle, and idle while other servers of a quorum can answer instead.
+constexpr std::chrono::microseconds read_interval{100};
+constexpr std::chrono::microseconds idle_check_interval{10};
+constexpr std::chrono::milliseconds rare_check_interval{5};
 
-// However short its lease, a renewal has so long to be answered before its connection is given up.
+// The least time that a renewal has for its reply, however short its lease is.
 constexpr std::chrono::milliseconds min_answer_timeout{50};
 
-/// How long the server may take to answer: a renewal has to go out again before its lease is over.
-/// A little less than command_timeout, so that a caller that gave up leaves no connection for the
-/// next one to try.
+/// How long the server may take for a reply before its connection is retired. A renewal must be
+/// sent again before its lease is over. For the others, a little less than `command_timeout`: when
+/// one call has given up, the next must not try the same connection.
 std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::chrono::milliseconds usual) {
   const std::chrono::nanoseconds all = usual * 7 / 8 + pending.blocks;
@@ -38,15 +39,14 @@ std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::max(min_answer_timeout, pending.renewal.ttl / 3));
 }
 
-/// How long a server is taken to lack a command that releases need, and how often it is asked
-/// meanwhile whether it still does, and for how long each time.
+/// How long a server counts as one that lacks a command that releases need, and how often, and for
+/// how long each time, a release that changes nothing is tried meanwhile.
 constexpr std::chrono::minutes no_releases_for{1};
 constexpr std::chrono::seconds release_probe_period{1};
 
 std::atomic<std::uint64_t> last_connection = 0;
 
-/// How much longer than its own time a request may be kept waiting by others with the same
-/// question.
+/// How much longer than its own time a request may wait for a WAIT that others share.
 constexpr std::chrono::milliseconds share_slack{100};
 
 }  // namespace
@@ -59,41 +59,43 @@ void Multiplexer::connected_by(std::unique_ptr<Connection> connection,
   no_releases_.reset();
   missing_from_ = TimePoint::max();
   retry_took_ = {};
-  texts_sent_ = 0;
+  known_count_ = 0;
   number_ = ++last_connection;
   if (pipeline_.connection) pipeline_.connection->settle_down();
   used_ = connected_at_ = BootClock::now();
 }
 
-void Multiplexer::note_end(std::error_code why) const noexcept {
+void Multiplexer::record_disconnected(std::error_code why) const noexcept {
   sink_.record_event(EventKind::disconnected, {}, connected_at_, why);
 }
 
-void Multiplexer::refresh(TimePoint now, Probe probe) {
-  read_before_judging();
+void Multiplexer::check_connection(TimePoint now, Probe probe) {
+  read_if_overdue();
   drop_outdated();
   if (!connected()) return;
   const auto idle = now - used_;
   if (!all_answered()) {
     if (is_stale()) return retire_if_stale();
-    if (idle < fresh) return;
+    if (idle < read_interval) return;
     used_ = now;
     receive_available();
     if (!all_answered()) return;
   }
   const Connection& connection = *pipeline_.connection;
-  const auto unseen = probe == Probe::seldom ? TimePoint::duration(recently) : just_used;
+  const auto unseen =
+      probe == Probe::seldom ? TimePoint::duration(rare_check_interval) : idle_check_interval;
   if (!connection.in_sync() || (idle >= unseen && !connection.is_idle())) {
-    note_end(connection.in_sync() ? std::error_code() : make_error_code(Errc::protocol_error));
+    record_disconnected(connection.in_sync() ? std::error_code()
+                                             : make_error_code(Errc::protocol_error));
     pipeline_ = {};
   }
 }
 
-void Multiplexer::read_before_judging() {
+void Multiplexer::read_if_overdue() {
   if (!is_overdue()) return;
   receive_available();
   if (!is_overdue() || missing_from_ != TimePoint::max()) return;
-  // Counted from the end of the callers' time, which is a little later.
+  // Lateness counts from `command_timeout`, of which the time for the reply is seven eighths.
   missing_from_ = BootClock::now() + grace_for(age() - answer_timeout() * 8 / 7);
 }
 
@@ -105,7 +107,7 @@ bool Multiplexer::is_overdue() const noexcept {
   return !all_answered() && age() >= answer_timeout();
 }
 
-/// These two are for lines on which something is unanswered.
+/// For how long the first request in flight has been, which must exist.
 TimePoint::duration Multiplexer::age() const noexcept {
   return BootClock::now() - pipeline_.in_flight.front().sent_at;
 }
@@ -116,10 +118,10 @@ TimePoint::duration Multiplexer::answer_timeout() const noexcept {
 
 void Multiplexer::drop_outdated() noexcept {
   if (!outdated_ || !connected() || !all_answered() || has_retrying()) return;
-  note_end(make_error_code(*outdated_));
+  record_disconnected(make_error_code(*outdated_));
   pipeline_.connection->avoid_address();
   sink_.server_changed();
-  let_be_overtaken();
+  mark_queued_overtakable();
   pipeline_ = {};
   outdated_.reset();
 }
@@ -146,12 +148,12 @@ void Multiplexer::note_release(const PendingRequest& pending) noexcept {
                          "no lock could be given up again: " + protocol::explain(reply.text));
     no_releases_until_ = BootClock::now() + no_releases_for;
   } catch (const std::bad_alloc&) {
-    // The next release says it again.
+    // The reply to the next release shows it again.
   }
 }
 
-/// Whether it asks for a lock that could not be given up.
-bool Multiplexer::is_for_ever(const Call& call) const noexcept {
+/// Whether the call asks for a lock that this server could not release.
+bool Multiplexer::cannot_be_released(const Call& call) const noexcept {
   if (!no_releases_ || call.request.cleanup == nullptr || BootClock::now() >= no_releases_until_) {
     return false;
   }
@@ -159,8 +161,8 @@ bool Multiplexer::is_for_ever(const Call& call) const noexcept {
   return release != nullptr && release->effect == protocol::Script::Effect::remove;
 }
 
-/// The refusal may have been one for the moment. To release the lock that was not asked for changes
-/// nothing and shows it.
+/// The refusal may have been one for the moment. Releasing the lock that the call did not get
+/// changes nothing, and shows whether releases work again.
 void Multiplexer::probe_releases(const Call& call, TimePoint now) {
   if (now < next_release_probe_) return;
   next_release_probe_ = now + release_probe_period;
@@ -169,13 +171,16 @@ void Multiplexer::probe_releases(const Call& call, TimePoint now) {
 
 void Multiplexer::retire_if_stale() noexcept {
   if (awaited() || !is_stale()) return;
-  leave_retries_open();
-  let_be_overtaken();
+  assert(connected());
+  leave_retries_to_sink();
+  mark_queued_overtakable();
+  // The renewals' leases cannot wait for the replies: they are in doubt, and renewed on another
+  // connection.
   for (PendingRequest& pending : pipeline_.in_flight) {
     if (!std::exchange(pending.is_renewal, false)) continue;
     sink_.renewal_failed(pending.renewal, pending.sent_at, make_error_code(Errc::timed_out));
   }
-  note_end(make_error_code(Errc::timed_out));
+  record_disconnected(make_error_code(Errc::timed_out));
   sink_.adopt(std::exchange(pipeline_, {}));
 }
 
@@ -183,7 +188,7 @@ void Multiplexer::fail_connection(const IoError* why) noexcept {
   const auto sent = connected() ? pipeline_.connection->sent() : 0;
   const std::error_code code =
       why != nullptr ? make_error_code(why->code()) : make_error_code(std::errc::not_enough_memory);
-  if (connected()) note_end(code);
+  if (connected()) record_disconnected(code);
   for (PendingRequests* list : {&retrying_, &pipeline_.in_flight}) {
     fail_renewals(*list, code);
     while (!list->empty()) {
@@ -192,6 +197,7 @@ void Multiplexer::fail_connection(const IoError* why) noexcept {
         pending->release.broke(why == nullptr ? Errc::unreachable : why->code(), BootClock::now());
         sink_.repeat_later(*list, pending);
       } else if (pending->call != nullptr) {
+        // Sent completely: the server may read it although the connection is gone.
         pending->call->in_doubt = sent >= pending->change_ends;
         pending->call->broken = true;
         if (pending->call->in_doubt) note_sent(*pending);
@@ -202,13 +208,14 @@ void Multiplexer::fail_connection(const IoError* why) noexcept {
       }
     }
   }
-  // What is in doubt must not be delivered late, with nothing behind it to undo it.
+  // Commands in doubt that the system has not sent yet must never arrive: no cleanup follows them
+  // on this connection.
   if (connected()) pipeline_.connection->discard();
   pipeline_ = {};
-  let_be_overtaken();
+  mark_queued_overtakable();
 }
 
-/// In a forked child. What another thread of the parent was changing cannot be taken apart.
+/// What a leader of the parent was changing may not be whole, so it is leaked and not destroyed.
 void Multiplexer::abandon(bool in_use) noexcept {
   if (connected()) pipeline_.connection->abandon();
   if (in_use) {
@@ -225,15 +232,21 @@ void Multiplexer::abandon(bool in_use) noexcept {
   schedule_.after_fork_in_child(static_cast<std::uint32_t>(::getpid()));
 }
 
+void Multiplexer::queue(PendingRequests releases) noexcept {
+  for (PendingRequest& pending : releases) pending.status = PendingRequest::Status::queued;
+  queue_.splice(queue_.end(), releases);
+}
+
 void Multiplexer::queue(Call& call) {
+  assert(call.state == Call::State::following);
   call.pending = pool_.take(queue_);
   call.pending->call = &call;
   call.pending->route = settings_.routes->pin(call.request.key);
-  if (call.pending->is_to_block()) call.pending->queued_at = BootClock::now();
+  if (call.pending->may_block()) call.pending->queued_at = BootClock::now();
 }
 
 void Multiplexer::queue(std::string_view key, const CleanupRelease& cleanup) {
-  PendingRequests pending;
+  PendingRequests pending;  // not in the queue yet, so that an exception leaves that as it was
   pool_.take(pending)->is_release = true;
   pending.front().release.begin(key, cleanup, BootClock::now());
   pending.front().route = settings_.routes->pin(key);
@@ -245,31 +258,31 @@ void Multiplexer::queue(Lease& renewed) {
   pool_.take(pending)->renewal.begin(renewed);
   pending.front().is_renewal = true;
   pending.front().route = settings_.routes->pin(renewed.key());
-  pending.front().sent_at = TimePoint{};
+  pending.front().sent_at = TimePoint{};  // nothing is in doubt before it is sent
   queue_.splice(queue_.end(), pending);
 }
 
-SharedQuestion Multiplexer::shared_question() noexcept {
-  return SharedQuestion(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
+CombinedWait Multiplexer::combined_wait() noexcept {
+  return CombinedWait(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
 }
 
-bool Multiplexer::send_queued(Send whose, TimePoint now) {
+bool Multiplexer::send_queued(Send which, TimePoint now) {
+  assert(connected());
   bool sent = false;
-  SharedQuestion question = shared_question();
+  CombinedWait wait = combined_wait();
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto pending = next++;
     pending->renewal.connection = number_;
     if (pending->call != nullptr) {
-      if (whose != Send::all) continue;
-      if (is_for_ever(*pending->call)) {
+      if (which != Send::all) continue;
+      if (cannot_be_released(*pending->call)) {
         probe_releases(*pending->call, now);
         fail(queue_, pending, &*no_releases_);
         continue;
       }
       if (pipeline_.connection->needs_exclusive_use(pending->call->request.commands)) break;
-      if (pending->is_to_block() && !question.takes(*pending)) continue;  // in the next batch
-      ++waiting_;
-    } else if (pending->is_renewal && whose == Send::releases) {
+      if (pending->may_block() && !wait.can_add(*pending)) continue;  // in the next batch
+    } else if (pending->is_renewal && which == Send::releases) {
       continue;
     } else if (pending->is_renewal && !sink_.wants(pending->renewal)) {
       pool_.put_away(queue_, pending);
@@ -282,17 +295,24 @@ bool Multiplexer::send_queued(Send whose, TimePoint now) {
       continue;
     }
     sent = true;
-    pending->retried = false;
-    if (pending->is_to_block()) {
-      question.add(queue_, pending, now);
-      continue;
-    }
-    question.ask();
-    pipeline_.append(queue_, pending, now);
+    append_queued(pending, wait, now);
   }
-  question.ask();
+  wait.append();
   if (sent) used_ = now;
   return sent;
+}
+
+void Multiplexer::append_queued(PendingRequests::iterator pending, CombinedWait& wait,
+                                TimePoint now) {
+  pending->retried = false;
+  if (!pending->may_block()) wait.append();
+  // Counted in the same step as the request leaves the queue: nothing can throw in between.
+  if (pending->call != nullptr) ++waiting_;
+  if (pending->may_block()) {
+    wait.add(queue_, pending, now);
+  } else {
+    pipeline_.append(queue_, pending, now);
+  }
 }
 
 void Multiplexer::read(TimePoint end, Guard& guard) {
@@ -315,7 +335,7 @@ void Multiplexer::deliver() noexcept {
   PendingRequests& in_flight = pipeline_.in_flight;
   while (!in_flight.empty() && in_flight.front().complete()) {
     PendingRequest& pending = in_flight.front();
-    missing_from_ = TimePoint::max();
+    missing_from_ = TimePoint::max();  // the server answers
     pending.repeat = !pending.is_abandoned() && pending.depends_on(retrying_);
     if (pending.is_abandoned() || (!pending.repeat && !pending.was_refused())) {
       for (PendingRequest& refused : retrying_) refused.superseded |= pending.supersedes(refused);
@@ -324,13 +344,14 @@ void Multiplexer::deliver() noexcept {
     }
     pending.status = PendingRequest::Status::retrying;
     if (!pending.is_in_doubt()) pending.change_ends = RespStream::nowhere;
-    // What is refused once more was said before all that has not been said again.
-    const auto status =
+    // A request that is refused for the second time was first sent before all that were refused
+    // once.
+    const auto position =
         pending.retried ? std::find_if(retrying_.begin(), retrying_.end(),
                                        [](const PendingRequest& other) { return !other.retried; })
                         : retrying_.end();
-    retrying_.splice(status, in_flight, in_flight.begin());
-    texts_sent_ = 0;
+    retrying_.splice(position, in_flight, in_flight.begin());
+    known_count_ = 0;  // the server may have forgotten more than this script
   }
 }
 
@@ -355,7 +376,7 @@ Multiplexer::Owed Multiplexer::owed(const Keys& keys) const noexcept {
   return owed;
 }
 
-/// Hands its replies to the first exchange of the list.
+/// Completes the first request of the list with its replies.
 void Multiplexer::answer(PendingRequests& from) noexcept {
   const auto pending = from.begin();
   note_connection_state(*pending);
@@ -378,6 +399,7 @@ void Multiplexer::note_sent(const PendingRequest& pending) const noexcept {
 }
 
 void Multiplexer::give_up(Call& call, Errc code, const char* why) noexcept {
+  assert(!call.done() && call.pending->call == &call);
   const auto pending = call.pending;
   const bool sent = pending->status != PendingRequest::Status::queued;
   call.in_doubt = sent && pending->change_ends != RespStream::nowhere;
@@ -392,15 +414,15 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why) noexcept {
   }
   if (sent) --waiting_;
   if (pending->status == PendingRequest::Status::in_flight) {
-    pending->call = nullptr;  // its answers are still to come
+    pending->call = nullptr;  // abandoned: its replies are still to come
   } else {
     pool_.put_away(sent ? retrying_ : queue_, pending);
   }
-  call.state = Call::State::done;  // it is this very thread
+  call.state = Call::State::done;  // by the call's own thread, so there is nothing to wake
 }
 
-/// What is queued will go out on another connection than what it takes back.
-void Multiplexer::let_be_overtaken() noexcept {
+/// Queued releases will be sent on another connection than the acquisitions that they undo.
+void Multiplexer::mark_queued_overtakable() noexcept {
   for (PendingRequest& pending : queue_) {
     if (pending.is_release) pending.release.may_be_overtaken(pipeline_.alive);
   }
@@ -411,7 +433,7 @@ bool Multiplexer::has_renewals() const noexcept {
                      [](const PendingRequest& pending) { return pending.is_renewal; });
 }
 
-/// They are said again when they are due again.
+/// Failed renewals are not queued again: the renewer makes them anew when they are due.
 void Multiplexer::fail_renewals(PendingRequests& from, std::error_code why) noexcept {
   for (auto next = from.begin(); next != from.end();) {
     const auto pending = next++;
@@ -446,8 +468,8 @@ void Multiplexer::wake_queued() noexcept {
 }
 
 void Multiplexer::repeat_releases_later(Errc why) noexcept {
-  if (connected()) return;  // what is refused keeps its turn
-  leave_retries_open();
+  if (connected()) return;  // queued releases stay behind the refused ones
+  leave_retries_to_sink();
   fail_renewals(queue_, make_error_code(why));
   for (PendingRequest& pending : queue_) {
     if (!pending.is_release) continue;
@@ -457,24 +479,25 @@ void Multiplexer::repeat_releases_later(Errc why) noexcept {
   sink_.repeat_releases_later(queue_);
 }
 
-void Multiplexer::leave_retries_open() noexcept {
+void Multiplexer::leave_retries_to_sink() noexcept {
   fail_renewals(retrying_, make_error_code(Errc::timed_out));
   for (PendingRequest& pending : retrying_) {
     if (!pending.is_release) continue;
-    pending.release.needs_exclusive_use(BootClock::now());
+    pending.release.require_exclusive_use(BootClock::now());
     if (!all_answered()) pending.release.may_be_overtaken();
   }
   sink_.repeat_releases_later(retrying_);
 }
 
 void Multiplexer::retry_refused(TimePoint end, const Call* leader, Guard& guard) {
+  assert(all_answered());
   bool is_first = true;
   for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
     PendingRequest& pending = retrying_.front();
-    if (pending.can_be_sent_again(known())) return send_again(guard);
+    if (pending.can_be_resent(known_scripts())) return resend_refused(guard);
     if (const Call* const own = first_refused(); own != nullptr && own != leader) return;
     const TimePoint begun = BootClock::now();
-    // A conversation that has no time left would break a connection on which all is well.
+    // Exclusive use that runs out of time breaks a connection that is healthy.
     const auto least =
         is_first && leader == nullptr ? TimePoint::duration::zero() : 2 * retry_took_;
     if ((leader == nullptr || pending.call != leader) && begun + least >= end) {
@@ -485,19 +508,18 @@ void Multiplexer::retry_refused(TimePoint end, const Call* leader, Guard& guard)
     const protocol::Script* const script = pending.command(0).script();
     if (pending.call != nullptr) pending.call->retrying = true;
     const TimePoint latest = pending.call == nullptr ? end : std::min(end, pending.call->end);
-    run_exclusively_with(pending, guard,
-                         [&] { pending.retry_refused(*pipeline_.connection, latest); });
+    use_exclusively(pending, guard, [&] { pending.retry_refused(*pipeline_.connection, latest); });
     if (!connected()) return;
     retry_took_ = BootClock::now() - begun;
-    note_known(script);
+    note_script_known(script);
     answer(retrying_);
   }
 }
 
-void Multiplexer::note_known(const protocol::Script* script) noexcept {
-  if (script == nullptr || texts_sent_ == texts_.size()) return;
-  if (std::find(known().begin(), known().end(), script) == known().end()) {
-    texts_[texts_sent_++] = script;
+void Multiplexer::note_script_known(const protocol::Script* script) noexcept {
+  if (script == nullptr || known_count_ == known_scripts_.size()) return;
+  if (std::find(known_scripts().begin(), known_scripts().end(), script) == known_scripts().end()) {
+    known_scripts_[known_count_++] = script;
   }
 }
 
@@ -507,7 +529,8 @@ Call* Multiplexer::first_refused() const noexcept {
   return first != nullptr && first->poll_notifier == nullptr ? first : nullptr;
 }
 
-/// The first ones that need no retry, or for which there is no time left.
+/// Takes out the first refused requests up to one that is to be retried: the others are superseded,
+/// not wanted any more, or out of time.
 void Multiplexer::drop_unwanted() noexcept {
   while (!retrying_.empty() && is_unwanted(retrying_.front())) {
     const auto pending = retrying_.begin();
@@ -515,7 +538,7 @@ void Multiplexer::drop_unwanted() noexcept {
       if (pending->superseded) sink_.superseded(pending->renewal);
       pool_.put_away(retrying_, pending);
     } else if (pending->superseded) {
-      answer(retrying_);  // the caller gets the refusal
+      answer(retrying_);  // the call gets the refusal
     } else {
       fail_refused(pending);
     }
@@ -532,8 +555,8 @@ void Multiplexer::fail_refused(PendingRequests::iterator pending) noexcept {
   try {
     const IoError late(Errc::timed_out, "no answer within command_timeout");
     pending->call->in_doubt = pending->change_ends != RespStream::nowhere;
-    pending->call->broken =
-        pending->call->in_doubt;  // the background takes it back, as after a break
+    // As after a break of the connection, the background sends the cleanup release.
+    pending->call->broken = pending->call->in_doubt;
     if (pending->call->in_doubt) note_sent(*pending);
     --waiting_;
     fail(retrying_, pending, &late);
@@ -543,60 +566,60 @@ void Multiplexer::fail_refused(PendingRequests::iterator pending) noexcept {
   }
 }
 
-/// In their order, up to the first for which that is not enough.
-void Multiplexer::send_again(Guard& guard) {
+/// Sends refused requests again in one batch, in their order, up to the first that needs more.
+void Multiplexer::resend_refused(Guard& guard) {
   const TimePoint now = BootClock::now();
-  SharedQuestion question = shared_question();
+  CombinedWait wait = combined_wait();
   for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
     const auto pending = retrying_.begin();
-    if (!pending->can_be_sent_again(known())) break;
-    if (pending->is_to_block()) {
-      if (!question.takes(*pending)) break;
-      question.add(retrying_, pending, now);
+    if (!pending->can_be_resent(known_scripts())) break;
+    if (pending->may_block()) {
+      if (!wait.can_add(*pending)) break;
+      wait.add(retrying_, pending, now);
     } else {
-      question.ask();
+      wait.append();
       pipeline_.append(retrying_, pending, now);
     }
     pending->renewal.connection = number_;
     pending->retried = true;
   }
-  question.ask();
+  wait.append();
   used_ = now;
   try_flush(guard);
 }
 
 void Multiplexer::run_exclusively(Call& call, TimePoint end, Guard& guard) {
+  assert(call.is_leading() && all_answered());
   const auto pending = call.pending;
   pending->begin(BootClock::now());
   pending->status = PendingRequest::Status::in_flight;
   pipeline_.in_flight.splice(pipeline_.in_flight.end(), queue_, pending);
   ++waiting_;
-  run_exclusively_with(*pending, guard, [&] {
-    pipeline_.connection->run(call.request.commands, pending->replies, end);
-  });
+  use_exclusively(*pending, guard,
+                  [&] { pipeline_.connection->run(call.request.commands, pending->replies, end); });
   if (!call.done()) answer(pipeline_.in_flight);
 }
 
-/// Has a conversation, in which the connection breaks with whatever fails.
-template <class Conversation>
-void Multiplexer::run_exclusively_with(PendingRequest& about, Guard& guard,
-                                       Conversation conversation) {
+/// Runs `operation` with the mutex released. Any failure of it is one of the connection.
+template <class Operation>
+void Multiplexer::use_exclusively(PendingRequest& about, Guard& guard, Operation operation) {
+  assert(connected());
   std::optional<IoError> failure;
   try {
     const Unlocked unlocked(guard);
-    conversation();
+    operation();
     used_ = BootClock::now();
     return;
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
-    // Then there is no error to tell.
+    // Without an error, the calls get std::bad_alloc.
   }
   if (pipeline_.connection->in_doubt()) about.change_ends = 0;
   fail_connection(failure ? &*failure : nullptr);
 }
 
-Call* Multiplexer::needs_exclusive_use() const noexcept {
+Call* Multiplexer::first_needing_exclusive_use() const noexcept {
   Call* const first = queue_.front().call;
   if (first == nullptr || !pipeline_.connection->needs_exclusive_use(first->request.commands))
     return nullptr;
@@ -606,6 +629,25 @@ Call* Multiplexer::needs_exclusive_use() const noexcept {
 
 bool Multiplexer::needs_exclusive_use(const protocol::Command& command) const noexcept {
   return pipeline_.connection->form_of(command) == protocol::Form::watch;
+}
+
+bool Multiplexer::is_consistent() const noexcept {
+  const auto status_of = [](const PendingRequest& pending) { return pending.status; };
+  const auto has_call = [](const PendingRequest& pending) { return pending.call != nullptr; };
+  const auto leads = [](const PendingRequest& pending) {
+    return pending.call != nullptr && pending.call->is_leading();
+  };
+  using Status = PendingRequest::Status;
+  std::ptrdiff_t waiting = 0;
+  std::ptrdiff_t leaders = 0;
+  for (const auto& [list, status] :
+       {std::pair(&queue_, Status::queued), std::pair(&pipeline_.in_flight, Status::in_flight),
+        std::pair(&retrying_, Status::retrying)}) {
+    if (std::ranges::count(*list, status, status_of) != std::ssize(*list)) return false;
+    leaders += std::ranges::count_if(*list, leads);
+    if (list != &queue_) waiting += std::ranges::count_if(*list, has_call);
+  }
+  return leaders <= 1 && waiting == static_cast<std::ptrdiff_t>(waiting_);
 }
 
 }  // namespace redlatch::detail

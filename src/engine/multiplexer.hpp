@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -22,148 +23,188 @@
 
 namespace redlatch::detail {
 
-class SharedQuestion;
+class CombinedWait;
 
-/// A connection, and the exchanges about to be said on it, said and unanswered, or answered in a
-/// way that something can be done about.
+/// The requests of one connection: queues them, sends them in batches, matches replies, abandons,
+/// retries and retires. `SharedConnection` decides which thread calls these functions, and when.
 ///
-/// An exchange is in `queue_`, then in `pipeline_.in_flight`, perhaps in `retrying_`, and at last
-/// back in the pool. The channel's mutex guards all of that. Whoever leads the channel is the only
-/// one to use the connection, and to take an exchange out of any list but the queue; where a guard
-/// is handed over, the mutex is released while the server is waited for.
+/// A request is in `queue_`, then in `pipeline_.in_flight`, perhaps in `retrying_`, and at last
+/// back in `pool_`; `PendingRequest::Status` names the list. All members are guarded by the shared
+/// connection's mutex. Any thread with the mutex may add to the queue. Only the leader uses the
+/// connection and takes requests out of the other two lists; but a thread whose call gives up takes
+/// its own request out, unless the leader is retrying it (`Call::retrying`).
+///
+/// Functions with a `Guard` parameter are called with the mutex, release it while they wait for the
+/// server, and return with it.
 class Multiplexer {
  public:
   using Guard = std::unique_lock<std::mutex>;
-  /// Which of the queued are sent: all of them, those without a caller, or of these the releases.
+  /// Which queued requests `send_queued` sends. `all`: usually. `background`: releases and
+  /// renewals, when the background thread leads, which has no time for the replies of calls.
+  /// `releases`: when the server leaves the connection unanswered, so that nothing but cleanup may
+  /// follow on it.
   enum class Send { all, background, releases };
 
   Multiplexer(const Settings& settings, CompletionSink& sink) : settings_(settings), sink_(sink) {}
+  Multiplexer(const Multiplexer&) = delete;
+  Multiplexer& operator=(const Multiplexer&) = delete;
+  ~Multiplexer() { assert(queue_.empty() && waiting_ == 0); }
 
   bool connected() const noexcept { return pipeline_.connection != nullptr; }
+  /// -1 without a connection.
   int fd() const noexcept { return connected() ? pipeline_.connection->fd() : -1; }
+  /// Takes the outcome of an attempt to connect, which is null if that failed.
   void connected_by(std::unique_ptr<Connection> connection,
                     std::shared_ptr<const void> alive) noexcept;
-  /// Drops a connection that the server has closed, leaves unanswered for too long, or on which it
-  /// has said what nobody asked for.
-  /// Somebody who asks several servers can do without a look at one that was used lately.
+  /// How often `check_connection` looks at an idle connection, which costs a system call. `usual`:
+  /// unless it was used in the last 10 us. `seldom`: unless in the last 5 ms, for a call of a
+  /// quorum, which can do without one server.
   enum class Probe { usual, seldom };
-  void refresh(TimePoint now, Probe probe = Probe::usual);
-  /// Leaves the connection to the background when the server takes too long to answer.
+  /// Before something is sent: drops a connection that the server has closed or on which it sent
+  /// what no request asked for, and retires one that it leaves unanswered for too long.
+  void check_connection(TimePoint now, Probe probe = Probe::usual);
+  /// Hands a stale connection to the background, unless a call awaits a reply on it.
   void retire_if_stale() noexcept;
+  /// Whether the first request in flight is overdue although everything that came was read.
   bool is_stale() const noexcept;
-  /// How much longer an answer is waited for when its time was found to be over so `late`: the
-  /// process may have stood still, so that an answer is there, or comes at once, and the leader
-  /// needs a moment to read it.
+  /// The grace period for a reply whose time was found to be over for `late`: at least 10 ms, since
+  /// the leader needs a moment to read it, and at most 100 ms. The process may have been stopped,
+  /// and the reply be there, or come at once.
   static constexpr TimePoint::duration grace_for(TimePoint::duration late) noexcept {
     return std::clamp<TimePoint::duration>(late, std::chrono::milliseconds(10),
                                            std::chrono::milliseconds(100));
   }
-  /// A pause of this process must not be taken for the server's silence: what has come is read
-  /// before that is judged.
-  void read_before_judging();
-  /// Drops a connection to a server that is no primary (any more), once everything on it is
-  /// answered.
+  /// If the first request in flight is overdue, reads what has come, and starts its grace period if
+  /// it is overdue still: a pause of this process must not be taken for the server's silence.
+  void read_if_overdue();
+  /// Drops a connection to a server that is not a primary (any more), once nothing is in flight.
   void drop_outdated() noexcept;
   ConnectSchedule& schedule() noexcept { return schedule_; }
-  /// The connection is lost. Null: because memory has run out.
+  /// The connection is lost: fails all calls in flight or retrying, and hands releases and renewals
+  /// to the sink. Null: memory has run out.
   void fail_connection(const IoError* why) noexcept;
+  /// In a forked child: forgets the connection and all requests. `in_use`: the parent had a leader.
   void abandon(bool in_use) noexcept;
 
-  /// The caller's place in the queue. May throw `std::bad_alloc`.
+  /// Queues the request of a call. Throws `std::bad_alloc`, like the next two.
   void queue(Call& call);
+  /// Queues a release.
   void queue(std::string_view key, const CleanupRelease& cleanup);
+  /// Queues a renewal.
   void queue(Lease& renewed);
-  void queue(PendingRequests releases) noexcept { queue_.splice(queue_.end(), releases); }
-  /// Says what is queued, up to the first caller that needs a conversation. False when there was
-  /// nothing to say. Validity counts from `now`, which must not be later than the first byte.
-  bool send_queued(Send whose, TimePoint now);
+  /// Queues releases that the sink kept.
+  void queue(PendingRequests releases) noexcept;
+  /// Writes what is queued into the connection's buffer, up to the first call that needs exclusive
+  /// use. False when there was nothing to send. Validity counts from `now`, so it must not be later
+  /// than the first byte.
+  bool send_queued(Send which, TimePoint now);
+  /// Sends the buffer, waiting until `end` at most.
   void flush(TimePoint end, Guard& guard) const {
+    assert(connected());
     const Unlocked unlocked(guard);
     pipeline_.connection->flush(end);
   }
+  /// Sends as much of the buffer as the socket takes at once.
   void try_flush(Guard& guard) const {
+    assert(connected());
     const Unlocked unlocked(guard);
     pipeline_.connection->try_flush();
   }
-  /// Waits for answers and gives them to their owners.
+  /// Waits until `end` at most for replies, and delivers all that have come.
   void read(TimePoint end, Guard& guard);
+  /// Delivers the replies that have come, without waiting.
   void receive_available();
-  /// Says in other ways what the server refused, up to the first request of a caller that can do
-  /// that in its own time, unless that is `leader`. Nothing must be unanswered. Once the server
-  /// knows a script again, those behind which lacked it are said in a batch, whose answers are to
-  /// come. What has no time until `end` is left for the next time; throws `IoError` then if there
-  /// is a leader.
+  /// Retries what the server refused, up to the first request of a call that can lead and is not
+  /// `leader`. Nothing may be in flight. Once the server knows a script again, the requests behind
+  /// that lacked only this script are sent in one batch and are in flight on return.
+  /// A retry that does not fit into the time until `end` is left for the next pass; with a leader,
+  /// `IoError` is thrown then.
   void retry_refused(TimePoint end, const Call* leader, Guard& guard);
-  /// The caller of the first refused request, if it can lead.
+  /// The call of the first refused request, or null if that request has none that can lead.
   Call* first_refused() const noexcept;
-  /// Says a queued request in a conversation. Nothing must be unanswered.
+  /// Runs the commands of a queued call with exclusive use of the connection, and completes the
+  /// call. Nothing may be in flight.
   void run_exclusively(Call& call, TimePoint end, Guard& guard);
 
+  /// Whether a call awaits a reply.
   bool awaited() const noexcept { return waiting_ > 0; }
   bool all_answered() const noexcept { return pipeline_.in_flight.empty(); }
   bool has_retrying() const noexcept { return !retrying_.empty(); }
   bool has_queued() const noexcept { return !queue_.empty(); }
-  /// Whether somebody has to go on with it, even when nobody waits for an answer.
+  /// Whether replies or retries are outstanding, with or without calls that await them.
   bool owes() const noexcept { return !all_answered() || has_retrying(); }
+  /// Which releases are outstanding.
   struct Owed {
     bool release = false;  // of one of the keys in question
-    bool several = false;  // the release of several keys, whichever they are
+    bool several = false;  // of several keys at once, whichever keys these are
   };
-  /// Which releases are still to be answered here.
   Owed owed(const Keys& keys) const noexcept;
-  /// The first in the queue, if it needs a conversation. It can lead: several servers are only
-  /// asked by scripts.
-  Call* needs_exclusive_use() const noexcept;
+  /// The call of the first queued request, if it needs exclusive use. It can lead: the requests of
+  /// a quorum are scripts.
+  Call* first_needing_exclusive_use() const noexcept;
+  /// Whether this server takes the command only in a WATCH/MULTI/EXEC transaction.
   bool needs_exclusive_use(const protocol::Command& command) const noexcept;
-  /// Who could lead next, or null. Not those who are elsewhere.
+  /// The call to appoint as the next leader: the first that can lead of those retrying, in flight
+  /// and queued. Null if there is none.
   Call* next_leader() const noexcept;
 
-  /// The caller does not wait any longer. The connection goes on; what the caller asked for is
-  /// taken back behind the command itself, where nothing can overtake it, unless it has a bell: who
-  /// asks several servers knows better whether that is wanted.
+  /// Abandons a call whose thread stops waiting; the connection lives on. A cleanup release is
+  /// queued behind a request in doubt, where no connection can let it arrive earlier, unless the
+  /// call has a `PollNotifier`: a quorum decides from the votes of all servers.
   void give_up(Call& call, Errc code, const char* why) noexcept;
-  /// A queued caller, or all of them. Null: memory has run out.
+  /// Fails a queued call. Null: memory has run out.
   void fail_queued(Call& call, const IoError* why) noexcept;
+  /// Fails all queued calls, and hands queued releases and renewals to the sink.
   void fail_queued(const IoError& why) noexcept;
-  /// Without a connection, for this reason: leaves what nobody waits for to the background.
+  /// Without a connection: hands queued releases and renewals to the sink, for this reason.
   void repeat_releases_later(Errc why) noexcept;
   bool has_renewals() const noexcept;
-  /// The same for the refused, whatever is unanswered before them.
-  void leave_retries_open() noexcept;
+  /// Hands refused releases and renewals to the sink, although requests before them may be in
+  /// flight.
+  void leave_retries_to_sink() noexcept;
 
-  void appoint(Call& call) noexcept { to_wake_.appoint(call); }
-  /// Has the queued callers look at the time again.
+  /// Makes a call the leader, and queues it to be woken.
+  void appoint(Call& call) noexcept {
+    assert(!call.done() && call.poll_notifier == nullptr);
+    to_wake_.appoint(call);
+  }
+  /// Wakes all queued calls, so that they compute their deadlines anew.
   void wake_queued() noexcept;
   bool has_calls_to_wake() const noexcept { return !to_wake_.empty(); }
-  /// Wakes those whose state has changed. Releases the mutex, and does not take it again.
+  /// Releases the mutex, does not take it again, and wakes the calls whose state has changed.
   void wake(Guard& guard) noexcept { to_wake_.wake(guard); }
 
+  /// For assertions: each request has the status of its list, `waiting_` is the number of calls in
+  /// flight or retrying, and at most one call leads.
+  bool is_consistent() const noexcept;
+
  private:
-  SharedQuestion shared_question() noexcept;
+  CombinedWait combined_wait() noexcept;
+  void append_queued(PendingRequests::iterator pending, CombinedWait& wait, TimePoint now);
   void deliver() noexcept;
   void drop_unwanted() noexcept;
   bool is_unwanted(const PendingRequest& refused) const noexcept;
-  void send_again(Guard& guard);
-  std::span<const protocol::Script* const> known() const noexcept {
-    return {texts_.data(), texts_sent_};
+  void resend_refused(Guard& guard);
+  std::span<const protocol::Script* const> known_scripts() const noexcept {
+    return {known_scripts_.data(), known_count_};
   }
-  void note_known(const protocol::Script* script) noexcept;
-  template <class Conversation>
-  void run_exclusively_with(PendingRequest& about, Guard& guard, Conversation conversation);
+  void note_script_known(const protocol::Script* script) noexcept;
+  template <class Operation>
+  void use_exclusively(PendingRequest& about, Guard& guard, Operation operation);
   void answer(PendingRequests& from) noexcept;
   void fail_refused(PendingRequests::iterator pending) noexcept;
-  /// Leaves with the caller when its request was sent, and on which connection.
+  /// Writes into the response when the request was sent, and on which connection.
   void note_sent(const PendingRequest& pending) const noexcept;
   void fail(PendingRequests& from, PendingRequests::iterator pending, const IoError* why) noexcept;
-  void let_be_overtaken() noexcept;
+  void mark_queued_overtakable() noexcept;
   void fail_renewals(PendingRequests& from, std::error_code why) noexcept;
   bool is_overdue() const noexcept;
   TimePoint::duration age() const noexcept;
   TimePoint::duration answer_timeout() const noexcept;
-  void note_end(std::error_code why) const noexcept;
+  void record_disconnected(std::error_code why) const noexcept;
   void note_connection_state(const PendingRequest& pending) noexcept;
   void note_release(const PendingRequest& pending) noexcept;
-  bool is_for_ever(const Call& call) const noexcept;
+  bool cannot_be_released(const Call& call) const noexcept;
   void probe_releases(const Call& call, TimePoint now);
 
   const Settings& settings_;
@@ -172,23 +213,23 @@ class Multiplexer {
   Pipeline pipeline_{};
   std::uint64_t number_ = 0;  // of the connection, among all of the process
   PendingRequests queue_{};
-  PendingRequests
-      retrying_{};  // refused for a reason that something can be done about, in their order
+  PendingRequests retrying_{};  // refused, and to be sent in another way, in the order of sending
   /// Scripts whose text was sent since the server last lacked one.
-  std::array<const protocol::Script*, 8> texts_{};
-  std::size_t texts_sent_ = 0;
+  std::array<const protocol::Script*, 8> known_scripts_{};
+  std::size_t known_count_ = 0;
   RequestPool pool_{};
-  std::size_t waiting_ = 0;  // callers whose request was said
+  std::size_t waiting_ = 0;  // calls whose request is in flight or retrying
   ConnectSchedule schedule_{};
-  std::optional<Errc> outdated_{};  // what the server said of itself
-  /// The answer to a release that the server can never carry out, since it lacks a command.
+  std::optional<Errc> outdated_{};  // the error by which the server says that it is not a primary
+  /// Set while the server lacks the command that releases need, until `no_releases_until_`: no lock
+  /// is acquired then, as it could not be released.
   std::optional<IoError> no_releases_{};
   TimePoint no_releases_until_{};
   TimePoint next_release_probe_{};
-  TimePoint::duration retry_took_{};  // the last one in a conversation
+  TimePoint::duration retry_took_{};  // the last retry with exclusive use
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
-  /// When an answer that was found to be overdue, although all was read, counts as missing.
+  /// The end of the grace period of the first request in flight, if that is overdue.
   TimePoint missing_from_ = TimePoint::max();
   WakeQueue to_wake_{};
 };

@@ -18,13 +18,13 @@ constexpr std::chrono::milliseconds max_pause{1000};
 void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, TimePoint now) {
   key_ = key;
   command_ = cleanup.command;
-  of_ = cleanup.of;
+  reason_ = cleanup.of;
   since_ = cleanup.since;
   until_ = now + cleanup.ttl;
   due_ = now;
   pause_ = first_pause;
   repeated_ = false;
-  converses_ = false;
+  exclusive_use_ = false;
   overtaken_ = false;
   settled_from_ = {};
   older_.reset();
@@ -42,12 +42,12 @@ void PendingRelease::broke(Errc why, TimePoint now) noexcept {
 void PendingRelease::hand_on_to(PendingRelease& copy) {
   if (!done_) done_ = std::make_shared<std::atomic<bool>>(false);
   copy = *this;
-  of_ = CleanupRelease::Reason::notified;
+  reason_ = CleanupRelease::Reason::notified;
 }
 
 void PendingRelease::failed(Errc why, TimePoint now) noexcept {
   why_ = why;
-  converses_ = false;
+  exclusive_use_ = false;
   due_ = now + pause_;
   pause_ = std::min(2 * pause_, max_pause);
 }
@@ -55,7 +55,7 @@ void PendingRelease::failed(Errc why, TimePoint now) noexcept {
 std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
                                                        std::chrono::milliseconds settling,
                                                        TimePoint now) noexcept {
-  // A key that is no lock any more is not ours either.
+  // A key of another type counts as "not ours".
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;
     failed(protocol::classify(reply.text), now);
@@ -64,8 +64,9 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
   const bool done_here = protocol::vote(reply) == Vote::yes;
   if (done_here && done_) *done_ = true;
   if (done_here || (done_ && *done_)) {
-    if (of_ == CleanupRelease::Reason::lease) return ReleaseOutcome::released;
-    return of_ == CleanupRelease::Reason::ended_lease ? ReleaseOutcome::lost : ReleaseOutcome::done;
+    if (reason_ == CleanupRelease::Reason::lease) return ReleaseOutcome::released;
+    return reason_ == CleanupRelease::Reason::ended_lease ? ReleaseOutcome::lost
+                                                          : ReleaseOutcome::done;
   }
   if (!older_.expired()) {
     failed(why_, now);
@@ -76,19 +77,19 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
     due_ = settled_from_;
     return std::nullopt;
   }
-  switch (of_) {
+  switch (reason_) {
     case CleanupRelease::Reason::doubt:
     case CleanupRelease::Reason::notified:
       return ReleaseOutcome::done;
     case CleanupRelease::Reason::ended_lease:
       return ReleaseOutcome::lost;
-    default:  // an attempt before this one may have done it
+    default:  // an earlier attempt may have released it
       return repeated_ ? ReleaseOutcome::unknown : ReleaseOutcome::lost;
   }
 }
 
 ReleaseOutcome PendingRelease::run_out() const noexcept {
-  switch (of_) {
+  switch (reason_) {
     case CleanupRelease::Reason::doubt:
     case CleanupRelease::Reason::notified:
       return ReleaseOutcome::done;

@@ -15,44 +15,51 @@
 
 namespace redlatch::detail {
 
-/// How a release that nobody waits for has ended; `done` is of no interest to anybody.
-enum class ReleaseOutcome { done, released, lost, unknown };
+/// How a release without a caller has ended.
+enum class ReleaseOutcome {
+  done,      // it cleaned up, and no event follows
+  released,  // the lock was ours until now
+  lost,      // the lock was not ours any more
+  unknown    // no reply can show it: an earlier attempt may have released it, or the ttl is over
+};
 
-/// A release that nobody waits for: what to say, and what the answers mean. It is open until the
-/// server has answered, or until the lease is over by itself.
+/// A release without a caller: the command, the schedule of its attempts, and what the replies
+/// mean. It is open until the server has given a final reply, or until the lease is over by itself.
+/// It belongs to the list that it is in: a shared connection's, or the background's.
 class PendingRelease {
  public:
-  /// Begins another one. Keeps the memory of the one before.
+  /// Begins a new release in the memory of an old one.
   void begin(std::string_view key, const CleanupRelease& cleanup, TimePoint now);
-  /// It was said on a connection that broke. What the server has of that, it may read later than
-  /// what comes on another.
+  /// The release was sent on a connection that broke. The server may read it, and what was sent
+  /// before it, later than the next attempt on another connection.
   void broke(Errc why, TimePoint now) noexcept;
   /// This release goes out on a new connection, so it may reach the server before the acquisition
   /// that it undoes. While `older`, the connection of that acquisition, lives, "not ours" is not
   /// final; afterwards it is once the server has had time to read what was sent on it.
   void may_be_overtaken(std::weak_ptr<const void> older = {}) noexcept {
-    overtaken_ = of_ == CleanupRelease::Reason::doubt;
+    overtaken_ = reason_ == CleanupRelease::Reason::doubt;
     if (overtaken_ && older_.expired()) older_ = std::move(older);
   }
-  /// Makes `copy` the one of the two that reports how the release ends, whichever of them the
-  /// server carries out. Throws `std::bad_alloc`, and nothing has changed then.
+  /// Makes `copy` a copy of this release that reports the outcome of both, whichever the server
+  /// carries out; this one ends without an event. Throws `std::bad_alloc`, with no effect.
   void hand_on_to(PendingRelease& copy);
-  /// It could not be said; nothing is known of the server but that.
+  /// An attempt failed: the next is due after a pause, which doubles from 10 ms to 1 s.
   void failed(Errc why, TimePoint now) noexcept;
-  /// There is no connection before `time`.
+  /// Puts the next attempt off until `time`, before which there will be no connection.
   void wait_until(TimePoint time) noexcept { due_ = std::max(due_, time); }
 
-  /// The server takes it only in a conversation.
-  void needs_exclusive_use(TimePoint now) noexcept {
-    converses_ = true;
+  /// The server takes this release only in a WATCH/MULTI/EXEC transaction.
+  void require_exclusive_use(TimePoint now) noexcept {
+    exclusive_use_ = true;
     due_ = now;
   }
 
-  /// Nothing: it stays open, and is `due` again later.
+  /// The outcome by this reply. Nothing: the release stays open, and is `due` again. `settling`:
+  /// how long after a break "not ours" may be premature.
   std::optional<ReleaseOutcome> answered(const protocol::Reply& reply,
                                          std::chrono::milliseconds settling,
                                          TimePoint now) noexcept;
-  /// How it ends when there will be no answer any more.
+  /// The outcome when the ttl is over or the client ends.
   ReleaseOutcome run_out() const noexcept;
 
   const std::string& key() const noexcept { return key_; }
@@ -61,24 +68,24 @@ class PendingRelease {
   TimePoint due() const noexcept { return due_; }
   bool over(TimePoint now) const noexcept { return now >= until_; }
   TimePoint until() const noexcept { return until_; }
-  bool needs_exclusive_use() const noexcept { return converses_; }
-  /// Why the last attempt was not answered.
+  bool needs_exclusive_use() const noexcept { return exclusive_use_; }
+  /// The error of the last failed attempt.
   Errc why() const noexcept { return why_; }
 
  private:
   std::string key_{};
   protocol::OwnedCommand command_{};
-  CleanupRelease::Reason of_{};
-  TimePoint since_{};                  // when what it gives back was acquired
-  TimePoint until_{};                  // then the lease is over by itself
-  TimePoint due_{};                    // for the next attempt
-  std::chrono::milliseconds pause_{};  // before the attempt after that
-  bool repeated_ = false;
-  bool converses_ = false;
-  bool overtaken_ = false;    // a first "not ours" may be too early
-  TimePoint settled_from_{};  // when "not ours" is an answer
-  std::weak_ptr<const void> older_{};
-  std::shared_ptr<std::atomic<bool>> done_{};  // one of the copies was answered with yes
+  CleanupRelease::Reason reason_{};
+  TimePoint since_{};                  // when the lock was acquired
+  TimePoint until_{};                  // when the lease ends by itself
+  TimePoint due_{};                    // of the next attempt
+  std::chrono::milliseconds pause_{};  // between the next attempt and the one behind it
+  bool repeated_ = false;              // an earlier attempt may have been carried out
+  bool exclusive_use_ = false;
+  bool overtaken_ = false;                     // the first "not ours" may be premature
+  TimePoint settled_from_{};                   // from then on "not ours" is final
+  std::weak_ptr<const void> older_{};          // the connection of the acquisition, while it lives
+  std::shared_ptr<std::atomic<bool>> done_{};  // set when a copy was answered with yes
   Errc why_{};
 };
 

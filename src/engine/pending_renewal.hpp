@@ -9,23 +9,23 @@
 
 namespace redlatch::detail {
 
-/// One extension of a lease that the background has asked for.
+/// One extension of a lease, by the background thread.
 struct PendingRenewal {
   Lease* lease = nullptr;
   protocol::OwnedCommand command{};
   std::chrono::milliseconds ttl{};
   TimePoint since{};             // when the lock was acquired
-  std::uint64_t connection = 0;  // that it was said on
+  std::uint64_t connection = 0;  // the number of the connection that it was sent on
 
   std::string_view key() const { return command.text(0); }
 
-  /// Keeps the memory of the one before.
-  void begin(Lease& whose) {
-    command = whose.extension();
-    ttl = whose.schedule().ttl;
-    since = whose.schedule().since;
+  /// Begins a new renewal in the memory of an old one.
+  void begin(Lease& renewed) {
+    command = renewed.extension();
+    ttl = renewed.schedule().ttl;
+    since = renewed.schedule().since;
     connection = 0;
-    lease = &whose;
+    lease = &renewed;
   }
 };
 

@@ -10,7 +10,8 @@ namespace redlatch::detail {
 
 namespace {
 
-/// Whether somebody has what was asked for, or something else is there.
+/// Whether an attempt failed because of the state of the key: the lock is held, or the key is not a
+/// lock of this kind.
 bool is_turned_away(const protocol::Reply& reply) noexcept {
   if (!reply.is_error()) return protocol::vote(reply) == protocol::Vote::no;
   const Errc code = protocol::classify(reply.text);
@@ -59,7 +60,7 @@ bool PendingRequest::depends_on(const PendingRequests& refused) const noexcept {
 }
 
 bool PendingRequest::supersedes(const PendingRequest& refused) const noexcept {
-  // A release names the token, so that it may come at any time.
+  // A release names its token, so its retry is harmless at any time.
   if (is_abandoned() || refused.is_release || sent_at < refused.sent_at) return false;
   const protocol::Command newer = command(0);
   const protocol::Command older = refused.command(0);
@@ -67,9 +68,8 @@ bool PendingRequest::supersedes(const PendingRequest& refused) const noexcept {
          newer.argument(0) == older.argument(0) && newer.argument(1) == older.argument(1);
 }
 
-bool PendingRequest::can_be_sent_again(
-    std::span<const protocol::Script* const> known) const noexcept {
-  // Of several commands, those that were not refused would be carried out twice.
+bool PendingRequest::can_be_resent(std::span<const protocol::Script* const> known) const noexcept {
+  // Of several commands, the ones that were not refused would be carried out twice.
   if (retried || (commands > 1 && !repeat)) return false;
   for (std::size_t i = 0; i < commands; ++i) {
     const protocol::Script* const script = command(i).script();
@@ -92,7 +92,7 @@ void PendingRequest::retry_refused(Connection& connection, TimePoint end) {
   if (repeat) {
     sent_at = BootClock::now();
     cut_short = shares = false;
-    if (is_to_block()) {
+    if (may_block()) {
       std::vector<protocol::Command> all(call->request.commands.begin(),
                                          call->request.commands.end());
       all.back() = last_command().with_last(time_to_block(sent_at));

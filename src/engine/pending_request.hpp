@@ -21,70 +21,85 @@
 
 namespace redlatch::detail {
 
-/// What was said in one go about one key, or is about to be, and the replies to it. Nodes of a list
-/// are used again and again, and keep their memory.
+/// The commands of one request, about one key, and the replies to them: of a call, a release or a
+/// renewal. Lives in the lists of a `Multiplexer`, whose mutex guards it, or of the background.
+/// List nodes are reused with their memory, so that a request allocates nothing.
 struct PendingRequest {
-  enum class Status { queued, in_flight, retrying };
+  /// Which list of the multiplexer the request is in.
+  enum class Status {
+    /// Not sent. Entered at the start; left for `in_flight` when the leader sends a batch, or for
+    /// `retrying` when the server takes the command only in a transaction.
+    queued,
+    /// Sent, and not answered completely. Entered and left by the leader: for the pool when all
+    /// replies have come, for `retrying` when the server refused the request.
+    in_flight,
+    /// Refused, so that it was not carried out. Entered by the leader that reads the refusal; left
+    /// by a leader, which sends the request again or in another form, or drops it when it is
+    /// superseded by a newer command.
+    retrying
+  };
 
   Status status = Status::queued;
-  RoutePin route{};         // until it is put away, or ends in another way
-  Call* call = nullptr;     // null when nobody waits for the answer, or not any more
-  bool is_release = false;  // then `release` says what it is about
+  RoutePin route{};         // keeps the key on its connection until the request has ended
+  Call* call = nullptr;     // null for a release or a renewal, and when the call was abandoned
+  bool is_release = false;  // then `release` has the command
   PendingRelease release{};
-  bool is_renewal = false;  // the same for `renewal`
+  bool is_renewal = false;  // then `renewal` has the command
   PendingRenewal renewal{};
 
   std::size_t commands = 0;
   std::array<protocol::Expect, max_commands> expected{};
   std::array<protocol::Form, max_commands> forms{};
-  Connection::Position change_ends = RespStream::nowhere;  // of the first command that changes data
-  /// How long the server is asked to wait for the answer to the last command.
+  /// The end of the first command that changes data, in the bytes of the connection.
+  Connection::Position change_ends = RespStream::nowhere;
+  /// How long the last command, a WAIT, asks the server to wait.
   std::chrono::milliseconds blocks{0};
-  bool cut_short = false;  // which is less than the request has
-  bool shares = false;     // the last command is said, and answered, with that of a later exchange
-  TimePoint queued_at{};   // of one that blocks
+  bool cut_short = false;  // `blocks` is less than the time that the request has for it
+  bool shares = false;     // its WAIT is sent with a later request, and so is the reply
+  TimePoint queued_at{};   // of a request with a WAIT
   TimePoint sent_at{};
   Replies replies{};
-  bool repeat = false;      // has to be said once more, as a whole
+  bool repeat = false;      // has to be sent again, as a whole
   bool superseded = false;  // a newer command about its lease was carried out: no retry
-  bool retried = false;     // was said once more, in a batch, after a refusal
+  bool retried = false;     // was sent again in a batch, after a refusal
 
-  /// Before it is said at `now`.
+  /// Prepares for being sent at `now`.
   void begin(TimePoint now) noexcept;
   bool is_abandoned() const noexcept { return call == nullptr && !is_background(); }
-  /// Whether nobody waits for the answer, but somebody wants it.
+  /// Whether the sink gets the replies, not a call.
   bool is_background() const noexcept { return is_release || is_renewal; }
-  /// Whether a script was refused, or may have been, that can be said in another way.
+  /// Whether the server refused a script, or may have, that has another form.
   bool was_refused() const noexcept;
-  /// Whether a script was answered with an error behind which it may have been carried out.
+  /// Whether a script got an error reply although it may have been carried out in part.
   bool is_in_doubt() const noexcept;
-  /// Whether the replies are worth nothing because of what was refused: an attempt that failed only
-  /// behind a refused release, or a question about a change that was refused itself.
+  /// Whether the replies are void because of requests that were refused: an attempt that failed
+  /// behind a refused release of its key, or a WAIT behind a change that was refused itself.
   bool depends_on(const PendingRequests& refused) const noexcept;
-  /// Whether this was carried out behind a refused command about the same lease. To retry that one
-  /// now would undo this: a renewal that is retried behind a longer extension cuts the lease.
+  /// Whether this request was carried out behind `refused`, about the same lease. A retry of
+  /// `refused` would undo this: a renewal that is retried behind a longer extension cuts the lease.
   bool supersedes(const PendingRequest& refused) const noexcept;
   /// Whether this is a release of one of the keys.
   bool gives_up(const Keys& keys) const noexcept {
     return is_release && Keys(release.key(), release.command()).meet(keys);
   }
-  /// Whether it can simply be said again, in a batch, after a refusal: once, and only where the
-  /// server lacked nothing but these scripts, which it has now.
-  bool can_be_sent_again(std::span<const protocol::Script* const> known) const noexcept;
-  /// Says what was refused in other ways, or everything again if it is to be repeated.
+  /// Whether a batch can simply contain it again after the refusal: once, and only if the server
+  /// lacked nothing but scripts that it knows by now.
+  bool can_be_resent(std::span<const protocol::Script* const> known) const noexcept;
+  /// Sends the refused commands in other forms, or all of them if the request is to be repeated,
+  /// and waits for the replies. Needs exclusive use of the connection.
   void retry_refused(Connection& connection, TimePoint end);
   bool complete() const noexcept { return replies.size() == commands; }
-  /// How many of the replies are to commands that were said for this exchange.
+  /// How many replies are to commands of its own, without a shared WAIT.
   std::size_t own_replies() const noexcept { return shares ? commands - 1 : commands; }
-  /// Whether the server may be asked to wait.
-  bool is_to_block() const noexcept {
+  /// Whether the request ends with a WAIT.
+  bool may_block() const noexcept {
     return call != nullptr && call->request.blocks > std::chrono::milliseconds::zero();
   }
-  /// How long it may ask the server to wait, of all the time that its request has for that.
+  /// What is left at `now` of the time that the request has for its WAIT.
   std::chrono::milliseconds time_to_block(TimePoint now) const noexcept {
-    constexpr std::chrono::milliseconds least{1};  // 0 would be for ever
+    constexpr std::chrono::milliseconds min_time{1};  // 0 would block without end
     const auto waited = std::chrono::floor<std::chrono::milliseconds>(now - queued_at);
-    return std::max(call->request.blocks - waited, least);
+    return std::max(call->request.blocks - waited, min_time);
   }
   const protocol::Command& last_command() const { return call->request.commands.back(); }
   protocol::Command command(std::size_t i) const {
@@ -96,22 +111,23 @@ struct PendingRequest {
 /// A list of one release.
 PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes);
 
-/// Exchanges that are used again and again, since they keep their memory.
+/// Requests to be reused with the memory that they have.
 class RequestPool {
  public:
-  /// Puts one at the end of the list. May throw `std::bad_alloc`.
+  /// Appends a request to the list. Throws `std::bad_alloc`.
   PendingRequests::iterator take(PendingRequests& to) {
     if (spare_.empty()) spare_.emplace_back();
     to.splice(to.end(), spare_, spare_.begin());
     return std::prev(to.end());
   }
+  /// Takes a request out of its list, at its end.
   void put_away(PendingRequests& from, PendingRequests::iterator pending) noexcept {
     pending->call = nullptr;
     pending->route = {};
     pending->is_release = pending->is_renewal = false;
     pending->status = PendingRequest::Status::queued;
     spare_.splice(spare_.begin(), from, pending);
-    // Those that came from the background are never wanted back.
+    // Releases from the background come with nodes of their own, so the pool would only grow.
     if (spare_.size() > max_spare) spare_.pop_back();
   }
 

@@ -11,17 +11,17 @@ void Pipeline::append(PendingRequests& from, PendingRequests::iterator pending, 
     append_command(*pending, i, pending->command(i));
 }
 
-void Pipeline::append_change(PendingRequests& from, PendingRequests::iterator pending,
-                             TimePoint now) {
+void Pipeline::append_without_wait(PendingRequests& from, PendingRequests::iterator pending,
+                                   TimePoint now) {
   begin(from, pending, now);
   pending->shares = true;
   for (std::size_t i = 0; i < pending->own_replies(); ++i)
     append_command(*pending, i, pending->command(i));
 }
 
-void Pipeline::append_question(PendingRequest& last, const protocol::Command& question) {
+void Pipeline::append_wait(PendingRequest& last, const protocol::Command& wait) {
   last.shares = false;
-  append_command(last, last.commands - 1, question);
+  append_command(last, last.commands - 1, wait);
 }
 
 void Pipeline::begin(PendingRequests& from, PendingRequests::iterator pending, TimePoint now) {
@@ -55,12 +55,12 @@ void Pipeline::collect() {
       if (!reply) return;
       pending->replies.push_back(*std::move(reply));
     }
-    if (!pending->shares) share_answer(pending);
+    if (!pending->shares) share_reply(pending);
   }
 }
 
-/// With the exchanges right before it that share its last command, unless they have it already.
-void Pipeline::share_answer(PendingRequests::iterator last) {
+/// Copies the reply to a WAIT to the requests right before `last` that share it.
+void Pipeline::share_reply(PendingRequests::iterator last) {
   for (auto pending = last; pending != in_flight.begin();) {
     --pending;
     if (!pending->shares || pending->complete()) return;

@@ -7,29 +7,31 @@
 
 namespace redlatch::detail {
 
-/// A connection, and what was said on it and is not answered yet.
+/// A connection, and the requests in flight on it. Guarded by the shared connection's mutex, but
+/// the leader calls `connection` and `collect` without it.
 struct Pipeline {
   std::unique_ptr<Connection> connection{};
-  /// Ends with the connection, for what has to know that nothing more arrives by it.
+  /// Ends with the connection: a `PendingRelease` watches it to know that nothing more arrives on
+  /// it.
   std::shared_ptr<const void> alive{};
   PendingRequests in_flight{};
 
-  /// Says the first of the list's exchanges behind the others.
+  /// Writes a request of the list into the connection's buffer, and puts it in flight.
   void append(PendingRequests& from, PendingRequests::iterator pending, TimePoint now);
-  /// The same for all but its last command, whose answer it shares with the exchanges behind it...
-  void append_change(PendingRequests& from, PendingRequests::iterator pending, TimePoint now);
-  /// ...up to the last one, for which it is said.
-  void append_question(PendingRequest& last, const protocol::Command& question);
-  /// Sends and takes in what can be without waiting.
+  /// Writes a request without its last command, a WAIT, which it shares with a later request.
+  void append_without_wait(PendingRequests& from, PendingRequests::iterator pending, TimePoint now);
+  /// Writes the WAIT that `last` shares with the requests right before it.
+  void append_wait(PendingRequest& last, const protocol::Command& wait);
+  /// Sends and receives what the socket takes and has, without waiting.
   void receive_available();
-  /// Gives the replies that have come to the exchanges that they belong to.
+  /// Gives the replies that have come to the requests that they belong to.
   void collect();
 
  private:
   void begin(PendingRequests& from, PendingRequests::iterator pending, TimePoint now);
   void append_command(PendingRequest& pending, std::size_t i,
                       const protocol::Command& command) const;
-  void share_answer(PendingRequests::iterator last);
+  void share_reply(PendingRequests::iterator last);
 };
 
 }  // namespace redlatch::detail

@@ -1,6 +1,7 @@
 #include "engine/shared_connection.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <memory>
 #include <new>
@@ -17,15 +18,15 @@ namespace redlatch::detail {
 void SharedConnection::execute(const Request& request, Response& response, ConnectPolicy policy,
                                TimePoint end) {
   const bool outdated = execute_once(request, response, policy, end);
-  // The caller is the only one that has something to say about its lease, and was refused for
-  // certain, so that nothing gets out of its place.
+  // This retry reorders nothing: no other request about this lease exists, and the server refused
+  // the first one for certain.
   if (!outdated || policy == ConnectPolicy::never || BootClock::now() >= end) return;
   response = {};
   static_cast<void>(execute_once(request, response, policy, end));
 }
 
-/// True when the server refused because it is no primary (any more), on a connection that is not
-/// new: a new one may lead to another server.
+/// True when the server refused because it is not a primary (any more), on a connection that is not
+/// new: the next connection may lead to another server.
 bool SharedConnection::execute_once(const Request& request, Response& response,
                                     ConnectPolicy policy, TimePoint end) {
   Call call{.request = request, .response = response, .end = end};
@@ -50,13 +51,13 @@ void SharedConnection::begin(Call& call) {
   multiplexer_.queue(call);
   if (has_leader_.exchange(true)) return;
   try {
-    multiplexer_.refresh(BootClock::now(), Multiplexer::Probe::seldom);
+    multiplexer_.check_connection(BootClock::now(), Multiplexer::Probe::seldom);
   } catch (const IoError& error) {
     multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
     multiplexer_.fail_connection(nullptr);
   }
-  pass_on(Refused::opened, guard);
+  pass_on(RefusedReleases::to_sink, guard);
 }
 
 void SharedConnection::extend(Call& call, TimePoint end) noexcept {
@@ -73,8 +74,8 @@ void SharedConnection::leave(Call& call) noexcept {
     guard.lock();
   }
   if (!call.done()) multiplexer_.give_up(call, Errc::timed_out, "no answer in time");
-  // The caller may undo what it asked for, behind that on the same connection.
-  if (!has_leader_.exchange(true)) pass_on(Refused::opened, guard, Stale::kept);
+  // The caller may send a cleanup release behind its request on this connection.
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::to_sink, guard, StaleConnection::keep);
 }
 
 void SharedConnection::conclude(Call& call) {
@@ -96,7 +97,7 @@ SharedConnection::PostResult SharedConnection::post(std::string_view key,
                                                     const CleanupRelease& cleanup) noexcept {
   Guard guard(mutex_);
   if (!multiplexer_.connected() && !connecting_) return PostResult::no_connection;
-  // A leader may be finding out right now; it has a conversation by itself then.
+  // With a leader, the release is queued: the leader runs it with exclusive use if need be.
   if (!has_leader_ && multiplexer_.needs_exclusive_use(cleanup.command))
     return PostResult::needs_exclusive_use;
   try {
@@ -104,7 +105,7 @@ SharedConnection::PostResult SharedConnection::post(std::string_view key,
   } catch (const std::bad_alloc&) {
     return PostResult::no_memory;
   }
-  if (!has_leader_.exchange(true)) pass_on(Refused::opened, guard);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::to_sink, guard);
   return PostResult::yes;
 }
 
@@ -123,7 +124,7 @@ void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int ca
   multiplexer_.queue(std::move(releases));
   if (has_leader_.exchange(true)) return;
   try {
-    multiplexer_.refresh(BootClock::now());
+    multiplexer_.check_connection(BootClock::now());
     if (!multiplexer_.connected() && may_connect()) {
       connect(nullptr, {ConnectPolicy::within_timeout, latest, connecting_time()}, cancel, guard);
     } else if (!multiplexer_.connected() && failure_) {
@@ -135,10 +136,10 @@ void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int ca
   } catch (const std::bad_alloc&) {
     multiplexer_.fail_connection(nullptr);
   }
-  pass_on(Refused::opened, guard);
+  pass_on(RefusedReleases::to_sink, guard);
 }
 
-/// Some servers take them only in a conversation.
+/// Some servers take renewals only with exclusive use, which `send_queued` leaves to the retries.
 void SharedConnection::retry_renewals(TimePoint end, Guard& guard) {
   if (!multiplexer_.connected() || !multiplexer_.all_answered()) return;
   multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now());
@@ -154,19 +155,20 @@ bool SharedConnection::receive_available(TimePoint end) noexcept {
     multiplexer_.receive_available();
     if (multiplexer_.all_answered())
       multiplexer_.retry_refused(std::min(end, command_end()), nullptr, guard);
-    if (multiplexer_.has_queued()) multiplexer_.refresh(BootClock::now());
+    if (multiplexer_.has_queued()) multiplexer_.check_connection(BootClock::now());
   } catch (const IoError& error) {
     multiplexer_.fail_connection(&error);
   } catch (const std::bad_alloc&) {
     multiplexer_.fail_connection(nullptr);
   }
-  pass_on(Refused::opened, guard);
+  pass_on(RefusedReleases::to_sink, guard);
   guard.lock();
   return has_leader_ || multiplexer_.owes();
 }
 
 void SharedConnection::finish(TimePoint end) noexcept {
   Guard guard(mutex_);
+  assert(!has_leader_ && !multiplexer_.awaited());
   has_leader_ = true;
   try {
     do {
@@ -183,12 +185,15 @@ void SharedConnection::finish(TimePoint end) noexcept {
   } catch (const std::bad_alloc&) {
     multiplexer_.fail_connection(nullptr);
   }
-  multiplexer_.leave_retries_open();
-  pass_on(Refused::opened, guard);
+  multiplexer_.leave_retries_to_sink();
+  pass_on(RefusedReleases::to_sink, guard);
 }
 
-/// A caller that waits while another one fails to connect shares its failure, so that a dead server
-/// costs each of them one `connect_timeout` and not one behind the other.
+/// One turn of a follower: gives up, or sleeps until its baton is posted. While the leader
+/// connects, the follower waits for `connect_timeout` longer: a failure is shared by all followers,
+/// so that a dead server costs each of them one `connect_timeout` and not one behind the other. A
+/// call that a leader is retrying waits without a deadline, as its request cannot be taken out of
+/// the leader's hands; the leader keeps to `Call::end`.
 void SharedConnection::await(Call& call, const Deadline& deadline, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
   if (call.state != Call::State::following) return;
@@ -215,12 +220,14 @@ void SharedConnection::await(Call& call, const Deadline& deadline, Guard& guard)
   }
 }
 
-/// Comes back without the mutex, as the leader or not.
+/// Does I/O as the leader until the call is done and the lead is passed on, or until another call
+/// is appointed. Returns without the mutex.
 void SharedConnection::lead(Call& call, const Deadline& deadline, Guard& guard) {
   if (!guard.owns_lock()) guard.lock();
   bool in_time = true;
   do {
-    // Refused releases are mended at once; refused callers do that themselves, in their own time.
+    // Refused releases are retried at once; a refused call retries as the leader, with its own
+    // deadline.
     while (in_time && (call.is_leading() ||
                        (multiplexer_.has_retrying() && multiplexer_.next_leader() == nullptr))) {
       in_time = try_step(call, deadline, guard);
@@ -229,10 +236,11 @@ void SharedConnection::lead(Call& call, const Deadline& deadline, Guard& guard) 
       multiplexer_.wake(guard);
       guard.lock();
     }
-  } while (!pass_on(in_time ? Refused::retrying : Refused::opened, guard));
+  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::to_sink, guard));
 }
 
-/// False when who comes next has more time.
+/// One step, with its failure dealt with. False when the step timed out although the call is done:
+/// the next leader has more time for the rest.
 bool SharedConnection::try_step(Call& call, const Deadline& deadline, Guard& guard) {
   try {
     step(call, deadline, guard);
@@ -242,7 +250,7 @@ bool SharedConnection::try_step(Call& call, const Deadline& deadline, Guard& gua
     } else if (call.done()) {
       return false;
     } else if (begin_grace(call)) {
-      judge();
+      read_overdue();
     } else {
       multiplexer_.give_up(call, error.code(), error.what());
     }
@@ -254,21 +262,22 @@ bool SharedConnection::try_step(Call& call, const Deadline& deadline, Guard& gua
 }
 
 void SharedConnection::step(Call& call, const Deadline& deadline, Guard& guard) {
+  assert(guard.owns_lock() && has_leader_);
   const TimePoint end = end_of(call, deadline);
   call.end = end;
   if (multiplexer_.has_retrying() && multiplexer_.all_answered())
     return retry_refused(call, end, guard);
   if (multiplexer_.has_retrying() || multiplexer_.awaited()) return multiplexer_.read(end, guard);
 
-  // Nobody waits for an answer, so the caller is still in the queue.
+  // No call awaits a reply, so this call is still in the queue.
   const TimePoint now = BootClock::now();
   if (now >= end) {
     throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
   }
-  multiplexer_.refresh(now);
+  multiplexer_.check_connection(now);
   if (!multiplexer_.connected()) return connect(&call, deadline, never_cancelled, guard);
   if (multiplexer_.has_retrying()) return;
-  Call* const alone = multiplexer_.needs_exclusive_use();
+  Call* const alone = multiplexer_.first_needing_exclusive_use();
   if (alone == nullptr) {
     multiplexer_.send_queued(Multiplexer::Send::all, now);
     multiplexer_.flush(end, guard);
@@ -282,8 +291,9 @@ void SharedConnection::step(Call& call, const Deadline& deadline, Guard& guard) 
   }
 }
 
-/// Up to the first request of another caller that can lead, which retries in its own time: with
-/// less of it, this one would break the connection under the other.
+/// Retries up to the first refused request of another call that can lead, and appoints that call,
+/// so that its own deadline applies: if this call has less time, its time-out would break the
+/// connection under the other.
 void SharedConnection::retry_refused(Call& call, TimePoint end, Guard& guard) {
   if (BootClock::now() >= end) {
     throw IoError(Errc::timed_out, "no answer within command_timeout");
@@ -296,18 +306,21 @@ void SharedConnection::retry_refused(Call& call, TimePoint end, Guard& guard) {
   multiplexer_.appoint(*next);
 }
 
-/// Says what is queued when nobody else's answer is awaited, so that the server has it while the
-/// next leader wakes up, and makes one of those who wait the leader, if there is one. Releases the
-/// mutex. False, with the mutex, when there are refused releases to be mended first.
-bool SharedConnection::pass_on(Refused releases, Guard& guard, Stale stale) noexcept {
-  judge();
-  if (!multiplexer_.awaited() && multiplexer_.is_stale()) multiplexer_.leave_retries_open();
+/// The leader leaves. If no call awaits a reply, sends what is queued, so that the server works on
+/// it while the next leader wakes up. Then appoints the next leader, or leaves the connection
+/// without one, and releases the mutex. Returns false, with the mutex and as the leader still, when
+/// refused releases have to be retried first.
+bool SharedConnection::pass_on(RefusedReleases releases, Guard& guard,
+                               StaleConnection stale) noexcept {
+  assert(guard.owns_lock() && has_leader_ && multiplexer_.is_consistent());
+  read_overdue();
+  if (!multiplexer_.awaited() && multiplexer_.is_stale()) multiplexer_.leave_retries_to_sink();
   while (multiplexer_.connected() && multiplexer_.has_queued() && !multiplexer_.awaited() &&
          !multiplexer_.has_retrying()) {
     try {
       const bool silent = multiplexer_.is_stale();
-      const auto whose = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
-      if (!multiplexer_.send_queued(whose, BootClock::now())) break;
+      const auto which = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
+      if (!multiplexer_.send_queued(which, BootClock::now())) break;
       multiplexer_.try_flush(guard);
     } catch (const IoError& error) {
       multiplexer_.fail_connection(&error);
@@ -315,22 +328,23 @@ bool SharedConnection::pass_on(Refused releases, Guard& guard, Stale stale) noex
       multiplexer_.fail_connection(nullptr);
     }
   }
-  if (stale == Stale::retired) multiplexer_.retire_if_stale();
+  if (stale == StaleConnection::retire) multiplexer_.retire_if_stale();
   if (Call* const next = multiplexer_.next_leader(); next != nullptr) {
     multiplexer_.appoint(*next);
-  } else if (releases == Refused::retrying && multiplexer_.has_retrying()) {
+  } else if (releases == RefusedReleases::retry && multiplexer_.has_retrying()) {
     return false;
   } else {
     has_leader_ = false;
     multiplexer_.repeat_releases_later(failure_ ? failure_->code() : Errc::unreachable);
     if (multiplexer_.owes()) sink_.expect_answers();
   }
+  assert(multiplexer_.is_consistent());
   multiplexer_.wake(guard);
   return true;
 }
 
-/// The time is over, maybe because this process stood still: once for each caller, a little more
-/// shows whether the answer is there, or comes at once.
+/// Gives a call whose time is over its grace period, once: if this process was stopped meanwhile,
+/// the reply may be there already. False when the call had it, or there is no connection.
 bool SharedConnection::begin_grace(Call& call) const noexcept {
   if (!multiplexer_.connected() || call.grace_until != TimePoint{}) return false;
   const TimePoint now = BootClock::now();
@@ -338,10 +352,11 @@ bool SharedConnection::begin_grace(Call& call) const noexcept {
   return true;
 }
 
-/// Whether the connection is still one to say something on.
-void SharedConnection::judge() noexcept {
+/// Reads what has come if a reply is overdue, and drops a connection to a server that is not a
+/// primary any more.
+void SharedConnection::read_overdue() noexcept {
   try {
-    multiplexer_.read_before_judging();
+    multiplexer_.read_if_overdue();
     multiplexer_.drop_outdated();
   } catch (const IoError& error) {
     multiplexer_.fail_connection(&error);
@@ -358,25 +373,27 @@ void SharedConnection::after_fork_in_child() noexcept {
   mutex_.unlock();
 }
 
-/// Whether the background may connect now.
+/// Whether `ConnectSchedule` lets the background thread connect now.
 bool SharedConnection::may_connect() noexcept {
   const ConnectSchedule& schedule = multiplexer_.schedule();
   return BootClock::now() >=
          (multiplexer_.has_renewals() ? schedule.next_for_renewals() : schedule.next());
 }
 
-/// Until the time of the next attempt, or until renewals that come meanwhile need one sooner.
+/// Waits, with the mutex released, until `next`, or until queued renewals need a connection sooner.
 void SharedConnection::await_attempt(TimePoint next, Guard& guard) {
-  constexpr std::chrono::milliseconds look_again{10};
+  constexpr std::chrono::milliseconds check_period{10};
   while (BootClock::now() < next && !may_connect()) {
     const Unlocked unlocked(guard);
-    poll_until({}, std::min(next, BootClock::now() + look_again));
+    poll_until({}, std::min(next, BootClock::now() + check_period));
   }
 }
 
-/// The caller, if there is one, is queued, and waits for the time of the next attempt. All that are
-/// queued share its outcome.
+/// Opens the connection with the mutex released. A leader with a call, which is in the queue, waits
+/// until `ConnectSchedule` allows the attempt; the background thread comes when it is allowed. All
+/// queued calls share the outcome.
 void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel, Guard& guard) {
+  assert(guard.owns_lock() && has_leader_ && !connecting_ && !multiplexer_.connected());
   if (deadline.policy == ConnectPolicy::never) {
     return multiplexer_.give_up(*call, Errc::unreachable, "there is no connection");
   }
@@ -403,11 +420,11 @@ void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel,
     connection = std::make_unique<Connection>(settings_, end, cancel);
     alive = std::make_shared<char>();
   } catch (const Cancelled&) {
-    // Only what nobody waits for can be: there is no caller, and nothing is said of the server.
+    // Only the background thread cancels, so there is no call, and the server is not to blame.
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
-    // There is neither then.
+    // Neither a connection nor an error: callers get std::bad_alloc.
     connection.reset();
   }
   const TimePoint done = BootClock::now();
@@ -423,9 +440,9 @@ void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel,
     sink_.record_event(EventKind::connected, {}, start, {});
   }
   multiplexer_.connected_by(std::move(connection), std::move(alive));
-  multiplexer_.wake_queued();  // there is another end to wait for
+  multiplexer_.wake_queued();  // the followers' deadlines have changed
   if (multiplexer_.connected()) return;
-  // Callers with more time than this one had find out for themselves whether more time helps.
+  // If only this call's time was too short, calls with more time left try for themselves.
   if (failure && (full || done < end)) {
     multiplexer_.fail_queued(*failure);
   } else if (call != nullptr) {

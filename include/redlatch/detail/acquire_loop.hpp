@@ -21,16 +21,16 @@
 
 namespace redlatch::detail {
 
-/// One call that waits for a lock, in line with the others of its client.
+/// One call that waits for a lock, behind the other waiters of its client.
 template <class Protocol>
 class AcquireLoop {
  public:
   /// What is known when the wait begins.
   struct Before {
-    TimePoint begun{};      // the call
-    bool asked = false;     // somebody else holds the lock, as has been told
+    TimePoint begun{};      // when the call began
+    bool asked = false;     // an attempt has failed, and the event `contended` was recorded
     bool answered = false;  // the server answers
-    bool pauses = false;    // others shall have time to ask before this one does
+    bool pauses = false;    // the first attempt comes after a pause, so that others can go first
   };
 
   AcquireLoop(LeaseOperations<Protocol>& operations, const LockOptions& options,
@@ -40,16 +40,16 @@ class AcquireLoop {
         deadline_(deadline),
         stop_(stop),
         begun_(before.begun),
-        told_(before.asked),
+        recorded_(before.asked),
         answered_(before.answered),
         pauses_(before.pauses) {}
 
-  /// Until the lock is held, which is true, or the time is over or a stop requested. Rides out a
-  /// server that is away or cannot write, once it has answered; throws `Error` for that when the
-  /// time is over, and for anything else at once.
+  /// Waits until the lock is held (true), or the time is over or a stop requested (false). Once the
+  /// server has answered, a server that is down or cannot write is ridden out. Throws `Error` for
+  /// that when the time is over, and for any other error at once.
   bool until_held() {
     bool held = false;
-    // What was passed on may have come too late.
+    // A lease that was handed over may be too old to be used: then the wait begins anew.
     do {
       const std::unique_ptr<Waiter> waiter = executor().enter_queue(
           operations_.protocol().key(), options_,
@@ -69,8 +69,8 @@ class AcquireLoop {
   Executor& executor() const noexcept { return operations_.executor(); }
   bool over(TimePoint now) const noexcept { return deadline_ && now >= *deadline_; }
 
-  /// The first asks, or has itself told. The others sleep until they are the first, or their time
-  /// is over.
+  /// The first waiter sends attempts, or has an entry at the server. The others sleep until they
+  /// are the first, or their time is over.
   bool wait_at(Waiter& waiter) {
     std::optional<Error> error;
     bool asks = !pauses_ && waiter.is_first() && has_queue(waiter);
@@ -84,7 +84,7 @@ class AcquireLoop {
         if (last || deadlocks_ || over(now)) break;
       }
       asks = true;
-      tell_contention();
+      record_contention();
       const TimePoint end = deadline_.value_or(TimePoint::max());
       if (waiter.is_first()) {
         waiter.wait(std::min(std::max(due_, now), end), stop_);
@@ -97,7 +97,7 @@ class AcquireLoop {
     return false;
   }
 
-  /// Asks once. What is ridden out is left in `error`.
+  /// Asks once. An error that is ridden out is left in `error`.
   bool is_held(Waiter& waiter, std::optional<Error>& error, bool last) {
     error.reset();
     bool held = false;
@@ -114,8 +114,8 @@ class AcquireLoop {
     return held;
   }
 
-  void tell_contention() noexcept {
-    if (std::exchange(told_, true)) return;
+  void record_contention() noexcept {
+    if (std::exchange(recorded_, true)) return;
     executor().record_event(EventKind::contended, operations_.protocol().key(), begun_, {});
   }
 
@@ -126,13 +126,13 @@ class AcquireLoop {
     return waiter.address(deadline_.value_or(TimePoint::max()), stop_);
   }
 
-  /// Without an entry there is something to ask whenever the wait has come back.
+  /// Whether the first waiter has to ask. Without an entry, whenever its wait returns.
   bool is_due(Waiter& waiter, TimePoint now) noexcept {
     if (waiter.entry() == nullptr || waiter.is_granted() || now >= due_) return true;
     return waiter.has_news() && is_due_for_change(waiter, now);
   }
-  /// The first change is worth a question at once. Where one follows the other, as of a key of the
-  /// same name in another database, more and more of them share one.
+  /// The first change of the key is worth a command at once. If changes follow each other, as of a
+  /// key with this name in another database, ever more of them share one command.
   bool is_due_for_change(Waiter& waiter, TimePoint now) noexcept {
     if (now < changes_from_) {
       waiter.forget_changes();
@@ -164,14 +164,14 @@ class AcquireLoop {
         return outcome == Outcome::held;
       }
     }
-    const Attempt attempt = operations_.attempt(options_, look_);
-    look_ = AttemptQuery::with_ttl;
+    const Attempt attempt = operations_.attempt(options_, query_);
+    query_ = AttemptQuery::with_ttl;
     due_ = executor().now() + backoff_.next(attempt.remaining_ttl);
     note_deadlock(attempt.deadlocks);
     return attempt.held;
   }
 
-  /// To ask without a place in the queue would not be fair.
+  /// For fair locks: an attempt without an entry in the queue would overtake others.
   bool await_queue(const Address& address) {
     const std::string& key = operations_.protocol().key();
     if (address.is_refused) {
@@ -183,7 +183,7 @@ class AcquireLoop {
     return false;
   }
 
-  /// Who waits for a limited time finds out that way.
+  /// Throws only from a wait without bound; a bounded wait returns false.
   void note_deadlock(bool deadlocks) {
     deadlocks_ = deadlocks;
     if (!deadlocks || deadline_) return;
@@ -191,7 +191,7 @@ class AcquireLoop {
                             "redlatch: this thread holds the lock that it would wait for");
   }
 
-  /// With what was passed on, if anything was.
+  /// Leaves the queue. True with the lock held, perhaps by a lease that was handed over meanwhile.
   bool end(Waiter& waiter, bool held) noexcept {
     Waiter::Left left = waiter.leave(held);
     queueing_.leave(std::move(left.entry));
@@ -209,17 +209,17 @@ class AcquireLoop {
   const std::optional<TimePoint> deadline_;
   const std::stop_token& stop_;
   const TimePoint begun_;
-  bool told_;
+  bool recorded_;
   bool answered_;
   const bool pauses_;
-  bool deadlocks_ = false;  // the wait would be for the thread that waits
+  bool deadlocks_ = false;  // the thread would wait for itself
   ServerQueue<Protocol> queueing_{operations_, options_};
   Backoff backoff_{};
-  AttemptQuery look_ = AttemptQuery::with_ttl_and_kind;
+  AttemptQuery query_ = AttemptQuery::with_ttl_and_kind;
   TimePoint due_{};
   static constexpr TimePoint::duration min_pace = std::chrono::milliseconds(1);
   TimePoint::duration pace_ = min_pace;
-  TimePoint changes_from_{};  // a change is a reason to ask
+  TimePoint changes_from_{};  // from then on a change of the key is a reason to ask
 };
 
 }  // namespace redlatch::detail

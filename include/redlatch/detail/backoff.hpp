@@ -17,29 +17,30 @@ class Backoff {
   using duration = std::chrono::nanoseconds;
   static constexpr duration max_pause = std::chrono::milliseconds(100);
 
-  /// The next pause, a little past `remaining_ttl` at most: what is waited for ends then.
+  /// The next pause; it ends a little behind `remaining_ttl` at most, when the lease ends by
+  /// itself.
   duration next(std::optional<duration> remaining_ttl) {
     ceiling_ = std::min<duration>(2 * ceiling_, max_pause);
-    const duration pause = draw(shortest, ceiling_);
+    const duration pause = draw(min_pause, ceiling_);
     return remaining_ttl && *remaining_ttl < pause ? just_past(*remaining_ttl) : pause;
   }
 
-  /// What is waited for ends by itself then.
+  /// A pause until a little behind the end of a lease.
   duration just_past(duration remaining_ttl) {
-    return remaining_ttl + draw(duration::zero(), shortest);
+    return remaining_ttl + draw(duration::zero(), min_pause);
   }
 
  private:
-  static constexpr duration shortest = std::chrono::milliseconds(1);
+  static constexpr duration min_pause = std::chrono::milliseconds(1);
 
-  duration draw(duration least, duration max_time) {
+  duration draw(duration from, duration to) {
     if (!random_) random_.emplace(random_seed());
     return duration(
-        std::uniform_int_distribution<duration::rep>(least.count(), max_time.count())(*random_));
+        std::uniform_int_distribution<duration::rep>(from.count(), to.count())(*random_));
   }
 
-  std::optional<std::minstd_rand> random_{};  // made when there is something to draw
-  duration ceiling_ = shortest;
+  std::optional<std::minstd_rand> random_{};  // seeded at the first draw, which costs time
+  duration ceiling_ = min_pause;
 };
 
 }  // namespace redlatch::detail

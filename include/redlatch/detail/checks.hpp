@@ -6,19 +6,18 @@
 
 namespace redlatch::detail {
 
-/// What a kind of a lock needs, and what it gets.
+/// What a class of locks needs, and what its client has.
 struct Demands {
-  bool scripts = false;
-  bool scripting = true;  // scripts may be sent
+  bool scripts = false;   // needed
+  bool scripting = true;  // allowed by `ClientOptions`
   bool several_servers = false;
 };
 
 /// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for
-/// fencing, and for kinds of locks that need scripts, where none may be sent. The message names the
-/// option.
+/// fencing or a lock that needs scripts where none may be sent. The message names the option.
 void check(const LockOptions& options, const Demands& demands);
 
-/// The same for a ttl alone.
+/// Throws `Errc::invalid_argument` for a ttl that cannot work.
 void check_ttl(std::chrono::milliseconds ttl);
 
 }  // namespace redlatch::detail

@@ -16,14 +16,15 @@
 
 namespace redlatch::detail {
 
-/// Extends the lease, so that there is something to ask about on the connection that asks where it
-/// has got to. False when it is to be asked again, since there was less time for the answer than
-/// until `end`. Throws `Error` when the lease has not got there in time.
+/// Asks whether the lease has reached `destination`, behind an extension on the same connection:
+/// the server answers for what was written on that connection before. False if it is to be asked
+/// again, because a shared WAIT had less time than until `end`. Throws `Error` if the lease has not
+/// reached it in time.
 template <class Protocol, class Destination>
 bool has_reached(Executor& executor, const Protocol& protocol, Lease& lease,
                  const LockOptions& options, const Destination& destination, TimePoint end) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - executor.now());
-  const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would be for ever
+  const auto time = std::max(left, std::chrono::milliseconds(1));  // 0 would block without end
   const std::array commands{protocol.extend(lease.value(), options.ttl), destination.ask(time)};
   const QuorumReply quorum_reply(executor,
                                  {.key = protocol.key(), .commands = commands, .blocks = time},
@@ -48,6 +49,7 @@ bool has_reached(Executor& executor, const Protocol& protocol, Lease& lease,
                 std::to_string(options.durability.timeout.count()) + " ms");
 }
 
+/// Waits until the lease has reached `destination`. Throws `Error` if it has not by `end`.
 template <class Protocol, class Destination>
 void await_durable(Executor& executor, const Protocol& protocol, Lease& lease,
                    const LockOptions& options, const Destination& destination, TimePoint end) {
@@ -55,15 +57,15 @@ void await_durable(Executor& executor, const Protocol& protocol, Lease& lease,
   }
 }
 
-/// Whether the server says that the lease is gone.
+/// Releases the lease. Whether the server has answered, so that the lease is gone for certain.
 inline bool is_undone(Executor& executor, std::string_view key, const CleanupRelease& cleanup) {
   const QuorumReply quorum_reply(executor, {.key = key, .commands = {&cleanup.command, 1}},
                                  ConnectPolicy::within_timeout);
   return quorum_reply.vote(protocol::ours) != protocol::Vote::refused;
 }
 
-/// Throws `Error` when the lease has not got to where it shall be in time, and takes it back: at
-/// once when the server answers.
+/// Waits until the lease is stored where the options want it. Throws `Error` if it is not in time,
+/// and releases it: at once if the server answers, else in the background.
 template <class Protocol>
 void await_durability(Executor& executor, const Protocol& protocol, Lease& lease,
                       const LockOptions& options, const CleanupRelease& cleanup) {
@@ -71,7 +73,7 @@ void await_durability(Executor& executor, const Protocol& protocol, Lease& lease
   if (wanted.replicas == 0 && !wanted.aof) return;
   const TimePoint end = executor.now() + wanted.timeout;
   bool open = true;
-  const Finally pause_renewal([&] {
+  const Finally undo([&] {
     if (open) executor.post(protocol.key(), cleanup);
   });
   try {
@@ -81,8 +83,8 @@ void await_durability(Executor& executor, const Protocol& protocol, Lease& lease
     if (wanted.aof) await_durable(executor, protocol, lease, options, protocol::Disk(), end);
     open = false;
   } catch (const Error& error) {
-    const bool quorum_reply = error.code() == Errc::no_quorum || error.code() == Errc::unsupported;
-    open = !quorum_reply || !is_undone(executor, protocol.key(), cleanup);
+    const bool answers = error.code() == Errc::no_quorum || error.code() == Errc::unsupported;
+    open = !answers || !is_undone(executor, protocol.key(), cleanup);
     throw;
   }
 }

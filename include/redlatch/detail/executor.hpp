@@ -27,36 +27,40 @@ namespace redlatch::detail {
 class Waiter;
 class LeasePtr;
 
-/// What takes a lease away again, whoever holds the key now: a release by token. It is repeated
-/// until the server has answered it, or for `ttl`, when the lease is over anyway.
+/// A release by token, which undoes an acquisition or ends a lease, and cannot touch another
+/// holder. It is repeated until the server has answered it, or for `ttl`, when the lease is over
+/// anyway.
 struct CleanupRelease {
-  /// What is given back decides which answers are worth an event: none when it was only feared, or
-  /// when the loss of the lease has been told.
-  enum class Reason { doubt, lease, ended_lease, notified };
+  /// Why it is sent, which decides the event that reports its outcome.
+  enum class Reason {
+    doubt,        // an acquisition may have succeeded: no event
+    lease,        // a valid lease ends: `released`, `lost` or `release_unknown`
+    ended_lease,  // a lease ends that is not valid any more: `lost`
+    notified      // a lease ends whose loss was announced: no event
+  };
 
   protocol::Command command;
   std::chrono::milliseconds ttl;
   Reason of = Reason::doubt;
-  TimePoint since{};  // when it was acquired, if it was
+  TimePoint since{};  // when the lease was acquired, if it was
 };
 
-/// No request has more commands than this.
+/// The maximum number of commands in a request.
 constexpr std::size_t max_commands = 4;
 
-/// What one server is told: commands in one batch, about one key.
+/// A request to one server: commands in one batch, about one key.
 struct Request {
   std::string_view key;
   std::span<const protocol::Command> commands;
-  /// Carried out in the background when the server may have acted and its answers are not all
-  /// known.
+  /// Sent in the background if the server may have carried the commands out and a reply is missing.
   const CleanupRelease* cleanup = nullptr;
-  /// So long the server may keep the connection waiting, on top of the time-out for commands: by
-  /// the last command, whose last argument that is. Requests with the same question may be answered
-  /// together. The connection is one that is used for nothing else.
+  /// How long the last command, a WAIT or WAITAOF with this time as its last argument, may block
+  /// the connection, on top of `command_timeout`. Requests with the same one may be joined. They
+  /// use connections of their own.
   std::chrono::milliseconds blocks{0};
 };
 
-/// The replies to one request, in order. Takes no memory of its own.
+/// The replies to one request, in order, without memory from the heap.
 class Replies {
  public:
   void push_back(protocol::Reply reply) noexcept {
@@ -75,38 +79,38 @@ class Replies {
   std::size_t size_ = 0;
 };
 
-/// What one server said.
+/// The reply of one server to a request.
 struct Response {
-  /// One for each command, in order; fewer when `failure` is set, none when it has not answered
-  /// yet.
+  /// One for each command, in order; fewer if `failure` is set, none if it has not answered yet.
   Replies replies{};
   std::optional<Error> failure{};
-  /// Just before the first byte went out; `TimePoint{}` when none did. Also of what is not
-  /// answered.
+  /// When the request was sent, from before the first byte, also without a reply; `TimePoint{}` if
+  /// it was not.
   TimePoint sent{};
-  /// The connection that it went out on; no other ever has the same number. 0: not known.
+  /// The number of the connection that it was sent on, unique in the process. 0: not known.
   std::uint64_t connection = 0;
-  /// The server was asked to wait for a shorter time than the request has, since others shared the
-  /// question: it may be asked again.
+  /// A WAIT that others share was shorter than the time that the request has: it may be sent again.
   bool cut_short = false;
 };
 
-/// Whether a call may connect when it finds no connection.
+/// Whether a call may connect if there is no connection.
 enum class ConnectPolicy {
-  separate_timeout,  // yes, and the time-out of the commands starts anew behind it
-  within_timeout,    // yes, within the time-out of the commands
+  separate_timeout,  // yes, and `command_timeout` begins when it is connected
+  within_timeout,    // yes, within `command_timeout`
   never
 };
 
-/// Where those of one client who wait for a key stand: behind each other, or each by itself, so
-/// that they are in the server's queue one by one.
+/// How the waiters of one client for one key queue. `with_others`: behind each other, and only the
+/// first talks to the server. `alone`: each by itself, so that each has its own entry in the
+/// server's queue, in the order of arrival.
 enum class QueueMode { with_others, alone };
 
-/// Says commands to servers, keeps the time and waits. The lock template knows nothing else of the
-/// world, so tests hand it one without sockets. All members may be called by any thread.
+/// What a lock sees of the world: it sends commands, keeps leases, queues waiters and has the time.
+/// In the product it is a client or a quorum, in unit tests a fake without sockets. Any thread may
+/// call any member.
 class Executor {
  public:
-  /// Whether the answers that are there suffice.
+  /// Whether the replies received so far suffice.
   using Enough = bool (*)(std::span<const Response>);
 
   Executor() = default;
@@ -116,56 +120,58 @@ class Executor {
 
   virtual std::size_t servers() const noexcept = 0;
   virtual std::string server(std::size_t index) const = 0;
-  /// Whether scripts may be sent at all.
+  /// Whether scripts may be sent.
   virtual bool scripting() const noexcept = 0;
 
-  /// Sends `requests[i]` to server i, all at once, and comes back when `enough` says so, when all
-  /// have answered or failed, or when the time-out for commands is over.
+  /// Sends `requests[i]` to server i, all at once, and returns when `enough` holds, when all
+  /// servers have answered or failed, or when `command_timeout` is over.
   virtual void execute(std::span<const Request> requests, std::span<Response> responses,
                        Enough enough, ConnectPolicy policy) = 0;
 
-  /// Has every server carry `cleanup` out without waiting for the answers. It is sent at once,
-  /// behind all that was said about the key before, where there is a connection, and otherwise by
-  /// the background. Only a server that has to be told in a conversation is waited for.
+  /// Sends `cleanup` to every server and does not wait for the replies: at once, behind all
+  /// commands about the key, if there is a connection, else in the background. Waits only for a
+  /// server that takes the release in a transaction only.
   virtual void post(std::string_view key, const CleanupRelease& cleanup) noexcept = 0;
 
-  /// Room for a tenure of the key. Throws `Error` when nothing could look after it.
+  /// An unused lease for the key. Throws `Error` if no thread can be had to renew it.
   virtual Lease& open_lease(std::string_view key) = 0;
+  /// Takes the lease back, which ends here.
   virtual void close_lease(Lease& lease) noexcept = 0;
-  /// From now on the lease is kept up as told, and its loss is told in time.
+  /// The background renews the lease by its schedule from now on, and announces its loss in time.
   virtual void keep(Lease& lease) noexcept = 0;
-  /// No renewals until it is kept again; its loss is still told.
+  /// No renewals until `keep`; a loss is still announced.
   virtual void suspend(Lease& lease) noexcept = 0;
-  /// The lock takes the lease back into its own hands: nothing more is said about it after this
-  /// returns. What was said already still counts when it is answered.
+  /// The lock manages the lease again: no renewal is sent once this has returned. The reply to one
+  /// that is in flight still counts.
   virtual void pause_renewal(Lease& lease) noexcept = 0;
-  /// The same, and answers that are still to come do not count any more. True when the loss of the
-  /// lease has been told.
+  /// As `pause_renewal`, and replies to renewals in flight do not count any more. True if the loss
+  /// of the lease was announced.
   virtual bool detach(Lease& lease) noexcept = 0;
   virtual std::stop_token lost_token(Lease& lease) = 0;
 
-  /// Counts what has happened to a lock, and tells the program.
+  /// Counts an event, and queues it for `ClientOptions::on_event`.
   virtual void record_event(EventKind kind, std::string_view key, TimePoint since,
                             std::error_code error) noexcept = 0;
-  /// A place behind those who wait for the key in this process already, or by itself. `key` and
-  /// `wanted` have to live longer.
+  /// A waiter for the key, behind those of this process or by itself. `key` and `wanted` have to
+  /// outlive it.
   virtual std::unique_ptr<Waiter> enter_queue(std::string_view key, const LockOptions& wanted,
                                               QueueMode where) = 0;
-  /// Whether there are some, and the server answers them.
+  /// Whether this process has waiters for the key, and the server answers them.
   virtual bool is_waited_for(std::string_view key) const noexcept = 0;
-  /// Whether it is hardly free, so that to queue up for it costs less than to ask first.
+  /// Whether the key is seldom free, so that entering the queue costs less than an attempt first.
   virtual bool is_contended(std::string_view key) const noexcept = 0;
-  /// Passes a lease on to the first who waits; false when that cannot be. `lease` is empty then.
+  /// Hands a lease over to the first waiter; `lease` is empty then. False if that is not possible.
   virtual bool hand_over(std::string_view key, LeasePtr& lease,
                          const LockOptions& given) noexcept = 0;
-  /// The key was given up at the server: the first of them may ask for it.
+  /// The key was released at the server: the first waiter may ask for it.
   virtual void wake_first(std::string_view key) noexcept = 0;
 
   virtual Metrics metrics() const = 0;
 
   virtual TimePoint now() const noexcept = 0;
 
-  /// Another number in a forked child: it owns nothing of its parent's.
+  /// A number of the process, which differs in a forked child: the child holds no lease of its
+  /// parent.
   virtual std::uint64_t process() const noexcept = 0;
 };
 

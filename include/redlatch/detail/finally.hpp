@@ -4,7 +4,7 @@
 
 namespace redlatch::detail {
 
-/// Does something at the end of its scope, however that is left.
+/// Runs an action at the end of its scope, also if an exception leaves it.
 template <class Action>
 class Finally {
  public:

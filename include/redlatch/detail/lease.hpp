@@ -23,20 +23,23 @@ constexpr std::chrono::nanoseconds loss_margin(std::chrono::nanoseconds ttl) noe
   return std::max<std::chrono::nanoseconds>(std::chrono::milliseconds(2), ttl / 20);
 }
 
-/// What is to be done for a lease while it is held.
+/// When a lease is renewed, and how often it was handed over.
 struct RenewalSchedule {
   std::chrono::milliseconds ttl{};
   bool renews = false;
-  TimePoint since{};
+  TimePoint since{};  // when the lock was acquired
   TimePoint renew_until = TimePoint::max();
-  // Inside this process, without a word to the server.
+  // To other threads of this process, since the server granted the lease.
   int handed_over = 0;
   TimePoint first_handed_over{};
 };
 
-/// One possession, from the acquisition to the release: what the lock that has it and the client's
-/// background thread share. The lease may be asked and changed by both at once. The upkeep is the
-/// background's while it keeps the tenure, and the lock's before and after.
+/// One possession of a key, from the acquisition to the release: shared by the lock that has it and
+/// the client's background thread.
+///
+/// `mutex_` guards `validity_`, which both may change at once, and is the innermost mutex: nothing
+/// is called under it. Its results are atomics, read without it. The other members belong to the
+/// background between `Executor::keep` and `pause_renewal` or `detach`, and else to the lock.
 class Lease {
  public:
   Lease() = default;
@@ -44,7 +47,7 @@ class Lease {
   Lease& operator=(const Lease&) = delete;
   ~Lease() = default;
 
-  /// Before an acquisition. Keeps the memory of the one before.
+  /// Begins a new lease, before its acquisition, in the memory of an old one.
   void begin(Validity validity, std::string_view key) {
     validity_ = std::move(validity);
     valid_until_ = TimePoint{};
@@ -52,7 +55,7 @@ class Lease {
     key_ = key;
     queued_until_ = 0;
   }
-  /// There is no lease afterwards.
+  /// Ends the lease, and returns what was known of it.
   Validity end() noexcept {
     valid_until_ = TimePoint{};
     return std::exchange(validity_, {});
@@ -67,11 +70,11 @@ class Lease {
   bool valid(TimePoint now, std::uint64_t process) const noexcept {
     return exists(process) && now < valid_until();
   }
-  /// In the past when the lease is lost.
+  /// `TimePoint{}` if the lease is lost.
   TimePoint valid_until() const noexcept { return valid_until_; }
   bool is_lost() const noexcept { return valid_until() == TimePoint{}; }
 
-  // As those of `Validity`: by the only server, and by every server.
+  // As the members of `Validity`: `confirm` by the only server, `doubt` by every server.
   void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
     change([&] { validity_.confirm(sent, ttl); });
   }
@@ -80,7 +83,7 @@ class Lease {
       for (std::size_t i = 0; i < validity_.servers(); ++i) validity_.doubt(sent, ttl, i);
     });
   }
-  /// Changes what is known of the lease at each server, by `learn`, in one step.
+  /// Applies the replies of several servers, by `learn`, in one step.
   template <class Learn>
   void learn(Learn learn) noexcept {
     change([&] { learn(validity_); });
@@ -89,11 +92,11 @@ class Lease {
     change([&] { validity_.lose(); });
   }
 
-  /// Until when an entry in the queue counts that is yet to be granted, by the server's clock.
+  /// Until when the entry in the server's queue counts, by the server's clock, before the grant.
   void queue_until(std::int64_t expiry) noexcept { queued_until_ = expiry; }
   std::int64_t queued_until() const noexcept { return queued_until_; }
 
-  /// What renews the lease.
+  /// Sets the command that renews the lease.
   void renew_by(const protocol::Command& extension, const RenewalSchedule& schedule) {
     extension_ = extension;
     schedule_ = schedule;
@@ -107,24 +110,23 @@ class Lease {
   std::string take_key() noexcept { return std::move(key_); }
   const RenewalSchedule& schedule() const noexcept { return schedule_; }
 
-  /// When the loss has to be told unless the lease was renewed by then.
+  /// When the loss has to be announced unless the lease was renewed by then.
   TimePoint notify_loss_at() const noexcept { return valid_until() - loss_margin(ttl()); }
-  /// When the lease is to be renewed, counted from when its last confirmation was asked for.
+  /// When the renewal is due: a third of the ttl after the last confirmed command was sent.
   TimePoint renew_at() const noexcept {
     const TimePoint next = confirmed_ + ttl() / 3;
     return schedule_.renews && next < schedule_.renew_until ? next : TimePoint::max();
   }
 
-  /// What the times of the upkeep are counted by: an extension that is in doubt may have made it
-  /// shorter.
+  /// The ttl that renewals and the loss notice count by, which an extension in doubt may have cut.
   std::chrono::milliseconds ttl() const noexcept {
     return std::min(schedule_.ttl, certain_ttl_.load());
   }
 
-  /// Told when the lease is lost.
+  /// Its stop is requested when the lease is lost.
   std::stop_source& lost() noexcept { return lost_; }
 
-  /// In a forked child, where other threads may have left it locked.
+  /// In a forked child, where a thread of the parent may have left the mutex locked.
   void unlock_after_fork() noexcept { std::construct_at(&mutex_); }
 
  private:

@@ -29,32 +29,34 @@
 
 namespace redlatch::detail {
 
-/// What an attempt asks besides for the lock.
+/// Which further commands an attempt sends behind the acquisition, for use if it fails. `no`: none,
+/// in a first attempt. `with_ttl`: the remaining ttl, which limits the next pause.
+/// `with_ttl_and_kind`: the type of the key, too, once for each wait.
 enum class AttemptQuery { no, with_ttl, with_ttl_and_kind };
 
 struct Attempt {
   bool held = false;
-  bool deadlocks = false;                              // it would wait for its own thread
-  std::optional<TimePoint::duration> remaining_ttl{};  // of the holder's lease, where it is known
+  bool deadlocks = false;                              // the thread would wait for itself
+  std::optional<TimePoint::duration> remaining_ttl{};  // of the holder's lease, if it is known
 };
 
-/// One lease at a time, or none, and the requests about it: each operation sends one question to
-/// the servers and draws the conclusion. `BasicLock` decides which operation is due; the executor
-/// renews the lease in between.
+/// The operations on the lease of one lock, which has one lease at a time or none. Each sends a
+/// request to the servers and draws the conclusion from the replies. `LockCoreOf` decides which
+/// operation is due; the executor renews the lease in between.
 template <class Protocol>
 class LeaseOperations {
  public:
   LeaseOperations(std::shared_ptr<Executor> executor, Protocol protocol)
       : executor_(std::move(executor)), protocol_(std::move(protocol)) {}
 
-  /// The other keeps its executor, so that it can still be asked, and holds nothing.
+  /// `other` holds nothing afterwards, and keeps its executor, so that its members still work.
   LeaseOperations(LeaseOperations&& other) noexcept
-      // NOLINTNEXTLINE(performance-move-constructor-init): so it is meant
+      // NOLINTNEXTLINE(performance-move-constructor-init): `other` keeps a copy, as said above
       : executor_(other.executor_),
         protocol_(std::move(other.protocol_)),
         lease_(std::move(other.lease_)) {}
   LeaseOperations& operator=(LeaseOperations&& other) noexcept {
-    lease_ = std::move(other.lease_);  // gives one back to the old executor
+    lease_ = std::move(other.lease_);  // returns the old lease to its executor
     executor_ = other.executor_;
     protocol_ = std::move(other.protocol_);
     return *this;
@@ -72,12 +74,12 @@ class LeaseOperations {
   bool valid(TimePoint now) const noexcept {
     return lease_ && lease_->valid(now, executor_->process());
   }
-  /// For how long it is valid yet; zero when it is not.
+  /// For how long the lease is still valid; zero if it is not.
   TimePoint::duration remaining(TimePoint now) const noexcept {
     const TimePoint end = exists() ? lease_->valid_until() : TimePoint{};
     return std::max(end - now, TimePoint::duration::zero());
   }
-  /// These three are for leases that exist.
+  // `token`, `value` and `fencing_token` need a lease.
   const std::string& token() const noexcept { return lease_->token(); }
   const std::string& value() const noexcept { return lease_->value(); }
   std::uint64_t fencing_token() const noexcept { return lease_->fencing_token(); }
@@ -92,8 +94,9 @@ class LeaseOperations {
                        {.key = protocol_.key(), .commands = commands, .cleanup = cleanup}, policy);
   }
 
-  /// Asks for a lease with a token of its own, which is kept up from then on. Throws `Error` when
-  /// the answer is neither yes nor no; what may be left at a server then is taken back.
+  /// Tries to acquire a lease with a fresh token, which the executor keeps from then on. Throws
+  /// `Error` if the outcome is neither yes nor no; a lease that may be left at a server is released
+  /// then.
   Attempt attempt(const LockOptions& options, AttemptQuery query) {
     LeasePtr lease = new_lease(options);
     const CleanupRelease cleanup{protocol_.release(lease->value()), options.ttl};
@@ -114,16 +117,15 @@ class LeaseOperations {
             .remaining_ttl = protocol::life_in(quorum_reply.reply(1))};
   }
 
-  /// Asks what holds the key after a failed attempt. Throws `Errc::wrong_type` when it is no lock
-  /// of this kind. That the server does not say is no error: nothing depends on it, so that no
-  /// connection is made for it, either.
+  /// Asks for the type of the key after a failed attempt. Throws `Errc::wrong_type` if it is not a
+  /// lock of this class. A missing reply is no error, and no connection is opened for the question.
   void look_at_kind() const {
     const protocol::Command question = protocol_.kind();
     const QuorumReply quorum_reply = ask({&question, 1}, nullptr, ConnectPolicy::never);
     check_kind(quorum_reply.reply(0));
   }
 
-  /// A tenure for a lease that is yet to be given.
+  /// A lease that is yet to be granted.
   LeasePtr new_lease(const LockOptions& options) const {
     LeasePtr lease(*executor_, protocol_.key());
     lease->begin(Validity(make_token(), executor_->process(), options.label, protocol_.owner_tag(),
@@ -133,14 +135,15 @@ class LeaseOperations {
     return lease;
   }
 
-  /// Makes a lease that the server has given the one that is held, if it is as durable as it has to
-  /// be, and in time. Throws `Error` otherwise, and takes it back.
+  /// Accepts a lease that the server has granted, once it is durable. Throws `Error` if it is not
+  /// in time, and releases it.
   void take(LeasePtr lease, const LockOptions& options, const CleanupRelease& cleanup) {
     await_durability(*executor_, protocol_, *lease, options, cleanup);
     have(std::move(lease), cleanup);
   }
 
-  /// The same for one that is as durable as it is.
+  /// Accepts a lease without a wait for durability. Throws `Error` if it is not valid any more, and
+  /// releases it.
   void have(LeasePtr lease, const CleanupRelease& cleanup) {
     if (!lease->valid(executor_->now(), executor_->process())) {
       executor_->post(protocol_.key(), cleanup);
@@ -151,7 +154,7 @@ class LeaseOperations {
     executor_->keep(*lease_);
   }
 
-  /// What is to be done for a lock that is acquired now.
+  /// The schedule of a lock that is acquired now.
   RenewalSchedule schedule(const LockOptions& options) const noexcept {
     const TimePoint now = executor_->now();
     const bool limited = options.max_hold > std::chrono::milliseconds::zero();
@@ -161,8 +164,9 @@ class LeaseOperations {
             .renew_until = limited ? now + options.max_hold : TimePoint::max()};
   }
 
-  /// Loses the lease when a server says that it is not ours any more. Throws `Error` when none says
-  /// anything; the lease is valid for as long as is certain then. Renewals give the new ttl, too.
+  /// Extends the lease, or loses it if the servers answer that it is not ours any more. Renewals
+  /// use the new ttl, too. Throws `Error` if they do not answer; the lease stays valid then for as
+  /// long as that is certain.
   void extend(std::chrono::milliseconds ttl) {
     executor_->suspend(*lease_);
     bool extended = false;
@@ -181,8 +185,8 @@ class LeaseOperations {
     extended = vote == protocol::Vote::yes;
   }
 
-  /// Asks what may set the life of the lease to `ttl`. An exception, for want of memory, leaves a
-  /// doubt.
+  /// Sends commands that may set the lease's remaining ttl to `ttl`. If that throws, for want of
+  /// memory, their outcome is in doubt.
   QuorumReply ask_about(Lease& lease, std::span<const protocol::Command> commands,
                         std::chrono::milliseconds ttl) const {
     const TimePoint since = executor_->now();
@@ -194,7 +198,8 @@ class LeaseOperations {
     }
   }
 
-  /// Loses the lease when the server does not have its token any more. Throws as `extend` does.
+  /// Loses the lease if the servers do not have its token any more. Throws `Error` if they do not
+  /// answer.
   void verify() {
     const protocol::Command question = protocol_.holder(lease_->value());
     const QuorumReply quorum_reply = ask({&question, 1});
@@ -214,8 +219,8 @@ class LeaseOperations {
     }
   }
 
-  /// Gives the lease up and gets one for another lock in the same step. Throws `Error` when that
-  /// was not answered with yes; the lease is kept unless it may be gone.
+  /// Replaces the lease by one of another lock, in one step. Throws `Error` if the reply is not a
+  /// yes; the lease is kept then unless it may be gone.
   template <class Other>
   void turn_into(LeaseOperations<Other>& other, const LockOptions& options) {
     LeasePtr next = other.new_lease(options);
@@ -247,7 +252,8 @@ class LeaseOperations {
     other.have(std::move(next), cleanup);
   }
 
-  /// How many holds its owner has, or the one who would be. Throws `Error` when no server says.
+  /// The number of holds of the lease's owner; without a lease, of the owner that it would have.
+  /// Throws `Error` if no server answers.
   std::int64_t count() const {
     const std::string owner_tag = exists() ? value() : protocol_.owner_tag();
     const protocol::Command question = protocol_.count(owner_tag);
@@ -258,9 +264,9 @@ class LeaseOperations {
     return std::max<std::int64_t>(quorum_reply.number(), 0);
   }
 
-  /// Takes a lease over that another lock of this process has passed on.
+  /// Accepts a lease that another lock of this process has handed over.
   void take_over(LeasePtr lease) noexcept { lease_ = std::move(lease); }
-  /// One that came too late.
+  /// Releases a lease that was handed over too late.
   void give_back(LeasePtr lease) noexcept {
     executor_->detach(*lease);
     const Validity ended = lease->end();
@@ -268,8 +274,8 @@ class LeaseOperations {
     executor_->wake_first(protocol_.key());
   }
 
-  /// Gives the lease up and waits for the answer; there is no lease afterwards. What is not
-  /// answered, `release_unknown`, is left to the background.
+  /// Releases the lease and waits for the reply; there is no lease afterwards. Without a reply the
+  /// outcome is `release_unknown`, and the background repeats the release.
   EventKind release(const LockOptions& options) noexcept {
     bool was_valid = lease_->valid(executor_->now(), executor_->process());
     const TimePoint since = lease_->schedule().since;
@@ -302,7 +308,7 @@ class LeaseOperations {
     return ending;
   }
 
-  /// Gives the lease up and waits for nothing; there is no lease afterwards.
+  /// Releases the lease without waiting for the reply; there is no lease afterwards.
   void drop(const LockOptions& options) noexcept {
     const bool was_valid = lease_->valid(executor_->now(), executor_->process());
     const TimePoint since = lease_->schedule().since;
@@ -335,7 +341,7 @@ class LeaseOperations {
         "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
   }
 
-  /// Whether the server has answered with an error, and has the lease still.
+  /// Whether the server has answered with an error, and still has the lease.
   bool is_there_after(const QuorumReply& quorum_reply) const {
     if (quorum_reply.reply(0) == nullptr) return false;
     const protocol::Command question = protocol_.holder(lease_->value());

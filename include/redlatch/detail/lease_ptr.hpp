@@ -8,7 +8,7 @@
 
 namespace redlatch::detail {
 
-/// A tenure that goes back to its executor, which has to live longer.
+/// Owns a lease, and returns it to its executor, which has to outlive it.
 class LeasePtr {
  public:
   LeasePtr() = default;

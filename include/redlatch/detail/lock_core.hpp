@@ -22,27 +22,27 @@
 
 namespace redlatch::detail {
 
-/// What is behind a `BasicLock`, which documents the members that both have.
+/// The implementation of a `BasicLock`, which documents the members that both have.
 class LockCore {
  public:
   LockCore() = default;
   LockCore(const LockCore&) = delete;
   LockCore& operator=(const LockCore&) = delete;
   LockCore& operator=(LockCore&&) = delete;
-  /// Behind `release_if_held`.
+  /// `release_if_held` has been called.
   virtual ~LockCore() = default;
 
-  /// Makes a core in `room` that takes the lease and the options of this one over.
+  /// Constructs a core in `room` that takes over the lease and the options of this one.
   virtual LockCore& move_to(void* room) noexcept = 0;
 
-  /// No deadline: waits without bound.
+  /// Without a deadline: waits without bound.
   virtual bool acquire(std::optional<TimePoint> deadline, std::stop_token stop) = 0;
   virtual Unlock unlock() noexcept = 0;
-  /// Releases what is held and does not wait for the answer.
+  /// Releases the lease, if there is one, without waiting for the reply.
   virtual void release_if_held() noexcept = 0;
   virtual bool owns_lock() const noexcept = 0;
   virtual TimePoint::duration remaining() const noexcept = 0;
-  /// Without `ttl`: to that of the options.
+  /// Without `ttl`: by the ttl of the options.
   virtual bool extend(std::optional<std::chrono::milliseconds> ttl) = 0;
   virtual bool verify() = 0;
   virtual const std::string& key() const noexcept = 0;
@@ -55,8 +55,8 @@ class LockCore {
   LockCore(LockCore&&) noexcept = default;
 };
 
-/// The machine behind every lock class. `Protocol` says what to send and what an answer means, the
-/// executor says it.
+/// The state machine of every lock class. `Protocol` makes the commands and interprets the replies;
+/// the executor sends the commands.
 template <class Protocol>
 class LockCoreOf final : public LockCore {
  public:
@@ -91,8 +91,8 @@ class LockCoreOf final : public LockCore {
     release_if_held();
     if (stop.stop_requested()) return false;
     const TimePoint begun = executor().now();
-    // Who waits asks at the end of its time at the latest, so that no attempt is left out. An
-    // object whose last attempt failed does not ask at once: threads that try each other's locks by
+    // A wait makes its last attempt when its time ends, so a first one is not always necessary.
+    // After a failed attempt, this object pauses first: threads that try each other's locks by
     // turns, as in std::lock, would stay in step otherwise.
     const bool waits = !over(deadline);
     const bool others_wait = waits && Protocol::is_passed_on && executor().is_waited_for(key());
@@ -160,10 +160,10 @@ class LockCoreOf final : public LockCore {
 
   TimePoint now() const noexcept override { return executor().now(); }
 
-  /// Gives the lease up for one of another kind, with the same options but for fencing, in one
-  /// step. Throws `Error` when the server refuses or does not say; then this lock is held as
-  /// before, unless it is in doubt. Throws `std::errc::operation_not_permitted` when it is not
-  /// held, or not any more. Durability is not waited for once more.
+  /// Replaces the lease by one of another class, with the same options except for fencing, in one
+  /// step. Throws `Error` if the server refuses or does not answer; then this lock is held as
+  /// before, unless the outcome is in doubt. Throws `std::errc::operation_not_permitted` if it is
+  /// not held, or not any more. Does not wait for durability again.
   template <class Other>
   LockCoreOf<Other> turn_into(Other protocol) {
     if (!owns_lock()) {
@@ -177,7 +177,7 @@ class LockCoreOf final : public LockCore {
     return other;
   }
 
-  /// How many holds the owner has: see `RecursiveLock`.
+  /// The number of holds of the owner: see `RecursiveLock`.
   std::int64_t count() const { return operations_.count(); }
 
  private:
@@ -190,7 +190,7 @@ class LockCoreOf final : public LockCore {
     return deadline && now() >= *deadline;
   }
 
-  /// Once for each object: a key that is no lock would be held elsewhere for ever.
+  /// Once for each object: a key that is not a lock would look like one that is held without end.
   void look_at_kind() {
     if (Protocol::says_kind || executor().servers() > 1 || std::exchange(has_looked_, true)) return;
     operations_.look_at_kind();
@@ -198,8 +198,8 @@ class LockCoreOf final : public LockCore {
 
   LeaseOperations<Protocol> operations_;
   LockOptions options_;
-  bool failed_ = false;      // the last attempt of this object
-  bool has_looked_ = false;  // at what kind of a value a failed attempt has met
+  bool failed_ = false;      // the last attempt of this object has failed
+  bool has_looked_ = false;  // a failed attempt has asked for the type of the key
 };
 
 }  // namespace redlatch::detail

@@ -19,8 +19,8 @@
 
 namespace redlatch::detail {
 
-/// One question put to every server of an executor, and what came back. A majority decides; with
-/// one server that is its answer.
+/// One request to every server of an executor, and the replies. A majority decides; with one
+/// server, its reply does.
 class QuorumReply {
  public:
   QuorumReply(Executor& executor, const Request& request, ConnectPolicy policy)
@@ -31,8 +31,8 @@ class QuorumReply {
     executor_.execute(requests, responses_, settled, policy);
   }
 
-  /// `read` turns the first reply of a server into its verdict. `refused` when neither side has
-  /// enough.
+  /// The decision of the majority; `refused` if there is none. `read` turns the first reply of a
+  /// server into its vote.
   template <class Read>
   protocol::Vote vote(Read read) const {
     return vote(responses_, read);
@@ -46,7 +46,7 @@ class QuorumReply {
                : protocol::Vote::refused;
   }
 
-  /// Whether no answer that is still to come can make a difference.
+  /// Whether no reply that is still to come can change the decision.
   static bool settled(std::span<const Response> responses) {
     const std::size_t quorum = responses.size() / 2 + 1;
     const std::size_t yes = count(responses, protocol::ours, protocol::Vote::yes);
@@ -64,8 +64,8 @@ class QuorumReply {
     });
   }
 
-  /// Whether some server has acted, or may have, and nobody takes care of that. With one server,
-  /// what is in doubt because a connection failed is the executor's business.
+  /// Whether a server has carried the request out, or may have, and its cleanup is up to the
+  /// caller. With one server, the executor cleans up after a failed connection.
   bool may_have_acted() const noexcept {
     return std::any_of(responses_.begin(), responses_.end(), [&](const Response& response) {
       if (is_open(response)) return true;
@@ -75,7 +75,7 @@ class QuorumReply {
     });
   }
 
-  /// Whether what was asked may have been done although it was not answered so.
+  /// Whether a server may have carried the request out although no reply says so.
   bool in_doubt() const noexcept {
     return std::any_of(responses_.begin(), responses_.end(), [&](const Response& response) {
       if (is_open(response)) return true;
@@ -84,7 +84,7 @@ class QuorumReply {
     });
   }
 
-  /// Confirms the lease by every server that gave it.
+  /// Confirms the lease for every server that granted it.
   template <class Read>
   void learn_given(Lease& lease, std::chrono::milliseconds ttl, Read read) const {
     lease.learn([&](Validity& validity) {
@@ -97,8 +97,8 @@ class QuorumReply {
     });
   }
 
-  /// The same for a lease that was extended. What a server has not answered may still be carried
-  /// out there, whatever the majority says.
+  /// Updates the lease after an extension, for every server: a server that has not answered may
+  /// still carry the extension out, whatever the majority has answered.
   template <class Read>
   void learn_extended(Lease& lease, std::chrono::milliseconds ttl, Read read) const {
     learn_extended(lease, responses_, ttl, read);
@@ -113,13 +113,13 @@ class QuorumReply {
     });
   }
 
-  /// Whether a server that was to wait was asked to wait for less than the request has.
+  /// Whether a shared WAIT was shorter than the time that the request has.
   bool are_cut_short() const noexcept {
     return std::any_of(responses_.begin(), responses_.end(),
                        [](const Response& response) { return response.cut_short; });
   }
 
-  /// The i-th reply of the first server that gave one, or null.
+  /// The i-th reply of the first server that has one, or null.
   const protocol::Reply* reply(std::size_t i) const noexcept {
     for (const Response& response : responses_) {
       if (response.replies.size() > i) return &response.replies[i];
@@ -127,22 +127,22 @@ class QuorumReply {
     return nullptr;
   }
 
-  /// The first reply as a number; 0 when it is none.
+  /// The first reply as a number; 0 if it is not one.
   std::int64_t number() const noexcept {
     const protocol::Reply* const first = reply(0);
     return first != nullptr ? first->integer : 0;
   }
 
-  /// Why the verdict is `refused`.
+  /// Why the vote is `refused`.
   Error error(std::string_view key) const {
     if (responses_.size() == 1) return error_of(0, key);
     std::string why = std::to_string(responses_.size() / 2 + 1) + " of " +
                       std::to_string(responses_.size()) + " servers have to agree";
     for (std::size_t i = 0; i < responses_.size(); ++i) {
       const Response& response = responses_[i];
-      const bool said_no =
+      const bool voted_no =
           !response.failure && !response.replies.empty() && !response.replies.front().is_error();
-      if (!said_no && !is_open(response)) why.append("; ").append(error_of(i, {}).what());
+      if (!voted_no && !is_open(response)) why.append("; ").append(error_of(i, {}).what());
     }
     return protocol::about(Errc::no_quorum, key, "all", why, in_doubt());
   }
@@ -166,7 +166,8 @@ class QuorumReply {
       case protocol::Vote::no:
         return validity.deny(sent, server);
       case protocol::Vote::refused:
-        // The error may be that of a proxy, which answers for a connection that it has lost.
+        // Perhaps the error of a proxy that has lost its own connection to the server: the command
+        // may still arrive on it, so no later reply on this connection settles the doubt.
         if (protocol::leaves_script_in_doubt(reply.text)) validity.doubt({sent.at}, ttl, server);
     }
   }
@@ -196,7 +197,7 @@ class QuorumReply {
 
   Executor& executor_;
   bool script_;
-  // One server needs no memory from the heap.
+  // Memory for one server, so that its request needs none from the heap.
   std::array<std::byte, sizeof(Response) + sizeof(Request) + 2 * alignof(Response)> room_;
   std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
   std::pmr::vector<Response> responses_;

@@ -20,30 +20,32 @@
 
 namespace redlatch::detail {
 
-/// What is said in the queue at the server for one lock, by whoever has its place, and what follows
-/// from the answers. Messages only make it faster: everything happens at its time, too.
+/// The entry of one waiter in the queue at the server: enters, refreshes, claims the grant and
+/// leaves. Everything happens on timers; messages of the server only make it faster.
 template <class Protocol>
 class ServerQueue {
  public:
   ServerQueue(LeaseOperations<Protocol>& operations, const LockOptions& options)
       : operations_(operations), options_(options) {}
 
-  /// When there is something to say, should there be no news until then.
+  /// When the next command is due, unless there is news before.
   TimePoint due() const noexcept { return due_; }
 
+  /// The outcome of one step. `held`: the lock is ours. `waits`: there is an entry, or a new one is
+  /// due. `refused`: the server lets us have no queue, and there is no entry. `deadlocks`: the
+  /// thread would wait for itself, and there is no entry.
   enum class Outcome { held, waits, refused, deadlocks };
-  /// Says what is due. `refused`: the server has no queue for us, and the place no entry, nor has
-  /// it one when waiting would be for its own thread. Throws `Error` when the server does not
-  /// answer, or the lock cannot be had.
+  /// Sends the command that is due. Throws `Error` if the server does not answer, or the lock
+  /// cannot be had.
   Outcome speak(Waiter& waiter, const Address& address) {
     due_ = executor().now();
     channel_ = address.channel;
     if (waiter.is_granted()) return claim(waiter.withdraw(Ending::settled));
-    const bool joins = waiter.entry() == nullptr;
-    // Of an entry that was not refreshed in time, it says nothing of our connection that it is
-    // gone.
-    const TimePoint expiry = joins ? TimePoint::max() : entry_expiry(*waiter.entry());
-    const QueueStatus status = joins ? join(waiter) : stay(waiter, address);
+    const bool enters = waiter.entry() == nullptr;
+    // If the entry had expired before its refresh, its absence shows nothing about the
+    // subscription.
+    const TimePoint expiry = enters ? TimePoint::max() : entry_expiry(*waiter.entry());
+    const QueueStatus status = enters ? enter(waiter) : refresh(waiter, address);
     if (!status) return Outcome::refused;
     switch (*status) {
       case protocol::QueueStatus::granted:
@@ -52,8 +54,8 @@ class ServerQueue {
         return claim(waiter.withdraw(Ending::notified));
       case protocol::QueueStatus::gone:
         leave(waiter.withdraw(executor().now() < expiry ? Ending::gone : Ending::settled));
-        // To join again; not in a hurry where a server forgets entries as soon as it has them.
-        due_ = executor().now() + (joins ? backoff_.next({}) : TimePoint::duration::zero());
+        // A new entry is due at once; after a pause if even the entry just made is gone.
+        due_ = executor().now() + (enters ? backoff_.next({}) : TimePoint::duration::zero());
         return Outcome::waits;
       case protocol::QueueStatus::deadlock:
         static_cast<void>(waiter.withdraw(Ending::settled));
@@ -69,7 +71,7 @@ class ServerQueue {
     return Outcome::waits;
   }
 
-  /// Gives the place in the queue up, and the lock, if it is granted by now.
+  /// Removes the entry from the queue, and releases the lock if it was granted meanwhile.
   void leave(Waiter& waiter) noexcept {
     if (waiter.entry() != nullptr) leave(waiter.withdraw(Ending::settled));
   }
@@ -81,8 +83,8 @@ class ServerQueue {
   using Ending = Waiter::Ending;
   using QueueStatus = std::optional<protocol::QueueStatus>;
 
-  /// So long the first does without having the key watched: most holders are gone by then.
-  static constexpr std::chrono::milliseconds unwatched{2};
+  /// Delay before the first waiter has the key tracked: most holders have released it by then.
+  static constexpr std::chrono::milliseconds untracked_time{2};
 
   Executor& executor() const noexcept { return operations_.executor(); }
   const std::string& key() const noexcept { return operations_.protocol().key(); }
@@ -93,8 +95,8 @@ class ServerQueue {
     return {operations_.protocol().dequeue(queue_entry(entry), entry.queued_until()), options_.ttl};
   }
 
-  /// With a token of its own, which is never used for another entry.
-  QueueStatus join(Waiter& waiter) {
+  /// Adds an entry, with a token that is used for no other entry.
+  QueueStatus enter(Waiter& waiter) {
     waiter.enter(operations_.new_lease(options_));
     waiter.forget_changes();
     const CleanupRelease cleanup = this->cleanup(*waiter.entry());
@@ -102,8 +104,8 @@ class ServerQueue {
       const protocol::Command command =
           operations_.protocol().enqueue(queue_entry(*waiter.entry()));
       const QuorumReply quorum_reply = operations_.ask({&command, 1}, &cleanup);
-      if (const auto status = standing_in(quorum_reply, waiter)) {
-        due_ += is_first_ ? unwatched : refresh_period();
+      if (const auto status = status_in(quorum_reply, waiter)) {
+        due_ += is_first_ ? untracked_time : refresh_period();
         return status;
       }
       if (quorum_reply.may_have_acted()) executor().post(key(), cleanup);
@@ -116,18 +118,19 @@ class ServerQueue {
     return std::nullopt;
   }
 
-  /// The first has the key watched as well, for holders that know of no queue.
-  QueueStatus stay(Waiter& waiter, const Address& address) {
+  /// Refreshes the entry. The first waiter also has the key tracked, for holders that know no
+  /// queue.
+  QueueStatus refresh(Waiter& waiter, const Address& address) {
     waiter.forget_changes();
     const bool watches = is_first_ && address.subscriber != 0;
     const std::array commands{operations_.protocol().refresh(queue_entry(*waiter.entry()),
                                                              waiter.entry()->queued_until()),
                               protocol::track(address.subscriber), protocol::track_next(),
                               operations_.protocol().ask_ttl()};
-    // What is not answered may be carried out later, when the lock is granted and extended.
+    // A refresh without a reply may be carried out later, even behind the grant and an extension.
     const QuorumReply quorum_reply = operations_.ask_about(
         *waiter.entry(), std::span(commands).first(watches ? commands.size() : 1), options_.ttl);
-    const QueueStatus status = standing_in(quorum_reply, waiter);
+    const QueueStatus status = status_in(quorum_reply, waiter);
     if (!status) {
       refuse(waiter, quorum_reply.error(key()));
       leave(waiter);
@@ -142,7 +145,7 @@ class ServerQueue {
     return status;
   }
 
-  /// Whether the reader of its own thread should have ended by now.
+  /// Whether a read lock of the same thread should have ended by now, and is renewed therefore.
   bool waits_for_itself() {
     const TimePoint now = executor().now();
     if (!own_reader_until_) {
@@ -155,14 +158,15 @@ class ServerQueue {
     return reply != nullptr && !reply->is_error();
   }
 
-  /// Nothing when it was refused. An entry that stands, or is granted, is confirmed.
-  QueueStatus standing_in(const QuorumReply& quorum_reply, Waiter& waiter) {
+  /// The status of the entry; nothing if the command was refused. A queued or granted entry is
+  /// confirmed.
+  QueueStatus status_in(const QuorumReply& quorum_reply, Waiter& waiter) {
     quorum_reply.learn_extended(*waiter.entry(), options_.ttl, stands);
     const protocol::Reply* const reply = quorum_reply.reply(0);
     if (reply == nullptr) throw quorum_reply.error(key());
     if (reply->is_error()) return std::nullopt;
     const protocol::QueueStatus status = protocol::status(*reply);
-    // The end of a reader of its own is waited for as by the first.
+    // A wait for the end of the thread's own read lock tracks the key as the first waiter does.
     is_first_ =
         status == protocol::QueueStatus::first || status == protocol::QueueStatus::own_reader;
     if (status != protocol::QueueStatus::gone) {
@@ -176,7 +180,8 @@ class ServerQueue {
                                                                   : protocol::Vote::yes;
   }
 
-  /// Throws what another way of asking would be told as well.
+  /// Gives the queue up for a while; throws the errors that an attempt without a queue would get,
+  /// too.
   static void refuse(Waiter& waiter, const Error& error) {
     if (is_ridden_out(error) || error.code() == Errc::wrong_type ||
         error.code() == Errc::invalid_argument) {
@@ -185,7 +190,7 @@ class ServerQueue {
     waiter.refuse_queue();
   }
 
-  /// Takes the lease that the server has granted, if it is still ours.
+  /// Accepts the lease that the server has granted, if it is still ours.
   Outcome claim(LeasePtr entry) {
     const CleanupRelease cleanup = this->cleanup(*entry);
     entry->renew_for(operations_.schedule(options_));
@@ -205,14 +210,13 @@ class ServerQueue {
     return Outcome::waits;
   }
 
-  /// Has a message of its own to the server only when there is something to draw, or too little
-  /// validity left.
+  /// Sends a command only if a fencing token has to be drawn, or less than half of the ttl is left.
   bool is_claimed(Lease& entry, const CleanupRelease& cleanup) {
     const bool stale = entry.valid_until() - executor().now() < options_.ttl / 2;
     if (!options_.fencing && !stale) return true;
     const protocol::Command claim = operations_.protocol().claim(entry.value(), options_.ttl);
     const QuorumReply quorum_reply = operations_.ask({&claim, 1}, &cleanup);
-    // A counter of another kind is no loss, and would be there the next time, too.
+    // A fencing counter of the wrong type is an error, not a loss: every attempt would meet it.
     const protocol::Vote vote =
         quorum_reply.vote(options_.fencing ? protocol::vote : protocol::ours);
     if (vote == protocol::Vote::refused) throw quorum_reply.error(key());
@@ -222,7 +226,7 @@ class ServerQueue {
     return true;
   }
 
-  /// When the entry expires unless it is refreshed.
+  /// When the entry expires if it is not refreshed.
   TimePoint entry_expiry(const Lease& entry) const noexcept {
     return entry.valid_until() + drift(options_.ttl) - options_.ttl +
            protocol::entry_life(options_.ttl);

@@ -4,8 +4,8 @@
 
 namespace redlatch::detail {
 
-/// A name of the calling thread that no other thread has, in this or any other process; that of a
-/// forked child is another.
+/// A name of the calling thread, unique among all threads of all processes, forked children
+/// included.
 std::string thread_name();
 
 }  // namespace redlatch::detail

@@ -19,24 +19,24 @@ constexpr std::chrono::nanoseconds drift(std::chrono::nanoseconds ttl) noexcept 
   return ttl / 100 + std::chrono::milliseconds(2);
 }
 
-/// When a command left, and on which connection to its server; 0: on one that is not known. A reply
-/// on a connection shows that every command before it on that connection is over.
+/// When a command was sent, and the number of its connection; 0: not known. A reply on a connection
+/// shows that every command before it on that connection was carried out or never will be.
 struct Sent {
   TimePoint at{};
   std::uint64_t connection = 0;
 };
 
-/// For how long one server is certain to keep a lease.
+/// Until when one server is certain to keep a lease.
 class Certainty {
  public:
   TimePoint until() const noexcept { return until_; }
-  /// For how long the last confirmation can be relied on, drift included.
+  /// How long the last confirmation counts, drift included.
   std::chrono::milliseconds ttl() const noexcept { return ttl_; }
-  /// When what was last confirmed was sent.
+  /// When the last confirmed command was sent.
   TimePoint confirmed() const noexcept { return confirmed_.at; }
 
-  /// The server has the lease for `ttl`. An answer that is taken in behind the answer to a later
-  /// question is old, and counts for nothing.
+  /// The server has the lease for `ttl`. A reply that is processed behind the reply to a later
+  /// command does not count.
   void confirm(Sent sent, std::chrono::milliseconds ttl) noexcept {
     if (sent.at < confirmed_.at) return;
     leave_connections_but(sent.connection);
@@ -46,8 +46,8 @@ class Certainty {
     until_ = sent.at + ttl_ - drift(ttl_);
   }
 
-  /// An extension may have been carried out, or may be later: until something behind it on the same
-  /// connection is answered, no confirmation can be relied on for longer than this one gave.
+  /// An extension may have been carried out, or may be later. Until a command behind it on its
+  /// connection is answered, no confirmation counts for longer than this extension would.
   void doubt(Sent sent, std::chrono::milliseconds ttl) noexcept {
     const bool is_over =
         sent.connection != 0 && sent.connection == confirmed_.connection && sent.at < confirmed_.at;
@@ -67,7 +67,7 @@ class Certainty {
  private:
   static constexpr std::chrono::milliseconds none = std::chrono::milliseconds::max();
 
-  /// What is pending on another connection, or on one that is not known, may come at any time.
+  /// A command pending on another connection, or on an unknown one, may be carried out at any time.
   void leave_connections_but(std::uint64_t connection) noexcept {
     if (connection != 0 && last_pending_.connection == connection) return;
     overdue_ = std::min(overdue_, pending_);
@@ -77,14 +77,14 @@ class Certainty {
   TimePoint until_{};
   Sent confirmed_{};
   std::chrono::milliseconds ttl_{0};
-  // The shortest extension that was not answered: on the last connection, and on those before it.
+  // The shortest unanswered extension: on the last connection, and on all connections before it.
   std::chrono::milliseconds pending_ = none;
   std::chrono::milliseconds overdue_ = none;
   Sent last_pending_{};
 };
 
-/// What is known of one lease that the server gave, or a majority of several: no I/O, no clock of
-/// its own.
+/// What is known of one lease, which one server has granted, or a majority of several. No I/O, and
+/// no clock of its own.
 class Validity {
  public:
   /// No lease.
@@ -102,19 +102,19 @@ class Validity {
 
   const std::string& token() const& noexcept { return token_; }
   std::string&& token() && noexcept { return std::move(token_); }
-  /// What the server knows the lease by: the token, with the label behind it, and in front of it
-  /// what kind of a lock it is, where there are several.
+  /// What the server stores for the lease: the token; in front of it the owner tag, for locks with
+  /// several holders; behind it the label.
   const std::string& value() const noexcept { return value_.empty() ? token_ : value_; }
 
   void fence(std::uint64_t number) noexcept { fencing_token_ = number; }
   std::uint64_t fencing_token() const noexcept { return fencing_token_; }
 
-  /// Until then a majority of the servers is certain to keep it.
+  /// Until when a majority of the servers is certain to keep the lease.
   TimePoint valid_until() const noexcept {
     return of_majority([](const Certainty& one) { return one.until(); });
   }
 
-  /// Whether there is anything of this process to give back at the server.
+  /// Whether this process has a lease to release, valid or not.
   bool exists(std::uint64_t process) const noexcept {
     return !token_.empty() && process_ == process;
   }
@@ -122,40 +122,40 @@ class Validity {
     return exists(process) && !lost_ && now < valid_until();
   }
 
-  /// For how long the last confirmation can be relied on, drift included, by any of those servers
-  /// that count until the end of validity.
+  /// How long the last confirmation counts, drift included, at each of the servers that make the
+  /// majority at the end of validity.
   std::chrono::milliseconds certain_ttl() const noexcept {
     const TimePoint end = valid_until();
-    std::chrono::milliseconds least = std::chrono::milliseconds::max();
+    std::chrono::milliseconds min_ttl = std::chrono::milliseconds::max();
     for (std::size_t i = 0; i < servers(); ++i) {
-      if (at(i).until() >= end) least = std::min(least, at(i).ttl());
+      if (at(i).until() >= end) min_ttl = std::min(min_ttl, at(i).ttl());
     }
-    return least;
+    return min_ttl;
   }
 
-  /// When what a majority has last confirmed was sent.
+  /// When the command that a majority has last confirmed was sent.
   TimePoint confirmed() const noexcept {
     return of_majority([](const Certainty& one) { return one.confirmed(); });
   }
 
-  /// The longest that the key may live after the last command about it.
+  /// The longest time that the key may live after the last command about it.
   std::chrono::milliseconds max_ttl() const noexcept { return max_ttl_; }
 
   std::size_t servers() const noexcept { return others_.size() + 1; }
 
-  /// A server gave the lease, or extended it, for `ttl`, asked by a message that left at `sent`.
+  /// A server has granted or extended the lease for `ttl`, by a command sent at `sent`.
   void confirm(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
     max_ttl_ = std::max(ttl, max_ttl_);
     at(server).confirm(sent, ttl);
   }
 
-  /// A server may have carried an extension out, or may do that later.
+  /// A server may have carried an extension out, or may do so later.
   void doubt(Sent sent, std::chrono::milliseconds ttl, std::size_t server = 0) noexcept {
     max_ttl_ = std::max(ttl, max_ttl_);
     at(server).doubt(sent, ttl);
   }
 
-  /// A server does not have it. Whether it is lost thereby is not said.
+  /// A server does not have the lease. Whether it is lost is up to the majority.
   void deny(Sent sent, std::size_t server = 0) noexcept { at(server).deny(sent); }
 
   void lose() noexcept { lost_ = true; }
@@ -181,10 +181,10 @@ class Validity {
   }
 
   std::string token_{};
-  std::string value_{};  // empty: the token
+  std::string value_{};  // empty: it is the token
   std::uint64_t fencing_token_ = 0;
   Certainty first_{};
-  std::vector<Certainty> others_{};  // of several servers
+  std::vector<Certainty> others_{};  // at the second and further servers
   std::chrono::milliseconds max_ttl_{0};
   std::uint64_t process_ = 0;
   bool lost_ = false;

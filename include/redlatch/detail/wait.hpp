@@ -8,8 +8,8 @@
 
 namespace redlatch::detail {
 
-/// When a wait ends; nothing: never. Takes any duration without overflow: what is longer than a
-/// century is endless, and what is not a number is over already.
+/// When a wait ends; nothing: never. Takes any duration without overflow: one of a century or more
+/// has no end, and one that is not a number is over already.
 template <class Rep, class Period>
 std::optional<TimePoint> end_of(std::chrono::duration<Rep, Period> wait, TimePoint now) {
   constexpr double century = 100.0 * 365 * 24 * 3600;
@@ -20,7 +20,7 @@ std::optional<TimePoint> end_of(std::chrono::duration<Rep, Period> wait, TimePoi
          std::chrono::duration_cast<TimePoint::duration>(std::chrono::duration<double>(seconds));
 }
 
-/// What may be over soon: who waits already goes on waiting.
+/// Whether the error may be over soon, so that a wait goes on.
 inline bool is_ridden_out(const Error& error) noexcept {
   return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
          error.code() == Errc::not_writable;

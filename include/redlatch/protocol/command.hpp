@@ -17,7 +17,7 @@
 
 namespace redlatch::protocol {
 
-/// One argument of a command: text that somebody else keeps alive, or a number.
+/// One argument of a command: a text, which has to outlive it, or a number.
 class Argument {
  public:
   Argument() = default;
@@ -39,11 +39,12 @@ class Argument {
   std::size_t length_ = 0;  // of a number
 };
 
-/// What may answer a command. Any other reply means that the connection is out of step.
+/// Which replies a command may have, besides errors. Any other reply means that replies and
+/// commands of the connection do not match any more.
 enum class Expect { ok_or_nil, integer, status, text_or_nil, array_or_nil, anything };
 
-/// One command, or one call of a script. It only refers to its texts: whoever keeps it for later
-/// makes an `OwnedCommand` of it.
+/// One command, or one call of a script. It refers to its texts, which have to outlive it; an
+/// `OwnedCommand` has copies.
 class Command {
  public:
   template <class... Arguments>
@@ -52,7 +53,7 @@ class Command {
     static_assert(sizeof...(arguments) <= capacity);
   }
 
-  /// A script's keys and arguments; how it is called is the connection's choice.
+  /// A script's keys and arguments. The connection chooses the form in which it is sent.
   template <class... Arguments>
   explicit Command(const Script& script, const Arguments&... arguments)
       : Command(Expect::integer, arguments...) {
@@ -68,14 +69,14 @@ class Command {
   /// Null for a plain command.
   const Script* script() const noexcept { return script_; }
   Expect expect() const noexcept { return expect_; }
-  /// Whether the server's data may be another afterwards. EXEC stands for the whole transaction.
+  /// Whether it may change the server's data. EXEC stands for its whole transaction.
   bool changes_data() const noexcept {
     return script_ != nullptr || argument(0) == "SET" || argument(0) == "DELEX" ||
            argument(0) == "DELIFEQ" || argument(0) == "EXEC";
   }
   std::span<const Argument> arguments() const noexcept { return {arguments_.data(), size_}; }
   std::string_view argument(std::size_t i) const noexcept { return arguments_[i].text(); }
-  /// The same command with another time at its end.
+  /// A copy with another time as its last argument.
   Command with_last(std::chrono::milliseconds time) const noexcept {
     Command other = *this;
     other.arguments_[size_ - 1] = Argument(time);
@@ -91,12 +92,12 @@ class Command {
   std::array<Argument, capacity> arguments_{};
 };
 
-/// A command with its texts, for those that outlive the call.
+/// A command with copies of its texts.
 class OwnedCommand {
  public:
   OwnedCommand() = default;
   explicit OwnedCommand(const Command& command) { *this = command; }
-  /// Keeps the memory of the texts before.
+  /// Reuses the memory of its texts.
   OwnedCommand& operator=(const Command& command) {
     script_ = command.script();
     expect_ = command.expect();
@@ -114,6 +115,7 @@ class OwnedCommand {
   std::vector<std::string> texts_{};
 };
 
+/// Whether the reply may be one to a command that expects `expect`.
 inline bool answers(Expect expect, const Reply& reply) noexcept {
   if (reply.is_error()) return true;
   switch (expect) {

@@ -7,12 +7,12 @@
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/reply.hpp>
 
-/// Where a change may have got to. The questions are about what was written on the same connection
-/// before, so that they have to follow a change in the same batch; the server takes at most `time`
-/// to answer, as long as the change has not got there.
+/// Where a lock has to be stored. Both commands concern what was written on the same connection
+/// before, so they have to follow a change in the same batch. They block for at most `time`, until
+/// the change is stored there.
 namespace redlatch::protocol {
 
-/// Source: redis.io/docs/latest/commands/wait.
+/// On a number of replicas. Source: redis.io/docs/latest/commands/wait.
 class Replicas {
  public:
   explicit Replicas(int wanted) noexcept : wanted_(wanted) {}
@@ -30,7 +30,7 @@ class Replicas {
   std::int64_t wanted_;
 };
 
-/// The server's own. Source: redis.io/docs/latest/commands/waitaof.
+/// On the server's own disk. Source: redis.io/docs/latest/commands/waitaof.
 class Disk {
  public:
   static Command ask(std::chrono::milliseconds time) {

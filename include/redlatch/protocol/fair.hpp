@@ -11,8 +11,8 @@
 namespace redlatch::protocol {
 
 // KEYS[1] the lock, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value, ARGV[2] the
-// ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: acquired; 0: somebody has
-// it, or gets it because of having come before.
+// ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: acquired; 0: the lock is
+// held, or was granted to the first entry of the queue.
 inline constexpr std::string_view acquire_fair_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -29,7 +29,7 @@ inline constexpr Script acquire_fair_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
-/// The same lock, for those who never overtake anybody in its queue.
+/// An `Exclusive` lock whose attempts never overtake the entries in its queue.
 class Fair : public Exclusive {
  public:
   static constexpr bool is_passed_on = false;

@@ -6,13 +6,13 @@
 
 #include <redlatch/protocol/script.hpp>
 
-/// Numbers for acquisitions: each is larger than all that were drawn for the key before. The
-/// counter is no smaller than the clock, so that one which was lost does not start again.
+/// Fencing tokens: each is larger than all that were drawn for its key before. A token is at least
+/// the server's time in microseconds, so that a counter which was lost does not start again.
 namespace redlatch::protocol {
 
-// From a counter, "fence" with the last number behind it, which gets a ttl of its own in
-// milliseconds. Anything else at its name belongs to another program, and is not touched. KEYS is
-// the name of the parameter for the reason that queue.hpp gives.
+// Draws a token from a counter, which is "fence" and the last token, and sets the counter's ttl, in
+// milliseconds. Anything else at its name belongs to another program, and is not touched. The
+// parameter is named KEYS for the reason in queue.hpp.
 inline constexpr std::string_view draw_lua = R"(local function draw(KEYS, life)
   local found = redis.pcall('GET', KEYS[1])
   if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE') then return found end
@@ -32,8 +32,8 @@ end
 )";
 
 // KEYS[1] the lock, KEYS[2] the counter, ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the counter's
-// own. The fencing token: acquired; 0: somebody else's. The token is drawn first, so that no lock
-// is ever without one.
+// own. The fencing token: acquired; 0: held elsewhere. The token is drawn first, so that an error
+// in between leaves no lock without one.
 inline constexpr std::string_view acquire_fenced_lua =
     R"(if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local token = draw({KEYS[2]}, ARGV[3])
@@ -45,7 +45,8 @@ inline constexpr Script acquire_fenced_script{.text = joined<draw_lua, acquire_f
                                               .effect = Script::Effect::other,
                                               .side_keys = {"fence"}};
 
-// The same for a lock that the server has granted: 0: not ours any more.
+// Draws the token of a lock that the server has granted, and extends it; same keys and arguments.
+// 0: not ours any more.
 inline constexpr std::string_view claim_fenced_lua =
     R"(if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local token = draw({KEYS[2]}, ARGV[3])
@@ -57,7 +58,7 @@ inline constexpr Script claim_fenced_script{.text = joined<draw_lua, claim_fence
                                             .effect = Script::Effect::other,
                                             .side_keys = {"fence"}};
 
-/// No counter lives for ever, but one that is used does.
+/// The ttl of a counter: a counter that is used stays, and no other is left at the server for good.
 inline std::chrono::milliseconds counter_life(std::chrono::milliseconds ttl) noexcept {
   return std::max<std::chrono::milliseconds>(std::chrono::days(1), 100 * ttl);
 }

@@ -11,7 +11,7 @@
 
 namespace redlatch::protocol {
 
-/// The lock of one server on each of several: each says yes or no by itself.
+/// An `Exclusive` lock at each of several servers, which vote independently.
 /// Source: redis.io/docs/latest/develop/use/patterns/distributed-locks, "The Redlock algorithm".
 class Majority : public Exclusive {
  public:

@@ -18,13 +18,13 @@
 #include <redlatch/protocol/reply.hpp>
 #include <redlatch/protocol/verify.hpp>
 
-/// The locks of several keys at once, all of which have the same value.
+/// Locks of several keys at once, which all have the same value.
 namespace redlatch::protocol {
 
-// Whether all of the locks, every `step`th of KEYS, each with its queue behind it, are free. One of
-// which the lease has expired is granted to the first waiter in its queue, if there is one. A
-// refusal names what is no lock. Here and below, KEYS is the name of the keys at hand for the
-// reason that queue.hpp gives.
+// Whether all locks, every `step`th of KEYS, each with its queue behind it, are free; an error that
+// names a key of another type. A lock whose lease has expired is granted to the first waiter in its
+// queue, if there is one. Here and below, local variables are named KEYS for the reason in
+// queue.hpp.
 inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
   local free = true
   for i = 1, #KEYS, step do
@@ -44,7 +44,7 @@ end
 )";
 
 // KEYS the locks, each with its queue behind it, ARGV[1] the value, ARGV[2] the ttl. 1: acquired;
-// 0: somebody has one of them.
+// 0: one of them is held elsewhere.
 inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
 if free ~= true then return free or 0 end
 for i = 1, #KEYS, 2 do
@@ -86,7 +86,7 @@ inline constexpr Script acquire_all_fenced_script{
     .takes_more = true};
 
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
-// more. Something is written in either case, for the same reason as by `release_script`.
+// more. An absent key is written to as well, for the reason that `release_script` has.
 inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS) do
   local KEYS = {key}
   local holder = redis.call('GET', KEYS[1])
@@ -105,7 +105,7 @@ inline constexpr Script extend_all_script{.text = extend_all_lua,
                                           .takes_more = true};
 
 // KEYS the locks, each with its queue behind it, ARGV[1] the value. 1: all of them were ours, and
-// are released; 0, or a refusal: those that were.
+// are released; 0, or an error: only some were, and these are released.
 inline constexpr std::string_view release_all_lua = R"(local outcome = 1
 for i = 1, #KEYS, 2 do
   local KEYS = {KEYS[i], KEYS[i + 1]}
@@ -126,7 +126,8 @@ inline constexpr Script release_all_script{
     .side_keys = {"queue"},
     .takes_more = true};
 
-// How long it takes until the last of the locks has expired; -1: they are free, or do not expire.
+// The time until the last of the locks expires, in milliseconds; -1: they are free, or do not
+// expire.
 extern const Sha1 life_all_hash;
 inline constexpr Script life_all_script{.text = R"(local longest = -1
 for _, key in ipairs(KEYS) do
@@ -138,7 +139,7 @@ return longest)",
                                         .effect = Script::Effect::other,
                                         .takes_more = true};
 
-/// The locks of all of several keys, in one step.
+/// A lock of several keys, acquired, extended and released in one step.
 class Multi : public Exclusive {
  public:
   static constexpr bool is_passed_on = false;
@@ -173,7 +174,7 @@ class Multi : public Exclusive {
   static void require(bool good, const std::string& what) {
     if (!good) throw Error(Errc::invalid_argument, what);
   }
-  /// Of keys that can be locked together.
+  /// The first of the keys, which are checked here.
   static std::string first_of(const std::vector<std::string>& keys) {
     require(!keys.empty(), "there are no keys to lock; name at least one");
     require(keys.size() <= max_keys, "there are " + std::to_string(keys.size()) +

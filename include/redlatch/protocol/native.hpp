@@ -2,14 +2,16 @@
 
 #include <redlatch/protocol/command.hpp>
 
-/// How a compare-and-act script is said to a server that runs no scripts, and how that is noticed.
-/// Sources: redis.io/docs/latest/commands/delex, redis.io/docs/latest/commands/set,
-/// valkey.io/commands/delifeq, valkey.io/commands/set.
+/// The forms of a compare-and-delete or compare-and-expire script for servers that run no scripts,
+/// and how such a server is recognised. Sources: redis.io/docs/latest/commands/delex,
+/// redis.io/docs/latest/commands/set, valkey.io/commands/delifeq, valkey.io/commands/set.
 namespace redlatch::protocol {
 
+/// How a script is sent. `watch` is a WATCH/GET/MULTI/EXEC transaction, which needs exclusive use
+/// of its connection; the others are one command.
 enum class Form { script, delex, delifeq, set_ifeq, watch };
 
-/// What one server has and lets its user do, as far as it is known.
+/// Which forms one server has and allows its user, as far as that is known.
 struct Abilities {
   bool scripts = true;
   bool delex = false;     // Redis 8.4, Valkey 9.2
@@ -17,6 +19,7 @@ struct Abilities {
   bool set_ifeq = false;  // in every server that has one of the two above
 };
 
+/// The best form for a script that the server takes.
 inline Form form_for(const Script& script, const Abilities& abilities) noexcept {
   if (abilities.scripts || script.effect == Script::Effect::other) return Form::script;
   if (script.effect == Script::Effect::expire) {
@@ -26,7 +29,7 @@ inline Form form_for(const Script& script, const Abilities& abilities) noexcept 
   return abilities.delifeq ? Form::delifeq : Form::watch;
 }
 
-/// Takes the form that the server refused from its abilities; false when no other is left.
+/// Removes a form that the server refused from its abilities; false if no other is left.
 inline bool drop(Form form, Abilities& abilities) noexcept {
   switch (form) {
     case Form::script:
@@ -47,13 +50,13 @@ inline bool drop(Form form, Abilities& abilities) noexcept {
   return false;
 }
 
-/// The question to which `read_abilities` is the answer.
+/// Asks for the abilities of a server without scripts; `read_abilities` reads the reply.
 inline Command ask_abilities() {
   return Command(Expect::anything, "COMMAND", "INFO", "delex", "delifeq");
 }
 
-/// A server names the commands that it knows and answers nil for the others. A refusal means
-/// neither.
+/// The reply describes each command that the server knows, and has nil for the others. An error
+/// counts as none of them.
 inline Abilities read_abilities(const Reply& reply) {
   const auto knows = [&](std::size_t i) {
     return reply.elements.size() > i && reply.elements[i].kind == Reply::Kind::array &&
@@ -64,14 +67,14 @@ inline Abilities read_abilities(const Reply& reply) {
   return abilities;
 }
 
-// Does nothing. With a key, by which proxies find a server.
+// Does nothing. It is called with a key, by which proxies choose a server.
 inline constexpr Sha1 harmless_hash("return 1");
 inline constexpr Script harmless_script{
     .text = "return 1", .hash = &harmless_hash, .effect = Script::Effect::other};
 
-/// Whether scripts are refused, by the replies to `harmless_script`, said with its text and by its
-/// hash, and to a command that every user may run. A server that has nothing but odd errors for all
-/// of them is out of order for the moment, which is no refusal.
+/// Whether scripts are refused, by the replies to `harmless_script`, sent with its text and by its
+/// hash, and to a command that every user may run. If all three replies are unknown errors, the
+/// server is out of order at present, and refuses nothing.
 inline bool are_scripts_refused(const Reply& by_text, const Reply& by_hash, const Reply& other) {
   const auto is_refusal = [](const Reply& reply) {
     return reply.is_error() && may_refuse_command(reply.text);
@@ -79,8 +82,9 @@ inline bool are_scripts_refused(const Reply& by_text, const Reply& by_hash, cons
   return (is_refusal(by_text) || is_refusal(by_hash)) && !is_refusal(other);
 }
 
-/// The call as one native command. Its key comes first and the expected value second, as in the
-/// script; never a DELEX without its condition, which would delete whatever is there.
+/// A call of a script as one native command. Its first arguments are the key and the expected
+/// value, as in the script. A DELEX without its condition would delete any value, so none is ever
+/// made.
 inline Command native_command(Form form, const Command& call) {
   const std::string_view key = call.argument(0);
   const std::string_view token = call.argument(1);
@@ -89,12 +93,12 @@ inline Command native_command(Form form, const Command& call) {
   return Command(Expect::ok_or_nil, "SET", key, token, "IFEQ", token, "PX", call.argument(2));
 }
 
-/// What answers the call in that form.
+/// The reply that a call has in this form.
 inline Expect expect_of(const Command& call, Form form) noexcept {
   return form == Form::set_ifeq ? Expect::ok_or_nil : call.expect();
 }
 
-/// What WATCH guards: the change that is made when the key held the expected value.
+/// The change inside of a transaction, made if the key held the expected value.
 inline Command guarded_change(const Command& call) {
   const std::string_view key = call.argument(0);
   return call.script()->effect == Script::Effect::remove

@@ -6,8 +6,7 @@
 #include <string>
 #include <string_view>
 
-/// Several texts in one, so that a command can have a list among its arguments: each with its
-/// length before it, `3:job4:mail`.
+/// Several texts in one argument of a command, each behind its length: `3:job4:mail`.
 namespace redlatch::protocol {
 
 inline std::string packed(std::span<const std::string> texts) {
@@ -18,7 +17,7 @@ inline std::string packed(std::span<const std::string> texts) {
   return all;
 }
 
-/// The texts of a list, one after the other.
+/// Reads the texts of a packed list, which has to outlive it, one after the other.
 class Unpacked {
  public:
   Unpacked() = default;
@@ -30,7 +29,7 @@ class Unpacked {
     for (Unpacked copy(*this); !copy.empty(); ++count) copy.next();
     return count;
   }
-  /// Takes the first of them out.
+  /// Removes the first text, and returns it. There must be one.
   std::string_view next() noexcept {
     std::size_t length = 0;
     const char* const colon =

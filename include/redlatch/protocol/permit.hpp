@@ -9,7 +9,7 @@
 
 namespace redlatch::protocol {
 
-/// One of at most so many.
+/// One of at most `limit` holders. The limit is the owner tag.
 class Permit : public Shared {
  public:
   Permit(std::string key, std::int64_t limit, bool fencing)

@@ -10,9 +10,9 @@
 #include <redlatch/protocol/reply.hpp>
 #include <redlatch/protocol/script.hpp>
 
-/// The queue at the server of those who wait for a key. Whoever gives the key up grants it to the
-/// first of them in the same step, so that nobody gets in between, and tells that one alone. An
-/// entry is the value that the lock will have, and counts for as long as its owner says so again.
+/// The queue at the server of the waiters for a key. A release grants the key to the first entry in
+/// the same step, so that no other client can acquire it in between, and notifies only that waiter.
+/// An entry contains the value that the lock will have, and expires unless its waiter refreshes it.
 /// All times are the server's.
 namespace redlatch::protocol {
 
@@ -22,14 +22,14 @@ inline constexpr std::string_view milliseconds_lua = R"(local function milliseco
 end
 )";
 
-// KEYS[1] the lock, KEYS[2] the queue, a list of entries: when it expires, the ttl and the channel
-// of whoever waits, and the value, with spaces in between. A list whose first entry has another
-// form belongs to another program, and is not touched.
+// KEYS[1] the lock, KEYS[2] the queue, a list of entries: the expiry, the ttl and the channel of
+// the waiter, and the value, separated by spaces. A list whose first entry has another form belongs
+// to another program, and is not touched.
 //
-// `is_heard` says whether a channel of exactly this name has a subscriber. PUBLISH counts
-// subscribers of patterns, too, so that its answer says less, and is only relied on where the user
-// may not ask. The message is not replicated: a waiter whose connection leads to a replica, as
-// after a failover, would take it for a grant although the primary has passed the waiter over.
+// `is_heard` returns whether a channel of exactly this name has a subscriber. PUBLISH counts
+// subscribers of patterns, too, so its result is only used if the user may not run PUBSUB NUMSUB.
+// The message is not replicated: a waiter whose connection leads to a replica, as after a failover,
+// would take it for a grant although the primary has passed the waiter over.
 inline constexpr std::string_view entry_lua = R"(local function read_entry(entry)
   if type(entry) ~= 'string' then return nil end
   return string.match(entry, '^(%d+) (%d+) (redlatch:%S+) (.+)$')
@@ -54,12 +54,12 @@ local function is_told(channel, value, key)
 end
 )";
 
-// `serve` grants a key to the first in its queue who can still be told, or to `me`, who need not
-// be, and gives it up when there is none. Entries of locks of another kind are passed over. The key
-// is set before anybody is told that it is. A refusal on the way must not leave half a release
-// behind: it ends with a lock that is free. The value that has the key now, or a refusal, or false.
-// `entry` is the first one, if it is known. KEYS is also the name of the parameter, since some
-// services run only scripts in which each key is written as KEYS[n].
+// `serve` grants the key to the first entry whose waiter can be notified, or to `me`, which need
+// not be notified, and deletes the key if there is none. Entries of locks of another kind are
+// skipped. The key is set before the waiter is notified. An error must not leave half a release: it
+// leaves the key deleted. Returns the value that the key has now, or an error, or false. `entry` is
+// the first entry, if it is known. The parameter is named KEYS because some services run only
+// scripts in which each key is written as KEYS[n].
 inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me, entry)
   while true do
     entry = entry or redis.pcall('LINDEX', KEYS[2], '0')
@@ -94,9 +94,9 @@ inline constexpr std::string_view serve_lua = R"(local function serve(KEYS, me, 
 end
 )";
 
-// ARGV[1] the value. 1: released; 0: it was not ours. Mostly nobody waits, and there is no more to
-// it. An absent key is written to as well, which changes nothing, so that a server which has become
-// a read-only replica says so instead of answering 0 for what it does not know.
+// ARGV[1] the value. 1: released; 0: it was not ours. Mostly there are no waiters, and the first
+// part is all that runs. An absent key is written to as well, which changes nothing: a server that
+// has become a read-only replica refuses that, instead of answering 0 for what it does not know.
 inline constexpr std::string_view release_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 local first = redis.pcall('LINDEX', KEYS[2], '0')
@@ -111,19 +111,20 @@ inline constexpr Script release_script{
     .effect = Script::Effect::remove,
     .side_keys = {"queue"}};
 
-/// What the server says to an entry.
+/// What the reply to `enqueue` and `refresh` says of the entry.
 enum class QueueStatus : std::int64_t {
-  gone = 0,        // it is not in the queue any more
-  granted = 1,     // just now
-  notified = 4,    // before; the message is on its way
-  queued = 2,      // behind others
-  first = 3,       // as the first
-  own_reader = 5,  // behind a reader of its own thread, whose lease ends soon if nothing renews it
-  deadlock = -1    // it is not in the queue: it would wait for its own thread
+  gone = 0,      // not in the queue any more: it has expired or was passed over
+  granted = 1,   // the lock is ours by this command
+  notified = 4,  // the lock was granted before, and the message is on its way
+  queued = 2,    // behind other entries
+  first = 3,     // first in the queue
+  own_reader =
+      5,         // behind a reader of the waiter's own thread, which ends soon unless it is renewed
+  deadlock = -1  // not in the queue: the thread would wait for itself
 };
 
-// The entry of ARGV[1] and its index, whatever it says of its expiry; best found by the way that it
-// looked last.
+// Finds the entry of the value ARGV[1], whatever its expiry, and its index. `looked` is the text
+// that the entry had last, by which the server finds it fastest.
 inline constexpr std::string_view find_lua = R"(local function find(looked)
   local index = redis.call('LPOS', KEYS[2], looked)
   if index then return looked, index end
@@ -134,12 +135,11 @@ inline constexpr std::string_view find_lua = R"(local function find(looked)
 end
 )";
 
-// Adds the entry of ARGV[1], ARGV[2] the ttl and ARGV[3] the channel, which counts for ARGV[4]
-// milliseconds, if ARGV[5] is `new`. Otherwise that is until when it counts, as was told, and it
-// counts for longer. The new end, the entry, its index, or none when it is gone, and the length
-// of the queue when it was added; or only a refusal, when the queue is another program's. The key
-// of a queue that is in use lives on, which is seen to now and then; one that all have abandoned
-// lives for an hour.
+// Adds an entry if ARGV[5] is `new`, else refreshes the one whose expiry is ARGV[5]. ARGV[1] is the
+// value, ARGV[2] the ttl, ARGV[3] the channel and ARGV[4] the life of the entry in milliseconds.
+// Returns the new expiry, the entry, its index, or nil if it is gone, and the length of the queue
+// if it was added; only an error if the queue is another program's. The key of the queue gets a ttl
+// of an hour now and then, so that one that all waiters have abandoned does not stay for good.
 inline constexpr std::string_view enqueue_lua = R"(local function foreign_queue()
   local first = redis.pcall('LINDEX', KEYS[2], '0')
   if not first or read_entry(first) then return nil end
@@ -165,7 +165,7 @@ local function enqueue()
 end
 )";
 
-// Arguments as of `enqueue`. Eight times until when the entry counts, and what it is told.
+// Arguments as of `enqueue`. Returns eight times the expiry of the entry, plus its `QueueStatus`.
 inline constexpr std::string_view stand_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -189,8 +189,9 @@ inline constexpr Script stand_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] until when the entry counts, as
-// was told; without these there is none. 1: it was in the queue or had the key; 0: neither.
+// ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] the last known expiry of the
+// entry; without the last three there is no entry. 1: it was in the queue, or had the key; 0:
+// neither.
 inline constexpr std::string_view leave_lua =
     R"(if redis.call('GET', KEYS[1]) == ARGV[1] then
   serve(KEYS)
@@ -205,43 +206,45 @@ inline constexpr Script leave_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-/// So often an entry says that it counts, whatever it is told meanwhile.
+/// The interval at which a waiter refreshes its entry, whether messages come or not.
 constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl) noexcept {
   return std::min<std::chrono::milliseconds>(ttl / 3, std::chrono::seconds(1));
 }
-/// And so long it does.
+/// The lifetime of an entry that is not refreshed.
 constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) noexcept {
   return std::min(ttl, 3 * refresh_period(ttl));
 }
 
-/// How long a waiter is `QueueStatus::own_reader` at most. A reader that is still there afterwards
-/// is renewed, so that the wait would have no end.
+/// How long an entry can be `QueueStatus::own_reader` at most. A reader that is still there
+/// afterwards is being renewed, so the wait would have no end.
 constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
   return ttl / 10 + std::chrono::milliseconds(1100);
 }
 
-/// Who waits for a lock of `value`, and where that one is told.
+/// What an entry consists of: the value and the ttl of the future lock, and the channel of its
+/// waiter.
 struct QueueEntry {
   std::string_view value;
   std::chrono::milliseconds ttl;
   std::string_view channel;
 };
 
-/// Adds an entry, a new one.
+/// Adds a new entry; `status` and `expiry` read the reply.
 inline Command enqueue(const Script& stand, std::string_view key, const QueueEntry& entry) {
   return Command(stand, key, entry.value, entry.ttl, entry.channel, entry_life(entry.ttl), "new");
 }
-/// Says again that the entry counts, which was known to until `expiry`, by the server's clock.
+/// Refreshes an entry whose last known expiry is `expiry`, by the server's clock; the reply is that
+/// of `enqueue`.
 inline Command refresh(const Script& stand, std::string_view key, const QueueEntry& entry,
                        std::int64_t expiry) {
   return Command(stand, key, entry.value, entry.ttl, entry.channel, entry_life(entry.ttl), expiry);
 }
+/// Removes an entry, or releases the lock that it was granted.
 inline Command dequeue(const Script& dequeue, std::string_view key, const QueueEntry& entry,
                        std::int64_t expiry) {
   return Command(dequeue, key, entry.value, entry.ttl, entry.channel, expiry);
 }
-/// The answer to `enqueue` and `refresh`, which is no error. An entry with an answer that no script
-/// of ours gives counts as gone.
+/// The status in a reply that is not an error. An unknown number counts as gone.
 inline QueueStatus status(const Reply& reply) noexcept {
   const auto status = static_cast<QueueStatus>(reply.integer % 8);
   switch (status) {
@@ -256,26 +259,26 @@ inline QueueStatus status(const Reply& reply) noexcept {
   }
   return QueueStatus::gone;
 }
-/// With that, until when the entry counts. 0: it is none any more.
+/// The expiry of the entry in the same reply; 0: there is no entry.
 inline std::int64_t expiry(const Reply& reply) noexcept {
   return std::max<std::int64_t>(reply.integer / 8, 0);
 }
 
-/// "It is yours", as the one who waits is told.
+/// The message by which a waiter is notified of its grant.
 struct Grant {
   std::string_view value;
   std::string_view key;
 };
-/// Labels have no control characters, so that the first line is the value. Nothing when it is
-/// something else.
+/// The value is the first line, as labels have no control characters. Nothing if the message is not
+/// a grant.
 inline std::optional<Grant> read_grant(std::string_view message) noexcept {
   const auto end = message.find('\n');
   if (end == std::string_view::npos) return std::nullopt;
   return Grant{.value = message.substr(0, end), .key = message.substr(end + 1)};
 }
 
-// What has the server tell, on a connection that is subscribed to `invalidated`, that a key has
-// changed: the key that is read next, for once.
+// The channel on which the server announces that a key has changed, to the connection `subscriber`:
+// once, for the key that the command behind `track_next` reads.
 // Source: redis.io/docs/latest/develop/reference/client-side-caching, "two connections mode".
 inline constexpr std::string_view invalidated = "__redis__:invalidate";
 

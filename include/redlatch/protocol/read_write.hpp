@@ -12,7 +12,7 @@
 namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, ARGV[1] the value of the writer, ARGV[2] that of the
-// reader, ARGV[3] the ttl. 1: the reader holds it in place of the writer; 0: that one did not.
+// reader, ARGV[3] the ttl. 1: the reader has replaced the writer; 0: the writer was not a holder.
 inline constexpr std::string_view downgrade_lua =
     R"(if give_up(ARGV[1]) == 0 then return 0 end
 hold(ARGV[2], ARGV[3])
@@ -25,7 +25,7 @@ inline constexpr Script downgrade_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-/// Names the thread that asks, so that it does not wait for itself.
+/// A reader. Its owner tag names the thread, so that a writer of the same thread is recognised.
 class ReadSide : public Shared {
  public:
   ReadSide(std::string key, bool fencing) : Shared(std::move(key)) {
@@ -35,6 +35,7 @@ class ReadSide : public Shared {
   static std::string owner_tag() { return "r" + detail::thread_name(); }
 };
 
+/// A writer, with its thread in the owner tag.
 class WriteSide : public Shared {
  public:
   using Shared::Shared;

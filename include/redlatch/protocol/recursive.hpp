@@ -13,7 +13,7 @@
 
 namespace redlatch::protocol {
 
-// KEYS[1] the holders, ARGV[1] a value or its mark. How many holds its owner has.
+// KEYS[1] the holders, ARGV[1] a value or its owner tag. The number of holds of that owner.
 inline constexpr std::string_view count_lua =
     R"(local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
 return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
@@ -22,7 +22,7 @@ inline constexpr Script count_script{.text = joined<milliseconds_lua, holders_lu
                                      .hash = &count_hash,
                                      .effect = Script::Effect::other};
 
-/// One of the holds of one owner: the thread that asks, or who is named.
+/// One of the holds of an owner: of the thread that acquires, or of a name.
 class Recursive : public Shared {
  public:
   using Shared::Shared;
@@ -42,7 +42,7 @@ class Recursive : public Shared {
   Command count(std::string_view value) const { return Command(count_script, key(), value); }
 
  private:
-  std::string owner_{};  // empty: the thread
+  std::string owner_{};  // empty: the calling thread
 };
 
 }  // namespace redlatch::protocol

@@ -12,19 +12,19 @@ namespace redlatch::protocol {
 
 /// A Lua script. The first of its arguments is the lock, a key.
 struct Script {
-  /// What it does to KEYS[1] while that holds ARGV[1], which names the way for servers that run no
-  /// scripts; or something that only a script can do.
+  /// What the script does to KEYS[1] if that holds ARGV[1]. `remove` and `expire` have other forms,
+  /// for servers without scripts: see native.hpp. `other`: only a script can do it.
   enum class Effect { remove, expire, other };
 
   std::string_view text;
-  /// Of the text. It is computed when the library is compiled, in src/script_hashes.cpp, because
-  /// that takes a second, which users of these headers should not pay for.
+  /// Of the text. src/base/script_hashes.cpp computes it: that takes the compiler a second, which
+  /// users of these headers should not have to spend.
   const Sha1* hash;
   Effect effect;
-  /// The purposes of the keys behind it, which belong to the lock: see side_key.hpp. Empty ones
-  /// come last.
+  /// The purposes of the lock's further keys, which follow it: see side_key.hpp. Empty ones come
+  /// last.
   std::array<std::string_view, 2> side_keys{};
-  /// The last argument is a list of further locks, whose keys follow in the same way: see
+  /// Whether the last argument is a packed list of further locks, each with its further keys: see
   /// packed.hpp.
   bool takes_more = false;
 
@@ -36,7 +36,7 @@ struct Script {
   }
 };
 
-/// All scripts that a client may send.
+/// All scripts of the library.
 std::span<const Script* const> all_scripts() noexcept;
 
 template <const std::string_view&... pieces>
@@ -49,7 +49,7 @@ consteval auto joined_characters() {
 template <const std::string_view&... pieces>
 inline constexpr auto characters_of = joined_characters<pieces...>();
 
-/// The text of a script from its pieces, some of which others have, too.
+/// The text of a script, joined from pieces that scripts share.
 template <const std::string_view&... pieces>
 inline constexpr std::string_view joined{characters_of<pieces...>.data(),
                                          characters_of<pieces...>.size()};

@@ -12,17 +12,17 @@
 #include <redlatch/protocol/fencing.hpp>
 #include <redlatch/protocol/queue.hpp>
 
-/// Locks with several holders: a sorted set of their values, each with an expiry of its own as its
-/// score. A value begins with a mark that says which kind of a lock it is: a number is one of so
-/// many permits, `r` and `w` with a thread behind it are a reader and a writer, and `=` with a name
-/// behind it is a hold of that owner. All times are the server's.
+/// Locks with several holders: a sorted set of their values, each with its own expiry as the score.
+/// A value begins with an owner tag, which the scripts call its mark: the limit, for one of several
+/// permits; `r` or `w` and a thread, for a reader or a writer; `=` and a name, for a hold of that
+/// owner. All times are the server's.
 namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
 //
-// Holders whose time is over go first, if these and the first that stays have the form of a lock.
-// `admits` says whether a value may be one of the holders now, or answers with an error. The key
-// lives as long as the holder whose time is over last, whatever was asked for before.
+// Expired holders are removed first, if these and the first that stays have the form of a lock.
+// `admits` returns whether a value may become one of the holders now, or an error. The key expires
+// with the last of its holders, whatever ttl they had.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
 local function is_lock(value)
   local token = ' %x+%-%x+%-%x+%-%x+%-%x+'
@@ -74,11 +74,11 @@ local function give_up(value)
 end
 )";
 
-// `admit_waiting` takes those in who are first and may, as long as they can be told; `me` need not
-// be. Whether `me` was one of them, or a refusal when the queue is another program's. Entries of
-// locks of another kind are passed over.
+// `admit_waiting` makes holders of the first entries that `admits` allows and whose waiters can be
+// notified; `me` need not be notified. Returns whether `me` was one of them, or an error if the
+// queue is another program's. Entries of locks of another kind are removed.
 //
-// `own_reader` says for how long the thread of a writer reads yet, if it does.
+// `own_reader` returns the remaining ttl of a reader whose thread is that of the writer, if any.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
   local is_in = false
   while true do
@@ -114,9 +114,9 @@ local function own_reader(writer)
 end
 )";
 
-// ARGV[2] the ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: one of the
-// holders; 0: not; -1: it would wait for its own thread. Nobody overtakes those who wait, but an
-// owner who holds the lock already.
+// ARGV[2] the ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: acquired; 0:
+// held by others, or others wait; -1: the thread would wait for itself. An attempt does not
+// overtake waiters, unless its owner has a hold already.
 inline constexpr std::string_view acquire_shared_lua = R"(local refusal = admit_waiting()
 if refusal then return refusal end
 local may = admits(ARGV[1])
@@ -134,7 +134,7 @@ inline constexpr Script acquire_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
-// ARGV[2] the ttl, ARGV[3] with fencing the counter's own: draws a token then. 1, or the fencing
+// ARGV[2] the ttl, ARGV[3] the counter's own, to draw a fencing token, too. 1, or the fencing
 // token: extended; 0: not one of the holders.
 inline constexpr std::string_view extend_shared_lua =
     R"(if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
@@ -148,7 +148,7 @@ inline constexpr Script extend_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
-// 1: released; 0: it was none of the holders. A refusal to tell somebody must not undo it.
+// 1: released; 0: not one of the holders. An error while waiters are notified must not undo it.
 inline constexpr std::string_view release_shared_lua =
     R"(local released = give_up(ARGV[1])
 pcall(admit_waiting)
@@ -160,9 +160,9 @@ inline constexpr Script release_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// As of `stand_script`. The thread of a writer that waits may read by itself, with a lease that is
-// lost already, because it was not renewed: the server forgets that 6 % of its ttl later. A lease
-// of which more is left than a tenth of the writer's ttl and 100 ms is taken for one that is held.
+// Arguments and result as of `stand_script`. The thread of a waiting writer may have a reader whose
+// lease is lost, because it was not renewed: it expires at the server 6 % of its ttl later. A
+// reader with more left than a tenth of the writer's ttl and 100 ms counts as one that is held.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
@@ -195,7 +195,7 @@ inline constexpr Script stand_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// As of `leave_script`. Who leaves may have kept others waiting.
+// Arguments and result as of `leave_script`. The entry may have held back entries behind it.
 inline constexpr std::string_view leave_shared_lua =
     R"(local left = give_up(ARGV[1])
 if left == 0 and ARGV[2] then
@@ -212,7 +212,7 @@ inline constexpr Script leave_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
 
-// How long it takes until the first of the holders expires; -1: there are none.
+// The time until the first of the holders expires, in milliseconds; -1: there are none.
 inline constexpr std::string_view life_shared_lua =
     R"(local first = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
 return first[2] and tonumber(first[2]) - milliseconds() or -1)";
@@ -221,19 +221,20 @@ inline constexpr Script life_shared_script{.text = joined<milliseconds_lua, life
                                            .hash = &life_shared_hash,
                                            .effect = Script::Effect::other};
 
-/// Whether a value begins with a mark, so that it is one of several holders: with a character that
-/// no token begins with, or a number, which is shorter than a token.
+/// Whether a value begins with an owner tag, as those of several holders do: with a character that
+/// no token begins with, or with a number, which is shorter than a token.
 inline bool has_owner_tag(std::string_view value) noexcept {
   constexpr std::size_t token_size = 36;
   return value.find_first_of("=rw") == 0 || value.find(' ') < token_size;
 }
-/// Gives back what was granted, so that there is no entry any more: by the script of the class that
-/// the value is of.
+/// Releases a lock that was granted to an entry, by the script of the class that the value belongs
+/// to.
 inline Command give_back(std::string_view key, std::string_view value) {
   return Command(has_owner_tag(value) ? leave_shared_script : leave_script, key, value);
 }
 
-/// One of several holders of one key. What kind of a lock it is says the mark.
+/// One of several holders of a key. The owner tag says which class of lock it is. The members are
+/// those of `Exclusive`.
 class Shared {
  public:
   static constexpr bool is_passed_on = false;
@@ -272,7 +273,8 @@ class Shared {
     return Command(extend_shared_script, key_, value, ttl, counter_life(ttl));
   }
 
-  /// A holder whose time is over may still be there, but does not ask.
+  /// Also true for an expired holder that is not removed yet, but then the lock does not ask any
+  /// more.
   Command holder(std::string_view value) const {
     return Command(Expect::text_or_nil, "ZSCORE", key_, value);
   }

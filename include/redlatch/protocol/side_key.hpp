@@ -8,17 +8,17 @@
 #include <string_view>
 #include <utility>
 
-/// The names of the keys that belong to a lock. Each is in the slot of the lock's own key, so that
-/// a Redis Cluster takes both in one script, begins with that key, so that permissions by prefix
-/// cover both, and has "redlatch" in it, so that neither a program nor a lock of another name has
-/// the same.
-/// Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "hash tags".
+/// The names of a lock's further keys. Such a name is in the slot of the lock's own key, so that a
+/// Redis Cluster takes both in one script; begins with that key, so that ACL patterns by prefix
+/// cover both; and contains "redlatch", so that it collides neither with a program's key nor with
+/// another lock's. Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "hash
+/// tags".
 namespace redlatch::protocol {
 
-inline constexpr unsigned slots = 16384;  // all of a cluster
+inline constexpr unsigned slots = 16384;  // of a cluster
 
-/// The checksum whose remainder by `slots` is the slot of the text, or of one that goes on after
-/// the text with the checksum `before`.
+/// The checksum whose remainder by `slots` is the slot of a text. `before` is the checksum of what
+/// precedes the text, if anything does.
 /// Source: the cluster specification, "appendix A: CRC16 reference implementation".
 constexpr std::uint16_t checksum(std::string_view text, std::uint16_t before = 0) noexcept {
   constexpr unsigned polynomial = 0x1021;
@@ -34,14 +34,14 @@ constexpr std::uint16_t checksum(std::string_view text, std::uint16_t before = 0
 }
 static_assert(checksum("123456789") == 0x31C3);
 
-/// As many zeros and ones at the end of a text as a slot has bits can move the text to any slot: a
-/// one in place of a zero flips the same bits of the checksum, whatever else the text is.
+/// Digits that move a text to any slot: as many zeros and ones at its end as a slot has bits. A one
+/// in place of a zero flips the same bits of the checksum, whatever the text is.
 class SlotDigits {
  public:
   static constexpr std::size_t count = 14;
   using Digits = std::array<char, count>;
 
-  /// The digits with which a text of this checksum ends up in the slot of another.
+  /// The digits that move a text with this checksum to the slot of another text.
   static constexpr Digits from_to(std::uint16_t text, std::uint16_t other) noexcept {
     const Digits zeros = digits(0);
     const unsigned wrong = checksum({zeros.data(), count}, text) ^ other;
@@ -59,8 +59,8 @@ class SlotDigits {
     return all;
   }
 
-  /// Which digits have to be ones to flip this bit of the slot, and no other: by Gauss'
-  /// elimination.
+  /// For each bit of the slot, which digits have to be ones to flip it and no other bit: by
+  /// Gaussian elimination.
   static consteval std::array<unsigned, count> solve() {
     struct Row {
       unsigned flipped;  // bits of the slot
@@ -92,11 +92,11 @@ class SlotDigits {
   }
 };
 
-/// The name of one of these keys, in pieces:
+/// The name of a further key, in pieces:
 /// - `order:redlatch:queue:{order}`, with the whole key as the hash tag;
 /// - `{order}:redlatch:queue` for a key with a hash tag of its own;
-/// - `a}b:redlatch:queue:11010010110101` for a key with braces that make no hash tag, behind which
-///   there cannot be one with the same slot, either.
+/// - `a}b:redlatch:queue:11010010110101` for a key with braces that make no hash tag: it cannot be
+///   repeated in one, so digits move the name to its slot.
 class SideKey {
  public:
   SideKey(std::string_view key, std::string_view purpose) noexcept

@@ -4,8 +4,8 @@
 
 namespace redlatch::protocol {
 
-// KEYS the locks, ARGV[1] the value. 1: it holds all of them; 0: it does not. KEYS is also the name
-// of the key at hand for the reason that queue.hpp gives.
+// KEYS the locks, ARGV[1] the value. 1: all of them hold it; 0: one does not. The local variable is
+// named KEYS for the reason in queue.hpp.
 extern const Sha1 verify_hash;
 inline constexpr Script verify_script{.text = R"(for _, key in ipairs(KEYS) do
   local KEYS = {key}

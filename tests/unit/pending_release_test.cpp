@@ -1,3 +1,5 @@
+#include "engine/pending_release.hpp"
+
 #include <gtest/gtest.h>
 
 #include <array>
@@ -9,11 +11,10 @@
 
 #include <redlatch/protocol/exclusive.hpp>
 
-#include "engine/pending_release.hpp"
 #include "replies.hpp"
 
 namespace redlatch::test {
-namespace release_test {
+namespace pending_release_test {
 
 using namespace std::chrono_literals;
 using detail::PendingRelease;
@@ -215,18 +216,18 @@ TEST(PendingRelease, IsDueAtOnceOnANewConnectionAfterABreak) {
 
 TEST(PendingRelease, ThatNeedsAConversationIsDueAtOnceAndSaysSo) {
   PendingRelease release = release_of(Reason::doubt);
-  release.needs_exclusive_use(start + 1s);
+  release.require_exclusive_use(start + 1s);
   EXPECT_TRUE(release.needs_exclusive_use());
   EXPECT_EQ(release.due(), start + 1s);
 }
 
 TEST(PendingRelease, FindsOutAnewWhetherItNeedsAConversationAfterAFailure) {
   PendingRelease broken = release_of(Reason::doubt);
-  broken.needs_exclusive_use(start);
+  broken.require_exclusive_use(start);
   broken.broke(Errc::unreachable, start);
   EXPECT_FALSE(broken.needs_exclusive_use());
   PendingRelease failed = release_of(Reason::doubt);
-  failed.needs_exclusive_use(start);
+  failed.require_exclusive_use(start);
   failed.failed(Errc::unreachable, start);
   EXPECT_FALSE(failed.needs_exclusive_use());
 }
@@ -276,7 +277,7 @@ TEST(PendingRelease, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOu
 
 TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
   PendingRelease release = broken_release_of(Reason::doubt);
-  release.needs_exclusive_use(start);
+  release.require_exclusive_use(start);
   release.answered(integer(0), settling, start);
   for (int i = 0; i < 5; ++i) release.failed(Errc::not_permitted, start);
   const protocol::Exclusive other("other");
@@ -294,5 +295,5 @@ TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
   EXPECT_EQ(release.due(), later + 10ms) << "the pauses begin anew";
 }
 
-}  // namespace release_test
+}  // namespace pending_release_test
 }  // namespace redlatch::test

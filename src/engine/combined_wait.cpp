@@ -1,4 +1,4 @@
-#include "engine/shared_question.hpp"
+#include "engine/combined_wait.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -7,7 +7,7 @@ namespace redlatch::detail {
 
 namespace {
 
-/// The same but for the time, which comes last.
+/// Whether two commands differ at most in their last argument, the time.
 bool are_alike(const protocol::Command& pending, const protocol::Command& other) {
   const auto texts = [](const protocol::Argument& argument) { return argument.text(); };
   const auto all = pending.arguments();
@@ -18,18 +18,18 @@ bool are_alike(const protocol::Command& pending, const protocol::Command& other)
 
 }  // namespace
 
-bool SharedQuestion::takes(const PendingRequest& pending) const {
+bool CombinedWait::can_add(const PendingRequest& pending) const {
   if (count_ == 0) return true;
   return are_alike(pipeline_.in_flight.back().last_command(), pending.last_command());
 }
 
-void SharedQuestion::add(PendingRequests& from, PendingRequests::iterator pending, TimePoint now) {
-  pipeline_.append_change(from, pending, now);
+void CombinedWait::add(PendingRequests& from, PendingRequests::iterator pending, TimePoint now) {
+  pipeline_.append_without_wait(from, pending, now);
   ++count_;
   pending->blocks = pending->time_to_block(now);
 }
 
-void SharedQuestion::ask() {
+void CombinedWait::append() {
   if (count_ == 0) return;
   const std::chrono::milliseconds asked = time();
   const auto end = pipeline_.in_flight.end();
@@ -39,17 +39,17 @@ void SharedQuestion::ask() {
     pending->blocks = asked;
   }
   PendingRequest& last = pipeline_.in_flight.back();
-  pipeline_.append_question(last, last.last_command().with_last(asked));
+  pipeline_.append_wait(last, last.last_command().with_last(asked));
   count_ = 0;
 }
 
-/// The longest that one of them has, as far as the others can wait for that.
-std::chrono::milliseconds SharedQuestion::time() const {
+/// The longest time of the requests, limited by the slack behind the shortest.
+std::chrono::milliseconds CombinedWait::time() const {
   const auto end = pipeline_.in_flight.end();
-  const auto [shortest, max_pause] = std::minmax_element(
+  const auto [shortest, longest] = std::minmax_element(
       std::prev(end, static_cast<std::ptrdiff_t>(count_)), end,
       [](const PendingRequest& a, const PendingRequest& b) { return a.blocks < b.blocks; });
-  return std::min(max_pause->blocks, shortest->blocks + slack_);
+  return std::min(longest->blocks, shortest->blocks + slack_);
 }
 
 }  // namespace redlatch::detail

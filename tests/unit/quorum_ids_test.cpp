@@ -1,3 +1,5 @@
+#include "client/quorum_ids.hpp"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -5,10 +7,9 @@
 #include <redlatch/error.hpp>
 
 #include "base/io_error.hpp"
-#include "client/quorum_ids.hpp"
 
 namespace redlatch::detail {
-namespace voices_test {
+namespace quorum_ids_test {
 
 class DistinctServersTest : public testing::Test {
  protected:
@@ -69,5 +70,5 @@ TEST_F(DistinctServersTest, OfServersThatDoNotTellTheirIdAreDistinct) {
   EXPECT_TRUE(are_distinct());
 }
 
-}  // namespace voices_test
+}  // namespace quorum_ids_test
 }  // namespace redlatch::detail

@@ -16,7 +16,7 @@
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
-namespace answers_test {
+namespace quorum_reply_test {
 
 using detail::QuorumReply;
 using protocol::Vote;
@@ -284,5 +284,5 @@ TEST(QuorumReply, LackAQuorumWhenNobodySaidWhy) {
   EXPECT_EQ(Question(servers("yynns"))->error("job").code(), Errc::no_quorum);
 }
 
-}  // namespace answers_test
+}  // namespace quorum_reply_test
 }  // namespace redlatch::test

@@ -8,7 +8,7 @@
 #include "queueing.hpp"
 
 namespace redlatch::test {
-namespace queueing_end_test {
+namespace server_queue_end_test {
 
 TEST(ServerQueue, LeavesWhenItsTimeIsOver) {
   const Fake executor = fake_with_queue();
@@ -131,5 +131,5 @@ TEST(ServerQueue, IsNotJoinedByASingleAttempt) {
   EXPECT_TRUE(status(executor).empty());
 }
 
-}  // namespace queueing_end_test
+}  // namespace server_queue_end_test
 }  // namespace redlatch::test

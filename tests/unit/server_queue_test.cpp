@@ -1,7 +1,5 @@
 // What is said in the queue, and what follows from the answers.
 
-#include "queueing.hpp"
-
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -10,8 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "queueing.hpp"
+
 namespace redlatch::test {
-namespace queueing_test {
+namespace server_queue_test {
 
 TEST(ServerQueue, BeginsAtOnceWhenSomebodyElseHasTheLock) {
   const Fake executor = fake_with_queue();
@@ -311,5 +311,5 @@ TEST(ServerQueue, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
   EXPECT_EQ(executor->calls[15].at, change);
 }
 
-}  // namespace queueing_test
+}  // namespace server_queue_test
 }  // namespace redlatch::test
