@@ -3,9 +3,12 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/native.hpp>
 
 #include "base/io_error.hpp"
 
@@ -68,6 +71,17 @@ std::string_view id_in(const Reply& info) noexcept {
   return rest.substr(0, rest.find_first_of("\r\n"));
 }
 
+/// Without scripts a lock on several servers could be acquired, but neither extended nor released.
+void check_scripts(const Reply& reply, std::string_view command) {
+  check_admission(reply);
+  if (!reply.is_error()) return;
+  const bool refuses = protocol::refuses_command(reply.text);
+  if (!refuses && !protocol::refuses_by_name(reply.text, command)) return;
+  const std::string refusal = refuses ? reply.text : protocol::as_refusal(reply.text);
+  throw IoError(protocol::classify(refusal),
+                protocol::explain(refusal) + "; a lock on several servers needs scripts");
+}
+
 }  // namespace
 
 template <class... Words>
@@ -80,6 +94,7 @@ Greeting::Greeting(const Settings& settings, Scope scope) {
   add_login(settings.endpoint);
   if (scope == Scope::whole) add_optional(settings);
   add_info(settings.role, scope);
+  if (settings.role.only_scripts) add_scripts();
   // A server at its limit of clients accepts a connection and closes it at once, so at least one
   // command has to be answered.
   if (queries_.empty()) add(check_admission, "PING");
@@ -121,6 +136,15 @@ void Greeting::add_info(const NodeRole& role, Scope scope) {
         if (admit) admit(id_in(reply));
       },
       "INFO", "server");
+}
+
+/// Proxies route a script by its first key. A user who may not use that key may use scripts.
+void Greeting::add_scripts() {
+  for (const std::string_view command : {"EVAL", "EVALSHA"}) {
+    const protocol::Script& script = protocol::harmless_script;
+    add([command](const Reply& reply) { check_scripts(reply, command); }, command,
+        command == "EVAL" ? script.text : script.sha1(), std::int64_t{1}, "redlatch");
+  }
 }
 
 void Greeting::add_login(const Endpoint& endpoint) {

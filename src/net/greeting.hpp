@@ -49,6 +49,7 @@ class Greeting {
   void add(Check check, Words&&... words);
   void add_login(const Endpoint& endpoint);
   void add_optional(const Settings& settings);
+  void add_scripts();
   void add_info(const NodeRole& role, Scope scope);
 
   std::vector<Query> queries_{};

@@ -106,5 +106,24 @@ TEST_F(LockLeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongType
   EXPECT_EQ(error_of([&] { const Lock lock(with, "lock:list", 50ms); }), Errc::wrong_type);
 }
 
+/// It could be acquired, but neither extended nor released.
+TEST_F(LockLeastRights, OfARedlockAreScripts) {
+  const std::string url = "redis://worker:secret@127.0.0.1:" + std::to_string(server.port());
+  for (const std::string missing : {"-eval", "-evalsha"}) {
+    allow({"+set", "+get", "+del", "+pexpire", "+pttl", "+type", "+eval", "+evalsha", missing,
+           "~lock:*"});
+    Quorum nodes({url}, {.client = patient(), .server_timeout = 20s});
+    Redlock lock(nodes, "lock:job", std::defer_lock, long_lease);
+    const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
+    EXPECT_EQ(error.code(), Errc::not_permitted) << error.what();
+    EXPECT_FALSE(raw.exists("lock:job"));
+  }
+  allow({"+set", "+get", "+del", "+pexpire", "+pttl", "+type", "+eval", "+evalsha", "~lock:*"});
+  Quorum nodes({url}, {.client = patient(), .server_timeout = 20s});
+  Redlock lock(nodes, "lock:job", std::try_to_lock, long_lease);
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
 }  // namespace least_rights_test
 }  // namespace redlatch::test

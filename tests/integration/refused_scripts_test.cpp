@@ -144,11 +144,19 @@ TEST_F(EveryLockScriptsOfAService, AreMissedByFencing) {
 TEST_F(EveryLockScriptsOfAService, AreMissedByARedlock) {
   set(not_for_this_account);
   Quorum nodes({proxy.url()}, {.client = patient(), .server_timeout = 20s});
-  Redlock lock(nodes, "job", std::try_to_lock, long_lease);
-  EXPECT_TRUE(lock);
-  const Error error = thrown_by([&] { static_cast<void>(lock.extend()); });
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
   EXPECT_EQ(error.code(), Errc::unsupported) << error.what();
+  EXPECT_NE(std::string(error.what()).find("needs scripts"), std::string::npos) << error.what();
+  EXPECT_FALSE(raw.exists("job")) << "it could not be released";
   set({});
+  EXPECT_TRUE(eventually([&] {
+    try {
+      return lock.try_lock();
+    } catch (const Error&) {
+      return false;  // the next connection is made after a pause
+    }
+  }));
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 

@@ -110,6 +110,7 @@ TEST(RedlockRefusedRenewal, IsNotSentAgainBehindALongerExtension) {
   });
   Quorum quorum({server.url()}, {.client = single(), .server_timeout = 10s});
   Redlock lock(quorum, "job", {.ttl = ttl});
+  const std::size_t before = server.count("EVAL");  // in the greeting
   std::jthread other([&] { const Redlock held_back(quorum, "held back", long_lease); });
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 2; }));
   ASSERT_TRUE(eventually([&] { return lock.remaining() < ttl / 2; })) << "a renewal is queued";
@@ -119,7 +120,7 @@ TEST(RedlockRefusedRenewal, IsNotSentAgainBehindALongerExtension) {
   extending.join();
   EXPECT_GT(lock.remaining(), 50s);
   EXPECT_EQ(lock.unlock(), Unlock::released);
-  EXPECT_EQ(server.count("EVAL"), 0U);
+  EXPECT_EQ(server.count("EVAL"), before);
 }
 
 }  // namespace retry_order_test
