@@ -45,12 +45,6 @@ class QuorumCore final : public Keeper, private ForkAware {
                                       QueueMode where) override {
     return nodes_.front()->core().enter_queue(key, wanted, where);
   }
-  bool is_waited_for(std::string_view) const noexcept override { return false; }
-  bool is_contended(std::string_view) const noexcept override { return false; }
-  bool hand_over(std::string_view, LeasePtr&, const LockOptions&) noexcept override {
-    return false;
-  }
-  void wake_first(std::string_view) noexcept override {}
   Metrics metrics() const override;
   std::uint64_t process() const noexcept override { return nodes_.front()->core().process(); }
 

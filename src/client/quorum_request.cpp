@@ -87,7 +87,7 @@ std::size_t QuorumRequest::connected() const noexcept {
       calls_.begin(), calls_.end(), [](const NodeCall& node_call) { return !node_call.connects; }));
 }
 
-void QuorumRequest::wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new) {
+void QuorumRequest::wait(RequestTransport::Enough enough, TimePoint end, TimePoint end_for_new) {
   // Replies that have come by the end count, also when the thread woke up too late to read them.
   for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
     in_time = BootClock::now() < end;
@@ -97,7 +97,7 @@ void QuorumRequest::wait(Executor::Enough enough, TimePoint end, TimePoint end_f
   for (const NodeCall& node_call : calls_) node_call.node.note_waited();
 }
 
-bool QuorumRequest::is_over(Executor::Enough enough, TimePoint end_for_new) {
+bool QuorumRequest::is_over(RequestTransport::Enough enough, TimePoint end_for_new) {
   bool all = true;
   bool awaits_new = false;
   for (NodeCall& node_call : calls_) {

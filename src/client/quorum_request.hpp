@@ -110,7 +110,7 @@ class QuorumRequest {
   std::size_t connected() const noexcept;
   /// Waits until `enough` is true of the responses, until all servers have answered or failed, or
   /// until `end`. A new server is waited for until `end_for_new` even when the others are enough.
-  void wait(Executor::Enough enough, TimePoint end, TimePoint end_for_new);
+  void wait(RequestTransport::Enough enough, TimePoint end, TimePoint end_for_new);
   /// Ends the wait, and puts what is known of the pending requests into their responses.
   void end();
   /// Leaves the requests that are not answered, which are not cancelled; their responses have the
@@ -138,7 +138,7 @@ class QuorumRequest {
       : responses_(responses), poll_notifier_(poll_notifier) {}
 
   void begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends);
-  bool is_over(Executor::Enough enough, TimePoint end_for_new);
+  bool is_over(RequestTransport::Enough enough, TimePoint end_for_new);
   static void conclude(NodeCall& node_call);
   void sleep(TimePoint end);
 

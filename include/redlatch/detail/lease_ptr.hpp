@@ -3,22 +3,22 @@
 #include <string_view>
 #include <utility>
 
-#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/lease_keeper.hpp>
 
 namespace redlatch::detail {
 
-/// Owns a lease, and returns it to its executor, which has to outlive it.
+/// Owns a lease, and returns it to its keeper, which has to outlive it.
 class LeasePtr {
  public:
   LeasePtr() = default;
-  LeasePtr(Executor& executor, std::string_view key)
-      : executor_(&executor), lease_(&executor.open_lease(key)) {}
+  LeasePtr(LeaseKeeper& keeper, std::string_view key)
+      : keeper_(&keeper), lease_(&keeper.open_lease(key)) {}
   LeasePtr(LeasePtr&& other) noexcept
-      : executor_(other.executor_), lease_(std::exchange(other.lease_, nullptr)) {}
+      : keeper_(other.keeper_), lease_(std::exchange(other.lease_, nullptr)) {}
   LeasePtr& operator=(LeasePtr&& other) noexcept {
     reset();
-    executor_ = other.executor_;
+    keeper_ = other.keeper_;
     lease_ = std::exchange(other.lease_, nullptr);
     return *this;
   }
@@ -31,11 +31,11 @@ class LeasePtr {
   Lease* operator->() const noexcept { return lease_; }
   Lease* get() const noexcept { return lease_; }
   void reset() noexcept {
-    if (lease_ != nullptr) executor_->close_lease(*std::exchange(lease_, nullptr));
+    if (lease_ != nullptr) keeper_->close_lease(*std::exchange(lease_, nullptr));
   }
 
  private:
-  Executor* executor_ = nullptr;
+  LeaseKeeper* keeper_ = nullptr;
   Lease* lease_ = nullptr;
 };
 

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/lease.hpp>
+#include <redlatch/detail/request_transport.hpp>
 #include <redlatch/detail/validity.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/protocol/reply.hpp>
@@ -23,12 +23,12 @@ namespace redlatch::detail {
 /// server, its reply does.
 class QuorumReply {
  public:
-  QuorumReply(Executor& executor, const Request& request, ConnectPolicy policy)
-      : executor_(executor),
+  QuorumReply(RequestTransport& transport, const Request& request, ConnectPolicy policy)
+      : transport_(transport),
         script_(request.commands.front().script() != nullptr),
-        responses_(executor.servers(), &memory_) {
+        responses_(transport.servers(), &memory_) {
     const std::pmr::vector<Request> requests(responses_.size(), request, &memory_);
-    executor_.execute(requests, responses_, settled, policy);
+    transport_.execute(requests, responses_, settled, policy);
   }
 
   /// The decision of the majority; `refused` if there is none. `read` turns the first reply of a
@@ -192,10 +192,10 @@ class QuorumReply {
     const Response& response = responses_[server];
     if (response.failure) return *response.failure;
     const protocol::Reply& reply = response.replies.front();
-    return protocol::to_error(reply, key, executor_.server(server), in_doubt(reply));
+    return protocol::to_error(reply, key, transport_.server(server), in_doubt(reply));
   }
 
-  Executor& executor_;
+  RequestTransport& transport_;
   bool script_;
   // Memory for one server, so that its request needs none from the heap.
   std::array<std::byte, sizeof(Response) + sizeof(Request) + 2 * alignof(Response)> room_;
