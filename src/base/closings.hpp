@@ -17,12 +17,11 @@ namespace redlatch::detail {
 class Closings {
  public:
   enum class Step {
-    greeting,      // with optional commands, although one without them was answered then
-    login,         // the greeting, also without them: no server is there
-    abilities,     // COMMAND INFO, behind a refused script
-    transaction,   // WATCH and what follows it
-    changes,       // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
-    subscription,  // the SUBSCRIBE that is needed, with these or without
+    greeting,     // with optional commands, although one without them was answered then
+    login,        // the greeting, also without them: no server is there
+    abilities,    // COMMAND INFO, behind a refused script
+    transaction,  // WATCH and what follows it
+    changes,      // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
   };
 
   /// By what was begun at that time. Several connections that are closed at once, or several
@@ -47,7 +46,7 @@ class Closings {
     std::atomic<unsigned> in_a_row = 0;
     std::atomic<TimePoint> last{};
   };
-  std::array<State, 6> states_{};
+  std::array<State, 5> states_{};
 };
 
 }  // namespace redlatch::detail

@@ -19,18 +19,27 @@ namespace {
 constexpr std::chrono::minutes refused{1};
 constexpr std::chrono::milliseconds failed{100};
 
+// Closings in a row at SUBSCRIBE are a server's that restarts, until there are as many and they
+// have gone on for as long. The pause doubles from one to the next.
+constexpr unsigned min_closings = 4;
+constexpr std::chrono::seconds min_closings_time{3};
+constexpr std::chrono::milliseconds max_failed{1000};
+
 }  // namespace
 
 Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Guard& guard) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
-  if (start < not_before_) return {.is_refused = is_refused_};
+  if (start < not_before_) return no_address();
   if (subscription_.is_open()) return subscription_.address();
   if (busy_) return {.is_pending = true};
   if (start >= latest) return {};
   busy_ = true;
   Subscription::Link link;
+  if (is_refused_ || start - not_before_ > refused) closings_ = 0;  // another row
   is_refused_ = false;
+  std::optional<Errc> failure;
+  bool closed = false;
   {
     const Unlocked unlocked(guard);
     try {
@@ -38,8 +47,9 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Gu
       const std::stop_callback stopping(stop, [this] { event_fd_.signal(); });
       link = subscription_.subscribe(std::min(latest, start + settings_.options.connect_timeout),
                                      event_fd_.fd());
+      closed = !link.connection;
     } catch (const IoError& error) {
-      is_refused_ = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
+      failure = error.code();
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
@@ -54,11 +64,11 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Gu
   if (!link.connection) {
     expected_.clear();
     // Those who wait have better things to do than to try to connect.
-    not_before_ = is_refused_
-                      ? end + refused
-                      : end + std::max<std::chrono::nanoseconds>(failed, 10 * (end - start));
-    return {.is_refused = is_refused_};
+    not_before_ = end + std::max(closed ? pause_after_closing(end) : pause_after(failure),
+                                 10 * (end - start));
+    return no_address();
   }
+  closings_ = 0;
   open_since_ = heard_at_ = end;
   passed_over_ = false;
   subscription_.open(std::move(link));
@@ -67,8 +77,26 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop, Gu
   return subscription_.address();
 }
 
+Address GrantListener::no_address() const noexcept {
+  return {.is_refused = is_refused_, .is_closed = closings_ > 0};
+}
+
+std::chrono::nanoseconds GrantListener::pause_after(std::optional<Errc> failure) noexcept {
+  is_refused_ = failure && *failure != Errc::unreachable && *failure != Errc::timed_out;
+  if (failure != Errc::timed_out) closings_ = 0;
+  return is_refused_ ? std::chrono::nanoseconds(refused) : failed;
+}
+
+std::chrono::nanoseconds GrantListener::pause_after_closing(TimePoint end) noexcept {
+  if (closings_++ == 0) closed_since_ = end;
+  is_refused_ = closings_ >= min_closings && end - closed_since_ >= min_closings_time;
+  if (is_refused_) return refused;
+  return std::min(failed * (1U << std::min(closings_ - 1, min_closings)), max_failed);
+}
+
 void GrantListener::refuse() noexcept {
   is_refused_ = true;
+  closings_ = 0;
   not_before_ = BootClock::now() + refused;
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/waiter.hpp>
+#include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 
 #include "base/event_fd.hpp"
@@ -75,6 +77,9 @@ class GrantListener {
   void after_fork_in_child() noexcept;
 
  private:
+  Address no_address() const noexcept;
+  std::chrono::nanoseconds pause_after(std::optional<Errc> failure) noexcept;
+  std::chrono::nanoseconds pause_after_closing(TimePoint end) noexcept;
   void call_listener(const LocalWaiter* but) noexcept;
   bool hear(const LocalWaiter& waiter, TimePoint end, Guard& guard) noexcept;
   void receive_available(Guard& guard) noexcept;
@@ -107,6 +112,8 @@ class GrantListener {
   TimePoint open_since_{};
   TimePoint not_before_{};
   bool is_refused_ = false;  // until then, and not only out of reach
+  unsigned closings_ = 0;    // at SUBSCRIBE, in a row
+  TimePoint closed_since_{};
 };
 
 }  // namespace redlatch::detail

@@ -27,7 +27,7 @@ class Subscription {
     std::string key{};
     std::string value{};
   };
-  /// A connection that is subscribed to the channel.
+  /// A connection that is subscribed to the channel. None: it was closed at that.
   struct Link {
     std::unique_ptr<Connection> connection{};
     std::int64_t number = 0;  // the server's, for changes of keys; 0: it does not tell them

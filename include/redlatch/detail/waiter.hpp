@@ -16,6 +16,7 @@ struct Address {
   std::int64_t subscriber = 0;  // by its number, where changes of keys may be sent to; 0: nowhere
   bool is_refused = false;      // there will be no channel for a while
   bool is_pending = false;      // another thread is about to open one
+  bool is_closed = false;       // the connection for it was closed at SUBSCRIBE
 };
 
 /// A place in the queue that a client keeps for each key: first come, first served, and only the
