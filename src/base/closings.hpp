@@ -18,6 +18,7 @@ class Closings {
  public:
   enum class Step {
     greeting,     // with optional commands, although one without them was answered then
+    identity,     // INFO of a quorum's server, twice, although PING was answered then
     login,        // the greeting, also without them: no server is there
     abilities,    // COMMAND INFO, behind a refused script
     transaction,  // WATCH and what follows it
@@ -46,7 +47,7 @@ class Closings {
     std::atomic<unsigned> in_a_row = 0;
     std::atomic<TimePoint> last{};
   };
-  std::array<State, 5> states_{};
+  std::array<State, 6> states_{};
 };
 
 }  // namespace redlatch::detail

@@ -20,7 +20,7 @@ class DistinctServers {
       : names_(std::move(names)), ids_(names_.size()) {}
 
   /// A connection was made. Throws `IoError` when another URL leads to the same server. An empty id
-  /// is one that the server does not tell.
+  /// is one that the server does not tell: the URL keeps the one that is known.
   void admit(std::size_t url, std::string_view id);
   /// Throws `Errc::invalid_argument` when two URLs led to one server when last connected.
   void require_distinct() const;

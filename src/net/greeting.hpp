@@ -19,8 +19,9 @@ namespace redlatch::detail {
 /// refusal of a name or of scripts is not an error.
 class Greeting {
  public:
-  /// What a client can do without is left out where a connection was closed at it.
-  enum class Scope { whole, needed };
+  /// What a client can do without is left out where a connection was closed at it. `least`: also
+  /// the id of a quorum's server.
+  enum class Scope { whole, needed, least };
 
   Greeting(const Settings& settings, Scope scope);
   Greeting(const Greeting&) = delete;

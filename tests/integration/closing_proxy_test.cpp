@@ -124,6 +124,39 @@ TEST_F(ClientOfAClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
+class RedlockThroughAClosingProxy : public ClientOfAClosingProxy {
+ protected:
+  static QuorumOptions calm() { return {.client = one_connection(), .server_timeout = 10s}; }
+};
+
+TEST_F(RedlockThroughAClosingProxy, CountsOneServerOnceAfterAClosingAtInfo) {
+  closes_at("INFO", 1);
+  Quorum nodes({server.url(), proxy.url() + "/1", "redis://127.0.0.1:1"}, calm());
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), Errc::invalid_argument);
+  }
+}
+
+TEST_F(RedlockThroughAClosingProxy, DoesWithoutInfoAfterTwoClosings) {
+  closes_at({"INFO"});
+  Quorum nodes({proxy.url()}, calm());
+  EXPECT_EQ(Redlock(nodes, "job", long_lease).unlock(), Unlock::released);
+  EXPECT_EQ(count("INFO"), 2U);
+  EXPECT_EQ(connections(), 3U);
+}
+
+TEST_F(RedlockThroughAClosingProxy, IsBackAfterAnOutage) {
+  closes_at({"INFO", "PING"});
+  Quorum nodes({proxy.url()}, calm());
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), Errc::unreachable);
+  }
+  closes_at({"INFO"});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }, 30s));
+}
+
 class FairLockThroughAClosingProxy : public ClientOfAClosingProxy {
  protected:
   Client other{server.url(), less_patient()};
