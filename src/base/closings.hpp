@@ -16,12 +16,12 @@ namespace redlatch::detail {
 class Closings {
  public:
   enum class Step {
-    greeting,      // with optional commands, while a greeting without them was answered
-    login,         // also without optional commands: no server is there
-    abilities,     // COMMAND INFO, behind a refused script
-    transaction,   // WATCH and what follows it
-    changes,       // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
-    subscription,  // the SUBSCRIBE that is needed, with these or without
+    greeting,     // with optional commands, while a greeting without them was answered
+    identity,     // INFO of a quorum's server, twice in a row, while PING was answered
+    login,        // also without optional commands: no server is there
+    abilities,    // COMMAND INFO, behind a refused script
+    transaction,  // WATCH and what follows it
+    changes,      // CLIENT ID and the SUBSCRIBE for changes of keys, with what is needed
   };
 
   /// By what was begun at that time. Several connections that are closed at once, or several

@@ -13,7 +13,7 @@ namespace redlatch::detail {
 void DistinctServers::admit(std::size_t url, std::string_view id) {
   const MutexLock lock(mutex_);
   assert(url < ids_.size());
-  ids_[url] = id;
+  if (!id.empty()) ids_[url] = id;
   std::size_t same = url;
   bool has_double = false;
   for (std::size_t i = 0; i < ids_.size(); ++i) {

@@ -20,8 +20,8 @@ class DistinctServers {
   explicit DistinctServers(std::vector<std::string> names)
       : names_(std::move(names)), ids_(names_.size()) {}
 
-  /// A connection of the URL has reached the server with this id; empty where the server does not
-  /// send it. Throws `IoError` when another URL leads to the same server.
+  /// A connection of the URL has reached the server with this id. Throws `IoError` when another URL
+  /// leads to the same server. An empty id, where the server does not send it, keeps the last one.
   void admit(std::size_t url, std::string_view id);
   /// Throws `Errc::invalid_argument` when the last connections of two URLs led to one server.
   void require_distinct() const;

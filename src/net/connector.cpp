@@ -29,8 +29,12 @@ constexpr std::chrono::milliseconds crowded_pause{2};
 /// One attempt to connect to an address and to log in there. None of its members waits.
 class Attempt {
  public:
-  Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope)
-      : address_(address), scope_(scope), greeting_(settings, scope) {
+  Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope,
+          unsigned closed_before)
+      : address_(address),
+        scope_(scope),
+        closed_before_(closed_before),
+        greeting_(settings, scope) {
     connect();
   }
 
@@ -47,6 +51,8 @@ class Attempt {
   bool is_connected() const noexcept { return state_ == State::greeting; }
   const SocketAddress& address() const noexcept { return address_; }
   Greeting::Scope scope() const noexcept { return scope_; }
+  /// How many attempts were closed in a row before it.
+  unsigned closed_before() const noexcept { return closed_before_; }
   /// Whether it has failed because the peer closed the connection at the greeting.
   bool was_closed() const noexcept { return was_closed_; }
 
@@ -79,9 +85,10 @@ class Attempt {
       was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
-      throw IoError(
-          Errc::unreachable,
-          std::string(error.what()) + "; is this a port for TLS, which redis:// does not speak?");
+      throw IoError(Errc::unreachable, std::string(error.what()) +
+                                           "; is this a port for TLS, which redis:// does not "
+                                           "speak, or a proxy that does not know "
+                                           "the command?");
     }
     return greeting_.receive_available(*stream_);
   }
@@ -119,6 +126,7 @@ class Attempt {
 
   const SocketAddress address_;
   const Greeting::Scope scope_;
+  const unsigned closed_before_;
   Greeting greeting_;
   bool was_closed_ = false;
   State state_ = State::crowded;
@@ -161,13 +169,13 @@ class Race {
     while (is_more() && (attempts_.empty() || BootClock::now() >= begin_next_)) {
       const SocketAddress& address = addresses_[begun_++];
       begin_next_ = BootClock::now() + delay_;
-      begin(address, scope_);
+      begin(address, scope_, in_vain_);
     }
   }
 
-  void begin(const SocketAddress& address, Greeting::Scope scope) {
+  void begin(const SocketAddress& address, Greeting::Scope scope, unsigned closed_before) {
     try {
-      attempts_.emplace_back(address, settings_, scope);
+      attempts_.emplace_back(address, settings_, scope, closed_before);
     } catch (const IoError& error) {
       note(error, address);
     }
@@ -198,11 +206,12 @@ class Race {
     } catch (const IoError& error) {
       const SocketAddress address = one->address();
       const bool closed = one->was_closed();
-      const bool once_more = closed && is_to_be_tried_again(one->scope());
+      const auto once_more = closed ? scope_behind(*one) : std::nullopt;
+      const unsigned closed_before = one->closed_before() + 1;
       if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login, start_);
       if (!once_more) note(error, address);
       attempts_.erase(one);
-      if (once_more) begin(address, Greeting::Scope::needed);
+      if (once_more) begin(address, *once_more, closed_before);
       return false;
     }
     // The delay before the next attempt counts anew: the server is there, and has to answer now.
@@ -210,22 +219,33 @@ class Race {
     return false;
   }
 
-  /// Whether an address that closed the connection is tried again, without optional commands. Not
-  /// after that has failed before: a server that closes every connection must not get twice as
-  /// many.
-  bool is_to_be_tried_again(Greeting::Scope scope) const noexcept {
-    return scope == Greeting::Scope::whole && in_vain_ == 0;
+  /// The greeting to retry with after a closed attempt: one without optional commands, unless that
+  /// has failed before, as a server that closes every connection must not get twice as many. The id
+  /// of a quorum's server is left out after two closings only: one may be the end of the server,
+  /// and without the id it might count twice.
+  std::optional<Greeting::Scope> scope_behind(const Attempt& closed) const noexcept {
+    using Scope = Greeting::Scope;
+    const bool again = closed.closed_before() == 0;
+    if (closed.scope() == Scope::whole && again) return Scope::needed;
+    const bool has_optional_id =
+        settings_.role.admit && settings_.role.min_uptime <= std::chrono::milliseconds::zero();
+    if (closed.scope() != Scope::needed || !has_optional_id) return std::nullopt;
+    return again ? Scope::needed : Scope::least;
   }
 
   void note_success(Greeting::Scope scope) const noexcept {
     settings_.closings->note_answered(Closings::Step::login);
-    if (scope != scope_) settings_.closings->note_closed(Closings::Step::greeting, start_);
+    if (scope == scope_) return;
+    settings_.closings->note_closed(Closings::Step::greeting, start_);
+    if (scope != Greeting::Scope::least) return;
+    settings_.closings->note_closed(Closings::Step::identity, start_);
   }
 
   /// Optional commands are left out where they have closed a connection. Where every greeting was
   /// in vain, each fourth one leaves them out: a proxy that forbids them may be back.
   Greeting::Scope first_scope() const noexcept {
     constexpr unsigned period = 4;
+    if (settings_.closings->in_a_row(Closings::Step::identity) > 0) return Greeting::Scope::least;
     const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
                              in_vain_ % period == period - 1;
     return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;

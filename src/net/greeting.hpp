@@ -20,8 +20,9 @@ namespace redlatch::detail {
 class Greeting {
  public:
   enum class Scope {
-    whole,  // with optional commands: the usual one
-    needed  // without them: where the server, or a proxy, has closed a connection at them
+    whole,   // with optional commands: the usual one
+    needed,  // without them: where the server, or a proxy, has closed a connection at them
+    least    // also without the id of a quorum's server
   };
 
   Greeting(const Settings& settings, Scope scope);

@@ -21,12 +21,19 @@ namespace {
 constexpr std::chrono::minutes refusal_delay{1};
 constexpr std::chrono::milliseconds failure_delay{100};
 
+// Connections that are closed at SUBSCRIBE, in a row, show a proxy that does not know it, once
+// there were this many over this time; fewer may be the restart of a server. The delay doubles from
+// one to the next, up to the longest.
+constexpr unsigned min_closings = 4;
+constexpr std::chrono::seconds min_closings_time{3};
+constexpr std::chrono::milliseconds max_failure_delay{1000};
+
 }  // namespace
 
 Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
-  if (start < not_before_) return {.is_refused = is_refused_};
+  if (start < not_before_) return no_address();
   if (subscription_.is_open()) return subscription_.address();
   if (busy_) return {.is_pending = true};
   if (start >= latest) return {};
@@ -34,8 +41,10 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   Subscription::Link link;
   // While `busy_` is set, no other thread subscribes or reads, so the mutex is not needed for that.
   Subscription* const subscribing = &subscription_;
-  bool is_refused = false;
+  if (is_refused_ || start - not_before_ > refusal_delay) closings_ = 0;
   is_refused_ = false;
+  std::optional<Errc> failure;
+  bool closed = false;
   {
     const Unlocked unlocked(mutex());
     try {
@@ -43,15 +52,15 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
       const std::stop_callback stopping(stop, [this] { event_fd_.signal(); });
       link = subscribing->subscribe(std::min(latest, start + settings_.options.connect_timeout),
                                     event_fd_.fd());
+      closed = !link.connection;
     } catch (const IoError& error) {
-      is_refused = error.code() != Errc::unreachable && error.code() != Errc::timed_out;
+      failure = error.code();
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
     if (link.connection) help_.record_event(EventKind::connected, start, {});
   }
   busy_ = false;
-  if (!link.connection) is_refused_ = is_refused;
   const TimePoint end = BootClock::now();
   if (stop.stop_requested()) {
     event_fd_.clear();
@@ -59,13 +68,13 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   }
   if (!link.connection) {
     expected_.clear();
-    // Ten times as long as the attempt took: waiters ask the server by themselves meanwhile,
-    // instead of spending their time on attempts to connect.
-    not_before_ = is_refused_
-                      ? end + refusal_delay
-                      : end + std::max<std::chrono::nanoseconds>(failure_delay, 10 * (end - start));
-    return {.is_refused = is_refused_};
+    // At least ten times as long as the attempt took: waiters ask the server by themselves
+    // meanwhile, instead of spending their time on attempts to connect.
+    not_before_ = end + std::max(closed ? delay_after_closing(end) : delay_after(failure),
+                                 10 * (end - start));
+    return no_address();
   }
+  closings_ = 0;
   open_since_ = read_at_ = end;
   passed_over_ = false;
   subscription_.open(std::move(link));
@@ -74,8 +83,26 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   return subscription_.address();
 }
 
+Address GrantListener::no_address() const noexcept {
+  return {.is_refused = is_refused_, .is_closed = closings_ > 0};
+}
+
+std::chrono::nanoseconds GrantListener::delay_after(std::optional<Errc> failure) noexcept {
+  is_refused_ = failure && *failure != Errc::unreachable && *failure != Errc::timed_out;
+  if (failure != Errc::timed_out) closings_ = 0;
+  return is_refused_ ? std::chrono::nanoseconds(refusal_delay) : failure_delay;
+}
+
+std::chrono::nanoseconds GrantListener::delay_after_closing(TimePoint end) noexcept {
+  if (closings_++ == 0) closed_since_ = end;
+  is_refused_ = closings_ >= min_closings && end - closed_since_ >= min_closings_time;
+  if (is_refused_) return refusal_delay;
+  return std::min(failure_delay * (1U << std::min(closings_ - 1, min_closings)), max_failure_delay);
+}
+
 void GrantListener::refuse() noexcept {
   is_refused_ = true;
+  closings_ = 0;
   not_before_ = BootClock::now() + refusal_delay;
 }
 

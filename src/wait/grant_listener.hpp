@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <list>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/waiter.hpp>
+#include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 
 #include "base/event_fd.hpp"
@@ -84,6 +86,11 @@ class GrantListener {
   void after_fork_in_child() noexcept REDLATCH_REQUIRES(wait_mutex);
 
  private:
+  Address no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  std::chrono::nanoseconds delay_after(std::optional<Errc> failure) noexcept
+      REDLATCH_REQUIRES(wait_mutex);
+  std::chrono::nanoseconds delay_after_closing(TimePoint end) noexcept
+      REDLATCH_REQUIRES(wait_mutex);
   void appoint_listener(const LocalWaiter* but) noexcept REDLATCH_REQUIRES(wait_mutex);
   bool poll_for(const LocalWaiter& waiter, TimePoint end) noexcept REDLATCH_REQUIRES(wait_mutex);
   void receive_available() noexcept REDLATCH_REQUIRES(wait_mutex);
@@ -118,6 +125,8 @@ class GrantListener {
   TimePoint open_since_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint not_before_ REDLATCH_GUARDED_BY(wait_mutex){};  // the next attempt to connect
   EventFd event_fd_{};  // ends the poll of the listener, or an attempt to connect
+  TimePoint closed_since_ REDLATCH_GUARDED_BY(wait_mutex){};  // the first of `closings_`
+  unsigned closings_ REDLATCH_GUARDED_BY(wait_mutex) = 0;     // in a row, at SUBSCRIBE
   // A thread polls the subscription or connects it, with the mutex released: until it is back, no
   // other thread may do either.
   bool busy_ REDLATCH_GUARDED_BY(wait_mutex) = false;

@@ -53,16 +53,13 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
     if (watches) closings.note_closed(Closings::Step::changes, begun);
-    closings.note_closed(Closings::Step::subscription, begun);
-    if (closings.in_a_row(Closings::Step::subscription) == 1) throw;
-    throw IoError(Errc::unsupported, error.what());
+    return {};
   }
   const Reply& subscribed = replies[replies.size() - 1];
   if (subscribed.is_error()) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
   link.connection->settle_down();
-  closings.note_answered(Closings::Step::subscription);
   if (!watches) return link;
   closings.note_answered(Closings::Step::changes);
   if (!replies[1].is_error()) link.number = replies[0].integer;

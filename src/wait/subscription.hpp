@@ -29,7 +29,8 @@ class Subscription {
     std::string key{};
     std::string value{};
   };
-  /// A connection that is subscribed to the channel, not in use yet.
+  /// A connection that is subscribed to the channel, not in use yet. Without a connection: it was
+  /// closed at SUBSCRIBE.
   struct Link {
     std::unique_ptr<Connection> connection{};
     std::int64_t number = 0;  // its id at the server, to be sent changes of keys; 0: not sent

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "contender.hpp"
@@ -25,6 +26,13 @@ class ClientOfAClosingProxy : public testing::Test {
   void closes_at(std::set<std::string> names) {
     proxy.set([names = std::move(names)](const ScriptedRequest& request) {
       return names.contains(request.name()) ? std::optional(std::string()) : std::nullopt;
+    });
+  }
+  void closes_at(const char* name, int times) {
+    proxy.set([name, left = times](const ScriptedRequest& request) mutable {
+      if (!request.is(name) || left == 0) return std::optional<std::string>();
+      --left;
+      return std::optional(std::string());
     });
   }
   static ClientOptions one_connection() {
@@ -87,9 +95,9 @@ TEST_F(ClientOfAClosingProxy, IsNotAskedForMessagesAgainAndAgain) {
   ASSERT_TRUE(contender.is_told_to_wait());
   const std::size_t asked = count("SET");
   EXPECT_TRUE(eventually([&] { return count("SET") > asked + 30; }, 60s));
-  EXPECT_EQ(count("SUBSCRIBE"), 1U);
+  EXPECT_LE(count("SUBSCRIBE"), 6U) << "with doubling pauses, until three seconds are over";
   EXPECT_EQ(count("CLIENT"), 1U);
-  EXPECT_LE(connections(), 2U + 2U + 2U);
+  EXPECT_LE(connections(), 2U + 2U + 7U);
   holder.reset();
   EXPECT_TRUE(contender.has_it());
 }
@@ -114,6 +122,71 @@ TEST_F(ClientOfAClosingProxy, IsNamedWithTheCommandThatIsNeeded) {
   EXPECT_NE(std::string(error.what()).find("EVALSHA"), std::string::npos) << error.what();
   closes_at({});
   EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+class RedlockThroughAClosingProxy : public ClientOfAClosingProxy {
+ protected:
+  static QuorumOptions calm() { return {.client = one_connection(), .server_timeout = 10s}; }
+};
+
+TEST_F(RedlockThroughAClosingProxy, CountsOneServerOnceAfterAClosingAtInfo) {
+  closes_at("INFO", 1);
+  Quorum nodes({server.url(), proxy.url() + "/1", "redis://127.0.0.1:1"}, calm());
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), Errc::invalid_argument);
+  }
+}
+
+TEST_F(RedlockThroughAClosingProxy, DoesWithoutInfoAfterTwoClosings) {
+  closes_at({"INFO"});
+  Quorum nodes({proxy.url()}, calm());
+  EXPECT_EQ(Redlock(nodes, "job", long_lease).unlock(), Unlock::released);
+  EXPECT_EQ(count("INFO"), 2U);
+  EXPECT_EQ(connections(), 3U);
+}
+
+TEST_F(RedlockThroughAClosingProxy, IsBackAfterAnOutage) {
+  closes_at({"INFO", "PING"});
+  Quorum nodes({proxy.url()}, calm());
+  Redlock lock(nodes, "job", std::defer_lock, long_lease);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(error_of([&] { static_cast<void>(lock.try_lock()); }), Errc::unreachable);
+  }
+  closes_at({"INFO"});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { lock.lock(); }); }, 30s));
+}
+
+class FairLockThroughAClosingProxy : public ClientOfAClosingProxy {
+ protected:
+  Client other{server.url(), less_patient()};
+  FairLock holder{other, "job", long_lease};
+  Client client{proxy.url(), one_connection()};
+  FairLock waiter{client, "job", std::defer_lock, long_lease};
+};
+
+TEST_F(FairLockThroughAClosingProxy, WaitsOnAfterClosingsAtSubscribe) {
+  closes_at("SUBSCRIBE", 3);
+  std::jthread thread([&] { EXPECT_NO_THROW(waiter.lock()); });
+  EXPECT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }, 30s));
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  thread.join();
+  EXPECT_TRUE(waiter);
+}
+
+TEST_F(FairLockThroughAClosingProxy, NamesSubscribeAtTheEndOfABoundedWait) {
+  closes_at({"SUBSCRIBE"});
+  const Error error = thrown_by([&] { static_cast<void>(waiter.try_lock_for(2s)); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_NE(std::string(error.what()).find("SUBSCRIBE"), std::string::npos) << error.what();
+}
+
+TEST_F(FairLockThroughAClosingProxy, WaitsNotForeverWhereSubscribeIsAlwaysClosed) {
+  closes_at({"SUBSCRIBE"});
+  const Error error = thrown_by([&] { waiter.lock(); });
+  EXPECT_EQ(error.code(), Errc::not_permitted) << error.what();
+  EXPECT_NE(std::string(error.what()).find("SUBSCRIBE"), std::string::npos) << error.what();
+  EXPECT_GT(count("SUBSCRIBE"), 3U);
 }
 
 /// COMMAND and WATCH are not said again and again in place of scripts.

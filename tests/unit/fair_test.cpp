@@ -122,6 +122,40 @@ TEST(FairProtocol, ThrowsWhereTheQueueIsRefusedToABoundedWaitAsWell) {
   EXPECT_EQ(error_of([&] { return lock.try_lock_for(1min); }).code(), Errc::not_permitted);
 }
 
+TEST(FairProtocol, RidesOutClosingsAtSubscribe) {
+  const Fake executor = fake(says(integer(0), integer(500), status("string")));
+  executor->address = {.is_closed = true};
+  executor->on_pause = [server = executor.get()] {
+    if (server->pauses.size() == 20) server->address = {.channel = "redlatch:me"};
+  };
+  executor->will(says(integer(1)));
+  TestFair lock = fair_on(executor);
+  EXPECT_TRUE(lock.try_lock_for(1min));
+}
+
+TEST(FairProtocol, NamesSubscribeWhereABoundedWaitEndsAfterClosingsAtIt) {
+  const Fake executor = fake(says(integer(0), integer(500), status("string")),
+                             says(integer(0), integer(500), status("string")));
+  executor->address = {.is_closed = true};
+  TestFair lock = fair_on(executor);
+  const Error error = error_of([&] { return lock.try_lock_for(1s); });
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(std::string(error.what()).find("SUBSCRIBE"), std::string::npos) << error.what();
+  EXPECT_EQ(executor->waiting, 0);
+}
+
+TEST(FairProtocol, ThrowsWhereTheConnectionIsClosedAtSubscribeAgainAndAgain) {
+  const Fake executor = fake(says(integer(0), integer(500), status("string")));
+  executor->address = {.is_refused = true, .is_closed = true};
+  TestFair lock = fair_on(executor);
+  const Error error = error_of([&] {
+    lock.lock();
+    return true;
+  });
+  EXPECT_EQ(error.code(), Errc::not_permitted);
+  EXPECT_NE(std::string(error.what()).find("SUBSCRIBE"), std::string::npos) << error.what();
+}
+
 /// It asks for the lock itself once, and no more, which would be unfair.
 TEST(FairProtocol, WaitsForTheQueueWhileItIsOutOfReach) {
   const Fake executor = fake(says(integer(0), integer(500), status("string")));

@@ -64,6 +64,15 @@ TEST_F(DistinctServersTest, CountAgainOnceTheyBelongToDifferentServers) {
   EXPECT_TRUE(are_distinct());
 }
 
+TEST_F(DistinctServersTest, AreNotForgottenWhereAnIdIsNotTold) {
+  EXPECT_TRUE(admits(0, "x"));
+  EXPECT_FALSE(admits(1, "x"));
+  EXPECT_FALSE(admits(1, ""));
+  EXPECT_FALSE(are_distinct());
+  EXPECT_TRUE(admits(1, "y"));
+  EXPECT_TRUE(are_distinct());
+}
+
 TEST_F(DistinctServersTest, OfServersThatDoNotTellTheirIdAreDistinct) {
   EXPECT_TRUE(admits(0, ""));
   EXPECT_TRUE(admits(1, ""));

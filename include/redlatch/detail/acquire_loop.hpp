@@ -94,6 +94,11 @@ class AcquireLoop {
       now = executor().now();
     }
     if (error) throw *error;
+    if (is_closed_ && !deadlocks_) {
+      throw queue_error(Errc::unreachable,
+                        "the server closed the connection, before an answer to SUBSCRIBE, which a "
+                        "fair lock that is waited for needs");
+    }
     return false;
   }
 
@@ -159,6 +164,7 @@ class AcquireLoop {
         if (Protocol::joins_at_once && answered_ && !last) return await_queue(address);
       } else if (const auto outcome = queueing_.speak(waiter, address);
                  outcome != Outcome::refused) {
+        is_closed_ = false;
         due_ = queueing_.due();
         note_deadlock(outcome == Outcome::deadlocks);
         return outcome == Outcome::held;
@@ -173,14 +179,24 @@ class AcquireLoop {
 
   /// For fair locks: an attempt without an entry in the queue would overtake others.
   bool await_queue(const Address& address) {
-    const std::string& key = operations_.protocol().key();
-    if (address.is_refused) {
-      throw protocol::about(Errc::not_permitted, key, executor().server(0),
-                            "the server does not let its user queue up, and a fair lock cannot be "
-                            "had without; give the user the rights that docs/permissions.md lists");
+    if (address.is_refused && address.is_closed) {
+      throw queue_error(Errc::not_permitted,
+                        "the connection is closed at SUBSCRIBE again and again, and a fair lock "
+                        "cannot be waited for without; a proxy may not know it: have the URL lead "
+                        "to the server itself");
     }
+    if (address.is_refused) {
+      throw queue_error(Errc::not_permitted,
+                        "the server does not let its user queue up, and a fair lock cannot be "
+                        "had without; give the user the rights that docs/permissions.md lists");
+    }
+    if (!address.is_pending) is_closed_ = address.is_closed;
     due_ = executor().now() + backoff_.next({});
     return false;
+  }
+
+  Error queue_error(Errc code, std::string_view text) const {
+    return protocol::about(code, operations_.protocol().key(), executor().server(0), text);
   }
 
   /// Throws only from a wait without bound; a bounded wait returns false.
@@ -213,6 +229,7 @@ class AcquireLoop {
   bool answered_;
   const bool pauses_;
   bool deadlocks_ = false;  // the thread would wait for itself
+  bool is_closed_ = false;  // the connection for the queue, at the last attempt to open one
   ServerQueue<Protocol> queueing_{operations_, options_};
   Backoff backoff_{};
   AttemptQuery query_ = AttemptQuery::with_ttl_and_kind;

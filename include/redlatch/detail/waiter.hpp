@@ -16,6 +16,7 @@ struct Address {
   std::int64_t subscriber = 0;  // the CLIENT ID for messages about changes of keys; 0: none
   bool is_refused = false;      // refused by the server, and not to be tried again for a while
   bool is_pending = false;      // another thread is opening one
+  bool is_closed = false;       // the connection for the channel was closed at SUBSCRIBE
 };
 
 /// A place in the queue of waiters that a client keeps for each key: first come, first served, and
