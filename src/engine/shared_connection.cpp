@@ -73,7 +73,7 @@ void SharedConnection::leave(Call& call) noexcept {
     ++call.posts_taken;
     guard.lock();
   }
-  if (!call.done()) multiplexer_.give_up(call, Errc::timed_out, "no answer in time");
+  if (!call.done()) multiplexer_.give_up(call, Errc::timed_out, "no answer within server_timeout");
   // The caller may send a cleanup release behind its request on this connection.
   if (!has_leader_.exchange(true)) pass_on(RefusedReleases::to_sink, guard, StaleConnection::keep);
 }
