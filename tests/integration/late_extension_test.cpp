@@ -97,6 +97,7 @@ class RedlockLateAtOneOfThreeServers : public QuorumOf<3> {
       if (!eventually([&] { return quorum.metrics().renewed > renewed; })) return false;
       if (proxy.holds("\r\n3000\r\n")) return true;
       proxy.release();
+      connections = 0;  // the connection may live on
     }
     return false;
   }
