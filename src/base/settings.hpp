@@ -29,6 +29,10 @@ struct NodeRole {
   /// Called with the id of the server for every new connection; the id is empty where the server
   /// does not send it. Throws `IoError` to refuse the server. None: the id is not asked for.
   std::function<void(std::string_view id)> admit{};
+  /// Whether a server may be used without its id: `min_uptime` is in the same reply, and needed.
+  bool has_optional_id() const noexcept {
+    return admit && min_uptime <= std::chrono::milliseconds::zero();
+  }
   /// Called with events instead of `ClientOptions::on_event`, at once and with mutexes held.
   std::function<void(EventKind kind, std::string_view key, TimePoint since, std::error_code error)>
       forward{};

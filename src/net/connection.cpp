@@ -22,11 +22,15 @@ using protocol::Reply;
 
 namespace {
 
+/// Whether the reply is an error of an unknown kind, which may be a refusal.
+bool is_odd(const Reply& reply) noexcept {
+  return reply.is_error() && !protocol::refuses_command(reply.text) &&
+         protocol::may_refuse_command(reply.text);
+}
+
 /// A refusal whose text the callers recognise, where the text of the server is not known.
 Reply refused_for_certain(Reply refusal) {
-  if (!protocol::refuses_command(refusal.text) && protocol::may_refuse_command(refusal.text)) {
-    refusal.text = protocol::as_refusal(refusal.text);
-  }
+  if (is_odd(refusal)) refusal.text = protocol::as_refusal(refusal.text);
   return refusal;
 }
 
@@ -45,12 +49,6 @@ std::string_view name_of(Form form) noexcept {
       break;
   }
   return "WATCH";
-}
-
-/// Whether the reply is an error of an unknown kind, which may be a refusal.
-bool is_odd(const Reply& reply) noexcept {
-  return reply.is_error() && !protocol::refuses_command(reply.text) &&
-         protocol::may_refuse_command(reply.text);
 }
 
 /// Whether the server may have carried out a release that it answered with this error.

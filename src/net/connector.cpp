@@ -227,9 +227,7 @@ class Race {
     using Scope = Greeting::Scope;
     const bool again = closed.closed_before() == 0;
     if (closed.scope() == Scope::whole && again) return Scope::needed;
-    const bool has_optional_id =
-        settings_.role.admit && settings_.role.min_uptime <= std::chrono::milliseconds::zero();
-    if (closed.scope() != Scope::needed || !has_optional_id) return std::nullopt;
+    if (closed.scope() != Scope::needed || !settings_.role.has_optional_id()) return std::nullopt;
     return again ? Scope::needed : Scope::least;
   }
 

@@ -122,7 +122,7 @@ void Greeting::add_info(const NodeRole& role, Scope scope) {
   const auto least = role.min_uptime;
   const bool has_least = least > std::chrono::milliseconds::zero();
   if (!has_least && !role.admit) return;
-  if (!has_least && scope == Scope::least) {
+  if (role.has_optional_id() && scope == Scope::least) {
     return add(
         [admit = role.admit](const Reply& reply) {
           check_admission(reply);
