@@ -75,6 +75,18 @@ Error thrown_by(Action action) {
   return Error(Errc::invalid_argument, "nothing was thrown");
 }
 
+/// A life of a lock on "job": acquired, refused to another one, extended, verified, released.
+inline void live_one_life(Client& client, RawClient& raw, const LockOptions& options) {
+  Lock lock(client, "job", options);
+  EXPECT_FALSE(Lock(client, "job", 20ms));
+  raw.command({"PEXPIRE", "job", "20000"});
+  EXPECT_TRUE(lock.extend());
+  EXPECT_GT(raw.pttl("job"), 20000);
+  EXPECT_TRUE(lock.verify());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(raw.exists("job"));
+}
+
 /// How long the action takes.
 template <class Action>
 std::chrono::nanoseconds duration_of(Action action) {

@@ -65,14 +65,7 @@ INSTANTIATE_TEST_SUITE_P(Services, LockScriptsRefusedInOtherWords,
                          testing::Values(not_for_this_account, unsupported_command, not_available));
 
 TEST_P(LockScriptsRefusedInOtherWords, AreDoneWithoutByALock) {
-  Lock lock(client, "job", long_lease);
-  EXPECT_FALSE(Lock(client, "job", 20ms));
-  raw.command({"PEXPIRE", "job", "20000"});
-  EXPECT_TRUE(lock.extend());
-  EXPECT_GT(raw.pttl("job"), 20000);
-  EXPECT_TRUE(lock.verify());
-  EXPECT_EQ(lock.unlock(), Unlock::released);
-  EXPECT_FALSE(raw.exists("job"));
+  live_one_life(client, raw, long_lease);
 }
 
 TEST_P(LockScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {

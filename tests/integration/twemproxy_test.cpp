@@ -25,14 +25,7 @@ class LockThroughTwemproxy : public testing::Test {
 };
 
 TEST_F(LockThroughTwemproxy, LetsALockLive) {
-  Lock lock(client, "job", {.ttl = 60s, .label = "me"});
-  EXPECT_FALSE(Lock(client, "job", 20ms));
-  raw.command({"PEXPIRE", "job", "20000"});
-  EXPECT_TRUE(lock.extend());
-  EXPECT_GT(raw.pttl("job"), 20000);
-  EXPECT_TRUE(lock.verify());
-  EXPECT_EQ(lock.unlock(), Unlock::released);
-  EXPECT_FALSE(raw.exists("job"));
+  live_one_life(client, raw, {.ttl = 60s, .label = "me"});
 }
 
 TEST_F(LockThroughTwemproxy, LetsAGuardGiveItsKeyUp) {
