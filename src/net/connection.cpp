@@ -70,7 +70,7 @@ Connection::Connection(const Settings& settings, TimePoint deadline, int cancel)
     : Connection(log_in(settings, deadline, cancel), settings, cancel) {}
 
 Connection::Connection(LoggedIn made, const Settings& settings, int cancel)
-    : stream_(std::move(made.stream)),
+    : wire_(std::move(made.wire)),
       resolver_(settings.resolver),
       closings_(settings.closings),
       address_(made.address),
@@ -78,9 +78,9 @@ Connection::Connection(LoggedIn made, const Settings& settings, int cancel)
       first_abilities_(made.abilities.value_or(protocol::Abilities{.scripts = true})),
       abilities_(first_abilities_),
       asked_for_abilities_(made.abilities.has_value()) {
-  stream_.begin_waiting({.usual = settings.options.command_timeout,
-                         .busy_poll = settings.options.busy_poll,
-                         .cancel = cancel});
+  wire_.transport().begin_waiting({.usual = settings.options.command_timeout,
+                                   .busy_poll = settings.options.busy_poll,
+                                   .cancel = cancel});
 }
 
 bool Connection::needs_exclusive_use(std::span<const Command> commands) const noexcept {
@@ -90,11 +90,11 @@ bool Connection::needs_exclusive_use(std::span<const Command> commands) const no
 
 void Connection::append(const Command& command, Form form) {
   assert(form != Form::watch);
-  stream_.append(form == Form::script ? command : protocol::native_command(form, command));
+  wire_.stream().append(form == Form::script ? command : protocol::native_command(form, command));
 }
 
 void Connection::run(std::span<const Command> commands, Replies& replies, TimePoint deadline) {
-  assert(stream_.owed() == 0);
+  assert(wire_.stream().owed() == 0);
   replies.clear();
   for (const Command& command : commands) {
     const Form form = form_of(command);
@@ -102,9 +102,9 @@ void Connection::run(std::span<const Command> commands, Replies& replies, TimePo
       replies.push_back(retry_refused(command, form, run_guarded(command, deadline), deadline));
     } else {
       append(command, form);
-      stream_.flush(deadline);
+      wire_.flush(deadline);
       replies.push_back(retry_refused(
-          command, form, stream_.receive(protocol::expect_of(command, form), deadline), deadline));
+          command, form, wire_.receive(protocol::expect_of(command, form), deadline), deadline));
     }
   }
 }
@@ -182,10 +182,10 @@ bool Connection::are_scripts_refused(const Command& call, const Reply& refusal,
   const Command harmless(protocol::harmless_script, call.argument(0));
   const Command other(Expect::anything, "GETRANGE", call.argument(0), std::int64_t{0},
                       std::int64_t{0});
-  stream_.append(harmless, ScriptCall::by_text);
-  stream_.append(harmless, ScriptCall::by_hash);
-  stream_.append(other);
-  stream_.flush(deadline);
+  wire_.stream().append(harmless, ScriptCall::by_text);
+  wire_.stream().append(harmless, ScriptCall::by_hash);
+  wire_.stream().append(other);
+  wire_.flush(deadline);
   const Reply by_text = answer(harmless, deadline);
   const Reply by_hash = answer(harmless, deadline);
   return protocol::are_scripts_refused(by_text, by_hash, answer(other, deadline));
@@ -222,8 +222,8 @@ std::optional<Reply> Connection::try_guarded(const Command& call, TimePoint dead
                            Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0},
                                    static_cast<std::int64_t>(token.size())),
                            Command(Expect::status, "MULTI")};
-  for (const Command& command : opening) stream_.append(command);
-  stream_.flush(deadline);
+  for (const Command& command : opening) wire_.stream().append(command);
+  wire_.flush(deadline);
   Reply watched = answer(opening[0], deadline);
   const Reply exists = answer(opening[1], deadline);
   Reply holder = answer(opening[2], deadline);
@@ -234,9 +234,9 @@ std::optional<Reply> Connection::try_guarded(const Command& call, TimePoint dead
   const bool theirs = exists.integer != 0 && holder.text != token;
   const bool changes = !watched.is_error() && !holder.is_error() && !theirs;
   const Command change = protocol::guarded_change(call);
-  if (changes) stream_.append(change);
-  stream_.append(exec);
-  stream_.flush(deadline);
+  if (changes) wire_.stream().append(change);
+  wire_.stream().append(exec);
+  wire_.flush(deadline);
   Reply queued = changes ? answer(change, deadline) : Reply{};
   Reply done = answer(exec, deadline);
   if (watched.is_error()) return refused_for_certain(watched);
@@ -249,13 +249,13 @@ std::optional<Reply> Connection::try_guarded(const Command& call, TimePoint dead
 }
 
 Reply Connection::send_and_receive(const Command& command, TimePoint deadline, ScriptCall call) {
-  stream_.append(command, call);
-  stream_.flush(deadline);
+  wire_.stream().append(command, call);
+  wire_.flush(deadline);
   return answer(command, deadline);
 }
 
 Reply Connection::answer(const Command& command, TimePoint deadline) {
-  return stream_.receive(command.expect(), deadline);
+  return wire_.receive(command.expect(), deadline);
 }
 
 }  // namespace redlatch::detail

@@ -15,6 +15,7 @@
 #include "net/connector.hpp"
 #include "net/resolver.hpp"
 #include "net/resp_stream.hpp"
+#include "net/wire.hpp"
 
 namespace redlatch::detail {
 
@@ -38,7 +39,7 @@ class Connection {
   void avoid_address() const noexcept { resolver_->avoid(address_); }
 
   /// From now on no wait can be cancelled.
-  void settle_down() noexcept { stream_.settle_down(); }
+  void settle_down() noexcept { wire_.transport().settle_down(); }
 
   /// The form in which a command is sent here; `watch` can only be sent exclusively.
   protocol::Form form_of(const protocol::Command& command) const noexcept {
@@ -49,15 +50,17 @@ class Connection {
 
   /// Puts the command behind the others, in a form that is not `watch`.
   void append(const protocol::Command& command, protocol::Form form);
-  void flush(TimePoint deadline) { stream_.flush(deadline); }
-  bool try_flush() { return stream_.try_flush(); }
-  void wait(TimePoint deadline) { stream_.wait(deadline); }
-  bool receive_available() { return stream_.receive_available(); }
-  std::optional<protocol::Reply> next(protocol::Expect expect) { return stream_.next(expect); }
+  void flush(TimePoint deadline) { wire_.flush(deadline); }
+  bool try_flush() { return wire_.try_flush(); }
+  void wait(TimePoint deadline) { wire_.wait(deadline); }
+  bool receive_available() { return wire_.receive_available(); }
+  std::optional<protocol::Reply> next(protocol::Expect expect) {
+    return wire_.stream().next(expect);
+  }
   /// A message that the server has sent unasked, on a connection with a subscription.
-  std::optional<protocol::Reply> next_unasked() { return stream_.next_unasked(); }
-  Position appended() const noexcept { return stream_.appended(); }
-  Position sent() const noexcept { return stream_.sent(); }
+  std::optional<protocol::Reply> next_unasked() { return wire_.stream().next_unasked(); }
+  Position appended() const noexcept { return wire_.stream().appended(); }
+  Position sent() const noexcept { return wire_.stream().sent(); }
 
   /// Exclusively: sends the commands and leaves a reply for each in `replies`.
   void run(std::span<const protocol::Command> commands, Replies& replies, TimePoint deadline);
@@ -68,15 +71,15 @@ class Connection {
   protocol::Reply retry_refused(const protocol::Command& call, protocol::Form form,
                                 protocol::Reply refusal, TimePoint deadline);
   /// Whether an exclusive use that ended with an exception may have changed data.
-  bool in_doubt() const noexcept { return stream_.in_doubt(); }
+  bool in_doubt() const noexcept { return wire_.stream().in_doubt(); }
 
-  bool in_sync() const noexcept { return stream_.in_sync(); }
-  bool is_idle() const noexcept { return stream_.is_idle(); }
-  int fd() const noexcept { return stream_.fd(); }
+  bool in_sync() const noexcept { return wire_.stream().in_sync(); }
+  bool is_idle() const noexcept { return wire_.transport().is_idle(); }
+  int fd() const noexcept { return wire_.transport().fd(); }
   /// Closes the socket without sending anything. For a forked child.
-  void abandon() noexcept { stream_.abandon(); }
+  void abandon() noexcept { wire_.transport().close(); }
   /// Closes the connection; bytes that the system has not sent yet are never sent.
-  void discard() noexcept { stream_.discard(); }
+  void discard() noexcept { wire_.transport().discard(); }
 
  private:
   Connection(LoggedIn made, const Settings& settings, int cancel);
@@ -93,7 +96,7 @@ class Connection {
   protocol::Reply retry_guarded(const protocol::Command& call, TimePoint deadline);
   std::optional<protocol::Reply> try_guarded(const protocol::Command& call, TimePoint deadline);
 
-  RespStream stream_;
+  Wire wire_;
   std::shared_ptr<Resolver> resolver_;
   std::shared_ptr<Closings> closings_;
   SocketAddress address_;

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <iterator>
 #include <list>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,10 +43,10 @@ class Attempt {
   /// The descriptor and the events that the attempt waits for, for a poll.
   pollfd awaited() const noexcept {
     if (state_ == State::greeting) {
-      const short events = stream_->sent() < stream_->appended() ? POLLIN | POLLOUT : POLLIN;
-      return {.fd = stream_->fd(), .events = events, .revents = 0};
+      const short events = wire_->stream().output().empty() ? POLLIN : POLLIN | POLLOUT;
+      return {.fd = wire_->transport().fd(), .events = events, .revents = 0};
     }
-    return {.fd = state_ == State::crowded ? -1 : socket_.fd(), .events = POLLOUT, .revents = 0};
+    return {.fd = state_ == State::crowded ? -1 : socket_->fd(), .events = POLLOUT, .revents = 0};
   }
   /// It waits for `crowded_pause`, and for no descriptor.
   bool is_crowded() const noexcept { return state_ == State::crowded; }
@@ -72,17 +74,17 @@ class Attempt {
   bool go_on() {
     if (state_ == State::crowded) connect();
     if (state_ == State::connecting) {
-      socket_.finish_connecting();
+      socket_->finish_connecting();
       greet();
     }
     if (state_ != State::greeting) return false;
     try {
-      stream_->try_flush();
-      while (stream_->receive_available()) {
+      wire_->try_flush();
+      while (wire_->receive_available()) {
       }
     } catch (const IoError& error) {
       if (error.code() != Errc::unreachable) throw;
-      was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
+      was_closed_ = !greeting_.receive_available(wire_->stream());  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
       throw IoError(Errc::unreachable, std::string(error.what()) +
@@ -90,11 +92,11 @@ class Attempt {
                                            "speak, or a proxy that does not know "
                                            "the command?");
     }
-    return greeting_.receive_available(*stream_);
+    return greeting_.receive_available(wire_->stream());
   }
 
   LoggedIn taken() && {
-    return {.stream = *std::move(stream_), .abilities = greeting_.abilities(), .address = address_};
+    return {.wire = *std::move(wire_), .abilities = greeting_.abilities(), .address = address_};
   }
 
  private:
@@ -105,7 +107,7 @@ class Attempt {
   };
 
   void connect() {
-    switch (socket_.connect(address_)) {
+    switch (socket_->connect(address_)) {
       case Socket::Progress::crowded:
         state_ = State::crowded;
         return;
@@ -118,10 +120,10 @@ class Attempt {
   }
 
   void greet() {
-    stream_.emplace(std::move(socket_));
-    greeting_.append_to(*stream_);
+    wire_.emplace(std::move(socket_));
+    greeting_.append_to(wire_->stream());
     state_ = State::greeting;
-    stream_->try_flush();
+    wire_->try_flush();
   }
 
   const SocketAddress address_;
@@ -130,8 +132,8 @@ class Attempt {
   Greeting greeting_;
   bool was_closed_ = false;
   State state_ = State::crowded;
-  Socket socket_{};  // until it is connected
-  std::optional<RespStream> stream_{};
+  std::unique_ptr<Socket> socket_ = std::make_unique<Socket>();  // until it is connected
+  std::optional<Wire> wire_{};
 };
 
 /// Attempts beside each other. Ends with the first that logs in.

@@ -6,13 +6,13 @@
 #include <redlatch/protocol/native.hpp>
 
 #include "base/settings.hpp"
-#include "net/resp_stream.hpp"
 #include "net/socket_address.hpp"
+#include "net/wire.hpp"
 
 namespace redlatch::detail {
 
 struct LoggedIn {
-  RespStream stream;
+  Wire wire;
   std::optional<protocol::Abilities> abilities{};  // none: the greeting did not ask for them
   SocketAddress address{};
 };

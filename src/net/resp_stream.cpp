@@ -1,7 +1,6 @@
 #include "net/resp_stream.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <charconv>
 #include <cstddef>
@@ -111,7 +110,8 @@ void RespStream::append(const protocol::Command& command, ScriptCall call) {
   if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
 
-/// `out_` keeps the bytes that were sent until the next batch.
+/// The names of the last unanswered commands, each once, as in "SET, EVALSHA". `out_` keeps the
+/// bytes that were sent until the next batch.
 std::string RespStream::owed_names() const {
   std::vector<std::string_view> names = names_in(out_);
   if (names.size() > owed_)
@@ -125,45 +125,9 @@ std::string RespStream::owed_names() const {
   return text;
 }
 
-/// Adds the names of the unanswered commands to the error of a closed connection: a proxy closes it
-/// at a command that it does not know, and says nothing else about that.
-template <class Transfer>
-auto RespStream::naming_owed(Transfer transfer) const {
-  try {
-    return transfer();
-  } catch (const IoError& error) {
-    if (error.code() != Errc::unreachable || owed_ == 0) throw;
-    throw IoError(error.code(),
-                  std::string(error.what()) + ", before an answer to " + owed_names());
-  }
-}
-
-void RespStream::flush(TimePoint deadline) {
-  while (!try_flush() && !has_received_) {
-    if (!socket_.wait_for_room(deadline)) continue;
-    receive_available();
-    has_received_ = true;
-  }
-}
-
-bool RespStream::try_flush() {
-  if (sent_ < out_.size()) naming_owed([&] { socket_.send_now(out_, sent_); });
-  assert(sent_ <= out_.size());
-  return sent_ == out_.size();
-}
-
-void RespStream::wait(TimePoint deadline) {
-  flush(deadline);
-  if (std::exchange(has_received_, false)) return;
-  std::array<char, 4096> room;
-  reader_.feed({room.data(), naming_owed([&] { return socket_.receive(room, deadline); })});
-}
-
-bool RespStream::receive_available() {
-  std::array<char, 4096> room;
-  const std::size_t count = naming_owed([&] { return socket_.receive_now(room); });
-  if (count > 0) reader_.feed({room.data(), count});
-  return count == room.size();
+IoError RespStream::naming_owed(const IoError& error) const {
+  if (owed_ == 0) return error;
+  return {error.code(), std::string(error.what()) + ", before an answer to " + owed_names()};
 }
 
 std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
@@ -178,12 +142,5 @@ std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
 }
 
 std::optional<protocol::Reply> RespStream::next_unasked() { return reader_.next(); }
-
-protocol::Reply RespStream::receive(protocol::Expect expect, TimePoint deadline) {
-  for (;;) {
-    if (std::optional<protocol::Reply> reply = next(expect)) return *std::move(reply);
-    wait(deadline);
-  }
-}
 
 }  // namespace redlatch::detail

@@ -73,13 +73,6 @@ void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
 
 }  // namespace
 
-Socket::Socket(Socket&& other) noexcept
-    : own_wait_(other.own_wait_),
-      busy_poll_(other.busy_poll_),
-      cancel_(other.cancel_),
-      family_(other.family_),
-      fd_(other.fd_.exchange(-1)) {}
-
 void Socket::open(int family) {
   assert(fd_ < 0);
   fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -107,7 +100,7 @@ void Socket::finish_connecting() {
   if (family_ != AF_UNIX && is_connected_to_itself(fd_)) fail_to_connect(ECONNREFUSED);
 }
 
-void Socket::begin_waiting(const SocketWaiting& waiting) {
+void Socket::begin_waiting(const Waiting& waiting) {
   own_wait_ = waiting.usual / 2;
   busy_poll_ = waiting.busy_poll;
   cancel_ = waiting.cancel;
@@ -133,12 +126,11 @@ short Socket::ready(short events, TimePoint deadline) const {
 }
 
 void Socket::send_now(std::string_view bytes, std::size_t& sent) {
-  assert(sent <= bytes.size());
-  while (sent < bytes.size()) {
-    const std::string_view rest = bytes.substr(sent);
-    const ssize_t count = ::send(fd_, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (!bytes.empty()) {
+    const ssize_t count = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       sent += static_cast<std::size_t>(count);
+      bytes.remove_prefix(static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {
       return;
     } else if (errno != EINTR) {
@@ -147,7 +139,7 @@ void Socket::send_now(std::string_view bytes, std::size_t& sent) {
   }
 }
 
-bool Socket::wait_for_room(TimePoint deadline) const {
+bool Socket::wait_for_room(TimePoint deadline) {
   const short events = ready(POLLOUT | POLLIN, deadline);
   if (events == 0) throw IoError(Errc::timed_out, "the server does not read what it is sent");
   return (events & POLLIN) != 0;
