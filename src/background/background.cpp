@@ -67,7 +67,7 @@ void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf 
 
 void Background::add(std::string_view key, const CleanupRelease& cleanup) noexcept {
   try {
-    repeat_later(release_of(key, cleanup, *settings_.routes));
+    repeat_later(release_of(key, cleanup, *settings_.routes, BootClock::now()));
   } catch (const std::bad_alloc&) {
     // Without memory the release cannot be kept for later. The lease ends with its ttl.
   }
@@ -86,8 +86,8 @@ void Background::connect(SharedConnection& connection) noexcept {
 
 void Background::send_release(std::string_view key, const CleanupRelease& cleanup) noexcept {
   try {
-    run_exclusively(release_of(key, cleanup, *settings_.routes), ConnectPolicy::never,
-                    TimePoint::max());
+    run_exclusively(release_of(key, cleanup, *settings_.routes, BootClock::now()),
+                    ConnectPolicy::never, TimePoint::max());
   } catch (const std::bad_alloc&) {
     // Without memory the release cannot be sent. The lease ends with its ttl.
   }
@@ -99,9 +99,9 @@ void Background::repeat_later(PendingRequests releases) noexcept {
   wake();
 }
 
-void Background::adopt(Pipeline pipeline) noexcept {
+void Background::adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept {
   const MutexLock lock(mutex_);
-  releases_.splice(releases_.end(), draining_.adopt(std::move(pipeline)));
+  releases_.splice(releases_.end(), draining_.adopt(std::move(pipeline), std::move(transport)));
   wake();
 }
 

@@ -74,9 +74,8 @@ class Background final : public CompletionSink {
   /// if there is none.
   void send_release(std::string_view key, const CleanupRelease& cleanup) noexcept;
 
-  using CompletionSink::repeat_later;
   void repeat_later(PendingRequests releases) noexcept override;
-  void adopt(Pipeline pipeline) noexcept override;
+  void adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept override;
   void ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept override;
   void renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                TimePoint sent) noexcept override;

@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "net/connection.hpp"
+
 namespace redlatch::detail {
 
 namespace {
@@ -40,7 +42,8 @@ void copy(PendingRequests& from, PendingRequests::iterator one,
 
 }  // namespace
 
-PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
+PendingRequests DrainingConnections::adopt(Pipeline pipeline,
+                                           std::unique_ptr<Transport> transport) noexcept {
   PendingRequests copies;
   TimePoint until{};
   for (auto next = pipeline.in_flight.begin(); next != pipeline.in_flight.end();) {
@@ -51,9 +54,10 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
   }
   try {
     if (has_releases(pipeline.in_flight) && all_.size() < max_draining &&
-        pipeline.connection->try_flush()) {
+        send_available(*pipeline.stream, *transport)) {
       Draining& one = all_.emplace_back();
       one.pipeline = std::move(pipeline);
+      one.transport = std::move(transport);
       one.until = until;
       assert(all_.size() <= max_draining && until > TimePoint{});
       return copies;
@@ -61,7 +65,7 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline) noexcept {
   } catch (const std::exception&) {
     // The connection is lost, or there is no memory to keep it: it is closed, as with too many.
   }
-  pipeline.connection->discard();
+  transport->discard();
   return copies;
 }
 
@@ -70,7 +74,9 @@ void DrainingConnections::receive_available() noexcept { std::erase_if(all_, is_
 bool DrainingConnections::is_over(Draining& one) noexcept {
   PendingRequests& in_flight = one.pipeline.in_flight;
   try {
-    one.pipeline.receive_available();
+    send_available(*one.pipeline.stream, *one.transport);
+    receive_into(*one.pipeline.stream, *one.transport);
+    one.pipeline.collect();
   } catch (const std::exception&) {
     return true;
   }
@@ -83,7 +89,7 @@ bool DrainingConnections::is_over(Draining& one) noexcept {
 }
 
 void DrainingConnections::abandon() noexcept {
-  for (Draining& one : all_) one.pipeline.connection->abandon();
+  for (Draining& one : all_) one.transport->close();
   all_.clear();
 }
 
@@ -95,7 +101,7 @@ TimePoint DrainingConnections::until() const noexcept {
 
 void DrainingConnections::watch(std::vector<pollfd>& descriptors) const {
   for (const Draining& one : all_) {
-    descriptors.push_back({.fd = one.pipeline.connection->fd(), .events = POLLIN, .revents = 0});
+    descriptors.push_back({.fd = one.transport->fd(), .events = POLLIN, .revents = 0});
   }
 }
 

@@ -3,12 +3,14 @@
 #include <poll.h>
 
 #include <list>
+#include <memory>
 #include <vector>
 
 #include <redlatch/detail/clock.hpp>
 
 #include "engine/pending_request.hpp"
 #include "engine/pipeline.hpp"
+#include "net/transport.hpp"
 
 namespace redlatch::detail {
 
@@ -23,7 +25,7 @@ class DrainingConnections {
  public:
   bool empty() const noexcept { return all_.empty(); }
   /// Keeps the connection. Returns the copies of its releases, which are due for a retry now.
-  PendingRequests adopt(Pipeline pipeline) noexcept;
+  PendingRequests adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept;
   /// Reads the replies that have come, without waiting, and closes the connections whose releases
   /// are answered or over.
   void receive_available() noexcept;
@@ -40,6 +42,7 @@ class DrainingConnections {
  private:
   struct Draining {
     Pipeline pipeline;
+    std::unique_ptr<Transport> transport;
     TimePoint until;
   };
 

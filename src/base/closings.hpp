@@ -26,17 +26,17 @@ class Closings {
 
   /// By what was begun at that time. Several connections that are closed at once, or several
   /// addresses of one server, count as one: that may have been the end of the server.
-  void note_closed(Step step, TimePoint begun) noexcept {
+  void note_closed(Step step, TimePoint begun, TimePoint now) noexcept {
     State& state = states_[static_cast<std::size_t>(step)];
     if (begun <= state.last.load()) return;
-    state.in_a_row = in_a_row(step) + 1;
-    state.last = BootClock::now();
+    state.in_a_row = in_a_row(step, now) + 1;
+    state.last = now;
   }
   void note_answered(Step step) noexcept { states_[static_cast<std::size_t>(step)].in_a_row = 0; }
   /// How often the step was closed since it was last answered; 0 a minute after the last time.
-  unsigned in_a_row(Step step) const noexcept {
+  unsigned in_a_row(Step step, TimePoint now) const noexcept {
     const State& state = states_[static_cast<std::size_t>(step)];
-    return BootClock::now() < state.last.load() + memory ? state.in_a_row.load() : 0;
+    return now < state.last.load() + memory ? state.in_a_row.load() : 0;
   }
 
  private:

@@ -141,7 +141,7 @@ void QuorumRequest::sleep(TimePoint end) {
   if (!is_done) poll_until(watched, end);
   poll_notifier_.stop_listening();
   for (std::size_t i = 0; i < connections.size(); ++i) {
-    if (watched[i + 1].revents != 0) connections[i]->look(end);
+    if (watched[i + 1].revents != 0) connections[i]->look();
   }
 }
 

@@ -31,9 +31,8 @@ void WakeQueue::appoint(Call& call) noexcept {
   call.state = Call::State::leading;
 }
 
-void WakeQueue::wake(std::unique_lock<std::mutex>& guard) noexcept {
+void WakeQueue::wake() noexcept {
   Call* next = std::exchange(first_, nullptr);
-  guard.unlock();
   while (next != nullptr) {
     // The call may be destroyed as soon as its baton is posted.
     Call* const call = std::exchange(next, next->next_to_wake);

@@ -2,8 +2,8 @@
 
 #include <atomic>
 #include <list>
-#include <mutex>
 #include <optional>
+#include <utility>
 
 #include <redlatch/detail/executor.hpp>
 
@@ -24,16 +24,14 @@ class PollNotifier;
 struct Call {
   /// What the thread does.
   enum class State {
-    /// Sleeps until it is woken. Entered at the start, unless the thread finds no leader; and by a
-    /// leader that appoints another call, which has to run commands of its own. Left when the call
-    /// is appointed or its request is complete.
+    /// Sleeps until it is woken. Entered at the start, unless the thread finds no leader; left when
+    /// the call is appointed or its request is complete.
     following,
     /// Does the I/O. Entered by the thread itself when it finds no leader, or by the leader that
-    /// appoints it; left when its request is complete, or for `following`.
+    /// appoints it; left when its request is complete.
     leading,
     /// The request is out of all lists, or abandoned. Entered by the leader that completes it, or
-    /// by
-    /// the thread itself when it gives up. Final.
+    /// by the thread itself when it gives up. Final.
     done
   };
 
@@ -47,8 +45,7 @@ struct Call {
   Baton baton{};
   int posts = 0;
   int posts_taken = 0;
-  Call* next_to_wake = nullptr;  // in a `WakeQueue`
-  bool retrying = false;         // a leader retries the request, which cannot be abandoned now
+  Call* next_to_wake = nullptr;           // in a `WakeQueue`
   PollNotifier* poll_notifier = nullptr;  // of a thread that polls several servers and cannot lead
   TimePoint end = TimePoint::max();       // deadline, for whichever thread does the I/O
   TimePoint grace_until{};                // end of the grace period, which a call gets once
@@ -89,11 +86,12 @@ class PollNotifier {
 };
 
 /// The calls to wake once the shared connection's mutex is released, so that no thread wakes up
-/// only to wait for the mutex. Guarded by that mutex.
+/// only to wait for the mutex. Guarded by that mutex, until it is taken out to `wake` the calls.
 class WakeQueue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
-  void clear() noexcept { first_ = nullptr; }
+  /// All calls that are queued, which are not any more.
+  WakeQueue take() noexcept { return std::exchange(*this, {}); }
 
   /// Completes a call, and queues its thread unless that is the leader, which is awake.
   void finish(Call& call) noexcept;
@@ -101,12 +99,12 @@ class WakeQueue {
   void fail(Call& call, const IoError* why) noexcept;
   /// Makes a call the leader.
   void appoint(Call& call) noexcept;
-  /// Releases the mutex, does not take it again, and posts the batons of all queued calls.
-  void wake(std::unique_lock<std::mutex>& guard) noexcept;
+  /// Has a call that follows compute its deadline anew.
+  void add(Call& call) noexcept;
+  /// Posts the batons of all calls. To be called without the mutex.
+  void wake() noexcept;
 
  private:
-  void add(Call& call) noexcept;
-
   Call* first_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -7,13 +8,15 @@
 
 #include "engine/pending_request.hpp"
 #include "engine/pipeline.hpp"
+#include "engine/renewal_filter.hpp"
+#include "net/transport.hpp"
 
 namespace redlatch::detail {
 
 /// Takes what a shared connection cannot finish by itself, as it has no thread of its own: the
 /// client's background is one. All members are called with the connection's mutex held, so they
 /// must not call any shared connection, and take their own mutexes behind it.
-class CompletionSink {
+class CompletionSink : public RenewalFilter {
  public:
   CompletionSink() = default;
   CompletionSink(const CompletionSink&) = delete;
@@ -22,19 +25,10 @@ class CompletionSink {
 
   /// Keeps releases, and sends them again when they are due.
   virtual void repeat_later(PendingRequests releases) noexcept = 0;
-  void repeat_later(PendingRequests& from, PendingRequests::iterator release) noexcept;
-  /// Keeps the releases of a list of requests, and leaves the other requests there.
-  void repeat_releases_later(PendingRequests& from) noexcept;
-  /// Processes the reply to a release or a renewal. False for a release that has to be repeated: it
-  /// is in this sink then, and not in the list any more.
-  bool answered(PendingRequests& from, PendingRequests::iterator pending,
-                std::chrono::milliseconds settling) noexcept;
   /// Takes a retired connection, and reads its remaining replies.
-  virtual void adopt(Pipeline pipeline) noexcept = 0;
+  virtual void adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept = 0;
   /// A release has ended, with this outcome.
   virtual void ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept = 0;
-  /// Whether a queued renewal is still to be sent: not when the lock was released meanwhile.
-  virtual bool wants(const PendingRenewal& renewal) noexcept = 0;
   /// A renewal was refused, and is not retried, as a newer command about its lease was carried out.
   virtual void superseded(const PendingRenewal& renewal) noexcept = 0;
   /// The reply to a renewal that was sent at `sent`.

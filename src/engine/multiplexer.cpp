@@ -1,7 +1,5 @@
 #include "engine/multiplexer.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cassert>
@@ -10,7 +8,6 @@
 #include <iterator>
 #include <new>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include "engine/combined_wait.hpp"
@@ -39,11 +36,6 @@ std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::max(min_answer_timeout, pending.renewal.ttl / 3));
 }
 
-/// How long a server counts as one that lacks a command that releases need, and how often, and for
-/// how long each time, a release that changes nothing is tried meanwhile.
-constexpr std::chrono::minutes no_releases_for{1};
-constexpr std::chrono::seconds release_probe_period{1};
-
 std::atomic<std::uint64_t> last_connection = 0;
 
 /// How much longer than its own time a request may wait for a WAIT that others share.
@@ -51,151 +43,123 @@ constexpr std::chrono::milliseconds share_slack{100};
 
 }  // namespace
 
-void Multiplexer::connected_by(std::unique_ptr<Connection> connection,
-                               std::shared_ptr<const void> alive) noexcept {
-  pipeline_.connection = std::move(connection);
+void Multiplexer::connected_by(std::unique_ptr<RespStream> stream,
+                               const std::optional<protocol::Abilities>& abilities,
+                               std::shared_ptr<const void> alive, TimePoint now) noexcept {
+  assert(!connected() && all_answered());
+  pipeline_.stream = std::move(stream);
+  pipeline_.forms = ScriptForms(abilities, settings_.role.only_scripts);
   pipeline_.alive = std::move(alive);
   outdated_.reset();
-  no_releases_.reset();
+  release_check_.reset();
   missing_from_ = TimePoint::max();
-  retry_took_ = {};
-  known_count_ = 0;
+  known_scripts_.clear();
   number_ = ++last_connection;
-  if (pipeline_.connection) pipeline_.connection->settle_down();
-  used_ = connected_at_ = BootClock::now();
+  used_ = connected_at_ = now;
 }
 
-void Multiplexer::record_disconnected(std::error_code why) const noexcept {
-  sink_.record_event(EventKind::disconnected, {}, connected_at_, why);
+void Multiplexer::disconnect(Leftovers::Parting parting, std::error_code why) noexcept {
+  assert(connected() && !leftovers_.disconnection);
+  Pipeline lost = std::exchange(pipeline_, {});
+  leftovers_.disconnection.emplace(
+      Leftovers::Disconnection{.parting = parting, .since = connected_at_, .why = why});
+  if (parting == Leftovers::Parting::retire) leftovers_.disconnection->retired = std::move(lost);
 }
 
-void Multiplexer::check_connection(TimePoint now, Probe probe) {
-  read_if_overdue();
-  drop_outdated();
-  if (!connected()) return;
-  const auto idle = now - used_;
-  if (!all_answered()) {
-    if (is_stale()) return retire_if_stale();
-    if (idle < read_interval) return;
-    used_ = now;
-    receive_available();
-    if (!all_answered()) return;
-  }
-  const Connection& connection = *pipeline_.connection;
-  const auto unseen =
-      probe == Probe::seldom ? TimePoint::duration(rare_check_interval) : idle_check_interval;
-  if (!connection.in_sync() || (idle >= unseen && !connection.is_idle())) {
-    record_disconnected(connection.in_sync() ? std::error_code()
-                                             : make_error_code(Errc::protocol_error));
-    pipeline_ = {};
-  }
+void Multiplexer::drop(std::error_code why) noexcept {
+  assert(all_answered());
+  disconnect(Leftovers::Parting::close, why);
 }
 
-void Multiplexer::read_if_overdue() {
-  if (!is_overdue()) return;
-  receive_available();
-  if (!is_overdue() || missing_from_ != TimePoint::max()) return;
+void Multiplexer::drop_outdated() noexcept {
+  if (!outdated_ || !connected() || !all_answered() || has_retrying()) return;
+  mark_queued_overtakable();
+  disconnect(Leftovers::Parting::close, make_error_code(*outdated_));
+  leftovers_.disconnection->outdated = true;
+  outdated_.reset();
+}
+
+bool Multiplexer::should_read(TimePoint now) noexcept {
+  if (now - used_ < read_interval) return false;
+  used_ = now;
+  return true;
+}
+
+bool Multiplexer::should_probe(TimePoint now, Probe probe) const noexcept {
+  return now - used_ >=
+         (probe == Probe::seldom ? TimePoint::duration(rare_check_interval) : idle_check_interval);
+}
+
+bool Multiplexer::is_overdue(TimePoint now) const noexcept {
+  return !all_answered() && age(now) >= answer_timeout();
+}
+
+void Multiplexer::begin_grace(TimePoint now) noexcept {
+  if (!is_overdue(now) || missing_from_ != TimePoint::max()) return;
   // Lateness counts from `command_timeout`, of which the time for the reply is seven eighths.
-  missing_from_ = BootClock::now() + grace_for(age() - answer_timeout() * 8 / 7);
+  missing_from_ = now + grace_for(age(now) - answer_timeout() * 8 / 7);
 }
 
-bool Multiplexer::is_stale() const noexcept {
-  return missing_from_ != TimePoint::max() && is_overdue() && BootClock::now() >= missing_from_;
+bool Multiplexer::is_stale(TimePoint now) const noexcept {
+  return missing_from_ != TimePoint::max() && is_overdue(now) && now >= missing_from_;
 }
 
-bool Multiplexer::is_overdue() const noexcept {
-  return !all_answered() && age() >= answer_timeout();
-}
-
-/// For how long the first request in flight has been, which must exist.
-TimePoint::duration Multiplexer::age() const noexcept {
-  return BootClock::now() - pipeline_.in_flight.front().sent_at;
+/// For how long the first request in flight has been, which must exist; in a retry, for how long
+/// its last commands have been.
+TimePoint::duration Multiplexer::age(TimePoint now) const noexcept {
+  return now - (retry_.in_progress() ? retry_.heard_at() : pipeline_.in_flight.front().sent_at);
 }
 
 TimePoint::duration Multiplexer::answer_timeout() const noexcept {
   return answer_timeout_for(pipeline_.in_flight.front(), settings_.options.command_timeout);
 }
 
-void Multiplexer::drop_outdated() noexcept {
-  if (!outdated_ || !connected() || !all_answered() || has_retrying()) return;
-  record_disconnected(make_error_code(*outdated_));
-  pipeline_.connection->avoid_address();
-  sink_.server_changed();
-  mark_queued_overtakable();
-  pipeline_ = {};
-  outdated_.reset();
-}
-
-void Multiplexer::note_connection_state(const PendingRequest& pending) noexcept {
+void Multiplexer::note_connection_state(const PendingRequest& pending, TimePoint now) noexcept {
   for (std::size_t i = 0; i < pending.replies.size(); ++i) {
     const protocol::Reply& reply = pending.replies[i];
     if (!reply.is_error() || !protocol::concerns_connection(reply.text)) continue;
-    if (schedule_.is_trusted(BootClock::now())) return;
+    if (schedule_.is_trusted(now)) return;
     outdated_ = protocol::classify(reply.text);
     if (pending.call != nullptr) pending.call->outdated = true;
   }
 }
 
-void Multiplexer::note_release(const PendingRequest& pending) noexcept {
+void Multiplexer::note_release(const PendingRequest& pending, TimePoint now) noexcept {
   const protocol::Reply& reply = pending.replies.front();
-  if (!reply.is_error() && !no_releases_) return;  // nearly always
-  const protocol::Script* const script = pending.command(0).script();
-  if (script == nullptr || script->effect != protocol::Script::Effect::remove) return;
-  no_releases_.reset();
-  if (!reply.is_error() || protocol::classify(reply.text) != Errc::unsupported) return;
-  try {
-    no_releases_.emplace(Errc::unsupported,
-                         "no lock could be given up again: " + protocol::explain(reply.text));
-    no_releases_until_ = BootClock::now() + no_releases_for;
-  } catch (const std::bad_alloc&) {
-    // The reply to the next release shows it again.
+  if (!reply.is_error() && !release_check_.has_refusal()) return;  // nearly always
+  release_check_.note(pending.command(0), reply, now);
+}
+
+void Multiplexer::retire_if_stale(TimePoint now) noexcept {
+  if (awaited() || !is_stale(now)) return;
+  leave_retries_over(now);
+  // A retry cannot be read to its end without this multiplexer: its release is sent again on
+  // another connection, as after a break.
+  if (retry_.in_progress()) {
+    return lose_connection(nullptr, Errc::timed_out, make_error_code(Errc::timed_out), now);
   }
-}
-
-/// Whether the call asks for a lock that this server could not release.
-bool Multiplexer::cannot_be_released(const Call& call) const noexcept {
-  if (!no_releases_ || call.request.cleanup == nullptr || BootClock::now() >= no_releases_until_) {
-    return false;
-  }
-  const protocol::Script* const release = call.request.cleanup->command.script();
-  return release != nullptr && release->effect == protocol::Script::Effect::remove;
-}
-
-/// The refusal may have been one for the moment. Releasing the lock that the call did not get
-/// changes nothing, and shows whether releases work again.
-void Multiplexer::probe_releases(const Call& call, TimePoint now) {
-  if (now < next_release_probe_) return;
-  next_release_probe_ = now + release_probe_period;
-  queue(call.request.key, {call.request.cleanup->command, release_probe_period});
-}
-
-void Multiplexer::retire_if_stale() noexcept {
-  if (awaited() || !is_stale()) return;
-  assert(connected());
-  leave_retries_to_sink();
   mark_queued_overtakable();
-  // The renewals' leases cannot wait for the replies: they are in doubt, and renewed on another
-  // connection.
-  for (PendingRequest& pending : pipeline_.in_flight) {
-    if (!std::exchange(pending.is_renewal, false)) continue;
-    sink_.renewal_failed(pending.renewal, pending.sent_at, make_error_code(Errc::timed_out));
-  }
-  record_disconnected(make_error_code(Errc::timed_out));
-  sink_.adopt(std::exchange(pipeline_, {}));
+  disconnect(Leftovers::Parting::retire, make_error_code(Errc::timed_out));
 }
 
-void Multiplexer::fail_connection(const IoError* why) noexcept {
-  const auto sent = connected() ? pipeline_.connection->sent() : 0;
-  const std::error_code code =
-      why != nullptr ? make_error_code(why->code()) : make_error_code(std::errc::not_enough_memory);
-  if (connected()) record_disconnected(code);
+void Multiplexer::fail_connection(const IoError* why, TimePoint now) noexcept {
+  lose_connection(
+      why, why == nullptr ? Errc::unreachable : why->code(),
+      why == nullptr ? make_error_code(std::errc::not_enough_memory) : make_error_code(why->code()),
+      now);
+}
+
+void Multiplexer::lose_connection(const IoError* why, Errc code, std::error_code event,
+                                  TimePoint now) noexcept {
+  const auto sent = connected() ? pipeline_.stream->sent() : 0;
+  retry_.stop(code, now);
   for (PendingRequests* list : {&retrying_, &pipeline_.in_flight}) {
-    fail_renewals(*list, code);
+    fail_renewals(*list, event);
     while (!list->empty()) {
       const auto pending = list->begin();
       if (pending->is_release) {
-        pending->release.broke(why == nullptr ? Errc::unreachable : why->code(), BootClock::now());
-        sink_.repeat_later(*list, pending);
+        pending->release.broke(code, now);
+        leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), *list, pending);
       } else if (pending->call != nullptr) {
         // Sent completely: the server may read it although the connection is gone.
         pending->call->in_doubt = sent >= pending->change_ends;
@@ -210,26 +174,20 @@ void Multiplexer::fail_connection(const IoError* why) noexcept {
   }
   // Commands in doubt that the system has not sent yet must never arrive: no cleanup follows them
   // on this connection.
-  if (connected()) pipeline_.connection->discard();
-  pipeline_ = {};
+  if (connected()) disconnect(Leftovers::Parting::discard, event);
   mark_queued_overtakable();
 }
 
-/// What a leader of the parent was changing may not be whole, so it is leaked and not destroyed.
-void Multiplexer::abandon(bool in_use) noexcept {
-  if (connected()) pipeline_.connection->abandon();
-  if (in_use) {
-    static_cast<void>(pipeline_.connection.release());
-    std::construct_at(&pipeline_);
-    std::construct_at(&retrying_);
-  }
+void Multiplexer::abandon(std::uint32_t process) noexcept {
+  retry_.stop(Errc::timed_out, {});
   pipeline_ = {};
   retrying_.clear();
   queue_.clear();
   waiting_ = 0;
-  to_wake_.clear();
+  to_wake_ = {};
+  leftovers_ = {};
   outdated_.reset();
-  schedule_.after_fork_in_child(static_cast<std::uint32_t>(::getpid()));
+  schedule_.after_fork_in_child(process);
 }
 
 void Multiplexer::queue(PendingRequests releases) noexcept {
@@ -237,18 +195,18 @@ void Multiplexer::queue(PendingRequests releases) noexcept {
   queue_.splice(queue_.end(), releases);
 }
 
-void Multiplexer::queue(Call& call) {
+void Multiplexer::queue(Call& call, TimePoint now) {
   assert(call.state == Call::State::following);
   call.pending = pool_.take(queue_);
   call.pending->call = &call;
   call.pending->route = settings_.routes->pin(call.request.key);
-  if (call.pending->may_block()) call.pending->queued_at = BootClock::now();
+  call.pending->queued_at = now;
 }
 
-void Multiplexer::queue(std::string_view key, const CleanupRelease& cleanup) {
+void Multiplexer::queue(std::string_view key, const CleanupRelease& cleanup, TimePoint now) {
   PendingRequests pending;  // not in the queue yet, so that an exception leaves that as it was
   pool_.take(pending)->is_release = true;
-  pending.front().release.begin(key, cleanup, BootClock::now());
+  pending.front().release.begin(key, cleanup, now);
   pending.front().route = settings_.routes->pin(key);
   queue_.splice(queue_.end(), pending);
 }
@@ -266,40 +224,76 @@ CombinedWait Multiplexer::combined_wait() noexcept {
   return CombinedWait(pipeline_, std::min(settings_.options.command_timeout / 2, share_slack));
 }
 
-bool Multiplexer::send_queued(Send which, TimePoint now) {
+bool Multiplexer::fill(Send which, TimePoint now) {
   assert(connected());
-  bool sent = false;
+  if (retry_.in_progress()) return false;
+  for (;;) {
+    // Refused requests come first, one batch or one retry at a time.
+    if (retrying_.empty() ? awaited() : !all_answered()) return false;
+    if (write_retries(now)) return true;
+    const bool written = write_queued(which, now);
+    if (written || retrying_.empty()) return written;
+  }
+}
+
+bool Multiplexer::write_queued(Send which, TimePoint now) {
+  bool written = false;
   CombinedWait wait = combined_wait();
   for (auto next = queue_.begin(); next != queue_.end();) {
     const auto pending = next++;
     pending->renewal.connection = number_;
-    if (pending->call != nullptr) {
-      if (which != Send::all) continue;
-      if (cannot_be_released(*pending->call)) {
-        probe_releases(*pending->call, now);
-        fail(queue_, pending, &*no_releases_);
-        continue;
-      }
-      if (pipeline_.connection->needs_exclusive_use(pending->call->request.commands)) break;
-      if (pending->may_block() && !wait.can_add(*pending)) continue;  // in the next batch
-    } else if (pending->is_renewal && which == Send::releases) {
-      continue;
-    } else if (pending->is_renewal && !sink_.wants(pending->renewal)) {
-      pool_.put_away(queue_, pending);
-      continue;
-    } else if (needs_exclusive_use(pending->command(0))) {
-      pending->begin(now);
-      pending->repeat = true;
-      pending->status = PendingRequest::Status::retrying;
-      retrying_.splice(retrying_.end(), queue_, pending);
+    const Turn turn = turn_of(pending, which, now);
+    if (turn == Turn::skip || (turn == Turn::write && pending->may_block() &&
+                               !wait.can_add(*pending))) {  // in the next batch
       continue;
     }
-    sent = true;
-    append_queued(pending, wait, now);
+    if (turn == Turn::write) {
+      written = true;
+      append_queued(pending, wait, now);
+      continue;
+    }
+    const bool is_call = pending->call != nullptr;
+    retry_later(pending, now);
+    if (is_call) break;  // what is queued behind a call is sent behind it
   }
   wait.append();
-  if (sent) used_ = now;
-  return sent;
+  if (written) used_ = now;
+  return written;
+}
+
+Multiplexer::Turn Multiplexer::turn_of(PendingRequests::iterator pending, Send which,
+                                       TimePoint now) {
+  if (pending->call != nullptr) {
+    if (which != Send::all) return Turn::skip;
+    const Request& request = pending->call->request;
+    if (const IoError* const refusal = release_check_.refuses(request, now)) {
+      // Releasing the lock that the call did not get changes nothing.
+      if (release_check_.is_probe_due(now)) {
+        queue(request.key, {request.cleanup->command, ReleaseCheck::probe_period}, now);
+      }
+      fail(queue_, pending, refusal);
+      return Turn::skip;
+    }
+    return pipeline_.forms.needs_exclusive_use(request.commands) ? Turn::retry : Turn::write;
+  }
+  if (pending->is_renewal) {
+    if (which == Send::releases) return Turn::skip;
+    if (!renewals_.wants(pending->renewal)) {
+      pool_.put_away(queue_, pending);
+      return Turn::skip;
+    }
+  }
+  return needs_exclusive_use(pending->command(0)) ? Turn::retry : Turn::write;
+}
+
+/// The server takes the queued request only with exclusive use of the connection.
+void Multiplexer::retry_later(PendingRequests::iterator pending, TimePoint now) noexcept {
+  pending->begin(now);
+  pending->repeat = true;
+  pending->retried = false;
+  pending->status = PendingRequest::Status::retrying;
+  if (pending->call != nullptr) ++waiting_;
+  retrying_.splice(retrying_.end(), queue_, pending);
 }
 
 void Multiplexer::append_queued(PendingRequests::iterator pending, CombinedWait& wait,
@@ -315,23 +309,62 @@ void Multiplexer::append_queued(PendingRequests::iterator pending, CombinedWait&
   }
 }
 
-void Multiplexer::read(TimePoint end, Guard& guard) {
-  {
-    const Unlocked unlocked(guard);
-    pipeline_.connection->flush(end);
-    pipeline_.connection->wait(end);
-    pipeline_.collect();
+/// Writes refused requests, up to the first that needs the connection for itself. Nothing may be in
+/// flight.
+bool Multiplexer::write_retries(TimePoint now) {
+  for (drop_unwanted(now); !retrying_.empty(); drop_unwanted(now)) {
+    assert(all_answered() && !retry_.in_progress());
+    used_ = now;
+    const auto pending = retrying_.begin();
+    if (pending->can_be_resent(known_scripts_)) {
+      resend_refused(now);
+      return true;
+    }
+    PendingRequests& in_flight = pipeline_.in_flight;
+    pending->status = PendingRequest::Status::in_flight;
+    in_flight.splice(in_flight.end(), retrying_, pending);
+    const TimePoint end =
+        pending->call != nullptr ? pending->call->end : now + settings_.options.command_timeout;
+    if (!retry_.begin(*pending, now, end, *pipeline_.stream, pipeline_.forms,
+                      *settings_.closings)) {
+      return true;
+    }
+    deliver_retry(now);
   }
-  used_ = BootClock::now();
-  deliver();
+  return false;
 }
 
-void Multiplexer::receive_available() {
-  pipeline_.receive_available();
-  deliver();
+/// Sends refused requests again in one batch, in their order, up to the first that needs more.
+void Multiplexer::resend_refused(TimePoint now) {
+  CombinedWait wait = combined_wait();
+  for (; !retrying_.empty(); drop_unwanted(now)) {
+    const auto pending = retrying_.begin();
+    if (!pending->can_be_resent(known_scripts_)) break;
+    if (pending->may_block()) {
+      if (!wait.can_add(*pending)) break;
+      wait.add(retrying_, pending, now);
+    } else {
+      wait.append();
+      pipeline_.append(retrying_, pending, now);
+    }
+    pending->renewal.connection = number_;
+    pending->retried = true;
+  }
+  wait.append();
 }
 
-void Multiplexer::deliver() noexcept {
+void Multiplexer::received(std::string_view bytes, TimePoint now) {
+  used_ = now;
+  pipeline_.stream->received(bytes);
+  if (!retry_.in_progress()) {
+    pipeline_.collect();
+    return deliver(now);
+  }
+  missing_from_ = TimePoint::max();  // the server answers
+  if (retry_.advance(now)) deliver_retry(now);
+}
+
+void Multiplexer::deliver(TimePoint now) noexcept {
   PendingRequests& in_flight = pipeline_.in_flight;
   while (!in_flight.empty() && in_flight.front().complete()) {
     PendingRequest& pending = in_flight.front();
@@ -339,24 +372,35 @@ void Multiplexer::deliver() noexcept {
     pending.repeat = !pending.is_abandoned() && pending.depends_on(retrying_);
     if (pending.is_abandoned() || (!pending.repeat && !pending.was_refused())) {
       for (PendingRequest& refused : retrying_) refused.superseded |= pending.supersedes(refused);
-      answer(in_flight);
-      continue;
+      answer(in_flight, now);
+    } else {
+      retry_later(in_flight.begin());
     }
-    pending.status = PendingRequest::Status::retrying;
-    if (!pending.is_in_doubt()) pending.change_ends = RespStream::nowhere;
-    // A request that is refused for the second time was first sent before all that were refused
-    // once.
-    const auto position =
-        pending.retried ? std::find_if(retrying_.begin(), retrying_.end(),
-                                       [](const PendingRequest& other) { return !other.retried; })
-                        : retrying_.end();
-    retrying_.splice(position, in_flight, in_flight.begin());
-    known_count_ = 0;  // the server may have forgotten more than this script
   }
 }
 
+/// The server has refused the first request in flight.
+void Multiplexer::retry_later(PendingRequests::iterator refused) noexcept {
+  refused->status = PendingRequest::Status::retrying;
+  if (!refused->is_in_doubt()) refused->change_ends = RespStream::nowhere;
+  // A request that is refused for the second time was first sent before all that were refused
+  // once.
+  const auto position =
+      refused->retried ? std::find_if(retrying_.begin(), retrying_.end(),
+                                      [](const PendingRequest& other) { return !other.retried; })
+                       : retrying_.end();
+  retrying_.splice(position, pipeline_.in_flight, refused);
+  known_scripts_.clear();  // the server may have forgotten more than this script
+}
+
+void Multiplexer::deliver_retry(TimePoint now) noexcept {
+  known_scripts_.add(retry_.script());
+  if (!retry_.kept_changing()) return answer(pipeline_.in_flight, now);
+  fail_late(pipeline_.in_flight, "the key kept changing for all of command_timeout", now);
+}
+
 Call* Multiplexer::next_leader() const noexcept {
-  for (const PendingRequests* list : {&retrying_, &pipeline_.in_flight, &queue_}) {
+  for (const PendingRequests* list : {&pipeline_.in_flight, &retrying_, &queue_}) {
     if (list == &pipeline_.in_flight && !awaited()) continue;
     for (const PendingRequest& pending : *list) {
       if (pending.call != nullptr && pending.call->poll_notifier == nullptr) return pending.call;
@@ -377,13 +421,13 @@ Multiplexer::Owed Multiplexer::owed(const Keys& keys) const noexcept {
 }
 
 /// Completes the first request of the list with its replies.
-void Multiplexer::answer(PendingRequests& from) noexcept {
+void Multiplexer::answer(PendingRequests& from, TimePoint now) noexcept {
   const auto pending = from.begin();
-  note_connection_state(*pending);
-  if (!pending->is_abandoned()) note_release(*pending);
-  if (pending->is_background()) {
-    if (!sink_.answered(from, pending, settings_.options.command_timeout)) return;
-  } else if (pending->call != nullptr) {
+  note_connection_state(*pending, now);
+  if (!pending->is_abandoned()) note_release(*pending, now);
+  if (pending->is_release) return answer_release(from, now);
+  if (pending->is_renewal) return leave_over(from, pending, Ending::answered);
+  if (pending->call != nullptr) {
     pending->call->response.replies = std::move(pending->replies);
     note_sent(*pending);
     pending->call->response.cut_short = pending->cut_short;
@@ -393,12 +437,44 @@ void Multiplexer::answer(PendingRequests& from) noexcept {
   pool_.put_away(from, pending);
 }
 
+void Multiplexer::answer_release(PendingRequests& from, TimePoint now) noexcept {
+  const auto pending = from.begin();
+  const auto outcome =
+      pending->release.answered(pending->replies.front(), settings_.options.command_timeout, now);
+  if (!outcome) {
+    leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), from, pending);
+  } else if (*outcome == ReleaseOutcome::done) {
+    pool_.put_away(from, pending);
+  } else {
+    pending->outcome = *outcome;
+    leave_over(from, pending, Ending::released);
+  }
+}
+
+void Multiplexer::leave_over(PendingRequests& from, PendingRequests::iterator pending,
+                             Ending ending) noexcept {
+  pending->ending = ending;
+  leftovers_.requests.splice(leftovers_.requests.end(), from, pending);
+}
+
+void Multiplexer::recycle(PendingRequests requests) noexcept {
+  while (!requests.empty()) pool_.put_away(requests, requests.begin());
+}
+
 void Multiplexer::note_sent(const PendingRequest& pending) const noexcept {
   pending.call->response.sent = pending.sent_at;
   pending.call->response.connection = number_;
 }
 
-void Multiplexer::give_up(Call& call, Errc code, const char* why) noexcept {
+void Multiplexer::give_up_late(Call& call, TimePoint now) noexcept {
+  give_up(call, Errc::timed_out,
+          call.pending->status == PendingRequest::Status::queued
+              ? "others kept the connection for all of command_timeout"
+              : "no answer within command_timeout",
+          now);
+}
+
+void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now) noexcept {
   assert(!call.done() && call.pending->call == &call);
   const auto pending = call.pending;
   const bool sent = pending->status != PendingRequest::Status::queued;
@@ -406,7 +482,7 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why) noexcept {
   if (call.in_doubt) note_sent(*pending);
   try {
     if (call.in_doubt && call.request.cleanup != nullptr && call.poll_notifier == nullptr) {
-      queue(call.request.key, *call.request.cleanup);
+      queue(call.request.key, *call.request.cleanup, now);
     }
     call.failure.emplace(code, why);
   } catch (const std::bad_alloc&) {
@@ -415,6 +491,7 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why) noexcept {
   if (sent) --waiting_;
   if (pending->status == PendingRequest::Status::in_flight) {
     pending->call = nullptr;  // abandoned: its replies are still to come
+    retry_.abandon();
   } else {
     pool_.put_away(sent ? retrying_ : queue_, pending);
   }
@@ -438,8 +515,16 @@ void Multiplexer::fail_renewals(PendingRequests& from, std::error_code why) noex
   for (auto next = from.begin(); next != from.end();) {
     const auto pending = next++;
     if (!pending->is_renewal) continue;
-    sink_.renewal_failed(pending->renewal, pending->sent_at, why);
-    pool_.put_away(from, pending);
+    pending->why = why;
+    leave_over(from, pending, Ending::failed);
+  }
+}
+
+void Multiplexer::leave_releases_over(PendingRequests& from) noexcept {
+  for (auto next = from.begin(); next != from.end();) {
+    const auto pending = next++;
+    if (!pending->is_release) continue;
+    leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), from, pending);
   }
 }
 
@@ -447,8 +532,8 @@ void Multiplexer::fail_queued(Call& call, const IoError* why) noexcept {
   fail(queue_, call.pending, why);
 }
 
-void Multiplexer::fail_queued(const IoError& why) noexcept {
-  repeat_releases_later(why.code());
+void Multiplexer::fail_queued(const IoError& why, TimePoint now) noexcept {
+  leave_queued_over(why.code(), now);
   while (!queue_.empty()) fail(queue_, queue_.begin(), &why);
 }
 
@@ -460,175 +545,74 @@ void Multiplexer::fail(PendingRequests& from, PendingRequests::iterator pending,
 
 void Multiplexer::wake_queued() noexcept {
   for (const PendingRequest& pending : queue_) {
-    if (pending.call == nullptr || pending.call->is_leading()) continue;
-    ++pending.call->posts;
-    if (pending.call->poll_notifier != nullptr) pending.call->poll_notifier->notify();
-    pending.call->baton.post();
+    if (pending.call != nullptr && !pending.call->is_leading()) to_wake_.add(*pending.call);
   }
 }
 
-void Multiplexer::repeat_releases_later(Errc why) noexcept {
+void Multiplexer::leave_queued_over(Errc why, TimePoint now) noexcept {
   if (connected()) return;  // queued releases stay behind the refused ones
-  leave_retries_to_sink();
+  leave_retries_over(now);
   fail_renewals(queue_, make_error_code(why));
   for (PendingRequest& pending : queue_) {
     if (!pending.is_release) continue;
-    pending.release.failed(why, BootClock::now());
+    pending.release.failed(why, now);
     pending.release.wait_until(schedule_.next());
   }
-  sink_.repeat_releases_later(queue_);
+  leave_releases_over(queue_);
 }
 
-void Multiplexer::leave_retries_to_sink() noexcept {
+void Multiplexer::leave_retries_over(TimePoint now) noexcept {
   fail_renewals(retrying_, make_error_code(Errc::timed_out));
   for (PendingRequest& pending : retrying_) {
     if (!pending.is_release) continue;
-    pending.release.require_exclusive_use(BootClock::now());
+    pending.release.require_exclusive_use(now);
     if (!all_answered()) pending.release.may_be_overtaken();
   }
-  sink_.repeat_releases_later(retrying_);
-}
-
-void Multiplexer::retry_refused(TimePoint end, const Call* leader, Guard& guard) {
-  assert(all_answered());
-  bool is_first = true;
-  for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
-    PendingRequest& pending = retrying_.front();
-    if (pending.can_be_resent(known_scripts())) return resend_refused(guard);
-    if (const Call* const own = first_refused(); own != nullptr && own != leader) return;
-    const TimePoint begun = BootClock::now();
-    // Exclusive use that runs out of time breaks a connection that is healthy.
-    const auto least =
-        is_first && leader == nullptr ? TimePoint::duration::zero() : 2 * retry_took_;
-    if ((leader == nullptr || pending.call != leader) && begun + least >= end) {
-      if (leader == nullptr) return;
-      throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
-    }
-    is_first = false;
-    const protocol::Script* const script = pending.command(0).script();
-    if (pending.call != nullptr) pending.call->retrying = true;
-    const TimePoint latest = pending.call == nullptr ? end : std::min(end, pending.call->end);
-    use_exclusively(pending, guard, [&] { pending.retry_refused(*pipeline_.connection, latest); });
-    if (!connected()) return;
-    retry_took_ = BootClock::now() - begun;
-    note_script_known(script);
-    answer(retrying_);
-  }
-}
-
-void Multiplexer::note_script_known(const protocol::Script* script) noexcept {
-  if (script == nullptr || known_count_ == known_scripts_.size()) return;
-  if (std::find(known_scripts().begin(), known_scripts().end(), script) == known_scripts().end()) {
-    known_scripts_[known_count_++] = script;
-  }
-}
-
-Call* Multiplexer::first_refused() const noexcept {
-  if (retrying_.empty()) return nullptr;
-  Call* const first = retrying_.front().call;
-  return first != nullptr && first->poll_notifier == nullptr ? first : nullptr;
+  leave_releases_over(retrying_);
 }
 
 /// Takes out the first refused requests up to one that is to be retried: the others are superseded,
 /// not wanted any more, or out of time.
-void Multiplexer::drop_unwanted() noexcept {
-  while (!retrying_.empty() && is_unwanted(retrying_.front())) {
+void Multiplexer::drop_unwanted(TimePoint now) noexcept {
+  while (!retrying_.empty() && is_unwanted(retrying_.front(), now)) {
     const auto pending = retrying_.begin();
-    if (pending->is_renewal) {
-      if (pending->superseded) sink_.superseded(pending->renewal);
+    if (pending->is_renewal && !pending->superseded) {
       pool_.put_away(retrying_, pending);
+    } else if (pending->is_renewal) {
+      leave_over(retrying_, pending, Ending::superseded);
     } else if (pending->superseded) {
-      answer(retrying_);  // the call gets the refusal
+      answer(retrying_, now);  // the call gets the refusal
     } else {
-      fail_refused(pending);
+      fail_late(retrying_, "no answer within command_timeout", now);
     }
   }
 }
 
-bool Multiplexer::is_unwanted(const PendingRequest& refused) const noexcept {
+bool Multiplexer::is_unwanted(const PendingRequest& refused, TimePoint now) const noexcept {
   if (refused.superseded) return true;
-  if (refused.is_renewal) return !sink_.wants(refused.renewal);
-  return refused.call != nullptr && BootClock::now() >= refused.call->end;
+  if (refused.is_renewal) return !renewals_.wants(refused.renewal);
+  return refused.call != nullptr && now >= refused.call->end;
 }
 
-void Multiplexer::fail_refused(PendingRequests::iterator pending) noexcept {
+/// The time of the first request of the list is over, and nothing of it is in flight.
+void Multiplexer::fail_late(PendingRequests& from, const char* why, TimePoint now) noexcept {
+  const auto pending = from.begin();
+  if (pending->is_release) {
+    pending->release.failed(Errc::timed_out, now);
+    return leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), from, pending);
+  }
+  if (pending->call == nullptr) return fail_renewals(from, make_error_code(Errc::timed_out));
+  pending->call->in_doubt = pending->change_ends != RespStream::nowhere;
+  // As after a break of the connection, the background sends the cleanup release.
+  pending->call->broken = pending->call->in_doubt;
+  if (pending->call->in_doubt) note_sent(*pending);
+  --waiting_;
   try {
-    const IoError late(Errc::timed_out, "no answer within command_timeout");
-    pending->call->in_doubt = pending->change_ends != RespStream::nowhere;
-    // As after a break of the connection, the background sends the cleanup release.
-    pending->call->broken = pending->call->in_doubt;
-    if (pending->call->in_doubt) note_sent(*pending);
-    --waiting_;
-    fail(retrying_, pending, &late);
+    const IoError late(Errc::timed_out, why);
+    fail(from, pending, &late);
   } catch (const std::bad_alloc&) {
-    --waiting_;
-    fail(retrying_, pending, nullptr);
+    fail(from, pending, nullptr);
   }
-}
-
-/// Sends refused requests again in one batch, in their order, up to the first that needs more.
-void Multiplexer::resend_refused(Guard& guard) {
-  const TimePoint now = BootClock::now();
-  CombinedWait wait = combined_wait();
-  for (drop_unwanted(); !retrying_.empty(); drop_unwanted()) {
-    const auto pending = retrying_.begin();
-    if (!pending->can_be_resent(known_scripts())) break;
-    if (pending->may_block()) {
-      if (!wait.can_add(*pending)) break;
-      wait.add(retrying_, pending, now);
-    } else {
-      wait.append();
-      pipeline_.append(retrying_, pending, now);
-    }
-    pending->renewal.connection = number_;
-    pending->retried = true;
-  }
-  wait.append();
-  used_ = now;
-  try_flush(guard);
-}
-
-void Multiplexer::run_exclusively(Call& call, TimePoint end, Guard& guard) {
-  assert(call.is_leading() && all_answered());
-  const auto pending = call.pending;
-  pending->begin(BootClock::now());
-  pending->status = PendingRequest::Status::in_flight;
-  pipeline_.in_flight.splice(pipeline_.in_flight.end(), queue_, pending);
-  ++waiting_;
-  use_exclusively(*pending, guard,
-                  [&] { pipeline_.connection->run(call.request.commands, pending->replies, end); });
-  if (!call.done()) answer(pipeline_.in_flight);
-}
-
-/// Runs `operation` with the mutex released. Any failure of it is one of the connection.
-template <class Operation>
-void Multiplexer::use_exclusively(PendingRequest& about, Guard& guard, Operation operation) {
-  assert(connected());
-  std::optional<IoError> failure;
-  try {
-    const Unlocked unlocked(guard);
-    operation();
-    used_ = BootClock::now();
-    return;
-  } catch (const IoError& error) {
-    failure = error;
-  } catch (const std::bad_alloc&) {
-    // Without an error, the calls get std::bad_alloc.
-  }
-  if (pipeline_.connection->in_doubt()) about.change_ends = 0;
-  fail_connection(failure ? &*failure : nullptr);
-}
-
-Call* Multiplexer::first_needing_exclusive_use() const noexcept {
-  Call* const first = queue_.front().call;
-  if (first == nullptr || !pipeline_.connection->needs_exclusive_use(first->request.commands))
-    return nullptr;
-  assert(first->poll_notifier == nullptr);
-  return first;
-}
-
-bool Multiplexer::needs_exclusive_use(const protocol::Command& command) const noexcept {
-  return pipeline_.connection->form_of(command) == protocol::Form::watch;
 }
 
 bool Multiplexer::is_consistent() const noexcept {
@@ -647,7 +631,8 @@ bool Multiplexer::is_consistent() const noexcept {
     leaders += std::ranges::count_if(*list, leads);
     if (list != &queue_) waiting += std::ranges::count_if(*list, has_call);
   }
-  return leaders <= 1 && waiting == static_cast<std::ptrdiff_t>(waiting_);
+  const bool is_alone = !retry_.in_progress() || pipeline_.in_flight.size() == 1;
+  return leaders <= 1 && is_alone && waiting == static_cast<std::ptrdiff_t>(waiting_);
 }
 
 }  // namespace redlatch::detail

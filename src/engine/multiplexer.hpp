@@ -1,72 +1,115 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <system_error>
 
 #include "base/io_error.hpp"
 #include "base/settings.hpp"
-#include "base/unlocked.hpp"
-#include "engine/completion_sink.hpp"
 #include "engine/connect_schedule.hpp"
+#include "engine/known_scripts.hpp"
+#include "engine/leftovers.hpp"
 #include "engine/pending_request.hpp"
 #include "engine/pipeline.hpp"
+#include "engine/release_check.hpp"
+#include "engine/renewal_filter.hpp"
+#include "engine/request_retry.hpp"
 
 namespace redlatch::detail {
 
 class CombinedWait;
 
-/// The requests of one connection: queues them, sends them in batches, matches replies, abandons,
-/// retries and retires. `SharedConnection` decides which thread calls these functions, and when.
+/// The requests of one connection: queues them, writes them in batches, matches replies, abandons,
+/// retries and retires. It has no socket, thread, mutex or clock: its functions are decisions over
+/// the bytes that came, the time that it is told, and the requests that it was given, and what
+/// follows from them is bytes to send (`output`), calls that are done (`take_calls_to_wake`), and
+/// `Leftovers`. `SharedConnection` decides which thread calls these functions and when, moves the
+/// bytes, and guards all of it by its mutex.
 ///
 /// A request is in `queue_`, then in `pipeline_.in_flight`, perhaps in `retrying_`, and at last
-/// back in `pool_`; `PendingRequest::Status` names the list. All members are guarded by the shared
-/// connection's mutex. Any thread with the mutex may add to the queue. Only the leader uses the
-/// connection and takes requests out of the other two lists; but a thread whose call gives up takes
-/// its own request out, unless the leader is retrying it (`Call::retrying`).
-///
-/// Functions with a `Guard` parameter are called with the mutex, release it while they wait for the
-/// server, and return with it.
+/// back in `pool_`; `PendingRequest::Status` names the list. A refused request that has to be sent
+/// in another way is alone in flight, and `retry_` has its replies; nothing else is sent until that
+/// is over. A call that gives up takes its own request out of `queue_` or `retrying_`; in flight it
+/// leaves it behind, abandoned.
 class Multiplexer {
  public:
-  using Guard = std::unique_lock<std::mutex>;
-  /// Which queued requests `send_queued` sends. `all`: usually. `background`: releases and
-  /// renewals, when the background thread leads, which has no time for the replies of calls.
-  /// `releases`: when the server leaves the connection unanswered, so that nothing but cleanup may
-  /// follow on it.
+  /// Which queued requests `fill` writes. `all`: usually. `background`: releases and renewals, when
+  /// the background thread leads, which has no time for the replies of calls. `releases`: when the
+  /// server leaves the connection unanswered, so that nothing but cleanup may follow on it.
   enum class Send { all, background, releases };
 
-  Multiplexer(const Settings& settings, CompletionSink& sink) : settings_(settings), sink_(sink) {}
+  Multiplexer(const Settings& settings, RenewalFilter& renewals)
+      : settings_(settings), renewals_(renewals) {}
   Multiplexer(const Multiplexer&) = delete;
   Multiplexer& operator=(const Multiplexer&) = delete;
   ~Multiplexer() { assert(queue_.empty() && waiting_ == 0); }
 
-  bool connected() const noexcept { return pipeline_.connection != nullptr; }
-  /// -1 without a connection.
-  int fd() const noexcept { return connected() ? pipeline_.connection->fd() : -1; }
-  /// Takes the outcome of an attempt to connect, which is null if that failed.
-  void connected_by(std::unique_ptr<Connection> connection,
-                    std::shared_ptr<const void> alive) noexcept;
-  /// How often `check_connection` looks at an idle connection, which costs a system call. `usual`:
-  /// unless it was used in the last 10 us. `seldom`: unless in the last 5 ms, for a call of a
-  /// quorum, which can do without one server.
+  // The connection
+
+  bool connected() const noexcept { return pipeline_.stream != nullptr; }
+  /// There is a new connection, whose stream has logged in. `abilities`: from the greeting, if that
+  /// has asked.
+  void connected_by(std::unique_ptr<RespStream> stream,
+                    const std::optional<protocol::Abilities>& abilities,
+                    std::shared_ptr<const void> alive, TimePoint now) noexcept;
+  ConnectSchedule& schedule() noexcept { return schedule_; }
+  /// The connection is lost: fails all calls in flight or retrying, and leaves releases and
+  /// renewals over. Null: memory has run out.
+  void fail_connection(const IoError* why, TimePoint now) noexcept;
+  /// The connection, on which nothing is in flight, is of no use any more.
+  void drop(std::error_code why) noexcept;
+  /// Drops a connection to a server that is not a primary (any more), once nothing is in flight.
+  void drop_outdated() noexcept;
+  /// Leaves a stale connection over, unless a call awaits a reply on it.
+  void retire_if_stale(TimePoint now) noexcept;
+  /// In a forked child: forgets the connection and all requests. `process`: the child's id.
+  void abandon(std::uint32_t process) noexcept;
+
+  // What was sent and received
+
+  /// The bytes to send next, which stay where they are until something is written, or `sent`.
+  std::string_view output() const noexcept {
+    return connected() ? pipeline_.stream->output() : std::string_view();
+  }
+  /// The first `count` bytes of `output` were sent.
+  void sent(std::size_t count) noexcept { pipeline_.stream->sent(count); }
+  /// Bytes have come. Completes the requests whose replies are whole. Throws `IoError` when the
+  /// connection is of no use any more, and `std::bad_alloc`.
+  void received(std::string_view bytes, TimePoint now);
+  /// The error of a closed connection, with the names of the commands that it may have closed at.
+  IoError naming_owed(const IoError& error) const {
+    return connected() ? pipeline_.stream->naming_owed(error) : error;
+  }
+  /// Writes what is to be sent next, if anything may be sent now: refused requests when nothing is
+  /// in flight, else what is queued when no call awaits a reply. False when there was nothing.
+  /// Validity counts from `now`, so it must not be later than the first byte. Throws
+  /// `std::bad_alloc`.
+  bool fill(Send which, TimePoint now);
+
+  /// Whether replies may have come that were not read for so long that a look is worth its system
+  /// call. The caller reads what is there then.
+  bool should_read(TimePoint now) noexcept;
+  /// How often an idle connection is looked at, which costs a system call. `usual`: unless it was
+  /// used in the last 10 us. `seldom`: unless in the last 5 ms, for a call of a quorum, which can
+  /// do without one server.
   enum class Probe { usual, seldom };
-  /// Before something is sent: drops a connection that the server has closed or on which it sent
-  /// what no request asked for, and retires one that it leaves unanswered for too long.
-  void check_connection(TimePoint now, Probe probe = Probe::usual);
-  /// Hands a stale connection to the background, unless a call awaits a reply on it.
-  void retire_if_stale() noexcept;
-  /// Whether the first request in flight is overdue although everything that came was read.
-  bool is_stale() const noexcept;
+  bool should_probe(TimePoint now, Probe probe) const noexcept;
+  /// Whether there are bytes behind the last reply that was awaited.
+  bool in_sync() const noexcept { return pipeline_.stream->in_sync(); }
+
+  /// Whether the first request in flight is late. A pause of this process must not be taken for the
+  /// server's silence: the caller reads what has come, then calls `begin_grace`.
+  bool is_overdue(TimePoint now) const noexcept;
+  /// Starts the grace period of the first request in flight, if that is overdue still.
+  void begin_grace(TimePoint now) noexcept;
+  /// Whether the first request in flight is overdue, and its grace period is over.
+  bool is_stale(TimePoint now) const noexcept;
   /// The grace period for a reply whose time was found to be over for `late`: at least 10 ms, since
   /// the leader needs a moment to read it, and at most 100 ms. The process may have been stopped,
   /// and the reply be there, or come at once.
@@ -74,164 +117,135 @@ class Multiplexer {
     return std::clamp<TimePoint::duration>(late, std::chrono::milliseconds(10),
                                            std::chrono::milliseconds(100));
   }
-  /// If the first request in flight is overdue, reads what has come, and starts its grace period if
-  /// it is overdue still: a pause of this process must not be taken for the server's silence.
-  void read_if_overdue();
-  /// Drops a connection to a server that is not a primary (any more), once nothing is in flight.
-  void drop_outdated() noexcept;
-  ConnectSchedule& schedule() noexcept { return schedule_; }
-  /// The connection is lost: fails all calls in flight or retrying, and hands releases and renewals
-  /// to the sink. Null: memory has run out.
-  void fail_connection(const IoError* why) noexcept;
-  /// In a forked child: forgets the connection and all requests. `in_use`: the parent had a leader.
-  void abandon(bool in_use) noexcept;
+
+  // Requests
 
   /// Queues the request of a call. Throws `std::bad_alloc`, like the next two.
-  void queue(Call& call);
+  void queue(Call& call, TimePoint now);
   /// Queues a release.
-  void queue(std::string_view key, const CleanupRelease& cleanup);
+  void queue(std::string_view key, const CleanupRelease& cleanup, TimePoint now);
   /// Queues a renewal.
   void queue(Lease& renewed);
-  /// Queues releases that the sink kept.
+  /// Queues releases that were left over.
   void queue(PendingRequests releases) noexcept;
-  /// Writes what is queued into the connection's buffer, up to the first call that needs exclusive
-  /// use. False when there was nothing to send. Validity counts from `now`, so it must not be later
-  /// than the first byte.
-  bool send_queued(Send which, TimePoint now);
-  /// Sends the buffer, waiting until `end` at most.
-  void flush(TimePoint end, Guard& guard) const {
-    assert(connected());
-    const Unlocked unlocked(guard);
-    pipeline_.connection->flush(end);
-  }
-  /// Sends as much of the buffer as the socket takes at once.
-  void try_flush(Guard& guard) const {
-    assert(connected());
-    const Unlocked unlocked(guard);
-    pipeline_.connection->try_flush();
-  }
-  /// Waits until `end` at most for replies, and delivers all that have come.
-  void read(TimePoint end, Guard& guard);
-  /// Delivers the replies that have come, without waiting.
-  void receive_available();
-  /// Retries what the server refused, up to the first request of a call that can lead and is not
-  /// `leader`. Nothing may be in flight. Once the server knows a script again, the requests behind
-  /// that lacked only this script are sent in one batch and are in flight on return.
-  /// A retry that does not fit into the time until `end` is left for the next pass; with a leader,
-  /// `IoError` is thrown then.
-  void retry_refused(TimePoint end, const Call* leader, Guard& guard);
-  /// The call of the first refused request, or null if that request has none that can lead.
-  Call* first_refused() const noexcept;
-  /// Runs the commands of a queued call with exclusive use of the connection, and completes the
-  /// call. Nothing may be in flight.
-  void run_exclusively(Call& call, TimePoint end, Guard& guard);
+
+  /// Abandons a call whose thread stops waiting; the connection lives on. A cleanup release is
+  /// queued behind a request in doubt, where no connection can let it arrive earlier, unless the
+  /// call has a `PollNotifier`: a quorum decides from the votes of all servers.
+  void give_up(Call& call, Errc code, const char* why, TimePoint now) noexcept;
+  /// Abandons a call whose time is over.
+  void give_up_late(Call& call, TimePoint now) noexcept;
+  /// Fails a queued call. Null: memory has run out.
+  void fail_queued(Call& call, const IoError* why) noexcept;
+  /// Fails all queued calls, and leaves queued releases and renewals over.
+  void fail_queued(const IoError& why, TimePoint now) noexcept;
+  /// Without a connection: leaves queued releases and renewals over, for this reason.
+  void leave_queued_over(Errc why, TimePoint now) noexcept;
+  /// Leaves refused releases and renewals over, although requests before them may be in flight.
+  void leave_retries_over(TimePoint now) noexcept;
 
   /// Whether a call awaits a reply.
   bool awaited() const noexcept { return waiting_ > 0; }
   bool all_answered() const noexcept { return pipeline_.in_flight.empty(); }
-  bool has_retrying() const noexcept { return !retrying_.empty(); }
+  /// Whether requests were refused, and are retried or wait for that; abandoned ones do not count.
+  bool has_retrying() const noexcept {
+    return !retrying_.empty() || (retry_.in_progress() && !retry_.is_abandoned());
+  }
+  /// Whether a request has the connection to itself, so that nothing can be written.
+  bool is_exclusive() const noexcept { return retry_.in_progress(); }
   bool has_queued() const noexcept { return !queue_.empty(); }
+  bool has_renewals() const noexcept;
   /// Whether replies or retries are outstanding, with or without calls that await them.
-  bool owes() const noexcept { return !all_answered() || has_retrying(); }
+  bool owes() const noexcept { return !all_answered() || !retrying_.empty(); }
   /// Which releases are outstanding.
   struct Owed {
     bool release = false;  // of one of the keys in question
     bool several = false;  // of several keys at once, whichever keys these are
   };
   Owed owed(const Keys& keys) const noexcept;
-  /// The call of the first queued request, if it needs exclusive use. It can lead: the requests of
-  /// a quorum are scripts.
-  Call* first_needing_exclusive_use() const noexcept;
-  /// Whether this server takes the command only in a WATCH/MULTI/EXEC transaction.
-  bool needs_exclusive_use(const protocol::Command& command) const noexcept;
-  /// The call to appoint as the next leader: the first that can lead of those retrying, in flight
+  /// Whether this server takes the command only with exclusive use of the connection.
+  bool needs_exclusive_use(const protocol::Command& command) const noexcept {
+    return pipeline_.forms.needs_exclusive_use({&command, 1});
+  }
+  /// The call to appoint as the next leader: the first that can lead of those in flight, retrying
   /// and queued. Null if there is none.
   Call* next_leader() const noexcept;
-
-  /// Abandons a call whose thread stops waiting; the connection lives on. A cleanup release is
-  /// queued behind a request in doubt, where no connection can let it arrive earlier, unless the
-  /// call has a `PollNotifier`: a quorum decides from the votes of all servers.
-  void give_up(Call& call, Errc code, const char* why) noexcept;
-  /// Fails a queued call. Null: memory has run out.
-  void fail_queued(Call& call, const IoError* why) noexcept;
-  /// Fails all queued calls, and hands queued releases and renewals to the sink.
-  void fail_queued(const IoError& why) noexcept;
-  /// Without a connection: hands queued releases and renewals to the sink, for this reason.
-  void repeat_releases_later(Errc why) noexcept;
-  bool has_renewals() const noexcept;
-  /// Hands refused releases and renewals to the sink, although requests before them may be in
-  /// flight.
-  void leave_retries_to_sink() noexcept;
 
   /// Makes a call the leader, and queues it to be woken.
   void appoint(Call& call) noexcept {
     assert(!call.done() && call.poll_notifier == nullptr);
     to_wake_.appoint(call);
   }
-  /// Wakes all queued calls, so that they compute their deadlines anew.
+  /// Has all queued calls compute their deadlines anew.
   void wake_queued() noexcept;
-  bool has_calls_to_wake() const noexcept { return !to_wake_.empty(); }
-  /// Releases the mutex, does not take it again, and wakes the calls whose state has changed.
-  void wake(Guard& guard) noexcept { to_wake_.wake(guard); }
+  /// The calls to wake once the mutex is released: their states have changed.
+  WakeQueue take_calls_to_wake() noexcept { return to_wake_.take(); }
+
+  /// What has to be handed on since the last time, before the mutex is released.
+  bool has_leftovers() const noexcept { return !leftovers_.empty(); }
+  Leftovers take_leftovers() noexcept { return std::exchange(leftovers_, {}); }
+  /// Takes the nodes of leftovers back for later requests.
+  void recycle(PendingRequests requests) noexcept;
 
   /// For assertions: each request has the status of its list, `waiting_` is the number of calls in
-  /// flight or retrying, and at most one call leads.
+  /// flight or retrying, at most one call leads, and a retry has the connection to itself.
   bool is_consistent() const noexcept;
 
  private:
+  using Ending = PendingRequest::Ending;
+
   CombinedWait combined_wait() noexcept;
+  bool write_queued(Send which, TimePoint now);
+  /// What becomes of a queued request when a batch is written.
+  enum class Turn { write, skip, retry };
+  Turn turn_of(PendingRequests::iterator pending, Send which, TimePoint now);
   void append_queued(PendingRequests::iterator pending, CombinedWait& wait, TimePoint now);
-  void deliver() noexcept;
-  void drop_unwanted() noexcept;
-  bool is_unwanted(const PendingRequest& refused) const noexcept;
-  void resend_refused(Guard& guard);
-  std::span<const protocol::Script* const> known_scripts() const noexcept {
-    return {known_scripts_.data(), known_count_};
-  }
-  void note_script_known(const protocol::Script* script) noexcept;
-  template <class Operation>
-  void use_exclusively(PendingRequest& about, Guard& guard, Operation operation);
-  void answer(PendingRequests& from) noexcept;
-  void fail_refused(PendingRequests::iterator pending) noexcept;
+  bool write_retries(TimePoint now);
+  void resend_refused(TimePoint now);
+  void deliver(TimePoint now) noexcept;
+  void deliver_retry(TimePoint now) noexcept;
+  void retry_later(PendingRequests::iterator pending, TimePoint now) noexcept;
+  void retry_later(PendingRequests::iterator refused) noexcept;
+  void drop_unwanted(TimePoint now) noexcept;
+  bool is_unwanted(const PendingRequest& refused, TimePoint now) const noexcept;
+  void answer(PendingRequests& from, TimePoint now) noexcept;
+  void answer_release(PendingRequests& from, TimePoint now) noexcept;
+  void fail_late(PendingRequests& from, const char* why, TimePoint now) noexcept;
   /// Writes into the response when the request was sent, and on which connection.
   void note_sent(const PendingRequest& pending) const noexcept;
   void fail(PendingRequests& from, PendingRequests::iterator pending, const IoError* why) noexcept;
-  void mark_queued_overtakable() noexcept;
+  void leave_over(PendingRequests& from, PendingRequests::iterator pending, Ending ending) noexcept;
+  void leave_releases_over(PendingRequests& from) noexcept;
   void fail_renewals(PendingRequests& from, std::error_code why) noexcept;
-  bool is_overdue() const noexcept;
-  TimePoint::duration age() const noexcept;
+  void mark_queued_overtakable() noexcept;
+  void lose_connection(const IoError* why, Errc code, std::error_code event,
+                       TimePoint now) noexcept;
+  void disconnect(Leftovers::Parting parting, std::error_code why) noexcept;
+  TimePoint::duration age(TimePoint now) const noexcept;
   TimePoint::duration answer_timeout() const noexcept;
-  void record_disconnected(std::error_code why) const noexcept;
-  void note_connection_state(const PendingRequest& pending) noexcept;
-  void note_release(const PendingRequest& pending) noexcept;
-  bool cannot_be_released(const Call& call) const noexcept;
-  void probe_releases(const Call& call, TimePoint now);
+  void note_connection_state(const PendingRequest& pending, TimePoint now) noexcept;
+  void note_release(const PendingRequest& pending, TimePoint now) noexcept;
 
   const Settings& settings_;
-  CompletionSink& sink_;
+  RenewalFilter& renewals_;
 
   Pipeline pipeline_{};
   std::uint64_t number_ = 0;  // of the connection, among all of the process
   PendingRequests queue_{};
   PendingRequests retrying_{};  // refused, and to be sent in another way, in the order of sending
-  /// Scripts whose text was sent since the server last lacked one.
-  std::array<const protocol::Script*, 8> known_scripts_{};
-  std::size_t known_count_ = 0;
+  RequestRetry retry_{};        // of the only request in flight, if it is in progress
+  KnownScripts known_scripts_{};
   RequestPool pool_{};
   std::size_t waiting_ = 0;  // calls whose request is in flight or retrying
   ConnectSchedule schedule_{};
   std::optional<Errc> outdated_{};  // the error by which the server says that it is not a primary
-  /// Set while the server lacks the command that releases need, until `no_releases_until_`: no lock
-  /// is acquired then, as it could not be released.
-  std::optional<IoError> no_releases_{};
-  TimePoint no_releases_until_{};
-  TimePoint next_release_probe_{};
-  TimePoint::duration retry_took_{};  // the last retry with exclusive use
+  ReleaseCheck release_check_{};
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received
   /// The end of the grace period of the first request in flight, if that is overdue.
   TimePoint missing_from_ = TimePoint::max();
   WakeQueue to_wake_{};
+  Leftovers leftovers_{};
 };
 
 }  // namespace redlatch::detail

@@ -1,8 +1,6 @@
 #include "engine/pending_request.hpp"
 
 #include <algorithm>
-#include <utility>
-#include <vector>
 
 #include <redlatch/protocol/reply.hpp>
 
@@ -68,43 +66,25 @@ bool PendingRequest::supersedes(const PendingRequest& refused) const noexcept {
          newer.argument(0) == older.argument(0) && newer.argument(1) == older.argument(1);
 }
 
-bool PendingRequest::can_be_resent(std::span<const protocol::Script* const> known) const noexcept {
+bool PendingRequest::can_be_resent(const KnownScripts& known) const noexcept {
   // Of several commands, the ones that were not refused would be carried out twice.
   if (retried || (commands > 1 && !repeat)) return false;
   for (std::size_t i = 0; i < commands; ++i) {
     const protocol::Script* const script = command(i).script();
     if (script == nullptr) continue;
-    if (std::find(known.begin(), known.end(), script) == known.end()) return false;
+    if (!known.contain(script)) return false;
     if (replies.size() <= i || !replies[i].text.starts_with("NOSCRIPT")) return false;
   }
   return true;
 }
 
-PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes) {
+PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes,
+                           TimePoint now) {
   PendingRequests pending(1);
   pending.front().route = routes.pin(key);
   pending.front().is_release = true;
-  pending.front().release.begin(key, cleanup, BootClock::now());
+  pending.front().release.begin(key, cleanup, now);
   return pending;
-}
-
-void PendingRequest::retry_refused(Connection& connection, TimePoint end) {
-  if (repeat) {
-    sent_at = BootClock::now();
-    cut_short = shares = false;
-    if (may_block()) {
-      std::vector<protocol::Command> all(call->request.commands.begin(),
-                                         call->request.commands.end());
-      all.back() = last_command().with_last(time_to_block(sent_at));
-      return connection.run(all, replies, end);
-    }
-    if (call != nullptr) return connection.run(call->request.commands, replies, end);
-    const protocol::Command again = command(0);
-    return connection.run({&again, 1}, replies, end);
-  }
-  for (std::size_t i = 0; i < commands; ++i) {
-    replies[i] = connection.retry_refused(command(i), forms[i], std::move(replies[i]), end);
-  }
 }
 
 }  // namespace redlatch::detail

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <cstddef>
 #include <iterator>
-#include <span>
 #include <string_view>
+#include <system_error>
 
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/protocol/command.hpp>
@@ -15,9 +15,10 @@
 #include "base/routes.hpp"
 #include "engine/call.hpp"
 #include "engine/keys.hpp"
+#include "engine/known_scripts.hpp"
 #include "engine/pending_release.hpp"
 #include "engine/pending_renewal.hpp"
-#include "net/connection.hpp"
+#include "net/resp_stream.hpp"
 
 namespace redlatch::detail {
 
@@ -31,7 +32,8 @@ struct PendingRequest {
     /// `retrying` when the server takes the command only in a transaction.
     queued,
     /// Sent, and not answered completely. Entered and left by the leader: for the pool when all
-    /// replies have come, for `retrying` when the server refused the request.
+    /// replies have come, for `retrying` when the server refused the request. A request with a
+    /// `RequestRetry` is in flight, too, and alone.
     in_flight,
     /// Refused, so that it was not carried out. Entered by the leader that reads the refusal; left
     /// by a leader, which sends the request again or in another form, or drops it when it is
@@ -51,7 +53,7 @@ struct PendingRequest {
   std::array<protocol::Expect, max_commands> expected{};
   std::array<protocol::Form, max_commands> forms{};
   /// The end of the first command that changes data, in the bytes of the connection.
-  Connection::Position change_ends = RespStream::nowhere;
+  RespStream::Position change_ends = RespStream::nowhere;
   /// How long the last command, a WAIT, asks the server to wait.
   std::chrono::milliseconds blocks{0};
   bool cut_short = false;  // `blocks` is less than the time that the request has for it
@@ -62,6 +64,12 @@ struct PendingRequest {
   bool repeat = false;      // has to be sent again, as a whole
   bool superseded = false;  // a newer command about its lease was carried out: no retry
   bool retried = false;     // was sent again in a batch, after a refusal
+
+  /// How a release or a renewal ended, among the `Leftovers`.
+  enum class Ending { released, answered, failed, superseded };
+  Ending ending = Ending::answered;
+  ReleaseOutcome outcome = ReleaseOutcome::done;  // of a release
+  std::error_code why{};                          // of a renewal that failed
 
   /// Prepares for being sent at `now`.
   void begin(TimePoint now) noexcept;
@@ -84,10 +92,7 @@ struct PendingRequest {
   }
   /// Whether a batch can simply contain it again after the refusal: once, and only if the server
   /// lacked nothing but scripts that it knows by now.
-  bool can_be_resent(std::span<const protocol::Script* const> known) const noexcept;
-  /// Sends the refused commands in other forms, or all of them if the request is to be repeated,
-  /// and waits for the replies. Needs exclusive use of the connection.
-  void retry_refused(Connection& connection, TimePoint end);
+  bool can_be_resent(const KnownScripts& known) const noexcept;
   bool complete() const noexcept { return replies.size() == commands; }
   /// How many replies are to commands of its own, without a shared WAIT.
   std::size_t own_replies() const noexcept { return shares ? commands - 1 : commands; }
@@ -109,7 +114,8 @@ struct PendingRequest {
 };
 
 /// A list of one release.
-PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes);
+PendingRequests release_of(std::string_view key, const CleanupRelease& cleanup, Routes& routes,
+                           TimePoint now);
 
 /// Requests to be reused with the memory that they have.
 class RequestPool {

@@ -1,5 +1,6 @@
 #include "engine/pipeline.hpp"
 
+#include <cassert>
 #include <optional>
 #include <utility>
 
@@ -32,26 +33,22 @@ void Pipeline::begin(PendingRequests& from, PendingRequests::iterator pending, T
 
 void Pipeline::append_command(PendingRequest& pending, std::size_t i,
                               const protocol::Command& command) const {
-  pending.forms[i] = connection->form_of(command);
-  pending.expected[i] = protocol::expect_of(command, pending.forms[i]);
-  connection->append(command, pending.forms[i]);
+  const protocol::Form form = forms.form_of(command);
+  assert(form != protocol::Form::watch);
+  pending.forms[i] = form;
+  pending.expected[i] = protocol::expect_of(command, form);
+  stream->append(form == protocol::Form::script ? command
+                                                : protocol::native_command(form, command));
   if (pending.change_ends == RespStream::nowhere && command.changes_data()) {
-    pending.change_ends = connection->appended();
+    pending.change_ends = stream->appended();
   }
-}
-
-void Pipeline::receive_available() {
-  connection->try_flush();
-  while (connection->receive_available()) {
-  }
-  collect();
 }
 
 void Pipeline::collect() {
   for (auto pending = in_flight.begin(); pending != in_flight.end(); ++pending) {
     while (pending->replies.size() < pending->own_replies()) {
       std::optional<protocol::Reply> reply =
-          connection->next(pending->expected[pending->replies.size()]);
+          stream->next(pending->expected[pending->replies.size()]);
       if (!reply) return;
       pending->replies.push_back(*std::move(reply));
     }

@@ -1,8 +1,13 @@
 #include "engine/shared_connection.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
@@ -11,10 +16,54 @@
 #include <redlatch/protocol/reply.hpp>
 
 #include "base/io_error.hpp"
-#include "base/unlocked.hpp"
+#include "net/connection.hpp"
 #include "net/poll.hpp"
+#include "net/resolver.hpp"
 
 namespace redlatch::detail {
+
+/// Holds the mutex of a connection until the end of the scope. What the multiplexer has left over
+/// is handed on before the mutex is released, and calls whose state has changed are woken behind
+/// that, so that no thread wakes up only to wait for the mutex.
+class REDLATCH_SCOPED_CAPABILITY SharedConnection::Section {
+ public:
+  explicit Section(SharedConnection& connection) REDLATCH_ACQUIRE(connection.mutex_)
+      : connection_(connection) {
+    connection_.mutex_.lock();
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+  // The analysis does not know that this object holds the mutex of its connection.
+  ~Section() REDLATCH_RELEASE() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    connection_.hand_on_leftovers();
+    WakeQueue woken = connection_.multiplexer_.take_calls_to_wake();
+    connection_.mutex_.unlock();
+    woken.wake();
+  }
+
+ private:
+  SharedConnection& connection_;
+};
+
+/// Releases the mutex as the end of a `Section` does, and takes it again at the end of the scope.
+class REDLATCH_SCOPED_CAPABILITY SharedConnection::Pause {
+ public:
+  explicit Pause(SharedConnection& connection) REDLATCH_RELEASE(connection.mutex_)
+      : connection_(connection) {
+    connection_.hand_on_leftovers();
+    WakeQueue woken = connection_.multiplexer_.take_calls_to_wake();
+    connection_.mutex_.unlock();
+    woken.wake();
+  }
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+  // The analysis does not know which mutex the end of this object takes.
+  ~Pause() REDLATCH_RELEASE() REDLATCH_NO_THREAD_SAFETY_ANALYSIS { connection_.mutex_.lock(); }
+
+ private:
+  SharedConnection& connection_;
+};
+
 void SharedConnection::execute(const Request& request, Response& response, ConnectPolicy policy,
                                TimePoint end) {
   const bool outdated = execute_once(request, response, policy, end);
@@ -30,60 +79,71 @@ void SharedConnection::execute(const Request& request, Response& response, Conne
 bool SharedConnection::execute_once(const Request& request, Response& response,
                                     ConnectPolicy policy, TimePoint end) {
   Call call{.request = request, .response = response, .end = end};
-  Guard guard(mutex_);
-  const Deadline deadline{policy, end, connecting_time()};
-  multiplexer_.queue(call);
-  if (!has_leader_.exchange(true)) call.state = Call::State::leading;
-  while (!call.done()) {
-    if (call.is_leading()) {
-      lead(call, deadline, guard);
+  Deadline deadline{policy, end, {}};
+  TimePoint until{};
+  {
+    const Section section(*this);
+    deadline.connected_before = connecting_time();
+    multiplexer_.queue(call, BootClock::now());
+    if (has_leader_.exchange(true)) {
+      until = check_follower(call, deadline);
     } else {
-      await(call, deadline, guard);
+      call.state = Call::State::leading;
+      lead(call, deadline);
     }
   }
-  if (guard.owns_lock()) guard.unlock();
+  if (!call.done()) follow(call, deadline, until);
   conclude(call);
   return call.outdated;
 }
 
-void SharedConnection::begin(Call& call) {
-  Guard guard(mutex_);
-  multiplexer_.queue(call);
-  if (has_leader_.exchange(true)) return;
-  try {
-    multiplexer_.check_connection(BootClock::now(), Multiplexer::Probe::seldom);
-  } catch (const IoError& error) {
-    multiplexer_.fail_connection(&error);
-  } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
+/// Sleeps until the call is done, or appointed: then it leads. The state of a call that is done is
+/// read without the mutex, for which many threads that are woken at once would wait.
+void SharedConnection::follow(Call& call, const Deadline& deadline, TimePoint until) {
+  while (!call.done()) {
+    if (call.baton.wait_until(until)) ++call.posts_taken;
+    if (call.done()) return;
+    const Section section(*this);
+    if (call.is_leading()) {
+      lead(call, deadline);
+    } else if (!call.done()) {
+      until = check_follower(call, deadline);
+    }
   }
-  pass_on(RefusedReleases::to_sink, guard);
+}
+
+void SharedConnection::begin(Call& call) {
+  const Section section(*this);
+  multiplexer_.queue(call, BootClock::now());
+  if (has_leader_.exchange(true)) return;
+  survive([&]() REDLATCH_REQUIRES(mutex_) {
+    check_connection(BootClock::now(), Multiplexer::Probe::seldom);
+  });
+  pass_on(RefusedReleases::leave);
 }
 
 void SharedConnection::extend(Call& call, TimePoint end) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   call.end = end;
 }
 
 void SharedConnection::leave(Call& call) noexcept {
-  Guard guard(mutex_);
-  while (call.retrying && !call.done()) {
-    guard.unlock();
-    call.baton.wait();
-    ++call.posts_taken;
-    guard.lock();
+  const Section section(*this);
+  if (!call.done()) {
+    multiplexer_.give_up(call, Errc::timed_out, "no answer within server_timeout",
+                         BootClock::now());
   }
-  if (!call.done()) multiplexer_.give_up(call, Errc::timed_out, "no answer within server_timeout");
   // The caller may send a cleanup release behind its request on this connection.
-  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::to_sink, guard, StaleConnection::keep);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave, StaleConnection::keep);
 }
 
 void SharedConnection::conclude(Call& call) {
   call.take_posts();
   const Request& request = call.request;
   if (call.broken && call.in_doubt && request.cleanup != nullptr) {
-    PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes);
-    pending.front().release.broke(Errc::unreachable, BootClock::now());
+    const TimePoint now = BootClock::now();
+    PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes, now);
+    pending.front().release.broke(Errc::unreachable, now);
     sink_.repeat_later(std::move(pending));
   }
   if (call.out_of_memory) throw std::bad_alloc();
@@ -95,22 +155,22 @@ void SharedConnection::conclude(Call& call) {
 
 SharedConnection::PostResult SharedConnection::post(std::string_view key,
                                                     const CleanupRelease& cleanup) noexcept {
-  Guard guard(mutex_);
+  const Section section(*this);
   if (!multiplexer_.connected() && !connecting_) return PostResult::no_connection;
   // With a leader, the release is queued: the leader runs it with exclusive use if need be.
   if (!has_leader_ && multiplexer_.needs_exclusive_use(cleanup.command))
     return PostResult::needs_exclusive_use;
   try {
-    multiplexer_.queue(key, cleanup);
+    multiplexer_.queue(key, cleanup, BootClock::now());
   } catch (const std::bad_alloc&) {
     return PostResult::no_memory;
   }
-  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::to_sink, guard);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave);
   return PostResult::yes;
 }
 
 bool SharedConnection::renew(Lease& lease) noexcept {
-  const Guard guard(mutex_);
+  const MutexLock lock(mutex_);
   try {
     multiplexer_.queue(lease);
     return true;
@@ -120,253 +180,372 @@ bool SharedConnection::renew(Lease& lease) noexcept {
 }
 
 void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int cancel) noexcept {
-  Guard guard(mutex_);
+  const Section section(*this);
   multiplexer_.queue(std::move(releases));
   if (has_leader_.exchange(true)) return;
-  try {
-    multiplexer_.check_connection(BootClock::now());
+  survive([&]() REDLATCH_REQUIRES(mutex_) {
+    check_connection(BootClock::now());
     if (!multiplexer_.connected() && may_connect()) {
-      connect(nullptr, {ConnectPolicy::within_timeout, latest, connecting_time()}, cancel, guard);
+      open(nullptr, {ConnectPolicy::within_timeout, latest, connecting_time()}, cancel);
     } else if (!multiplexer_.connected() && failure_) {
-      multiplexer_.fail_queued(*failure_);
+      multiplexer_.fail_queued(*failure_, BootClock::now());
     }
-    retry_renewals(std::min(latest, command_end()), guard);
-  } catch (const IoError& error) {
-    multiplexer_.fail_connection(&error);
-  } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
-  }
-  pass_on(RefusedReleases::to_sink, guard);
+    // Some servers take renewals only with exclusive use.
+    if (!multiplexer_.connected() || !multiplexer_.all_answered()) return;
+    multiplexer_.fill(Multiplexer::Send::background, BootClock::now());
+    drive_retries(std::min(latest, command_end()));
+  });
+  pass_on(RefusedReleases::leave);
 }
 
-/// Some servers take renewals only with exclusive use, which `send_queued` leaves to the retries.
-void SharedConnection::retry_renewals(TimePoint end, Guard& guard) {
-  if (!multiplexer_.connected() || !multiplexer_.all_answered()) return;
-  multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now());
-  if (multiplexer_.all_answered()) multiplexer_.retry_refused(end, nullptr, guard);
+void SharedConnection::look() noexcept {
+  const Section section(*this);
+  if (!multiplexer_.connected() || has_leader_.exchange(true)) return;
+  survive([&]() REDLATCH_REQUIRES(mutex_) { receive_now(); });
+  pass_on(RefusedReleases::leave);
 }
 
 bool SharedConnection::receive_available(TimePoint end) noexcept {
-  Guard guard(mutex_);
+  const Section section(*this);
   if (has_leader_) return true;
   if (!multiplexer_.connected() || !multiplexer_.owes()) return false;
   has_leader_ = true;
-  try {
-    multiplexer_.receive_available();
-    if (multiplexer_.all_answered())
-      multiplexer_.retry_refused(std::min(end, command_end()), nullptr, guard);
-    if (multiplexer_.has_queued()) multiplexer_.check_connection(BootClock::now());
-  } catch (const IoError& error) {
-    multiplexer_.fail_connection(&error);
-  } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
-  }
-  pass_on(RefusedReleases::to_sink, guard);
-  guard.lock();
+  survive([&]() REDLATCH_REQUIRES(mutex_) {
+    receive_now();
+    drive_retries(std::min(end, command_end()));
+    if (multiplexer_.has_queued()) check_connection(BootClock::now());
+  });
+  pass_on(RefusedReleases::leave);
   return has_leader_ || multiplexer_.owes();
 }
 
-void SharedConnection::finish(TimePoint end) noexcept {
-  Guard guard(mutex_);
-  assert(!has_leader_ && !multiplexer_.awaited());
-  has_leader_ = true;
-  try {
-    do {
-      while (multiplexer_.connected() && !multiplexer_.all_answered())
-        multiplexer_.read(end, guard);
-      if (!multiplexer_.connected()) break;
-      multiplexer_.retry_refused(end, nullptr, guard);
-      if (multiplexer_.all_answered() && multiplexer_.has_retrying()) break;  // no time is left
-    } while (multiplexer_.connected() &&
-             (multiplexer_.send_queued(Multiplexer::Send::background, BootClock::now()) ||
-              multiplexer_.owes()));
-  } catch (const IoError& error) {
-    multiplexer_.fail_connection(&error);
-  } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
+/// Retries what the server has refused, and reads the replies, until `end` at the latest. A call
+/// that can lead retries its own request.
+void SharedConnection::drive_retries(TimePoint end) {
+  while (multiplexer_.connected() && multiplexer_.has_retrying() &&
+         multiplexer_.next_leader() == nullptr) {
+    const TimePoint now = BootClock::now();
+    if (now >= end) return;
+    if (!multiplexer_.is_exclusive()) {
+      if (!multiplexer_.all_answered()) return;
+      multiplexer_.fill(Multiplexer::Send::background, now);
+      continue;
+    }
+    try {
+      read(end);
+    } catch (const IoError& error) {
+      if (error.code() != Errc::timed_out) throw;
+      return;  // the replies may still come
+    }
   }
-  multiplexer_.leave_retries_to_sink();
-  pass_on(RefusedReleases::to_sink, guard);
 }
 
-/// One turn of a follower: gives up, or sleeps until its baton is posted. While the leader
-/// connects, the follower waits for `connect_timeout` longer: a failure is shared by all followers,
-/// so that a dead server costs each of them one `connect_timeout` and not one behind the other. A
-/// call that a leader is retrying waits without a deadline, as its request cannot be taken out of
-/// the leader's hands; the leader keeps to `Call::end`.
-void SharedConnection::await(Call& call, const Deadline& deadline, Guard& guard) {
-  if (!guard.owns_lock()) guard.lock();
-  if (call.state != Call::State::following) return;
+void SharedConnection::finish(TimePoint end) noexcept {
+  const Section section(*this);
+  assert(!has_leader_ && !multiplexer_.awaited());
+  has_leader_ = true;
+  survive([&]() REDLATCH_REQUIRES(mutex_) {
+    while (multiplexer_.connected() &&
+           (multiplexer_.fill(Multiplexer::Send::background, BootClock::now()) ||
+            multiplexer_.owes())) {
+      read(end);
+    }
+  });
+  multiplexer_.leave_retries_over(BootClock::now());
+  pass_on(RefusedReleases::leave);
+}
+
+/// One turn of a follower: gives up, or returns until when to sleep. While the leader connects, the
+/// follower waits for `connect_timeout` longer: a failure is shared by all followers, so that a
+/// dead server costs each of them one `connect_timeout` and not one behind the other.
+TimePoint SharedConnection::check_follower(Call& call, const Deadline& deadline) {
+  const TimePoint now = BootClock::now();
   if (connecting_ && deadline.policy == ConnectPolicy::never) {
-    return multiplexer_.give_up(call, Errc::unreachable, "there is no connection yet");
+    multiplexer_.give_up(call, Errc::unreachable, "there is no connection yet", now);
+    return now;
   }
   const bool others_connect = connecting_ && deadline.policy == ConnectPolicy::separate_timeout;
   const TimePoint end =
       others_connect ? deadline.end + settings_.options.connect_timeout : end_of(call, deadline);
   call.end = end;
-  if (BootClock::now() >= end && !call.retrying && !begin_grace(call)) {
-    return multiplexer_.give_up(call, Errc::timed_out,
-                                call.pending->status == PendingRequest::Status::queued
-                                    ? "others kept the connection for all of command_timeout"
-                                    : "no answer within command_timeout");
-  }
-  const bool retrying = call.retrying;
-  guard.unlock();
-  if (retrying) {
-    call.baton.wait();
-    ++call.posts_taken;
-  } else if (call.baton.wait_until(std::max(end, call.grace_until))) {
-    ++call.posts_taken;
-  }
+  if (now >= end && !begin_grace(call, now)) multiplexer_.give_up_late(call, now);
+  return std::max(end, call.grace_until);
 }
 
-/// Does I/O as the leader until the call is done and the lead is passed on, or until another call
-/// is appointed. Returns without the mutex.
-void SharedConnection::lead(Call& call, const Deadline& deadline, Guard& guard) {
-  if (!guard.owns_lock()) guard.lock();
+/// Does I/O as the leader until the call is done and the lead is passed on.
+void SharedConnection::lead(Call& call, const Deadline& deadline) {
   bool in_time = true;
   do {
-    // Refused releases are retried at once; a refused call retries as the leader, with its own
-    // deadline.
+    // Refused releases are retried at once.
     while (in_time && (call.is_leading() ||
                        (multiplexer_.has_retrying() && multiplexer_.next_leader() == nullptr))) {
-      in_time = try_step(call, deadline, guard);
-      if (call.state == Call::State::following) return multiplexer_.wake(guard);
-      if (!multiplexer_.has_calls_to_wake()) continue;
-      multiplexer_.wake(guard);
-      guard.lock();
+      in_time = try_step(call, deadline);
     }
-  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::to_sink, guard));
+  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::leave));
 }
 
 /// One step, with its failure dealt with. False when the step timed out although the call is done:
 /// the next leader has more time for the rest.
-bool SharedConnection::try_step(Call& call, const Deadline& deadline, Guard& guard) {
+bool SharedConnection::try_step(Call& call, const Deadline& deadline) {
   try {
-    step(call, deadline, guard);
+    step(call, deadline);
   } catch (const IoError& error) {
+    const TimePoint now = BootClock::now();
     if (error.code() != Errc::timed_out) {
-      multiplexer_.fail_connection(&error);
+      multiplexer_.fail_connection(&error, now);
     } else if (call.done()) {
       return false;
-    } else if (begin_grace(call)) {
-      read_overdue();
+    } else if (begin_grace(call, now)) {
+      survive([&]() REDLATCH_REQUIRES(mutex_) { read_overdue(now); });
     } else {
-      multiplexer_.give_up(call, error.code(), error.what());
+      multiplexer_.give_up(call, error.code(), error.what(), now);
     }
   } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
+    multiplexer_.fail_connection(nullptr, BootClock::now());
     if (!call.done()) multiplexer_.fail_queued(call, nullptr);
   }
   return true;
 }
 
-void SharedConnection::step(Call& call, const Deadline& deadline, Guard& guard) {
-  assert(guard.owns_lock() && has_leader_);
+void SharedConnection::step(Call& call, const Deadline& deadline) {
+  assert(has_leader_);
   const TimePoint end = end_of(call, deadline);
   call.end = end;
-  if (multiplexer_.has_retrying() && multiplexer_.all_answered())
-    return retry_refused(call, end, guard);
-  if (multiplexer_.has_retrying() || multiplexer_.awaited()) return multiplexer_.read(end, guard);
+  if (multiplexer_.has_retrying()) return retry(end);
+  if (multiplexer_.awaited()) return read(end);
 
   // No call awaits a reply, so this call is still in the queue.
   const TimePoint now = BootClock::now();
   if (now >= end) {
     throw IoError(Errc::timed_out, "others kept the connection for all of command_timeout");
   }
-  multiplexer_.check_connection(now);
-  if (!multiplexer_.connected()) return connect(&call, deadline, never_cancelled, guard);
+  check_connection(now);
+  if (!multiplexer_.connected()) return open(&call, deadline, never_cancelled);
+  if (multiplexer_.is_exclusive()) return read(end);  // of a request that was abandoned
   if (multiplexer_.has_retrying()) return;
-  Call* const alone = multiplexer_.first_needing_exclusive_use();
-  if (alone == nullptr) {
-    multiplexer_.send_queued(Multiplexer::Send::all, now);
-    multiplexer_.flush(end, guard);
-  } else if (alone != &call) {
-    call.state = Call::State::following;
-    multiplexer_.appoint(*alone);
-  } else if (multiplexer_.all_answered()) {
-    multiplexer_.run_exclusively(call, end, guard);
-  } else {
-    multiplexer_.read(end, guard);
-  }
+  multiplexer_.fill(Multiplexer::Send::all, now);
+  flush(end);
 }
 
-/// Retries up to the first refused request of another call that can lead, and appoints that call,
-/// so that its own deadline applies: if this call has less time, its time-out would break the
-/// connection under the other.
-void SharedConnection::retry_refused(Call& call, TimePoint end, Guard& guard) {
-  if (BootClock::now() >= end) {
-    throw IoError(Errc::timed_out, "no answer within command_timeout");
-  }
-  multiplexer_.retry_refused(end, &call, guard);
-  Call* const next = multiplexer_.first_refused();
-  if (!call.is_leading() || next == nullptr || next == &call || !multiplexer_.all_answered())
-    return;
-  call.state = Call::State::following;
-  multiplexer_.appoint(*next);
+/// Sends what was refused, in other forms, or reads the replies to that.
+void SharedConnection::retry(TimePoint end) {
+  const TimePoint now = BootClock::now();
+  if (now >= end) throw IoError(Errc::timed_out, "no answer within command_timeout");
+  if (!multiplexer_.all_answered()) return read(end);
+  multiplexer_.fill(Multiplexer::Send::all, now);
+  flush(end);
 }
 
 /// The leader leaves. If no call awaits a reply, sends what is queued, so that the server works on
 /// it while the next leader wakes up. Then appoints the next leader, or leaves the connection
-/// without one, and releases the mutex. Returns false, with the mutex and as the leader still, when
-/// refused releases have to be retried first.
-bool SharedConnection::pass_on(RefusedReleases releases, Guard& guard,
-                               StaleConnection stale) noexcept {
-  assert(guard.owns_lock() && has_leader_ && multiplexer_.is_consistent());
-  read_overdue();
-  if (!multiplexer_.awaited() && multiplexer_.is_stale()) multiplexer_.leave_retries_to_sink();
-  while (multiplexer_.connected() && multiplexer_.has_queued() && !multiplexer_.awaited() &&
-         !multiplexer_.has_retrying()) {
-    try {
-      const bool silent = multiplexer_.is_stale();
-      const auto which = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
-      if (!multiplexer_.send_queued(which, BootClock::now())) break;
-      multiplexer_.try_flush(guard);
-    } catch (const IoError& error) {
-      multiplexer_.fail_connection(&error);
-    } catch (const std::bad_alloc&) {
-      multiplexer_.fail_connection(nullptr);
-    }
+/// without one. Returns false, as the leader still, when refused releases have to be retried first.
+bool SharedConnection::pass_on(RefusedReleases releases, StaleConnection stale) noexcept {
+  assert(has_leader_ && multiplexer_.is_consistent());
+  const TimePoint now = BootClock::now();
+  survive([&]() REDLATCH_REQUIRES(mutex_) { read_overdue(now); });
+  const bool silent = !multiplexer_.awaited() && multiplexer_.is_stale(now);
+  if (silent) multiplexer_.leave_retries_over(now);
+  const auto which = silent ? Multiplexer::Send::releases : Multiplexer::Send::all;
+  bool more = true;
+  while (more && multiplexer_.connected()) {
+    more = false;
+    survive([&]() REDLATCH_REQUIRES(mutex_) {
+      more = multiplexer_.fill(which, now);
+      send_now();
+    });
   }
-  if (stale == StaleConnection::retire) multiplexer_.retire_if_stale();
+  if (stale == StaleConnection::retire) multiplexer_.retire_if_stale(now);
   if (Call* const next = multiplexer_.next_leader(); next != nullptr) {
     multiplexer_.appoint(*next);
   } else if (releases == RefusedReleases::retry && multiplexer_.has_retrying()) {
     return false;
   } else {
     has_leader_ = false;
-    multiplexer_.repeat_releases_later(failure_ ? failure_->code() : Errc::unreachable);
+    multiplexer_.leave_queued_over(failure_ ? failure_->code() : Errc::unreachable, now);
     if (multiplexer_.owes()) sink_.expect_answers();
   }
   assert(multiplexer_.is_consistent());
-  multiplexer_.wake(guard);
   return true;
 }
 
 /// Gives a call whose time is over its grace period, once: if this process was stopped meanwhile,
 /// the reply may be there already. False when the call had it, or there is no connection.
-bool SharedConnection::begin_grace(Call& call) const noexcept {
+bool SharedConnection::begin_grace(Call& call, TimePoint now) const noexcept {
   if (!multiplexer_.connected() || call.grace_until != TimePoint{}) return false;
-  const TimePoint now = BootClock::now();
   call.grace_until = now + Multiplexer::grace_for(now - call.end);
   return true;
 }
 
-/// Reads what has come if a reply is overdue, and drops a connection to a server that is not a
-/// primary any more.
-void SharedConnection::read_overdue() noexcept {
+/// Any failure of the operation is one of the connection.
+template <class Operation>
+void SharedConnection::survive(Operation operation) noexcept {
   try {
-    multiplexer_.read_if_overdue();
-    multiplexer_.drop_outdated();
+    operation();
   } catch (const IoError& error) {
-    multiplexer_.fail_connection(&error);
+    multiplexer_.fail_connection(&error, BootClock::now());
   } catch (const std::bad_alloc&) {
-    multiplexer_.fail_connection(nullptr);
+    multiplexer_.fail_connection(nullptr, BootClock::now());
   }
 }
 
+/// Before something is sent: drops a connection that the server has closed or on which it sent what
+/// no request asked for, and retires one that it leaves unanswered for too long.
+void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe) {
+  read_overdue(now);
+  if (!multiplexer_.connected()) return;
+  const bool probes = multiplexer_.should_probe(now, probe);
+  if (!multiplexer_.all_answered()) {
+    if (multiplexer_.is_stale(now)) return multiplexer_.retire_if_stale(now);
+    if (!multiplexer_.should_read(now)) return;
+    receive_now();
+    if (!multiplexer_.all_answered()) return;
+  }
+  // A closed connection is found by the retries on it.
+  if (!multiplexer_.connected() || multiplexer_.has_retrying()) return;
+  if (!multiplexer_.in_sync()) {
+    multiplexer_.drop(make_error_code(Errc::protocol_error));
+  } else if (probes && !transport_->is_idle()) {
+    multiplexer_.drop({});
+  }
+}
+
+/// Reads what has come if a reply is overdue, and drops a connection to a server that is not a
+/// primary any more.
+void SharedConnection::read_overdue(TimePoint now) {
+  if (multiplexer_.is_overdue(now)) {
+    receive_now();
+    multiplexer_.begin_grace(BootClock::now());
+  }
+  multiplexer_.drop_outdated();
+}
+
+/// The one place where the multiplexer's leftovers go on to the sink.
+void SharedConnection::hand_on_leftovers() noexcept {
+  if (!multiplexer_.has_leftovers()) return;
+  Leftovers leftovers = multiplexer_.take_leftovers();
+  if (leftovers.disconnection) part(*leftovers.disconnection);
+  for (const PendingRequest& one : leftovers.requests) {
+    switch (one.ending) {
+      case PendingRequest::Ending::released:
+        sink_.ended(one.release, one.outcome);
+        break;
+      case PendingRequest::Ending::answered:
+        sink_.renewed(one.renewal, one.replies.front(), one.sent_at);
+        break;
+      case PendingRequest::Ending::failed:
+        sink_.renewal_failed(one.renewal, one.sent_at, one.why);
+        break;
+      case PendingRequest::Ending::superseded:
+        sink_.superseded(one.renewal);
+        break;
+    }
+  }
+  if (!leftovers.to_repeat.empty()) sink_.repeat_later(std::move(leftovers.to_repeat));
+  multiplexer_.recycle(std::move(leftovers.requests));
+}
+
+/// The multiplexer has given up the connection.
+void SharedConnection::part(Leftovers::Disconnection& disconnection) noexcept {
+  sink_.record_event(EventKind::disconnected, {}, disconnection.since, disconnection.why);
+  std::unique_ptr<Transport> transport = std::move(transport_);
+  switch (disconnection.parting) {
+    case Leftovers::Parting::close:
+      break;
+    case Leftovers::Parting::discard:
+      transport->discard();
+      break;
+    case Leftovers::Parting::retire:
+      // The renewals' leases cannot wait for the replies: they are in doubt, and renewed on another
+      // connection.
+      for (PendingRequest& one : disconnection.retired.in_flight) {
+        if (!std::exchange(one.is_renewal, false)) continue;
+        sink_.renewal_failed(one.renewal, one.sent_at, disconnection.why);
+      }
+      sink_.adopt(std::move(disconnection.retired), std::move(transport));
+      break;
+  }
+  if (!disconnection.outdated) return;
+  settings_.resolver->avoid(address_);
+  sink_.server_changed();
+}
+
+/// Adds the names of the unanswered commands to the error of a closed connection.
+template <class Transfer>
+auto SharedConnection::naming_owed(Transfer transfer) {
+  try {
+    return transfer();
+  } catch (const IoError& error) {
+    if (error.code() != Errc::unreachable) throw;
+    throw multiplexer_.naming_owed(error);
+  }
+}
+
+/// Sends what the transport takes at once, with the mutex released. True when nothing is left.
+bool SharedConnection::send_now() {
+  const std::string_view output = multiplexer_.output();
+  if (output.empty()) return true;
+  Transport& transport = *transport_;
+  std::size_t sent = 0;
+  try {
+    const Pause pause(*this);
+    transport.send_now(output, sent);
+  } catch (const IoError& error) {
+    multiplexer_.sent(sent);
+    if (error.code() != Errc::unreachable) throw;
+    throw multiplexer_.naming_owed(error);
+  }
+  multiplexer_.sent(sent);
+  return sent == output.size();
+}
+
+/// Sends all of the output. True when replies came first, which are taken in, and the rest is left
+/// to `read`: the peer may not read before they are read.
+bool SharedConnection::flush(TimePoint end) {
+  while (!send_now()) {
+    Transport& transport = *transport_;
+    bool is_readable = false;
+    {
+      const Pause pause(*this);
+      is_readable = transport.wait_for_room(end);
+    }
+    if (is_readable) {
+      receive_now();
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Sends what is left to send, and waits for bytes, with the mutex released.
+void SharedConnection::read(TimePoint end) {
+  if (flush(end)) return;
+  Transport& transport = *transport_;
+  std::array<char, 4096> room;
+  const std::size_t count = naming_owed([&]() REDLATCH_REQUIRES(mutex_) {
+    const Pause pause(*this);
+    return transport.receive(room, end);
+  });
+  multiplexer_.received({room.data(), count}, BootClock::now());
+}
+
+/// Sends and receives what the transport takes and has, without waiting.
+void SharedConnection::receive_now() {
+  send_now();
+  std::array<char, 4096> room;
+  std::size_t count = 0;
+  do {
+    count = naming_owed([&]() REDLATCH_REQUIRES(mutex_) { return transport_->receive_now(room); });
+    if (count > 0) multiplexer_.received({room.data(), count}, BootClock::now());
+  } while (count == room.size());
+}
+
 void SharedConnection::after_fork_in_child() noexcept {
-  multiplexer_.abandon(has_leader_);
+  if (transport_ != nullptr) transport_->close();
+  // A leader of the parent was using it with the mutex released, so it may not be whole: it is
+  // leaked and not destroyed.
+  if (has_leader_) static_cast<void>(transport_.release());
+  transport_.reset();
+  multiplexer_.abandon(static_cast<std::uint32_t>(::getpid()));
   has_leader_ = false;
   connecting_ = false;
   failure_.reset();
@@ -381,10 +560,10 @@ bool SharedConnection::may_connect() noexcept {
 }
 
 /// Waits, with the mutex released, until `next`, or until queued renewals need a connection sooner.
-void SharedConnection::await_attempt(TimePoint next, Guard& guard) {
+void SharedConnection::await_attempt(TimePoint next) {
   constexpr std::chrono::milliseconds check_period{10};
   while (BootClock::now() < next && !may_connect()) {
-    const Unlocked unlocked(guard);
+    const Pause pause(*this);
     poll_until({}, std::min(next, BootClock::now() + check_period));
   }
 }
@@ -392,10 +571,11 @@ void SharedConnection::await_attempt(TimePoint next, Guard& guard) {
 /// Opens the connection with the mutex released. A leader with a call, which is in the queue, waits
 /// until `ConnectSchedule` allows the attempt; the background thread comes when it is allowed. All
 /// queued calls share the outcome.
-void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel, Guard& guard) {
-  assert(guard.owns_lock() && has_leader_ && !connecting_ && !multiplexer_.connected());
+void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
+  assert(has_leader_ && !connecting_ && !multiplexer_.connected());
   if (deadline.policy == ConnectPolicy::never) {
-    return multiplexer_.give_up(*call, Errc::unreachable, "there is no connection");
+    return multiplexer_.give_up(*call, Errc::unreachable, "there is no connection",
+                                BootClock::now());
   }
   const bool separate_timeout = deadline.policy == ConnectPolicy::separate_timeout;
   const std::chrono::nanoseconds max_time = settings_.options.connect_timeout;
@@ -410,14 +590,14 @@ void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel,
   }
   connecting_ = true;
   connecting_since_ = start;
-  std::unique_ptr<Connection> connection;
+  Connection connection{};
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
   try {
-    await_attempt(next, guard);
+    await_attempt(next);
     multiplexer_.schedule().attempted(BootClock::now());
-    const Unlocked unlocked(guard);
-    connection = std::make_unique<Connection>(settings_, end, cancel);
+    const Pause pause(*this);
+    connection = connect(settings_, end, cancel);
     alive = std::make_shared<char>();
   } catch (const Cancelled&) {
     // Only the background thread cancels, so there is no call, and the server is not to blame.
@@ -425,26 +605,34 @@ void SharedConnection::connect(Call* call, const Deadline& deadline, int cancel,
     failure = error;
   } catch (const std::bad_alloc&) {
     // Neither a connection nor an error: callers get std::bad_alloc.
-    connection.reset();
+    connection = {};
   }
   const TimePoint done = BootClock::now();
   connected_for_ += done - start;
   connecting_ = false;
-  if (failure) {
-    multiplexer_.schedule().failed(done);
-    failure_.emplace(failure->code(), failure->what());
-  }
-  if (connection) {
+  if (connection.stream != nullptr) {
     multiplexer_.schedule().succeeded(done);
     failure_.reset();
     sink_.record_event(EventKind::connected, {}, start, {});
+    connection.transport->settle_down();
+    transport_ = std::move(connection.transport);
+    address_ = connection.address;
+    multiplexer_.connected_by(std::move(connection.stream), connection.abilities, std::move(alive),
+                              done);
+  } else if (failure) {
+    multiplexer_.schedule().failed(done);
+    failure_.emplace(failure->code(), failure->what());
   }
-  multiplexer_.connected_by(std::move(connection), std::move(alive));
-  multiplexer_.wake_queued();  // the followers' deadlines have changed
+  {
+    // The deadlines of the followers have changed. They are woken at once, as a call must not be
+    // among those to wake twice.
+    multiplexer_.wake_queued();
+    const Pause pause(*this);
+  }
   if (multiplexer_.connected()) return;
   // If only this call's time was too short, calls with more time left try for themselves.
   if (failure && (full || done < end)) {
-    multiplexer_.fail_queued(*failure);
+    multiplexer_.fail_queued(*failure, done);
   } else if (call != nullptr) {
     multiplexer_.fail_queued(*call, failure ? &*failure : nullptr);
   }

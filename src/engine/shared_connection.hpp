@@ -6,17 +6,19 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
 
 #include "base/io_error.hpp"
+#include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
 #include "engine/multiplexer.hpp"
 #include "engine/pending_request.hpp"
+#include "net/socket_address.hpp"
+#include "net/transport.hpp"
 
 namespace redlatch::detail {
 
@@ -113,8 +115,9 @@ class SharedConnection {
   void begin(Call& call);
   /// Changes the deadline of a call.
   void extend(Call& call, TimePoint end) noexcept;
-  /// Reads and delivers replies without waiting, as `receive_available` does.
-  void look(TimePoint end) noexcept { static_cast<void>(receive_available(end)); }
+  /// If there is no leader, reads what has come, and sends the retries that follow from it. Waits
+  /// for nothing.
+  void look() noexcept;
   /// Abandons a call. Its cleanup release is left to the caller, and its request is not undone.
   void leave(Call& call) noexcept;
   /// Puts the failure of a finished call into its response, and hands its cleanup release to the
@@ -122,8 +125,8 @@ class SharedConnection {
   void conclude(Call& call);
   /// The descriptor to poll; -1 without a connection.
   int fd() const noexcept {
-    const Guard guard(mutex_);
-    return multiplexer_.fd();
+    const MutexLock lock(mutex_);
+    return transport_ == nullptr ? -1 : transport_->fd();
   }
 
   /// The outcome of `post`. `yes`: sent, or queued behind a leader; the request is the connection's
@@ -135,7 +138,7 @@ class SharedConnection {
 
   /// Which releases of these keys this connection has not completed yet.
   Multiplexer::Owed owed(const Keys& keys) const noexcept {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     return multiplexer_.owed(keys);
   }
 
@@ -152,7 +155,7 @@ class SharedConnection {
   bool busy() const noexcept { return has_leader_; }
   /// Whether there is a connection. It may be lost without this being known yet.
   bool connected() const noexcept {
-    const Guard guard(mutex_);
+    const MutexLock lock(mutex_);
     return multiplexer_.connected();
   }
   /// If there is no leader, reads what has come and retries what was refused, until `end` at the
@@ -163,12 +166,13 @@ class SharedConnection {
   void finish(TimePoint end) noexcept;
 
   // Around fork(2): the mutex is held meanwhile, and the child abandons the connection.
-  void before_fork() { mutex_.lock(); }
-  void after_fork_in_parent() { mutex_.unlock(); }
-  void after_fork_in_child() noexcept;
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
-  using Guard = Multiplexer::Guard;
+  class Section;
+  class Pause;
 
   /// Until when a call waits. With `separate_timeout`, time spent on connecting, by this call or by
   /// an earlier leader, extends it by at most `connect_timeout` in all.
@@ -178,49 +182,73 @@ class SharedConnection {
     std::chrono::nanoseconds connected_before;  // `connecting_time()` when the call began
   };
 
-  bool execute_once(const Request& request, Response& response, ConnectPolicy policy,
-                    TimePoint end);
-  void await(Call& call, const Deadline& deadline, Guard& guard);
-  void lead(Call& call, const Deadline& deadline, Guard& guard);
-  bool try_step(Call& call, const Deadline& deadline, Guard& guard);
-  void step(Call& call, const Deadline& deadline, Guard& guard);
-  void retry_refused(Call& call, TimePoint end, Guard& guard);
+  bool execute_once(const Request& request, Response& response, ConnectPolicy policy, TimePoint end)
+      REDLATCH_EXCLUDES(mutex_);
+  void follow(Call& call, const Deadline& deadline, TimePoint until) REDLATCH_EXCLUDES(mutex_);
+  TimePoint check_follower(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
+  void lead(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
+  bool try_step(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
+  void step(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
+  void retry(TimePoint end) REDLATCH_REQUIRES(mutex_);
   /// What `pass_on` does with refused releases and renewals when no call is left to lead. `retry`,
-  /// passed by a leader with time left: that leader retries them. `to_sink`, passed by every other
-  /// thread: they go to the background.
-  enum class RefusedReleases { retry, to_sink };
-  void read_overdue() noexcept;
-  bool begin_grace(Call& call) const noexcept;
-  TimePoint end_of(const Call& call, const Deadline& deadline) const noexcept {
-    return std::max(end_of(deadline), call.grace_until);
-  }
+  /// passed by a leader with time left: that leader retries them. `leave`, passed by every other
+  /// thread: they wait for the next leader or the background thread.
+  enum class RefusedReleases { retry, leave };
   /// What `pass_on` does with a connection that the server leaves unanswered for too long. `retire`
   /// hands it to the background. `keep`, passed by `leave`: the cleanup release of the call that
   /// leaves has to follow on this connection.
   enum class StaleConnection { retire, keep };
-  bool pass_on(RefusedReleases releases, Guard& guard,
-               StaleConnection stale = StaleConnection::retire) noexcept;
-  void retry_renewals(TimePoint end, Guard& guard);
-  bool may_connect() noexcept;
-  void await_attempt(TimePoint next, Guard& guard);
-  void connect(Call* call, const Deadline& deadline, int cancel, Guard& guard);
+  bool pass_on(RefusedReleases releases, StaleConnection stale = StaleConnection::retire) noexcept
+      REDLATCH_REQUIRES(mutex_);
+  bool begin_grace(Call& call, TimePoint now) const noexcept REDLATCH_REQUIRES(mutex_);
+  TimePoint end_of(const Call& call, const Deadline& deadline) const noexcept
+      REDLATCH_REQUIRES(mutex_) {
+    return std::max(end_of(deadline), call.grace_until);
+  }
+
+  template <class Operation>
+  void survive(Operation operation) noexcept REDLATCH_REQUIRES(mutex_);
+  void check_connection(TimePoint now, Multiplexer::Probe probe = Multiplexer::Probe::usual)
+      REDLATCH_REQUIRES(mutex_);
+  void read_overdue(TimePoint now) REDLATCH_REQUIRES(mutex_);
+  void drive_retries(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void hand_on_leftovers() noexcept REDLATCH_REQUIRES(mutex_);
+  void part(Leftovers::Disconnection& disconnection) noexcept REDLATCH_REQUIRES(mutex_);
+
+  // The leader's I/O; all throw `IoError`.
+  template <class Transfer>
+  auto naming_owed(Transfer transfer) REDLATCH_REQUIRES(mutex_);
+  bool send_now() REDLATCH_REQUIRES(mutex_);
+  bool flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void read(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void receive_now() REDLATCH_REQUIRES(mutex_);
+
+  bool may_connect() noexcept REDLATCH_REQUIRES(mutex_);
+  void await_attempt(TimePoint next) REDLATCH_REQUIRES(mutex_);
+  void open(Call* call, const Deadline& deadline, int cancel) REDLATCH_REQUIRES(mutex_);
 
   TimePoint command_end() const noexcept {
     return BootClock::now() + settings_.options.command_timeout;
   }
-  std::chrono::nanoseconds connecting_time() const noexcept;
-  TimePoint end_of(const Deadline& deadline) const noexcept;
+  std::chrono::nanoseconds connecting_time() const noexcept REDLATCH_REQUIRES(mutex_);
+  TimePoint end_of(const Deadline& deadline) const noexcept REDLATCH_REQUIRES(mutex_);
 
   const Settings& settings_;
   CompletionSink& sink_;
 
-  mutable std::mutex mutex_{};
+  mutable Mutex mutex_{};
   std::atomic<bool> has_leader_ = false;
-  Multiplexer multiplexer_;
-  bool connecting_ = false;  // a leader is opening a connection, with the mutex released
-  TimePoint connecting_since_{};
-  std::chrono::nanoseconds connected_for_{0};  // spent on finished attempts to connect, in all
-  std::optional<IoError> failure_{};  // of the last attempt to connect; none if that succeeded
+  Multiplexer multiplexer_ REDLATCH_GUARDED_BY(mutex_);
+  // Only the leader replaces it, and uses it with the mutex released.
+  std::unique_ptr<Transport> transport_ REDLATCH_GUARDED_BY(mutex_){};
+  SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};  // of the connection
+  // A leader is opening a connection, with the mutex released.
+  bool connecting_ REDLATCH_GUARDED_BY(mutex_) = false;
+  TimePoint connecting_since_ REDLATCH_GUARDED_BY(mutex_){};
+  // Spent on finished attempts to connect, in all.
+  std::chrono::nanoseconds connected_for_ REDLATCH_GUARDED_BY(mutex_){0};
+  // Of the last attempt to connect; none if that succeeded.
+  std::optional<IoError> failure_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
 }  // namespace redlatch::detail

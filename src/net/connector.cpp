@@ -1,5 +1,3 @@
-#include "net/connector.hpp"
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "base/io_error.hpp"
+#include "net/connection.hpp"
 #include "net/greeting.hpp"
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
@@ -43,8 +42,8 @@ class Attempt {
   /// The descriptor and the events that the attempt waits for, for a poll.
   pollfd awaited() const noexcept {
     if (state_ == State::greeting) {
-      const short events = wire_->stream().output().empty() ? POLLIN : POLLIN | POLLOUT;
-      return {.fd = wire_->transport().fd(), .events = events, .revents = 0};
+      const short events = stream_->output().empty() ? POLLIN : POLLIN | POLLOUT;
+      return {.fd = socket_->fd(), .events = events, .revents = 0};
     }
     return {.fd = state_ == State::crowded ? -1 : socket_->fd(), .events = POLLOUT, .revents = 0};
   }
@@ -79,12 +78,11 @@ class Attempt {
     }
     if (state_ != State::greeting) return false;
     try {
-      wire_->try_flush();
-      while (wire_->receive_available()) {
-      }
+      send_available(*stream_, *socket_);
+      receive_into(*stream_, *socket_);
     } catch (const IoError& error) {
       if (error.code() != Errc::unreachable) throw;
-      was_closed_ = !greeting_.receive_available(wire_->stream());  // what came before may say why
+      was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
       throw IoError(Errc::unreachable, std::string(error.what()) +
@@ -92,11 +90,14 @@ class Attempt {
                                            "speak, or a proxy that does not know "
                                            "the command?");
     }
-    return greeting_.receive_available(wire_->stream());
+    return greeting_.receive_available(*stream_);
   }
 
-  LoggedIn taken() && {
-    return {.wire = *std::move(wire_), .abilities = greeting_.abilities(), .address = address_};
+  Connection taken() && {
+    return {.stream = std::move(stream_),
+            .transport = std::move(socket_),
+            .abilities = greeting_.abilities(),
+            .address = address_};
   }
 
  private:
@@ -120,10 +121,9 @@ class Attempt {
   }
 
   void greet() {
-    wire_.emplace(std::move(socket_));
-    greeting_.append_to(wire_->stream());
+    greeting_.append_to(*stream_);
     state_ = State::greeting;
-    wire_->try_flush();
+    send_available(*stream_, *socket_);
   }
 
   const SocketAddress address_;
@@ -132,8 +132,8 @@ class Attempt {
   Greeting greeting_;
   bool was_closed_ = false;
   State state_ = State::crowded;
-  std::unique_ptr<Socket> socket_ = std::make_unique<Socket>();  // until it is connected
-  std::optional<Wire> wire_{};
+  std::unique_ptr<Socket> socket_ = std::make_unique<Socket>();
+  std::unique_ptr<RespStream> stream_ = std::make_unique<RespStream>();
 };
 
 /// Attempts beside each other. Ends with the first that logs in.
@@ -148,7 +148,7 @@ class Race {
             (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), min_stagger,
             stagger)) {}
 
-  LoggedIn run() {
+  Connection run() {
     for (;;) {
       begin_due();
       if (attempts_.empty()) throw failure();
@@ -210,7 +210,8 @@ class Race {
       const bool closed = one->was_closed();
       const auto once_more = closed ? scope_behind(*one) : std::nullopt;
       const unsigned closed_before = one->closed_before() + 1;
-      if (closed && !once_more) settings_.closings->note_closed(Closings::Step::login, start_);
+      if (closed && !once_more)
+        settings_.closings->note_closed(Closings::Step::login, start_, BootClock::now());
       if (!once_more) note(error, address);
       attempts_.erase(one);
       if (once_more) begin(address, *once_more, closed_before);
@@ -236,18 +237,20 @@ class Race {
   void note_success(Greeting::Scope scope) const noexcept {
     settings_.closings->note_answered(Closings::Step::login);
     if (scope == scope_) return;
-    settings_.closings->note_closed(Closings::Step::greeting, start_);
+    settings_.closings->note_closed(Closings::Step::greeting, start_, BootClock::now());
     if (scope != Greeting::Scope::least) return;
-    settings_.closings->note_closed(Closings::Step::identity, start_);
+    settings_.closings->note_closed(Closings::Step::identity, start_, BootClock::now());
   }
 
   /// Optional commands are left out where they have closed a connection. Where every greeting was
   /// in vain, each fourth one leaves them out: a proxy that forbids them may be back.
   Greeting::Scope first_scope() const noexcept {
     constexpr unsigned period = 4;
-    if (settings_.closings->in_a_row(Closings::Step::identity) > 0) return Greeting::Scope::least;
-    const bool only_needed = settings_.closings->in_a_row(Closings::Step::greeting) > 0 ||
-                             in_vain_ % period == period - 1;
+    if (settings_.closings->in_a_row(Closings::Step::identity, BootClock::now()) > 0)
+      return Greeting::Scope::least;
+    const bool only_needed =
+        settings_.closings->in_a_row(Closings::Step::greeting, BootClock::now()) > 0 ||
+        in_vain_ % period == period - 1;
     return only_needed ? Greeting::Scope::needed : Greeting::Scope::whole;
   }
 
@@ -279,7 +282,7 @@ class Race {
   const int cancel_;
   const SocketAddresses addresses_;
   const std::chrono::nanoseconds delay_;
-  const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login);
+  const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login, BootClock::now());
   const Greeting::Scope scope_ = first_scope();
 
   std::size_t begun_ = 0;   // of the addresses
@@ -290,9 +293,12 @@ class Race {
 
 }  // namespace
 
-LoggedIn log_in(const Settings& settings, TimePoint deadline, int cancel) {
-  LoggedIn winner = Race(settings, deadline, cancel).run();
+Connection connect(const Settings& settings, TimePoint deadline, int cancel) {
+  Connection winner = Race(settings, deadline, cancel).run();
   settings.resolver->prefer(winner.address);
+  winner.transport->begin_waiting({.usual = settings.options.command_timeout,
+                                   .busy_poll = settings.options.busy_poll,
+                                   .cancel = cancel});
   return winner;
 }
 

@@ -1,8 +1,6 @@
 #include "wait/subscription.hpp"
 
-#include <array>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include <redlatch/protocol/queue.hpp>
@@ -38,46 +36,51 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
 
 Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
-  Link link{std::make_unique<Connection>(settings_, end, cancel)};
+  Link link{std::make_unique<Connection>(connect(settings_, end, cancel))};
   // A proxy may close the connection at any of these. Only the last one is needed: the first two
   // ask for changes of keys.
-  const std::array commands{Command(Expect::anything, "CLIENT", "ID"),
-                            Command(Expect::anything, "SUBSCRIBE", protocol::invalidated),
-                            Command(Expect::anything, "SUBSCRIBE", channel_)};
+  const auto ask_for = [&](const Command& command) {
+    return ask(*link.connection->stream, *link.connection->transport, command, end);
+  };
   Closings& closings = *settings_.closings;
-  const bool watches = closings.in_a_row(Closings::Step::changes) == 0;
   const TimePoint begun = BootClock::now();
-  Replies replies;
+  const bool watches = closings.in_a_row(Closings::Step::changes, begun) == 0;
+  Reply id;
+  Reply watching;
+  Reply subscribed;
   try {
-    link.connection->run(std::span(commands).subspan(watches ? 0 : 2), replies, end);
+    if (watches) {
+      id = ask_for(Command(Expect::anything, "CLIENT", "ID"));
+      watching = ask_for(Command(Expect::anything, "SUBSCRIBE", protocol::invalidated));
+    }
+    subscribed = ask_for(Command(Expect::anything, "SUBSCRIBE", channel_));
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
-    if (watches) closings.note_closed(Closings::Step::changes, begun);
+    if (watches) closings.note_closed(Closings::Step::changes, begun, BootClock::now());
     return {};
   }
-  const Reply& subscribed = replies[replies.size() - 1];
   if (subscribed.is_error()) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
-  link.connection->settle_down();
+  link.connection->transport->settle_down();
   if (!watches) return link;
   closings.note_answered(Closings::Step::changes);
-  if (!replies[1].is_error()) link.number = replies[0].integer;
+  if (!watching.is_error()) link.number = id.integer;
   return link;
 }
 
 std::vector<Subscription::Message> Subscription::receive_available() const {
   std::vector<Message> messages;
-  while (link_.connection->receive_available()) {
-  }
-  while (const std::optional<Reply> reply = link_.connection->next_unasked()) {
+  RespStream& stream = *link_.connection->stream;
+  receive_into(stream, *link_.connection->transport);
+  while (const std::optional<Reply> reply = stream.next_unasked()) {
     read(*reply, messages);
   }
   return messages;
 }
 
 void Subscription::abandon(bool in_use) noexcept {
-  if (is_open()) link_.connection->abandon();
+  if (is_open()) link_.connection->transport->close();
   if (in_use) static_cast<void>(link_.connection.release());
   close();
   channel_.clear();

@@ -29,7 +29,7 @@ const std::string unknown_script = resp::error("NOSCRIPT No matching script. Ple
 class NoSink final : public detail::CompletionSink {
  public:
   void repeat_later(detail::PendingRequests) noexcept override {}
-  void adopt(detail::Pipeline) noexcept override {}
+  void adopt(detail::Pipeline, std::unique_ptr<detail::Transport>) noexcept override {}
   void ended(const detail::PendingRelease&, detail::ReleaseOutcome) noexcept override {}
   bool wants(const detail::PendingRenewal&) noexcept override { return true; }
   void superseded(const detail::PendingRenewal&) noexcept override {}
@@ -82,7 +82,7 @@ class SharedConnectionToAForgetfulServer : public testing::Test {
   }
   bool all_done() {
     return eventually([&] {
-      connection.look(detail::BootClock::now() + 20s);
+      connection.look();
       for (const Asked& one : asked) {
         if (!one.caller.done()) return false;
       }

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <system_error>
+
+#include <redlatch/detail/clock.hpp>
+
+#include "engine/pending_request.hpp"
+#include "engine/pipeline.hpp"
+
+namespace redlatch::detail {
+
+/// What a multiplexer cannot finish by itself, as it calls nothing: its shared connection hands it
+/// on. The nodes of the list are those in which the requests were sent, so that it allocates
+/// nothing.
+struct Leftovers {
+  /// Releases and renewals that have ended here, each with its `ending`, in the order of their
+  /// ends.
+  PendingRequests requests{};
+  /// Releases to be sent again when they are due.
+  PendingRequests to_repeat{};
+
+  /// How a connection is to be left.
+  enum class Parting {
+    close,    // it is of no use any more
+    discard,  // what the system has not sent yet must never arrive
+    retire    // its remaining replies are to be read
+  };
+  struct Disconnection {
+    Parting parting;
+    TimePoint since;  // when it was connected
+    std::error_code why;
+    bool outdated = false;  // its server is not a primary: others may lead there, too
+    Pipeline retired{};
+  };
+  std::optional<Disconnection> disconnection{};
+
+  bool empty() const noexcept {
+    return requests.empty() && to_repeat.empty() && !disconnection.has_value();
+  }
+};
+
+}  // namespace redlatch::detail
