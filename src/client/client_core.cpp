@@ -123,6 +123,7 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
     case SharedConnection::PostResult::no_memory:  // the lease ends with its ttl
       return;
     case SharedConnection::PostResult::no_connection:
+    case SharedConnection::PostResult::late:
       return background_.add(key, cleanup);
     case SharedConnection::PostResult::needs_exclusive_use:
       // The last owner of a client ends it next, and the end sends open releases by itself.

@@ -54,6 +54,7 @@ void Multiplexer::connected_by(std::unique_ptr<RespStream> stream,
   release_check_.reset();
   missing_from_ = TimePoint::max();
   known_scripts_.clear();
+  retried_late_ = false;
   number_ = ++last_connection;
   used_ = connected_at_ = now;
 }
@@ -102,6 +103,10 @@ void Multiplexer::begin_grace(TimePoint now) noexcept {
 
 bool Multiplexer::is_stale(TimePoint now) const noexcept {
   return missing_from_ != TimePoint::max() && is_overdue(now) && now >= missing_from_;
+}
+
+TimePoint Multiplexer::next_verdict(TimePoint now) const noexcept {
+  return missing_from_ != TimePoint::max() ? missing_from_ : now - age(now) + answer_timeout();
 }
 
 /// For how long the first request in flight has been, which must exist; in a retry, for how long
@@ -395,6 +400,7 @@ void Multiplexer::retry_later(PendingRequests::iterator refused) noexcept {
 
 void Multiplexer::deliver_retry(TimePoint now) noexcept {
   known_scripts_.add(retry_.script());
+  retried_late_ = retry_.kept_changing();
   if (!retry_.kept_changing()) return answer(pipeline_.in_flight, now);
   fail_late(pipeline_.in_flight, "the key kept changing for all of command_timeout", now);
 }
@@ -491,6 +497,7 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
   if (sent) --waiting_;
   if (pending->status == PendingRequest::Status::in_flight) {
     pending->call = nullptr;  // abandoned: its replies are still to come
+    retried_late_ = retry_.in_progress();
     retry_.abandon();
   } else {
     pool_.put_away(sent ? retrying_ : queue_, pending);

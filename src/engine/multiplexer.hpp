@@ -110,6 +110,8 @@ class Multiplexer {
   void begin_grace(TimePoint now) noexcept;
   /// Whether the first request in flight is overdue, and its grace period is over.
   bool is_stale(TimePoint now) const noexcept;
+  /// When the first request in flight, which must exist, gets overdue or stale.
+  TimePoint next_verdict(TimePoint now) const noexcept;
   /// The grace period for a reply whose time was found to be over for `late`: at least 10 ms, since
   /// the leader needs a moment to read it, and at most 100 ms. The process may have been stopped,
   /// and the reply be there, or come at once.
@@ -167,6 +169,8 @@ class Multiplexer {
   bool needs_exclusive_use(const protocol::Command& command) const noexcept {
     return pipeline_.forms.needs_exclusive_use({&command, 1});
   }
+  /// Whether the last retry ran out of time, so that the next one may, too.
+  bool retried_late() const noexcept { return retried_late_; }
   /// The call to appoint as the next leader: the first that can lead of those in flight, retrying
   /// and queued. Null if there is none.
   Call* next_leader() const noexcept;
@@ -234,6 +238,7 @@ class Multiplexer {
   PendingRequests queue_{};
   PendingRequests retrying_{};  // refused, and to be sent in another way, in the order of sending
   RequestRetry retry_{};        // of the only request in flight, if it is in progress
+  bool retried_late_ = false;
   KnownScripts known_scripts_{};
   RequestPool pool_{};
   std::size_t waiting_ = 0;  // calls whose request is in flight or retrying

@@ -157,9 +157,11 @@ SharedConnection::PostResult SharedConnection::post(std::string_view key,
                                                     const CleanupRelease& cleanup) noexcept {
   const Section section(*this);
   if (!multiplexer_.connected() && !connecting_) return PostResult::no_connection;
-  // With a leader, the release is queued: the leader runs it with exclusive use if need be.
-  if (!has_leader_ && multiplexer_.needs_exclusive_use(cleanup.command))
-    return PostResult::needs_exclusive_use;
+  // With a leader, or behind a request with exclusive use, the release is queued.
+  if (!has_leader_ && !multiplexer_.is_exclusive() &&
+      multiplexer_.needs_exclusive_use(cleanup.command)) {
+    return multiplexer_.retried_late() ? PostResult::late : PostResult::needs_exclusive_use;
+  }
   try {
     multiplexer_.queue(key, cleanup, BootClock::now());
   } catch (const std::bad_alloc&) {
@@ -321,10 +323,21 @@ void SharedConnection::step(Call& call, const Deadline& deadline) {
   }
   check_connection(now);
   if (!multiplexer_.connected()) return open(&call, deadline, never_cancelled);
-  if (multiplexer_.is_exclusive()) return read(end);  // of a request that was abandoned
+  if (multiplexer_.is_exclusive()) return read_abandoned(end);
   if (multiplexer_.has_retrying()) return;
   multiplexer_.fill(Multiplexer::Send::all, now);
   flush(end);
+}
+
+/// Reads the replies to a request that has the connection to itself and was abandoned, for as long
+/// as the connection is not found to be silent.
+void SharedConnection::read_abandoned(TimePoint end) {
+  const TimePoint overdue = multiplexer_.next_verdict(BootClock::now());
+  try {
+    read(std::min(end, overdue));
+  } catch (const IoError& error) {
+    if (error.code() != Errc::timed_out || overdue >= end) throw;
+  }
 }
 
 /// Sends what was refused, in other forms, or reads the replies to that.

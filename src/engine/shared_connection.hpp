@@ -131,8 +131,9 @@ class SharedConnection {
 
   /// The outcome of `post`. `yes`: sent, or queued behind a leader; the request is the connection's
   /// from now on. The others leave the release with the caller: there is no connection and none is
-  /// being opened, memory ran out, or the server takes this release only with exclusive use.
-  enum class PostResult { yes, no_connection, no_memory, needs_exclusive_use };
+  /// being opened, memory ran out, or the server takes this release only with exclusive use, to be
+  /// waited for. `late`: the last such wait took all of its time.
+  enum class PostResult { yes, no_connection, no_memory, needs_exclusive_use, late };
   /// Sends a release at once, or queues it for the next batch, and does not wait for the reply.
   PostResult post(std::string_view key, const CleanupRelease& cleanup) noexcept;
 
@@ -190,6 +191,7 @@ class SharedConnection {
   bool try_step(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
   void step(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
   void retry(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void read_abandoned(TimePoint end) REDLATCH_REQUIRES(mutex_);
   /// What `pass_on` does with refused releases and renewals when no call is left to lead. `retry`,
   /// passed by a leader with time left: that leader retries them. `leave`, passed by every other
   /// thread: they wait for the next leader or the background thread.

@@ -1,3 +1,5 @@
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <list>
@@ -96,6 +98,28 @@ TEST_F(LockWatch, GivesUpOnAKeyThatNeverStopsChanging) {
   });
   Lock lock(client, "job", long_lease);
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  set_change({});
+}
+
+/// The time is over between two round trips.
+TEST_F(LockWatch, ThatRunsOutOfTimeKeepsItsConnection) {
+  std::atomic<bool> changes = true;
+  std::atomic<bool> is_over = false;
+  set_change([&](const ScriptedRequest& request) {
+    if (!request.is("EXEC")) return std::string();
+    if (changes) return resp::nil_array;
+    is_over = true;
+    return resp::array({resp::integer(1)});
+  });
+  Lock lock(client, "job", long_lease);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 1900ms) << "it is repeated in the background";
+  changes = false;
+  ASSERT_TRUE(eventually([&] { return is_over.load(); }));
+  for (const ScriptedRequest& request : server.requests()) {
+    EXPECT_EQ(request.connection, 1U) << request.name();
+  }
   set_change({});
 }
 
