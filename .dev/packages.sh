@@ -9,13 +9,13 @@ needs() {
   for purpose in "$@"; do
     echo g++ cmake ninja hiredis
     case $purpose in
-      build) echo gtest python3 sqlite3 ;;
+      build) echo gtest openssl python3 sqlite3 ;;
       demo) echo server ;;
-      test | asan | tsan) echo git gtest server nutcracker pkg-config python3 python3-redis sqlite3 ;;
+      test | asan | tsan) echo git gtest openssl server nutcracker pkg-config python3 python3-redis sqlite3 ;;
       bench) echo server benchmark gnuplot python3 python3-redis ;;
       docs) echo doxygen python3 ;;
-      mutants) echo git gtest server python3 sqlite3 ;;
-      lint) echo clang++ clang-format clang-tidy shellcheck sqlite3 ;;
+      mutants) echo git gtest openssl server python3 sqlite3 ;;
+      lint) echo clang++ clang-format clang-tidy openssl shellcheck sqlite3 ;;
       fuzz) echo clang++ clang-runtime ;;
     esac
   done
@@ -42,6 +42,7 @@ has() {
     cmake) at_least 3.24 "$(cmake --version 2>/dev/null | sed -n 's/^cmake version //p')" ;;
     hiredis) has_header hiredis/read.h ;;
     gtest) has_header gtest/gtest.h ;;
+    openssl) has_header openssl/ssl.h ;;
     sqlite3) has_header sqlite3.h ;;
     benchmark) has_header benchmark/benchmark.h ;;
     server) command -v redis-server || command -v valkey-server ;;
@@ -58,6 +59,7 @@ package() {
     ninja) echo ninja-build ;;
     hiredis) echo libhiredis-dev ;;
     gtest) echo libgtest-dev ;;
+    openssl) echo libssl-dev ;;
     sqlite3) echo libsqlite3-dev ;;
     benchmark) echo libbenchmark-dev ;;
     gnuplot) echo gnuplot-nox ;;

@@ -9,6 +9,26 @@
 
 namespace redlatch {
 
+/// How TLS connections are made: the files are PEM, and are read when the client is made.
+struct TlsOptions {
+  /// The certificates of the issuers that are trusted, in a file or in a directory as made by
+  /// `openssl rehash`. Both empty: those that the system trusts.
+  std::string ca_file{};
+  /// See `ca_file`.
+  std::string ca_dir{};
+  /// The client's own certificate, with those of its issuers behind it, for a server that asks for
+  /// one.
+  std::string certificate{};
+  /// The private key of `certificate`.
+  std::string key{};
+  /// The name or IP address that the server's certificate has to be for, and that is sent to the
+  /// server (SNI) if it is a name. Empty: the host of the URL.
+  std::string server_name{};
+  /// False: any certificate is accepted, so that anybody in between can read and change what is
+  /// sent. For tests.
+  bool verify = true;
+};
+
 /// How a `Client` uses its server. The client's constructor checks the options, and throws
 /// `Errc::invalid_argument` for a time-out that is not positive, no connections, or another value
 /// that cannot work.
@@ -33,6 +53,8 @@ struct ClientOptions {
   /// in between; at most until its deadline. Saves the latency of a wake-up if a core is idle, and
   /// costs processor time if none is. Negative: `Errc::invalid_argument`.
   std::chrono::microseconds busy_poll{0};
+  /// For a URL with `rediss://`.
+  TlsOptions tls{};
   /// Called for each event of a lock or a connection, on a thread of the client, one call at a time
   /// and in order. None of the client's mutexes is held, so it may call everything. A loss is
   /// delivered at once, a success within about 50 ms. While it runs, later events and loss notices

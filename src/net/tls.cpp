@@ -1,0 +1,292 @@
+#ifdef REDLATCH_TLS  // the build has OpenSSL
+#include "net/tls.hpp"
+
+#include <arpa/inet.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <climits>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/error.hpp>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+// The two buffers between OpenSSL and the socket: a record has 16 KiB and its frame at most.
+constexpr std::size_t buffer_size = 17 * 1024;
+
+/// RFC 8446, section 6.2: alerts by which a peer refuses a certificate.
+constexpr std::array refusing_alerts{SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE,
+                                     SSL_AD_CERTIFICATE_REVOKED, SSL_AD_CERTIFICATE_EXPIRED,
+                                     SSL_AD_CERTIFICATE_UNKNOWN, SSL_AD_UNKNOWN_CA,
+                                     SSL_AD_ACCESS_DENIED,       SSL_AD_CERTIFICATE_REQUIRED};
+
+/// The alert of the peer that an error is about; -1: none.
+int alert_of(unsigned long error) noexcept {
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return -1;
+  const int reason = ERR_GET_REASON(error);
+  return reason >= SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : -1;
+}
+
+std::string text_of(unsigned long error) {
+  const char* const reason = ERR_reason_error_string(error);
+  return reason == nullptr ? "error " + std::to_string(error) : reason;
+}
+
+bool is_address(const std::string& name) noexcept {
+  std::array<unsigned char, sizeof(in6_addr)> address{};
+  return ::inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
+         ::inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
+}
+
+/// The first error since `ERR_clear_error`.
+unsigned long take_error() noexcept {
+  const unsigned long error = ERR_get_error();
+  ERR_clear_error();
+  return error;
+}
+
+[[noreturn]] void refuse_file(const char* option, const std::string& file) {
+  const unsigned long error = take_error();
+  if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
+  const std::string reason = ERR_SYSTEM_ERROR(error)
+                                 ? std::generic_category().message(ERR_GET_REASON(error))
+                                 : text_of(error);
+  throw Error(Errc::invalid_argument,
+              std::string("tls.") + option + ": \"" + file + "\" cannot be used (" + reason + ")");
+}
+
+void check(bool good, const char* option, const std::string& file) {
+  if (!good) refuse_file(option, file);
+}
+
+/// Whether what was received is no TLS at all.
+bool is_other_protocol(unsigned long error) noexcept {
+  const int reason = ERR_GET_REASON(error);
+  return ERR_GET_LIB(error) == ERR_LIB_SSL &&
+         (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+          reason == SSL_R_UNEXPECTED_MESSAGE || reason == SSL_R_BAD_RECORD_TYPE);
+}
+
+}  // namespace
+
+void TlsContext::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
+
+TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
+    : context_(SSL_CTX_new(TLS_client_method())),
+      name_(options.server_name.empty() ? std::string(host.substr(0, host.find('%')))
+                                        : options.server_name),
+      verify_(options.verify),
+      has_certificate_(!options.certificate.empty()) {
+  if (!context_) throw std::bad_alloc();
+  SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                       SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_verify(context_.get(), verify_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_session_cache_mode(context_.get(),
+                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_set_app_data(context_.get(), this);
+  SSL_CTX_sess_set_new_cb(context_.get(), keep_session);
+  ERR_clear_error();
+  read_files(options);
+}
+
+TlsContext::~TlsContext() { SSL_SESSION_free(session_.load()); }
+
+void TlsContext::read_files(const TlsOptions& options) {
+  SSL_CTX* const context = context_.get();
+  if (!options.ca_file.empty()) {
+    check(SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) == 1, "ca_file",
+          options.ca_file);
+  }
+  if (!options.ca_dir.empty()) {
+    check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
+          options.ca_dir);
+  }
+  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(context);
+  if (options.certificate.empty() != options.key.empty()) {
+    throw Error(Errc::invalid_argument, options.key.empty()
+                                            ? "tls.certificate is set without tls.key"
+                                            : "tls.key is set without tls.certificate");
+  }
+  if (options.certificate.empty()) return;
+  check(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
+        "certificate", options.certificate);
+  // A key with a password would be asked for at the terminal.
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
+  check(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
+        options.key);
+  check(SSL_CTX_check_private_key(context) == 1, "key", options.key);
+}
+
+/// Called by OpenSSL with a session that the server lets us resume. The result says that we own it.
+int TlsContext::keep_session(ssl_st* connection, ssl_session_st* session) noexcept {
+  auto* const self = static_cast<TlsContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection)));
+  SSL_SESSION_free(self->session_.exchange(session));
+  return 1;
+}
+
+/// Without the flags OpenSSL forgets the session of a connection that was closed without an alert.
+void TlsSession::Free::operator()(ssl_st* connection) const noexcept {
+  SSL_set_shutdown(connection, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_free(connection);
+}
+void TlsSession::Free::operator()(bio_st* bio) const noexcept { BIO_free(bio); }
+
+TlsSession::TlsSession(TlsSession&&) noexcept = default;
+TlsSession::~TlsSession() = default;
+
+TlsSession::TlsSession(TlsContext& context) : context_(&context) {
+  const MutexLock lock(context.mutex_);
+  connection_.reset(SSL_new(context.context_.get()));
+  BIO* inner = nullptr;
+  BIO* outer = nullptr;
+  if (!connection_ || BIO_new_bio_pair(&inner, buffer_size, &outer, buffer_size) != 1) {
+    throw std::bad_alloc();
+  }
+  wire_.reset(outer);
+  SSL_set_bio(connection_.get(), inner, inner);
+  SSL_set_connect_state(connection_.get());
+  SSL_set_quiet_shutdown(connection_.get(), 1);
+  const std::string& name = context.name_;
+  X509_VERIFY_PARAM* const checks = SSL_get0_param(connection_.get());
+  const bool good = is_address(name)
+                        ? X509_VERIFY_PARAM_set1_ip_asc(checks, name.c_str()) == 1
+                        : SSL_set1_host(connection_.get(), name.c_str()) == 1 &&
+                              SSL_set_tlsext_host_name(connection_.get(), name.c_str()) == 1;
+  if (!good) throw IoError(Errc::unreachable, "TLS: \"" + name + "\" can be no server's name");
+  // A session is resumed once, as RFC 8446, appendix C.4 advises.
+  if (SSL_SESSION* const session = context.session_.exchange(nullptr)) {
+    SSL_set_session(connection_.get(), session);
+    SSL_SESSION_free(session);
+  }
+}
+
+std::span<char> TlsSession::room() noexcept {
+  char* begin = nullptr;
+  const int size = BIO_nwrite0(wire_.get(), &begin);
+  return size > 0 ? std::span(begin, static_cast<std::size_t>(size)) : std::span<char>();
+}
+
+void TlsSession::received(std::size_t count) noexcept {
+  char* begin = nullptr;
+  [[maybe_unused]] const int taken = BIO_nwrite(wire_.get(), &begin, static_cast<int>(count));
+  assert(taken == static_cast<int>(count));
+}
+
+std::string_view TlsSession::output() noexcept {
+  char* begin = nullptr;
+  const int size = BIO_nread0(wire_.get(), &begin);
+  return size > 0 ? std::string_view(begin, static_cast<std::size_t>(size)) : std::string_view();
+}
+
+void TlsSession::sent(std::size_t count) noexcept {
+  char* begin = nullptr;
+  [[maybe_unused]] const int taken = BIO_nread(wire_.get(), &begin, static_cast<int>(count));
+  assert(taken == static_cast<int>(count));
+}
+
+/// The result of an operation, or 0 when it needs more from the peer, or more room in `output`.
+template <class Step>
+int TlsSession::step(Step operation) {
+  ERR_clear_error();
+  const int result = operation(connection_.get());
+  if (result > 0) return result;
+  switch (SSL_get_error(connection_.get(), result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      return 0;
+    case SSL_ERROR_ZERO_RETURN:
+      throw IoError(Errc::unreachable, "the server closed the connection");
+    default:
+      fail();
+  }
+}
+
+bool TlsSession::handshake() {
+  if (is_over_) return true;
+  const MutexLock lock(context_->mutex_);
+  is_over_ = step([](SSL* connection) { return SSL_do_handshake(connection); }) > 0;
+  return is_over_;
+}
+
+std::size_t TlsSession::encrypt(std::string_view text) {
+  if (text.empty()) return 0;
+  const int size = static_cast<int>(std::min<std::size_t>(text.size(), INT_MAX));
+  return static_cast<std::size_t>(
+      step([&](SSL* connection) { return SSL_write(connection, text.data(), size); }));
+}
+
+std::size_t TlsSession::decrypt(std::span<char> text) {
+  const int size = static_cast<int>(std::min<std::size_t>(text.size(), INT_MAX));
+  return static_cast<std::size_t>(
+      step([&](SSL* connection) { return SSL_read(connection, text.data(), size); }));
+}
+
+/// Throws the error that OpenSSL has left.
+void TlsSession::fail() const {
+  const unsigned long error = take_error();
+  if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
+  if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) fail_verification();
+  const int alert = alert_of(error);
+  if (std::ranges::find(refusing_alerts, alert) != refusing_alerts.end() ||
+      (alert == SSL_AD_HANDSHAKE_FAILURE && lacks_certificate())) {
+    throw IoError(Errc::authentication_failed,
+                  "TLS: the server refuses the client's certificate (" + text_of(error) +
+                      (context_->has_certificate_ ? "); check tls.certificate"
+                                                  : "); set tls.certificate and tls.key"));
+  }
+  if (!is_over_ && is_other_protocol(error)) {
+    throw IoError(Errc::unreachable, "this port does not speak TLS; use redis://, or another port");
+  }
+  std::string what = is_over_ ? "TLS: the connection broke (" : "TLS: the handshake failed (";
+  what += text_of(error);
+  what += ')';
+  const int reason = ERR_GET_REASON(error);
+  if (alert == SSL_AD_PROTOCOL_VERSION || reason == SSL_R_UNSUPPORTED_PROTOCOL) {
+    what += "; the server has to allow TLS 1.2 or newer";
+  }
+  throw IoError(Errc::unreachable, what);
+}
+
+void TlsSession::fail_verification() const {
+  const long result = SSL_get_verify_result(connection_.get());
+  std::string what = "TLS: the server's certificate is refused: ";
+  what += X509_verify_cert_error_string(result);
+  switch (result) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+      what += ", it is not for \"" + context_->name_ + "\"; use its name, or set tls.server_name";
+      break;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+      what += "; name its issuer in tls.ca_file";
+      break;
+    default:
+      break;
+  }
+  throw IoError(Errc::authentication_failed, what);
+}
+
+/// Whether the server has asked for a certificate, in vain. For TLS 1.2, which has no alert for
+/// that.
+bool TlsSession::lacks_certificate() const noexcept {
+  return !context_->has_certificate_ && SSL_get0_certificate_types(connection_.get(), nullptr) > 0;
+}
+
+}  // namespace redlatch::detail
+#endif

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <redlatch/options.hpp>
+
+#include "base/mutex.hpp"
+
+// OpenSSL's own names; its headers are included by tls.cpp alone.
+struct bio_st;
+struct ssl_ctx_st;
+struct ssl_session_st;
+struct ssl_st;
+
+namespace redlatch::detail {
+
+/// What the TLS connections to one server have in common: the checks of its certificate, the
+/// client's own, and the last session, which the next connection resumes.
+///
+/// `mutex_` is held during each step of a handshake, as OpenSSL takes locks of its own then: with
+/// this mutex, `fork()` waits until they are free. A step takes about a millisecond and never waits
+/// for the peer.
+class TlsContext {
+ public:
+  /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
+  /// for it unless `options.server_name` is set. Throws `Errc::invalid_argument` with the option
+  /// and the file for one that cannot be used.
+  TlsContext(const TlsOptions& options, std::string_view host);
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+  ~TlsContext();
+
+  // Around fork(2); the mutex is released in parent and child.
+  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+
+ private:
+  friend class TlsSession;
+  struct Free {
+    void operator()(ssl_ctx_st* context) const noexcept;
+  };
+
+  void read_files(const TlsOptions& options);
+  static int keep_session(ssl_st* connection, ssl_session_st* session) noexcept;
+
+  std::unique_ptr<ssl_ctx_st, Free> context_;
+  const std::string name_;  // that the certificate has to be for
+  const bool verify_;
+  const bool has_certificate_;
+  std::atomic<ssl_session_st*> session_{nullptr};  // to be resumed, once
+  Mutex mutex_{};
+};
+
+/// One end of a TLS connection: bytes of the peer in, bytes for the peer out, without a socket.
+/// Members that are not noexcept throw `IoError`, with `authentication_failed` when either side
+/// refuses the other's certificate, and `unreachable` for all else; what `output` has by then, such
+/// as an alert, may still be sent. One thread at a time may use it.
+class TlsSession {
+ public:
+  /// The client's end. `context` must live longer.
+  explicit TlsSession(TlsContext& context);
+  TlsSession(TlsSession&&) noexcept;
+  TlsSession& operator=(TlsSession&&) = delete;
+  TlsSession(const TlsSession&) = delete;
+  TlsSession& operator=(const TlsSession&) = delete;
+  ~TlsSession();
+
+  /// Continues the handshake with what was received. True when it is over.
+  bool handshake();
+
+  /// Where bytes of the peer can be written to; empty while what was received has to be decrypted
+  /// first.
+  std::span<char> room() noexcept;
+  /// So many bytes of the peer stand in `room` now.
+  void received(std::size_t count) noexcept;
+  /// The first bytes to be sent to the peer; more may follow once these are sent.
+  std::string_view output() noexcept;
+  void sent(std::size_t count) noexcept;
+
+  /// Encrypts as much as `output` has room for; returns how many bytes that are, perhaps 0.
+  std::size_t encrypt(std::string_view text);
+  /// Returns how many decrypted bytes stand in `text` now: 0 when more has to be received first.
+  std::size_t decrypt(std::span<char> text);
+
+ private:
+  struct Free {
+    void operator()(ssl_st* connection) const noexcept;
+    void operator()(bio_st* bio) const noexcept;
+  };
+
+  template <class Step>
+  int step(Step operation);
+  [[noreturn]] void fail() const;
+  [[noreturn]] void fail_verification() const;
+  bool lacks_certificate() const noexcept;
+
+  TlsContext* context_;
+  std::unique_ptr<ssl_st, Free> connection_;
+  std::unique_ptr<bio_st, Free> wire_;
+  bool is_over_ = false;  // the handshake
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,403 @@
+#include "net/tls.hpp"
+
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
+
+#include "base/io_error.hpp"
+#include "certificates.hpp"
+#include "temporary_directory.hpp"
+
+namespace redlatch::test::tls_test {
+namespace {
+
+using detail::IoError;
+using detail::TlsContext;
+using detail::TlsSession;
+
+struct Free {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+  void operator()(SSL* connection) const { SSL_free(connection); }
+};
+
+/// Certificates of all kinds, made once: a key costs a millisecond.
+struct Files {
+  TemporaryDirectory directory{};
+  CertificateAuthority issuer{directory.path(), "issuer"};
+  CertificateAuthority other{directory.path(), "other"};
+  CertificateFiles good = issuer.issue({.name = "good"});
+  CertificateFiles of_other = other.issue({.name = "of_other"});
+  CertificateFiles expired = issuer.issue(
+      {.name = "expired", .from = std::chrono::hours(-5), .until = std::chrono::hours(-1)});
+  CertificateFiles early = issuer.issue({.name = "early", .from = std::chrono::hours(1)});
+};
+
+const Files& files() {
+  static const Files files;
+  return files;
+}
+
+TlsOptions trusting() { return {.ca_file = files().issuer.file()}; }
+
+/// A server without a socket.
+class Server {
+ public:
+  explicit Server(const CertificateFiles& own, const std::function<void(SSL_CTX*)>& set_up = {})
+      : context_(SSL_CTX_new(TLS_server_method())) {
+    SSL_CTX_use_certificate_chain_file(context_.get(), own.certificate.c_str());
+    SSL_CTX_use_PrivateKey_file(context_.get(), own.key.c_str(), SSL_FILETYPE_PEM);
+    SSL_CTX_set_session_id_context(context_.get(), reinterpret_cast<const unsigned char*>("t"), 1);
+    if (set_up) set_up(context_.get());
+    accept();
+  }
+
+  /// For another connection.
+  void accept() {
+    connection_.reset(SSL_new(context_.get()));
+    in_ = BIO_new(BIO_s_mem());
+    out_ = BIO_new(BIO_s_mem());
+    SSL_set_bio(connection_.get(), in_, out_);
+    SSL_set_accept_state(connection_.get());
+  }
+
+  /// Takes bytes of the client and gives its own.
+  std::string exchange(std::string_view bytes) {
+    if (!bytes.empty()) BIO_write(in_, bytes.data(), static_cast<int>(bytes.size()));
+    std::array<char, 4096> room{};
+    int count = 0;
+    ERR_clear_error();
+    while ((count = SSL_read(connection_.get(), room.data(), room.size())) > 0) {
+      read_.append(room.data(), static_cast<std::size_t>(count));
+    }
+    return take();
+  }
+  std::string say(std::string_view text) {
+    SSL_write(connection_.get(), text.data(), static_cast<int>(text.size()));
+    return take();
+  }
+  std::string close() {
+    SSL_shutdown(connection_.get());
+    return take();
+  }
+  const std::string& read() const { return read_; }
+  bool is_resumed() const { return SSL_session_reused(connection_.get()) == 1; }
+
+ private:
+  std::string take() {
+    std::string bytes(BIO_ctrl_pending(out_), '\0');
+    if (!bytes.empty()) BIO_read(out_, bytes.data(), static_cast<int>(bytes.size()));
+    return bytes;
+  }
+
+  std::unique_ptr<SSL_CTX, Free> context_;
+  std::unique_ptr<SSL, Free> connection_{};
+  BIO* in_ = nullptr;
+  BIO* out_ = nullptr;
+  std::string read_{};
+};
+
+std::string take_output(TlsSession& client) {
+  std::string bytes;
+  for (std::string_view piece; !(piece = client.output()).empty();) {
+    bytes += piece;
+    client.sent(piece.size());
+  }
+  return bytes;
+}
+
+/// Gives bytes of the server to the client, in pieces of at most `most`, with `then` behind each.
+void give(TlsSession& client, std::string_view bytes, std::size_t most,
+          const std::function<void()>& then) {
+  while (!bytes.empty()) {
+    const std::span<char> room = client.room();
+    const std::size_t count = std::min({room.size(), bytes.size(), most});
+    std::copy_n(bytes.begin(), count, room.begin());
+    client.received(count);
+    bytes.remove_prefix(count);
+    then();
+  }
+}
+
+/// Exchanges bytes until neither end has any more. Throws what the client throws.
+void shake_hands(TlsSession& client, Server& server, std::size_t most = 1 << 20) {
+  client.handshake();
+  for (;;) {
+    const std::string from_client = take_output(client);
+    const std::string from_server = server.exchange(from_client);
+    if (from_client.empty() && from_server.empty()) return;
+    give(client, from_server, most, [&] { client.handshake(); });
+  }
+}
+
+std::string read_all(TlsSession& client) {
+  std::array<char, 1000> room{};
+  std::string text;
+  while (const std::size_t count = client.decrypt(room)) text.append(room.data(), count);
+  return text;
+}
+
+/// The error of a connection between them, in the handshake or at the first bytes behind it.
+IoError error_between(TlsContext& context, Server& server) {
+  try {
+    TlsSession client(context);
+    shake_hands(client, server);
+    EXPECT_TRUE(client.handshake());
+    read_all(client);
+  } catch (const IoError& error) {
+    return error;
+  }
+  return {Errc::protocol_error, "none"};
+}
+
+std::string text_of(const IoError& error) { return error.what(); }
+
+TEST(TlsSession, CarriesBytesBothWaysInPiecesOfAnySize) {
+  for (const std::size_t most : {1U, 7U, 4096U, 1U << 20}) {
+    TlsContext context(trusting(), "localhost");
+    Server server(files().good);
+    TlsSession client(context);
+    shake_hands(client, server, most);
+    ASSERT_TRUE(client.handshake());
+
+    const std::string question(100'000, 'q');
+    for (std::string_view rest = question; !rest.empty();) {
+      rest.remove_prefix(client.encrypt(rest));
+      server.exchange(take_output(client));
+    }
+    EXPECT_EQ(server.read(), question);
+
+    std::string read;
+    give(client, server.say(std::string(50'000, 'a')), most, [&] { read += read_all(client); });
+    EXPECT_EQ(read, std::string(50'000, 'a'));
+  }
+}
+
+TEST(TlsSession, EncryptsNothingBeforeTheHandshakeIsOver) {
+  TlsContext context(trusting(), "localhost");
+  TlsSession client(context);
+  EXPECT_FALSE(client.handshake());
+  EXPECT_EQ(client.encrypt("secret"), 0U);
+  EXPECT_EQ(take_output(client).find("secret"), std::string::npos);
+}
+
+TEST(TlsSession, RefusesACertificateOfAnUnknownIssuerAndNamesTheOption) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().of_other);
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("tls.ca_file"), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, RefusesACertificateForAnotherNameAndNamesIt) {
+  TlsContext context(trusting(), "redis.example");
+  Server server(files().good);
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("\"redis.example\""), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, RefusesACertificateForAnotherAddress) {
+  TlsContext context(trusting(), "127.0.0.2");
+  Server server(files().good);
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("127.0.0.2"), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, AcceptsTheAddressOfTheCertificate) {
+  TlsContext context(trusting(), "127.0.0.1");
+  Server server(files().good);
+  EXPECT_EQ(text_of(error_between(context, server)), "none");
+}
+
+TEST(TlsSession, ChecksTheNameOfTheOptionInsteadOfTheHost) {
+  TlsOptions options = trusting();
+  options.server_name = "localhost";
+  TlsContext context(options, "10.1.2.3");
+  Server server(files().good);
+  EXPECT_EQ(text_of(error_between(context, server)), "none");
+}
+
+TEST(TlsSession, RefusesAnExpiredCertificate) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().expired);
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("certificate has expired"), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, RefusesACertificateThatIsNotValidYet) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().early);
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("not yet valid"), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, AcceptsAnyCertificateWhereNoneIsVerified) {
+  TlsContext context({.verify = false}, "redis.example");
+  Server server(files().of_other);
+  EXPECT_EQ(text_of(error_between(context, server)), "none");
+}
+
+const auto ask_for_certificate = [](SSL_CTX* context) {
+  SSL_CTX_load_verify_locations(context, files().issuer.file().c_str(), nullptr);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+};
+
+TEST(TlsSession, SaysThatTheServerWantsACertificate) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    TlsContext context(trusting(), "localhost");
+    Server server(files().good, [&](SSL_CTX* of_server) {
+      ask_for_certificate(of_server);
+      SSL_CTX_set_max_proto_version(of_server, version);
+    });
+    const IoError error = error_between(context, server);
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+    EXPECT_NE(text_of(error).find("set tls.certificate and tls.key"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(TlsSession, SaysThatTheServerRefusesItsCertificate) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    TlsOptions options = trusting();
+    options.certificate = files().of_other.certificate;
+    options.key = files().of_other.key;
+    TlsContext context(options, "localhost");
+    Server server(files().good, [&](SSL_CTX* of_server) {
+      ask_for_certificate(of_server);
+      SSL_CTX_set_max_proto_version(of_server, version);
+    });
+    const IoError error = error_between(context, server);
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+    EXPECT_NE(text_of(error).find("check tls.certificate"), std::string::npos) << error.what();
+  }
+}
+
+TEST(TlsSession, ShowsItsCertificateToAServerThatAsks) {
+  TlsOptions options = trusting();
+  options.certificate = files().good.certificate;
+  options.key = files().good.key;
+  TlsContext context(options, "localhost");
+  Server server(files().good, ask_for_certificate);
+  EXPECT_EQ(text_of(error_between(context, server)), "none");
+}
+
+TEST(TlsSession, NeedsTls12) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().good, [](SSL_CTX* of_server) {
+    SSL_CTX_set_security_level(of_server, 0);
+    SSL_CTX_set_min_proto_version(of_server, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(of_server, TLS1_1_VERSION);
+  });
+  const IoError error = error_between(context, server);
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(text_of(error).find("TLS 1.2 or newer"), std::string::npos) << error.what();
+}
+
+TEST(TlsSession, SaysThatAPortDoesNotSpeakTls) {
+  for (const std::string_view said : {"-ERR Protocol error\r\n", "HTTP/1.1 400 Bad Request\r\n"}) {
+    TlsContext context(trusting(), "localhost");
+    TlsSession client(context);
+    client.handshake();
+    try {
+      give(client, said, 1 << 20, [&] { client.handshake(); });
+      ADD_FAILURE() << "no error";
+    } catch (const IoError& error) {
+      EXPECT_EQ(error.code(), Errc::unreachable);
+      EXPECT_NE(text_of(error).find("does not speak TLS"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(TlsSession, FailsWhenAByteOfTheTrafficWasChanged) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().good);
+  TlsSession client(context);
+  shake_hands(client, server);
+  std::string bytes = server.say("+OK\r\n");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  give(client, bytes, 1 << 20, [] {});
+  EXPECT_THROW(read_all(client), IoError);
+}
+
+TEST(TlsSession, SaysThatTheServerClosedTheConnection) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().good);
+  TlsSession client(context);
+  shake_hands(client, server);
+  give(client, server.close(), 1 << 20, [] {});
+  try {
+    read_all(client);
+    ADD_FAILURE() << "no error";
+  } catch (const IoError& error) {
+    EXPECT_EQ(text_of(error), "the server closed the connection");
+  }
+}
+
+TEST(TlsSession, ResumesTheLastSession) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    TlsContext context(trusting(), "localhost");
+    Server server(files().good,
+                  [&](SSL_CTX* of_server) { SSL_CTX_set_max_proto_version(of_server, version); });
+    {
+      TlsSession first(context);
+      shake_hands(first, server);
+      read_all(first);  // TLS 1.3 sends the session behind the handshake
+      EXPECT_FALSE(server.is_resumed());
+    }
+    server.accept();
+    TlsSession second(context);
+    shake_hands(second, server);
+    EXPECT_TRUE(second.handshake());
+    EXPECT_TRUE(server.is_resumed());
+  }
+}
+
+std::string refusal_of(const TlsOptions& options) {
+  try {
+    const TlsContext context(options, "localhost");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::invalid_argument);
+    return error.what();
+  }
+  return "none";
+}
+
+TEST(TlsContext, NamesTheOptionAndTheFileThatCannotBeUsed) {
+  const std::string missing = files().directory.path() + "/missing";
+  for (const auto& [options, name] :
+       {std::pair(TlsOptions{.ca_file = missing}, "tls.ca_file"),
+        std::pair(TlsOptions{.certificate = missing, .key = missing}, "tls.certificate"),
+        std::pair(TlsOptions{.certificate = files().good.certificate, .key = missing},
+                  "tls.key")}) {
+    const std::string text = refusal_of(options);
+    EXPECT_NE(text.find(name), std::string::npos) << text;
+    EXPECT_NE(text.find(missing), std::string::npos) << text;
+    EXPECT_NE(text.find("No such file"), std::string::npos) << text;
+  }
+}
+
+TEST(TlsContext, RefusesAKeyOfAnotherCertificateAndOneOfTheTwoAlone) {
+  EXPECT_NE(refusal_of({.certificate = files().good.certificate, .key = files().of_other.key}),
+            "none");
+  EXPECT_NE(refusal_of({.certificate = files().good.certificate}).find("without tls.key"),
+            std::string::npos);
+  EXPECT_NE(refusal_of({.key = files().good.key}).find("without tls.certificate"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace redlatch::test::tls_test
