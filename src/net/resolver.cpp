@@ -3,9 +3,6 @@
 #include <netdb.h>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
-#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <exception>
@@ -14,10 +11,8 @@
 #include <system_error>
 #include <utility>
 
-#include "base/event_fd.hpp"
 #include "base/io_error.hpp"
-#include "base/quiet_thread.hpp"
-#include "net/poll.hpp"
+#include "net/detached_call.hpp"
 
 namespace redlatch::detail {
 
@@ -58,99 +53,63 @@ SocketAddresses without_look_up(const Endpoint& endpoint) {
   return std::move(found.addresses);
 }
 
+FoundAddresses look_up(const std::string& host, std::uint16_t port) noexcept {
+  try {
+    return find(host, port, AI_NUMERICSERV);
+  } catch (const std::exception&) {
+    return {.error = EAI_MEMORY};
+  }
+}
+
+/// False when the name servers could not be asked. That a name has no address is an answer: the
+/// address that it had may be another server's by now.
+bool is_an_answer(const FoundAddresses& found) noexcept {
+  return found.error == 0 || found.error == EAI_NONAME || found.error == EAI_NODATA;
+}
+
+[[noreturn]] void fail(const FoundAddresses& found) {
+  if (found.error == EAI_MEMORY) throw std::bad_alloc();
+  const std::string why = found.error == EAI_SYSTEM
+                              ? std::generic_category().message(found.system_error)
+                              : ::gai_strerror(found.error);
+  throw IoError(Errc::unreachable, "the host name has no address: " + why);
+}
+
 }  // namespace
-
-/// One call of getaddrinfo(3). Its thread writes the result and then `is_finished_`; after that all
-/// threads only read it.
-class Resolver::LookUp {
- public:
-  LookUp(std::string host, std::uint16_t port) : host_(std::move(host)), port_(port) {
-    finished_.open();
-  }
-
-  void run() noexcept {
-    try {
-      found_ = find(host_, port_, AI_NUMERICSERV);
-    } catch (const std::exception&) {
-      found_ = {.error = EAI_MEMORY};
-    }
-    is_finished_ = true;
-    finished_.signal();  // stays readable, for all that wait
-  }
-
-  /// False when the look-up has not finished by `until`.
-  bool wait(TimePoint until, int cancel) const {
-    std::array<pollfd, 2> watched{{{.fd = finished_.fd(), .events = POLLIN, .revents = 0},
-                                   {.fd = cancel, .events = POLLIN, .revents = 0}}};
-    if (!is_finished_) poll_until(watched, until);
-    if (watched[1].revents != 0) throw Cancelled();
-    return is_finished_;
-  }
-
-  TimePoint begun() const noexcept { return begun_; }
-  bool is_finished() const noexcept { return is_finished_; }
-  /// This and the next two: of a look-up that is finished.
-  const FoundAddresses& found() const noexcept {
-    assert(is_finished_);
-    return found_;
-  }
-  /// False when the name servers could not be asked. That a name has no address is an answer: the
-  /// address that it had may be another server's by now.
-  bool is_an_answer() const noexcept {
-    return found_.error == 0 || found_.error == EAI_NONAME || found_.error == EAI_NODATA;
-  }
-  [[noreturn]] void fail() const {
-    if (found_.error == EAI_MEMORY) throw std::bad_alloc();
-    const std::string why = found_.error == EAI_SYSTEM
-                                ? std::generic_category().message(found_.system_error)
-                                : ::gai_strerror(found_.error);
-    throw IoError(Errc::unreachable, "the host name has no address: " + why);
-  }
-
-  /// In a forked child, which does not have the thread.
-  void abandon() noexcept { finished_.close(); }
-
- private:
-  const std::string host_;
-  const std::uint16_t port_;
-  const TimePoint begun_ = BootClock::now();
-  EventFd finished_{};
-  std::atomic<bool> is_finished_ = false;
-  FoundAddresses found_{};
-};
 
 Resolver::Resolver(const Endpoint& endpoint)
     : host_(endpoint.host), port_(endpoint.port), fixed_(without_look_up(endpoint)) {}
 
 SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   if (!fixed_.empty()) return fixed_;
-  std::shared_ptr<const LookUp> look_up;
+  std::shared_ptr<const LookUp> call;
   SocketAddresses before;
   std::string why = "no look-up can be started";
   {
     const MutexLock lock(mutex_);
     try {
-      look_up = this->look_up();
+      call = look_up();
     } catch (const std::system_error& error) {
       why += ": " + error.code().message();
     }
     before = known();
   }
-  if (look_up) {
+  if (call) {
     // Counted from the beginning of the look-up, so that one that hangs delays only its first
     // caller.
-    const TimePoint begun = look_up->begun();
+    const TimePoint begun = call->begun();
     const auto share = std::min<TimePoint::duration>(max_wait, (deadline - begun) / 4);
     const TimePoint until = before.empty() ? deadline : begun + share;
-    if (look_up->wait(std::min(until, deadline), cancel)) {
+    if (call->wait(std::min(until, deadline), cancel)) {
       const MutexLock lock(mutex_);
-      learn(*look_up);
-      if (look_up->found().error == 0) {
+      learn(*call);
+      const FoundAddresses& found = call->result();
+      if (found.error == 0) {
         // A later look-up may have found none by now.
         SocketAddresses now = known();
-        return now.empty() ? look_up->found().addresses : now;
+        return now.empty() ? found.addresses : now;
       }
-      if (before.empty() || look_up->is_an_answer()) look_up->fail();
+      if (before.empty() || is_an_answer(found)) fail(found);
     }
     why = "the host name could not be looked up within connect_timeout";
   }
@@ -164,9 +123,8 @@ std::shared_ptr<Resolver::LookUp> Resolver::look_up() {
   // A look-up that ended after all of its callers had stopped waiting.
   if (under_way_ && under_way_->is_finished()) learn(*under_way_);
   if (!under_way_) {
-    auto look_up = std::make_shared<LookUp>(host_, port_);
-    thread_without_signals([look_up] { look_up->run(); }).detach();
-    under_way_ = std::move(look_up);
+    under_way_ =
+        LookUp::start([host = host_, port = port_] { return detail::look_up(host, port); });
   }
   return under_way_;
 }
@@ -175,12 +133,13 @@ std::shared_ptr<Resolver::LookUp> Resolver::look_up() {
 void Resolver::learn(const LookUp& finished) {
   if (under_way_.get() != &finished) return;
   const std::shared_ptr<const LookUp> kept = std::exchange(under_way_, nullptr);
-  if (finished.found().error != 0) {
-    if (finished.is_an_answer()) known_.clear();
+  const FoundAddresses& found = finished.result();
+  if (found.error != 0) {
+    if (is_an_answer(found)) known_.clear();
     return;
   }
   std::vector<Known> known;
-  for (const SocketAddress& address : finished.found().addresses) {
+  for (const SocketAddress& address : found.addresses) {
     const Known* const before = find_known(address);
     known.push_back(before == nullptr ? Known{.address = address} : *before);
   }

@@ -13,6 +13,10 @@
 
 namespace redlatch::detail {
 
+template <class Result>
+class DetachedCall;
+struct FoundAddresses;
+
 /// The addresses of one client's server: looks its host name up, and remembers which of the
 /// addresses were of use. All threads that connect share it.
 ///
@@ -41,7 +45,7 @@ class Resolver {
   void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
 
  private:
-  class LookUp;
+  using LookUp = DetachedCall<FoundAddresses>;
 
   struct Known {
     SocketAddress address;
