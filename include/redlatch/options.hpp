@@ -9,6 +9,14 @@
 
 namespace redlatch {
 
+/// A user of the server, and the password.
+struct Credentials {
+  /// Empty: the server's default user.
+  std::string user{};
+  /// Empty: the connection does not log in.
+  std::string password{};
+};
+
 /// How TLS connections are made: the files are PEM, and are read when the client is made.
 struct TlsOptions {
   /// The certificates of the issuers that are trusted, in a file or in a directory as made by
@@ -55,6 +63,13 @@ struct ClientOptions {
   std::chrono::microseconds busy_poll{0};
   /// For a URL with `rediss://`.
   TlsOptions tls{};
+  /// Called for each log-in instead of taking user and password from the URL, for passwords that
+  /// change, such as tokens of cloud services. It may take `connect_timeout`, together with the
+  /// rest of the log-in, and delays no renewal on other connections: it runs on a thread of its
+  /// own, one call at a time. That thread is not waited for at the end of the client, so the
+  /// function must own what it uses. What it throws ends in `Errc::authentication_failed` with the
+  /// exception's text.
+  std::function<Credentials()> credentials{};
   /// Called for each event of a lock or a connection, on a thread of the client, one call at a time
   /// and in order. None of the client's mutexes is held, so it may call everything. A loss is
   /// delivered at once, a success within about 50 ms. While it runs, later events and loss notices

@@ -37,8 +37,11 @@ constexpr std::array classes{
           "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
     Class{"CLUSTERDOWN", Errc::not_writable, "its cluster is not whole; try again later"},
     Class{"TRYAGAIN", Errc::not_writable, "its cluster is moving keys; try again later"},
-    Class{"NOAUTH", Errc::authentication_failed, "put the password into the URL"},
-    Class{"WRONGPASS", Errc::authentication_failed, "check user and password in the URL"},
+    Class{"NOAUTH", Errc::authentication_failed,
+          "give a password, in the URL or by ClientOptions::credentials"},
+    Class{"WRONGPASS", Errc::authentication_failed,
+          "check user and password in the URL, or what ClientOptions::credentials gives; the "
+          "server's may have changed"},
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that docs/permissions.md lists"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key"},
@@ -53,7 +56,7 @@ constexpr std::array classes{
     Class{refused, Errc::unsupported,
           "let its user run scripts, or for a Lock without fencing at least WATCH, MULTI and EXEC"},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
-          "leave the password out of the URL, or set one"},
+          "give no password, or set one there"},
     Class{"ERR DB index is out of range", Errc::protocol_error,
           "use a database below its setting \"databases\""},
 };

@@ -17,6 +17,7 @@
 
 namespace redlatch::detail {
 
+class CredentialSource;
 class Resolver;
 
 /// What a client does differently when it is one of a quorum's.
@@ -38,7 +39,7 @@ struct NodeRole {
       forward{};
 };
 
-/// What all parts of one client share. Constant, but for the last three, which guard themselves.
+/// What all parts of one client share. Constant, but for the last four, which guard themselves.
 struct Settings {
   Endpoint endpoint;
   ClientOptions options;
@@ -46,6 +47,7 @@ struct Settings {
   NodeRole role{};
   // Null in a quorum's own settings, which have no endpoint.
   std::shared_ptr<Resolver> resolver{};
+  std::shared_ptr<CredentialSource> credentials{};  // also null where the URL has them
   std::shared_ptr<Routes> routes{};
   std::shared_ptr<Closings> closings{};
 };

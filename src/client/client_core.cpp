@@ -12,6 +12,7 @@
 #include <redlatch/protocol/shared.hpp>
 
 #include "client/require.hpp"
+#include "net/credential_source.hpp"
 #include "net/resolver.hpp"
 
 namespace redlatch::detail {
@@ -36,8 +37,16 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
   auto routes = std::make_shared<Routes>(options.connections);
-  return {std::move(endpoint), std::move(options), std::move(server),           std::move(role),
-          std::move(resolver), std::move(routes),  std::make_shared<Closings>()};
+  auto credentials = options.credentials ? std::make_shared<CredentialSource>(options.credentials)
+                                         : std::shared_ptr<CredentialSource>();
+  return {.endpoint = std::move(endpoint),
+          .options = std::move(options),
+          .server = std::move(server),
+          .role = std::move(role),
+          .resolver = std::move(resolver),
+          .credentials = std::move(credentials),
+          .routes = std::move(routes),
+          .closings = std::make_shared<Closings>()};
 }
 
 }  // namespace
@@ -152,9 +161,11 @@ void ClientCore::before_fork() {
   for (const auto& connection : connections_) connection->before_fork();
   background_.before_fork();
   settings_.resolver->before_fork();
+  if (settings_.credentials) settings_.credentials->before_fork();
 }
 
 void ClientCore::after_fork_in_parent() {
+  if (settings_.credentials) settings_.credentials->after_fork_in_parent();
   settings_.resolver->after_fork_in_parent();
   background_.after_fork_in_parent();
   for (const auto& connection : connections_) connection->after_fork_in_parent();
@@ -164,6 +175,7 @@ void ClientCore::after_fork_in_parent() {
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
   callers_ = 0;
+  if (settings_.credentials) settings_.credentials->after_fork_in_child();
   settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();
   for (const auto& connection : connections_) connection->after_fork_in_child();

@@ -12,6 +12,7 @@
 
 #include "base/io_error.hpp"
 #include "net/connection.hpp"
+#include "net/credential_source.hpp"
 #include "net/greeting.hpp"
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
@@ -27,15 +28,20 @@ constexpr std::chrono::milliseconds min_stagger{10};
 /// Delay before a Unix socket with a full queue is tried again.
 constexpr std::chrono::milliseconds crowded_pause{2};
 
+Credentials credentials_of(const Settings& settings, TimePoint deadline, int cancel) {
+  if (settings.credentials) return settings.credentials->get(deadline, cancel);
+  return {.user = settings.endpoint.user, .password = settings.endpoint.password};
+}
+
 /// One attempt to connect to an address and to log in there. None of its members waits.
 class Attempt {
  public:
-  Attempt(const SocketAddress& address, const Settings& settings, Greeting::Scope scope,
-          unsigned closed_before)
+  Attempt(const SocketAddress& address, const Settings& settings, const Credentials& credentials,
+          Greeting::Scope scope, unsigned closed_before)
       : address_(address),
         scope_(scope),
         closed_before_(closed_before),
-        greeting_(settings, scope) {
+        greeting_(settings, credentials, scope) {
     connect();
   }
 
@@ -143,6 +149,7 @@ class Race {
       : settings_(settings),
         deadline_(deadline),
         cancel_(cancel),
+        credentials_(credentials_of(settings, deadline, cancel)),
         addresses_(settings.resolver->addresses(deadline, cancel)),
         delay_(std::clamp<std::chrono::nanoseconds>(
             (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), min_stagger,
@@ -177,7 +184,7 @@ class Race {
 
   void begin(const SocketAddress& address, Greeting::Scope scope, unsigned closed_before) {
     try {
-      attempts_.emplace_back(address, settings_, scope, closed_before);
+      attempts_.emplace_back(address, settings_, credentials_, scope, closed_before);
     } catch (const IoError& error) {
       note(error, address);
     }
@@ -280,6 +287,7 @@ class Race {
   const TimePoint start_ = BootClock::now();
   const TimePoint deadline_;
   const int cancel_;
+  const Credentials credentials_;
   const SocketAddresses addresses_;
   const std::chrono::nanoseconds delay_;
   const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login, BootClock::now());

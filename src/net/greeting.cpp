@@ -89,9 +89,9 @@ void Greeting::add(Check check, Words&&... words) {
   queries_.push_back({.command = Command(Expect::anything, words...), .check = std::move(check)});
 }
 
-Greeting::Greeting(const Settings& settings, Scope scope) {
+Greeting::Greeting(const Settings& settings, const Credentials& credentials, Scope scope) {
   if (!settings.options.scripting) abilities_ = protocol::read_abilities({});  // as little as none
-  add_login(settings.endpoint);
+  add_login(credentials, settings.endpoint.database);
   if (scope == Scope::whole) add_optional(settings);
   add_info(settings.role, scope);
   if (settings.role.only_scripts) add_scripts();
@@ -147,15 +147,13 @@ void Greeting::add_scripts() {
   }
 }
 
-void Greeting::add_login(const Endpoint& endpoint) {
-  if (!endpoint.user.empty()) {
-    add(check_login, "AUTH", endpoint.user, endpoint.password);
-  } else if (!endpoint.password.empty()) {
-    add(check_login, "AUTH", endpoint.password);
+void Greeting::add_login(const Credentials& credentials, int database) {
+  if (!credentials.user.empty()) {
+    add(check_login, "AUTH", credentials.user, credentials.password);
+  } else if (!credentials.password.empty()) {
+    add(check_login, "AUTH", credentials.password);
   }
-  if (endpoint.database != 0) {
-    add(check_database, "SELECT", std::int64_t{endpoint.database});
-  }
+  if (database != 0) add(check_database, "SELECT", std::int64_t{database});
 }
 
 void Greeting::append_to(RespStream& stream) const {

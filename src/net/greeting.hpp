@@ -25,7 +25,7 @@ class Greeting {
     least    // also without the id of a quorum's server
   };
 
-  Greeting(const Settings& settings, Scope scope);
+  Greeting(const Settings& settings, const Credentials& credentials, Scope scope);
   Greeting(const Greeting&) = delete;
   Greeting& operator=(const Greeting&) = delete;
   ~Greeting() = default;
@@ -48,7 +48,7 @@ class Greeting {
 
   template <class... Words>
   void add(Check check, Words&&... words);
-  void add_login(const Endpoint& endpoint);
+  void add_login(const Credentials& credentials, int database);
   void add_optional(const Settings& settings);
   void add_scripts();
   void add_info(const NodeRole& role, Scope scope);

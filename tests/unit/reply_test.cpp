@@ -187,15 +187,16 @@ TEST(ReplyClassify, KnowsAPasswordTooMany) {
       "ERR AUTH <password> called without any password configured for the default user. Are you "
       "sure your configuration is correct?";
   EXPECT_EQ(classify(text), Errc::authentication_failed);
-  EXPECT_TRUE(explain(text).ends_with("; leave the password out of the URL, or set one"));
+  EXPECT_TRUE(explain(text).ends_with("; give no password, or set one there"));
 }
 
 TEST(ReplyExplain, SaysWhatToDo) {
   EXPECT_EQ(explain("WRONGPASS invalid"),
-            "the server said \"WRONGPASS invalid\"; check user and password in the URL");
+            "the server said \"WRONGPASS invalid\"; check user and password in the URL, or what "
+            "ClientOptions::credentials gives; the server's may have changed");
   EXPECT_NE(explain("OOM command not allowed"), explain("READONLY You can't write"));
-  EXPECT_TRUE(
-      explain("NOAUTH Authentication required.").ends_with("put the password into the URL"));
+  EXPECT_TRUE(explain("NOAUTH Authentication required.")
+                  .ends_with("give a password, in the URL or by ClientOptions::credentials"));
   EXPECT_TRUE(explain("ERR max number of clients reached").ends_with("; raise its maxclients"));
 }
 

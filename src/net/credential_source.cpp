@@ -1,0 +1,45 @@
+#include "net/credential_source.hpp"
+
+#include <exception>
+#include <new>
+#include <string>
+#include <system_error>
+
+#include "base/io_error.hpp"
+#include "net/detached_call.hpp"
+
+namespace redlatch::detail {
+
+Credentials CredentialSource::get(TimePoint deadline, int cancel) {
+  const std::string name = "ClientOptions::credentials";
+  std::shared_ptr<const DetachedCall<Credentials>> call;
+  try {
+    const MutexLock lock(mutex_);
+    if (!under_way_ || under_way_->is_finished()) {
+      under_way_ = DetachedCall<Credentials>::start(function_);
+    }
+    call = under_way_;
+  } catch (const std::system_error& error) {
+    throw IoError(Errc::unreachable, name + " cannot be called: " + error.code().message());
+  }
+  if (!call->wait(deadline, cancel)) {
+    throw IoError(Errc::unreachable, name + " has not returned within connect_timeout");
+  }
+  try {
+    return call->result();
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw IoError(Errc::authentication_failed, name + " has thrown: " + error.what());
+  } catch (...) {
+    throw IoError(Errc::authentication_failed, name + " has thrown no std::exception");
+  }
+}
+
+void CredentialSource::after_fork_in_child() noexcept {
+  if (under_way_) under_way_->abandon();
+  under_way_.reset();
+  mutex_.unlock();
+}
+
+}  // namespace redlatch::detail
