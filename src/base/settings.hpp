@@ -19,6 +19,7 @@ namespace redlatch::detail {
 
 class CredentialSource;
 class Resolver;
+class TlsContext;
 
 /// What a client does differently when it is one of a quorum's.
 struct NodeRole {
@@ -39,7 +40,7 @@ struct NodeRole {
       forward{};
 };
 
-/// What all parts of one client share. Constant, but for the last four, which guard themselves.
+/// What all parts of one client share. Constant, but for the last five, which guard themselves.
 struct Settings {
   Endpoint endpoint;
   ClientOptions options;
@@ -47,6 +48,7 @@ struct Settings {
   NodeRole role{};
   // Null in a quorum's own settings, which have no endpoint.
   std::shared_ptr<Resolver> resolver{};
+  std::shared_ptr<TlsContext> tls{};                // null for a URL without TLS
   std::shared_ptr<CredentialSource> credentials{};  // also null where the URL has them
   std::shared_ptr<Routes> routes{};
   std::shared_ptr<Closings> closings{};

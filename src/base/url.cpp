@@ -180,8 +180,8 @@ std::string Endpoint::name() const {
     return "unix://" + encoded(path, "%?") + (database == 0 ? "" : "?db=" + number);
   }
   const bool ipv6 = host.find(':') != std::string::npos;
-  return "redis://" + (ipv6 ? written_ipv6(host) : host) + ":" + std::to_string(port) + "/" +
-         number;
+  return (tls ? "rediss://" : "redis://") + (ipv6 ? written_ipv6(host) : host) + ":" +
+         std::to_string(port) + "/" + number;
 }
 
 Endpoint parse_url(std::string_view url) {
@@ -191,22 +191,25 @@ Endpoint parse_url(std::string_view url) {
   std::transform(scheme.begin(), scheme.end(), scheme.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const std::string_view rest = url.substr(mark + 3);
-  if (scheme == "redis") return parse_redis(rest);
+  if (scheme == "redis" || scheme == "rediss") {
+    Endpoint endpoint = parse_redis(rest);
+    endpoint.tls = scheme == "rediss";
+    return endpoint;
+  }
   if (scheme == "unix") return parse_unix(rest);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> planned{
-      {{"rediss", "TLS"},
-       {"redis-sentinel", "Sentinel"},
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> planned{
+      {{"redis-sentinel", "Sentinel"},
        {"rediss-sentinel", "Sentinel"},
        {"redis-cluster", "Cluster"},
        {"rediss-cluster", "Cluster"}}};
   for (const auto& [name, what] : planned) {
     if (scheme == name) {
       throw Error(Errc::unsupported, std::string(what) + " (" + std::string(name) +
-                                         "://) is not built in this version; use redis:// or "
-                                         "unix://");
+                                         "://) is not built in this version; use redis://, "
+                                         "rediss:// or unix://");
     }
   }
-  reject("the scheme is neither redis nor unix");
+  reject("the scheme is none of redis, rediss and unix");
 }
 
 }  // namespace redlatch::detail

@@ -8,12 +8,13 @@ namespace redlatch::detail {
 
 /// The address of a server, and the user there.
 struct Endpoint {
-  std::string host{};  // of redis://
+  std::string host{};  // of redis:// and rediss://
   std::uint16_t port = 6379;
   std::string path{};  // of unix://, else empty
   std::string user{};
   std::string password{};
   int database = 0;
+  bool tls = false;  // rediss://
 
   /// As a URL, without user and password.
   std::string name() const;

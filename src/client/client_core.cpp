@@ -14,6 +14,7 @@
 #include "client/require.hpp"
 #include "net/credential_source.hpp"
 #include "net/resolver.hpp"
+#include "net/tls_transport.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -36,6 +37,7 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
   auto resolver = std::make_shared<Resolver>(endpoint);
+  auto tls = endpoint.tls ? make_tls_context(options.tls, endpoint.host) : nullptr;
   auto routes = std::make_shared<Routes>(options.connections);
   auto credentials = options.credentials ? std::make_shared<CredentialSource>(options.credentials)
                                          : std::shared_ptr<CredentialSource>();
@@ -44,6 +46,7 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
           .server = std::move(server),
           .role = std::move(role),
           .resolver = std::move(resolver),
+          .tls = std::move(tls),
           .credentials = std::move(credentials),
           .routes = std::move(routes),
           .closings = std::make_shared<Closings>()};
@@ -162,9 +165,11 @@ void ClientCore::before_fork() {
   background_.before_fork();
   settings_.resolver->before_fork();
   if (settings_.credentials) settings_.credentials->before_fork();
+  if (settings_.tls) settings_.tls->before_fork();
 }
 
 void ClientCore::after_fork_in_parent() {
+  if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_parent();
   settings_.resolver->after_fork_in_parent();
   background_.after_fork_in_parent();
@@ -175,6 +180,7 @@ void ClientCore::after_fork_in_parent() {
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;
   callers_ = 0;
+  if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_child();
   settings_.resolver->after_fork_in_child();
   background_.after_fork_in_child();

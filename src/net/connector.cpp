@@ -17,6 +17,7 @@
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
 #include "net/socket.hpp"
+#include "net/tls_transport.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -41,21 +42,28 @@ class Attempt {
       : address_(address),
         scope_(scope),
         closed_before_(closed_before),
-        greeting_(settings, credentials, scope) {
+        greeting_(settings, credentials, scope),
+        tls_(settings.tls) {
     connect();
   }
 
   /// The descriptor and the events that the attempt waits for, for a poll.
   pollfd awaited() const noexcept {
+    if (state_ == State::handshake) {
+      const short events = handshake_ == Transport::Handshake::wants_room ? POLLOUT : POLLIN;
+      return {.fd = transport_->fd(), .events = events, .revents = 0};
+    }
     if (state_ == State::greeting) {
       const short events = stream_->output().empty() ? POLLIN : POLLIN | POLLOUT;
-      return {.fd = socket_->fd(), .events = events, .revents = 0};
+      return {.fd = transport_->fd(), .events = events, .revents = 0};
     }
     return {.fd = state_ == State::crowded ? -1 : socket_->fd(), .events = POLLOUT, .revents = 0};
   }
   /// It waits for `crowded_pause`, and for no descriptor.
   bool is_crowded() const noexcept { return state_ == State::crowded; }
-  bool is_connected() const noexcept { return state_ == State::greeting; }
+  bool is_connected() const noexcept {
+    return state_ == State::handshake || state_ == State::greeting;
+  }
   const SocketAddress& address() const noexcept { return address_; }
   Greeting::Scope scope() const noexcept { return scope_; }
   /// How many attempts were closed in a row before it.
@@ -70,6 +78,9 @@ class Attempt {
         return "cannot connect: too many others wait for the server to accept them";
       case State::connecting:
         return "cannot connect: no answer within connect_timeout; is a server running there?";
+      case State::handshake:
+        return "connected, but the handshake of TLS was not over within connect_timeout; does this "
+               "port speak TLS?";
       default:
         return "connected, but no answer within connect_timeout";
     }
@@ -80,28 +91,32 @@ class Attempt {
     if (state_ == State::crowded) connect();
     if (state_ == State::connecting) {
       socket_->finish_connecting();
-      greet();
+      secure();
+    } else if (state_ == State::handshake) {
+      shake_hands();
     }
     if (state_ != State::greeting) return false;
     try {
-      send_available(*stream_, *socket_);
-      receive_into(*stream_, *socket_);
+      send_available(*stream_, *transport_);
+      receive_into(*stream_, *transport_);
     } catch (const IoError& error) {
       if (error.code() != Errc::unreachable) throw;
+      receive_last();
       was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
-      throw IoError(Errc::unreachable, std::string(error.what()) +
-                                           "; is this a port for TLS, which redis:// does not "
-                                           "speak, or a proxy that does not know "
-                                           "the command?");
+      throw IoError(
+          Errc::unreachable,
+          std::string(error.what()) + (tls_ ? "; is this a proxy that does not know the command?"
+                                            : "; is this a port for TLS (use rediss://), or a "
+                                              "proxy that does not know the command?"));
     }
     return greeting_.receive_available(*stream_);
   }
 
   Connection taken() && {
     return {.stream = std::move(stream_),
-            .transport = std::move(socket_),
+            .transport = std::move(transport_),
             .abilities = greeting_.abilities(),
             .address = address_};
   }
@@ -110,8 +125,18 @@ class Attempt {
   enum class State {
     crowded,     // until there is room in a Unix socket's queue
     connecting,  // until the socket is writable
+    handshake,   // until that of TLS is over
     greeting     // until all of the greeting is answered
   };
+
+  /// What the server sent before it closed the connection may say why.
+  void receive_last() {
+    try {
+      receive_into(*stream_, *transport_);
+    } catch (const IoError& error) {
+      if (error.code() != Errc::unreachable) throw;
+    }
+  }
 
   void connect() {
     switch (socket_->connect(address_)) {
@@ -122,14 +147,30 @@ class Attempt {
         state_ = State::connecting;
         return;
       case Socket::Progress::done:
-        return greet();
+        return secure();
     }
   }
 
+  void secure() {
+    transport_ = std::move(socket_);
+    if (tls_) transport_ = with_tls(tls_, std::move(transport_));
+    state_ = State::handshake;
+    shake_hands();
+  }
+
+  void shake_hands() {
+    try {
+      handshake_ = transport_->handshake();
+    } catch (const IoError& error) {
+      if (error.code() != Errc::unreachable) throw;
+      throw IoError(error.code(), std::string(error.what()) + ", during the handshake of TLS");
+    }
+    if (handshake_ == Transport::Handshake::done) greet();
+  }
+
   void greet() {
-    greeting_.append_to(*stream_);
+    greeting_.append_to(*stream_);  // `go_on` sends it
     state_ = State::greeting;
-    send_available(*stream_, *socket_);
   }
 
   const SocketAddress address_;
@@ -138,7 +179,10 @@ class Attempt {
   Greeting greeting_;
   bool was_closed_ = false;
   State state_ = State::crowded;
-  std::unique_ptr<Socket> socket_ = std::make_unique<Socket>();
+  std::unique_ptr<Socket> socket_ = std::make_unique<Socket>();  // until it is connected
+  const std::shared_ptr<TlsContext> tls_;
+  std::unique_ptr<Transport> transport_{};  // from then on
+  Transport::Handshake handshake_ = Transport::Handshake::done;
   std::unique_ptr<RespStream> stream_ = std::make_unique<RespStream>();
 };
 

@@ -105,9 +105,7 @@ bool fits_header(const Reader& reader, const redisReplyObjectFunctions& function
   // Source: RFC 8446, section 5.1, "ContentType".
   constexpr std::string_view alert = R"(got "\x15" as)";
   if (first_reply && std::string_view(reader.errstr).find(alert) != std::string_view::npos) {
-    throw IoError(Errc::unreachable,
-                  "the server answered with an alert of TLS, which redis:// does not speak; use a "
-                  "port without TLS");
+    throw IoError(Errc::unreachable, "this port speaks TLS; use rediss://, or a port without TLS");
   }
   throw IoError(Errc::protocol_error, "the answer is not the Redis protocol (" +
                                           std::string(reader.errstr) +

@@ -178,7 +178,7 @@ std::size_t Socket::receive_busily(std::span<char> room, TimePoint deadline) {
 
 std::size_t Socket::receive_now(std::span<char> room) { return receive_once(room, MSG_DONTWAIT); }
 
-bool Socket::is_idle() const noexcept {
+bool Socket::is_idle() noexcept {
   char byte = 0;
   ssize_t count = 0;
   do {

@@ -41,7 +41,7 @@ class Socket final : public Transport {
   std::size_t receive(std::span<char> room, TimePoint deadline) override;
   std::size_t receive_now(std::span<char> room) override;
 
-  bool is_idle() const noexcept override;
+  bool is_idle() noexcept override;
   int fd() const noexcept override { return fd_; }
   void close() noexcept override;
   void discard() noexcept override;

@@ -30,6 +30,15 @@ class Transport {
   Transport& operator=(const Transport&) = delete;
   virtual ~Transport() = default;
 
+  enum class Handshake {
+    done,
+    wants_bytes,  // of the peer: to be continued when the descriptor is readable
+    wants_room    // to be continued when it is writable
+  };
+  /// What has to happen on a new connection before bytes can be exchanged; to be continued without
+  /// waiting until it is `done`.
+  virtual Handshake handshake() { return Handshake::done; }
+
   /// To be called before `wait_for_room` and `receive`. `waiting.cancel` ends waits until
   /// `settle_down`.
   virtual void begin_waiting(const Waiting& waiting) = 0;
@@ -48,7 +57,7 @@ class Transport {
   virtual std::size_t receive_now(std::span<char> room) = 0;
 
   /// False when the peer has closed the connection or there are unread bytes.
-  virtual bool is_idle() const noexcept = 0;
+  virtual bool is_idle() noexcept = 0;
   /// The descriptor to poll.
   virtual int fd() const noexcept = 0;
   /// Closes the connection without sending anything more. Also for a forked child.

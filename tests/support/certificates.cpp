@@ -6,8 +6,11 @@
 #include <openssl/x509v3.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
+
+#include "temporary_directory.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -109,6 +112,16 @@ CertificateFiles CertificateAuthority::issue(const Subject& subject) {
   check(X509_sign(certificate.get(), own_->key.get(), EVP_sha256()) > 0, "signature");
   write(files, certificate.get(), key.get());
   return files;
+}
+
+const OwnCertificates& own_certificates() {
+  static const TemporaryDirectory directory;
+  static const OwnCertificates own = [] {
+    CertificateAuthority issuer(directory.path(), "issuer");
+    ::setenv("SSL_CERT_FILE", issuer.file().c_str(), 1);
+    return OwnCertificates{.issuer = issuer.file(), .server = issuer.issue({.name = "server"})};
+  }();
+  return own;
 }
 
 }  // namespace redlatch::test

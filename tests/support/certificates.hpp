@@ -39,4 +39,12 @@ class CertificateAuthority {
   std::unique_ptr<Identity> own_;
 };
 
+/// The certificates of this process's own servers. OpenSSL trusts their issuer in this process and
+/// its children, by $SSL_CERT_FILE, where a client names no other.
+struct OwnCertificates {
+  std::string issuer;
+  CertificateFiles server;
+};
+const OwnCertificates& own_certificates();
+
 }  // namespace redlatch::test

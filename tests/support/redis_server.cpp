@@ -17,6 +17,7 @@
 #include <system_error>
 #include <utility>
 
+#include "certificates.hpp"
 #include "eventually.hpp"
 #include "raw_client.hpp"
 
@@ -61,6 +62,7 @@ RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::mov
   // Another program may take the port before the server does.
   for (int tries = 0; tries < 10; ++tries) {
     port_ = free_port();
+    if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_ = free_port();
     if (spawn()) return;
     kill();
   }
@@ -89,6 +91,7 @@ bool RedisServer::spawn() {
                                      "",
                                      "--appendonly",
                                      "no"};
+  add_tls(arguments);
   arguments.insert(arguments.end(), settings_.begin(), settings_.end());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -113,6 +116,23 @@ bool RedisServer::spawn() {
   });
   if (ended) pid_ = -1;
   return up && !ended;
+}
+
+void RedisServer::add_tls(std::vector<std::string>& arguments) const {
+#ifdef REDLATCH_TLS
+  if (tls_port_ == 0) return;
+  const OwnCertificates& own = own_certificates();
+  for (const std::string& word :
+       {std::string("--tls-port"), std::to_string(tls_port_), std::string("--tls-cert-file"),
+        own.server.certificate, std::string("--tls-key-file"), own.server.key,
+        std::string("--tls-ca-cert-file"), own.issuer, std::string("--tls-auth-clients"),
+        std::string("no")}) {
+    arguments.push_back(word);
+  }
+#else
+  if (tls_port_ != 0) throw std::runtime_error("REDLATCH_TEST_TLS needs a build with TLS");
+  static_cast<void>(arguments);
+#endif
 }
 
 /// The process that answers is ours, not another one on the same port.

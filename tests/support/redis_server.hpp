@@ -12,7 +12,8 @@ namespace redlatch::test {
 
 /// A server of the test's own: on a free loopback port and on a Unix socket, with a data directory
 /// of its own and no persistence. It ends with the object, by process id, and with the test
-/// program. The binary is $REDLATCH_SERVER, else redis-server, else valkey-server.
+/// program. The binary is $REDLATCH_SERVER, else redis-server, else valkey-server. With
+/// $REDLATCH_TEST_TLS set, `url` leads to a port for TLS.
 class RedisServer {
  public:
   /// More settings, as on the server's command line: {"--maxclients", "10"}.
@@ -21,7 +22,10 @@ class RedisServer {
   RedisServer& operator=(const RedisServer&) = delete;
   ~RedisServer() { kill(); }
 
-  std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+  std::string url() const {
+    return tls_port_ == 0 ? "redis://127.0.0.1:" + std::to_string(port_)
+                          : "rediss://127.0.0.1:" + std::to_string(tls_port_);
+  }
   std::string unix_url() const { return "unix://" + socket(); }
   std::uint16_t port() const noexcept { return port_; }
   std::string socket() const { return directory_.path() + "/redis.sock"; }
@@ -37,11 +41,13 @@ class RedisServer {
 
  private:
   bool spawn();
+  void add_tls(std::vector<std::string>& arguments) const;
   bool answers() const;
 
   TemporaryDirectory directory_{};
   std::vector<std::string> settings_;
   std::uint16_t port_ = 0;
+  std::uint16_t tls_port_ = 0;  // 0: none
   pid_t pid_ = -1;
 };
 

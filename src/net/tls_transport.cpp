@@ -1,0 +1,118 @@
+#include "net/tls_transport.hpp"
+
+#include <array>
+#include <cassert>
+#include <exception>
+#include <new>
+
+#include <redlatch/error.hpp>
+
+namespace redlatch::detail {
+
+#ifdef REDLATCH_TLS
+
+std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host) {
+  return std::make_shared<TlsContext>(options, host);
+}
+
+std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext> context,
+                                    std::unique_ptr<Transport> under) {
+  return std::make_unique<TlsTransport>(std::move(context), std::move(under));
+}
+
+/// True when nothing is left to send.
+bool TlsTransport::flush_now() {
+  for (;;) {
+    const std::string_view output = session_.output();
+    if (output.empty()) return true;
+    std::size_t sent = 0;
+    under_->send_now(output, sent);
+    session_.sent(sent);
+    if (sent < output.size()) return false;
+  }
+}
+
+/// False when there were no bytes.
+bool TlsTransport::fill_now() {
+  const std::span<char> room = session_.room();
+  assert(!room.empty());
+  const std::size_t count = under_->receive_now(room);
+  session_.received(count);
+  return count > 0;
+}
+
+Transport::Handshake TlsTransport::handshake() {
+  for (;;) {
+    bool is_over = false;
+    try {
+      is_over = session_.handshake();
+    } catch (const IoError&) {
+      flush_now();  // the alert, which tells the server why
+      throw;
+    }
+    if (!flush_now()) return Handshake::wants_room;
+    if (is_over) return Handshake::done;
+    if (!fill_now()) return Handshake::wants_bytes;
+  }
+}
+
+void TlsTransport::send_now(std::string_view bytes, std::size_t& sent) {
+  while (flush_now()) {
+    sent += std::exchange(encrypted_, 0);
+    if (sent == bytes.size()) return;
+    encrypted_ = session_.encrypt(bytes.substr(sent));
+    if (encrypted_ == 0) return;
+  }
+}
+
+std::size_t TlsTransport::receive(std::span<char> room, TimePoint deadline) {
+  for (;;) {
+    if (const std::size_t count = receive_now(room); count > 0) return count;
+    session_.received(under_->receive(session_.room(), deadline));
+  }
+}
+
+/// Returns less than there is room for only when all that has come is given out: a poll of the
+/// descriptor shows no bytes that stand in the session.
+std::size_t TlsTransport::receive_now(std::span<char> room) {
+  if (failure_) throw IoError(*failure_);
+  std::size_t count = 0;
+  try {
+    while (count < room.size()) {
+      const std::size_t decrypted = session_.decrypt(room.subspan(count));
+      count += decrypted;
+      if (decrypted == 0 && !fill_now()) break;
+    }
+  } catch (const IoError& error) {
+    failure_ = error;
+    if (count == 0) throw;
+  }
+  return count;
+}
+
+/// Bytes of TLS itself, such as a new session, are no reply: they are taken in.
+bool TlsTransport::is_idle() noexcept {
+  try {
+    std::array<char, 1> room{};
+    return receive_now(room) == 0;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+#else
+
+std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view) {
+  throw Error(Errc::unsupported,
+              "TLS (rediss://) is not built in; build redlatch with OpenSSL (libssl-dev), and "
+              "REDLATCH_TLS on");
+}
+
+/// Never called, as there is no context.
+std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext>, std::unique_ptr<Transport> under) {
+  return under;
+}
+
+#endif
+
+}  // namespace redlatch::detail
