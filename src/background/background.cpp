@@ -333,8 +333,10 @@ bool Background::send_renewals(int cancel) {
   // loss, which would make the renewals on connections that are ready late.
   std::partition(renewing_.begin(), renewing_.end(),
                  [](const SharedConnection* connection) { return connection->connected(); });
+  // One more share is left for the replies: those on connections that are ready are read behind all
+  // attempts to connect.
   const TimePoint latest = renewer_.first_loss();
-  auto left = static_cast<TimePoint::duration::rep>(renewing_.size());
+  auto left = static_cast<TimePoint::duration::rep>(renewing_.size()) + 1;
   for (SharedConnection* connection : renewing_) {
     const TimePoint begun = BootClock::now();
     connection->send_renewals(begun + (latest - begun) / left--, cancel);

@@ -30,11 +30,10 @@ void check(bool good, const char* what) {
 }
 
 Owned<EVP_PKEY> make_key() {
-  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_id(EVP_PKEY_EC, nullptr));
+  // All of its signatures have the same length, and so have all handshakes.
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_id(EVP_PKEY_ED25519, nullptr));
   EVP_PKEY* key = nullptr;
-  check(EVP_PKEY_keygen_init(context.get()) == 1 &&
-            EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context.get(), NID_X9_62_prime256v1) == 1 &&
-            EVP_PKEY_keygen(context.get(), &key) == 1,
+  check(EVP_PKEY_keygen_init(context.get()) == 1 && EVP_PKEY_keygen(context.get(), &key) == 1,
         "no key");
   return Owned<EVP_PKEY>(key);
 }
@@ -89,7 +88,7 @@ CertificateAuthority::CertificateAuthority(const std::string& directory, const s
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
   add_extension(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE");
   add_extension(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash");
-  check(X509_sign(certificate.get(), key.get(), EVP_sha256()) > 0, "signature");
+  check(X509_sign(certificate.get(), key.get(), nullptr) > 0, "signature");
   write({.certificate = file_, .key = directory + "/" + name + ".key"}, certificate.get(),
         key.get());
   own_ = std::make_unique<Identity>(Identity{std::move(key), std::move(certificate)});
@@ -109,7 +108,7 @@ CertificateFiles CertificateAuthority::issue(const Subject& subject) {
   if (!names.empty()) {
     add_extension(certificate.get(), own_->certificate.get(), NID_subject_alt_name, names);
   }
-  check(X509_sign(certificate.get(), own_->key.get(), EVP_sha256()) > 0, "signature");
+  check(X509_sign(certificate.get(), own_->key.get(), nullptr) > 0, "signature");
   write(files, certificate.get(), key.get());
   return files;
 }

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <system_error>
 
 namespace redlatch::test {
@@ -23,6 +24,14 @@ sockaddr_un address_of(const std::string& unix_path) noexcept {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   unix_path.copy(address.sun_path, sizeof address.sun_path - 1);
+  return address;
+}
+
+sockaddr_in loopback_address(const std::string& port) noexcept {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port.c_str())));
   return address;
 }
 
@@ -52,10 +61,18 @@ int listen_on(const std::string& unix_path) {
   return fd;
 }
 
-int connect_to(const std::string& unix_path) noexcept {
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = address_of(unix_path);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+int connect_to(const std::string& target) noexcept {
+  const bool is_port = target.starts_with(':');
+  const int fd = ::socket(is_port ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int result = -1;
+  if (is_port) {
+    const sockaddr_in address = loopback_address(target.substr(1));
+    result = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  } else {
+    const sockaddr_un address = address_of(target);
+    result = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  }
+  if (result == 0) return fd;
   ::close(fd);
   return -1;
 }

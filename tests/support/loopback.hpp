@@ -11,8 +11,8 @@ namespace redlatch::test {
 int listen_on_loopback(std::uint16_t& port);
 /// The same on a Unix socket.
 int listen_on(const std::string& unix_path);
-/// A blocking connection to a Unix socket; -1: there is none.
-int connect_to(const std::string& unix_path) noexcept;
+/// A blocking connection to a Unix socket, or to a loopback port as ":6379"; -1: there is none.
+int connect_to(const std::string& target) noexcept;
 /// False when the connection is lost.
 bool send_all(int fd, std::string_view bytes) noexcept;
 /// The end of the socket is a reset for its peer.

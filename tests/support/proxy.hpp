@@ -15,7 +15,7 @@
 namespace redlatch::test {
 
 /// A man in the middle: accepts on a free loopback port, passes everything on to a server's Unix
-/// socket and back, and breaks what it is told to.
+/// socket, or to a loopback port as ":6379", and back, and breaks what it is told to.
 class Proxy {
  public:
   enum class Direction { request, reply };
@@ -38,6 +38,7 @@ class Proxy {
   ~Proxy();
 
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+  std::string tls_url() const { return "rediss://127.0.0.1:" + std::to_string(port_); }
 
   /// Every connection that there is ends; the next one has the fault.
   void arm(const Fault& fault);

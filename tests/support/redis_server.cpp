@@ -58,11 +58,21 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
+RedisServer::RedisServer(std::vector<std::string> settings)
+    : settings_(std::move(settings)), has_tls_(std::getenv("REDLATCH_TEST_TLS") != nullptr) {
+  begin();
+}
+
+RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
+    : settings_(std::move(settings)), has_tls_(true) {
+  begin();
+}
+
+void RedisServer::begin() {
   // Another program may take the port before the server does.
   for (int tries = 0; tries < 10; ++tries) {
     port_ = free_port();
-    if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_ = free_port();
+    if (has_tls_) tls_port_ = free_port();
     if (spawn()) return;
     kill();
   }
@@ -119,7 +129,6 @@ bool RedisServer::spawn() {
 }
 
 void RedisServer::add_tls(std::vector<std::string>& arguments) const {
-#ifdef REDLATCH_TLS
   if (tls_port_ == 0) return;
   const OwnCertificates& own = own_certificates();
   for (const std::string& word :
@@ -129,10 +138,6 @@ void RedisServer::add_tls(std::vector<std::string>& arguments) const {
         std::string("no")}) {
     arguments.push_back(word);
   }
-#else
-  if (tls_port_ != 0) throw std::runtime_error("REDLATCH_TEST_TLS needs a build with TLS");
-  static_cast<void>(arguments);
-#endif
 }
 
 /// The process that answers is ours, not another one on the same port.

@@ -282,9 +282,21 @@ TEST(Url, ListsTheFormsThatWork) {
   EXPECT_NE(complaint("nonsense").find("unix://"), std::string::npos);
 }
 
+TEST(Url, OfTlsHasThePartsOfOneWithout) {
+  const Endpoint endpoint = parse_url("REDISS://bob:x%40y@h:1/3");
+  EXPECT_TRUE(endpoint.tls);
+  EXPECT_EQ(endpoint.host, "h");
+  EXPECT_EQ(endpoint.port, 1);
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "x@y");
+  EXPECT_EQ(endpoint.database, 3);
+  EXPECT_EQ(endpoint.name(), "rediss://h:1/3");
+  EXPECT_FALSE(parse_url("redis://h").tls);
+}
+
 TEST(Url, SaysWhichFormsAreNotBuilt) {
   for (const char* scheme :
-       {"rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}) {
+       {"redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}) {
     const Error error = error_of([&] { return parse_url(std::string(scheme) + "://bob:x@h1,h2"); });
     EXPECT_EQ(error.code(), Errc::unsupported);
     EXPECT_NE(std::string(error.what()).find(scheme), std::string::npos);
