@@ -22,12 +22,12 @@ class Executor;
 /// for releases that the server has not answered yet.
 class REDLATCH_API Client {
  public:
-  /// `redis://[user[:password]@]host[:port][/db]` or
+  /// `redis://[user[:password]@]host[:port][/db]`, the same with `rediss://` for TLS, or
   /// `unix://[user[:password]@]/path/to.sock[?db=N]`, with percent-encoding in user, password and
   /// path, and IPv6 addresses in brackets, with a zone as in `[fe80::1%25eth0]`. Does not connect
   /// yet. Throws `Errc::invalid_argument` for a URL or an option that cannot work, and names the
-  /// part. Throws `Errc::unsupported` for `rediss://`, `redis-sentinel://` and `redis-cluster://`,
-  /// which are not built in.
+  /// part. Throws `Errc::unsupported` for `redis-sentinel://` and `redis-cluster://`, which are not
+  /// built yet, and for `rediss://` where the library was built without OpenSSL.
   explicit Client(std::string_view url = "redis://127.0.0.1:6379", ClientOptions options = {});
 
   Client(const Client&) = delete;

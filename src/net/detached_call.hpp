@@ -15,10 +15,13 @@
 
 #include "base/event_fd.hpp"
 #include "base/io_error.hpp"
-#include "base/quiet_thread.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
+
+/// Runs the work on a thread of its own, which is not joined. Throws `std::system_error` when there
+/// is no thread left.
+void run_detached(std::function<void()> work);
 
 /// One call of a function that knows no deadline, on a thread of its own, for any number of threads
 /// that wait for the result, each until a deadline of its own. The thread exists as long as the
@@ -31,7 +34,7 @@ class DetachedCall {
   /// Begins the call. Throws `std::system_error` when there is no thread or descriptor left.
   static std::shared_ptr<DetachedCall> start(std::function<Result()> function) {
     const auto call = std::make_shared<DetachedCall>(std::move(function));
-    thread_without_signals([call] { call->run(); }).detach();
+    run_detached([call] { call->run(); });
     return call;
   }
 
