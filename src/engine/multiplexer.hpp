@@ -78,7 +78,7 @@ class Multiplexer {
     return connected() ? pipeline_.stream->output() : std::string_view();
   }
   /// The first `count` bytes of `output` were sent.
-  void sent(std::size_t count) noexcept { pipeline_.stream->sent(count); }
+  void sent(std::size_t count) const noexcept { pipeline_.stream->sent(count); }
   /// Bytes have come. Completes the requests whose replies are whole. Throws `IoError` when the
   /// connection is of no use any more, and `std::bad_alloc`.
   void received(std::string_view bytes, TimePoint now);
@@ -122,7 +122,8 @@ class Multiplexer {
 
   // Requests
 
-  /// Queues the request of a call. Throws `std::bad_alloc`, like the next two.
+  /// Queues the request of a call. `now` matters to a request with a WAIT only, whose time counts
+  /// from then. Throws `std::bad_alloc`, like the next two.
   void queue(Call& call, TimePoint now);
   /// Queues a release.
   void queue(std::string_view key, const CleanupRelease& cleanup, TimePoint now);

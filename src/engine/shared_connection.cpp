@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -84,7 +85,9 @@ bool SharedConnection::execute_once(const Request& request, Response& response,
   {
     const Section section(*this);
     deadline.connected_before = connecting_time();
-    multiplexer_.queue(call, BootClock::now());
+    // Other requests need no such time, and reading the clock costs as much as all of this.
+    const bool blocks = request.blocks > std::chrono::milliseconds::zero();
+    multiplexer_.queue(call, blocks ? BootClock::now() : TimePoint{});
     if (has_leader_.exchange(true)) {
       until = check_follower(call, deadline);
     } else {
@@ -114,12 +117,11 @@ void SharedConnection::follow(Call& call, const Deadline& deadline, TimePoint un
 
 void SharedConnection::begin(Call& call) {
   const Section section(*this);
-  multiplexer_.queue(call, BootClock::now());
+  const TimePoint now = BootClock::now();
+  multiplexer_.queue(call, now);
   if (has_leader_.exchange(true)) return;
-  survive([&]() REDLATCH_REQUIRES(mutex_) {
-    check_connection(BootClock::now(), Multiplexer::Probe::seldom);
-  });
-  pass_on(RefusedReleases::leave);
+  survive([&]() REDLATCH_REQUIRES(mutex_) { check_connection(now, Multiplexer::Probe::seldom); });
+  pass_on(RefusedReleases::leave, now);
 }
 
 void SharedConnection::extend(Call& call, TimePoint end) noexcept {
@@ -129,12 +131,12 @@ void SharedConnection::extend(Call& call, TimePoint end) noexcept {
 
 void SharedConnection::leave(Call& call) noexcept {
   const Section section(*this);
+  const TimePoint now = BootClock::now();
   if (!call.done()) {
-    multiplexer_.give_up(call, Errc::timed_out, "no answer within server_timeout",
-                         BootClock::now());
+    multiplexer_.give_up(call, Errc::timed_out, "no answer within server_timeout", now);
   }
   // The caller may send a cleanup release behind its request on this connection.
-  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave, StaleConnection::keep);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave, now, StaleConnection::keep);
 }
 
 void SharedConnection::conclude(Call& call) {
@@ -162,12 +164,13 @@ SharedConnection::PostResult SharedConnection::post(std::string_view key,
       multiplexer_.needs_exclusive_use(cleanup.command)) {
     return multiplexer_.retried_late() ? PostResult::late : PostResult::needs_exclusive_use;
   }
+  const TimePoint now = BootClock::now();
   try {
-    multiplexer_.queue(key, cleanup, BootClock::now());
+    multiplexer_.queue(key, cleanup, now);
   } catch (const std::bad_alloc&) {
     return PostResult::no_memory;
   }
-  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave, now);
   return PostResult::yes;
 }
 
@@ -197,14 +200,14 @@ void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int ca
     multiplexer_.fill(Multiplexer::Send::background, BootClock::now());
     drive_retries(std::min(latest, command_end()));
   });
-  pass_on(RefusedReleases::leave);
+  pass_on(RefusedReleases::leave, BootClock::now());
 }
 
 void SharedConnection::look() noexcept {
   const Section section(*this);
   if (!multiplexer_.connected() || has_leader_.exchange(true)) return;
   survive([&]() REDLATCH_REQUIRES(mutex_) { receive_now(); });
-  pass_on(RefusedReleases::leave);
+  pass_on(RefusedReleases::leave, BootClock::now());
 }
 
 bool SharedConnection::receive_available(TimePoint end) noexcept {
@@ -217,7 +220,7 @@ bool SharedConnection::receive_available(TimePoint end) noexcept {
     drive_retries(std::min(end, command_end()));
     if (multiplexer_.has_queued()) check_connection(BootClock::now());
   });
-  pass_on(RefusedReleases::leave);
+  pass_on(RefusedReleases::leave, BootClock::now());
   return has_leader_ || multiplexer_.owes();
 }
 
@@ -254,7 +257,7 @@ void SharedConnection::finish(TimePoint end) noexcept {
     }
   });
   multiplexer_.leave_retries_over(BootClock::now());
-  pass_on(RefusedReleases::leave);
+  pass_on(RefusedReleases::leave, BootClock::now());
 }
 
 /// One turn of a follower: gives up, or returns until when to sleep. While the leader connects, the
@@ -283,7 +286,7 @@ void SharedConnection::lead(Call& call, const Deadline& deadline) {
                        (multiplexer_.has_retrying() && multiplexer_.next_leader() == nullptr))) {
       in_time = try_step(call, deadline);
     }
-  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::leave));
+  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::leave, BootClock::now()));
 }
 
 /// One step, with its failure dealt with. False when the step timed out although the call is done:
@@ -352,9 +355,9 @@ void SharedConnection::retry(TimePoint end) {
 /// The leader leaves. If no call awaits a reply, sends what is queued, so that the server works on
 /// it while the next leader wakes up. Then appoints the next leader, or leaves the connection
 /// without one. Returns false, as the leader still, when refused releases have to be retried first.
-bool SharedConnection::pass_on(RefusedReleases releases, StaleConnection stale) noexcept {
+bool SharedConnection::pass_on(RefusedReleases releases, TimePoint now,
+                               StaleConnection stale) noexcept {
   assert(has_leader_ && multiplexer_.is_consistent());
-  const TimePoint now = BootClock::now();
   survive([&]() REDLATCH_REQUIRES(mutex_) { read_overdue(now); });
   const bool silent = !multiplexer_.awaited() && multiplexer_.is_stale(now);
   if (silent) multiplexer_.leave_retries_over(now);
@@ -499,14 +502,15 @@ bool SharedConnection::send_now() {
   if (output.empty()) return true;
   Transport& transport = *transport_;
   std::size_t sent = 0;
-  try {
-    const Pause pause(*this);
-    transport.send_now(output, sent);
-  } catch (const IoError& error) {
-    multiplexer_.sent(sent);
-    if (error.code() != Errc::unreachable) throw;
-    throw multiplexer_.naming_owed(error);
-  }
+  naming_owed([&]() REDLATCH_REQUIRES(mutex_) {
+    try {
+      const Pause pause(*this);
+      transport.send_now(output, sent);
+    } catch (const std::exception&) {
+      multiplexer_.sent(sent);  // which decides what is in doubt
+      throw;
+    }
+  });
   multiplexer_.sent(sent);
   return sent == output.size();
 }

@@ -39,11 +39,12 @@ namespace redlatch::detail {
 ///
 /// **Who leads.** `has_leader_` is true while a thread does the I/O. A call that finds it false
 /// becomes the leader (`Call::State::leading`): it connects if need be, writes, and reads. Only the
-/// leader touches the socket and completes requests; it releases the mutex while it waits for the
-/// server. A caller without rivals needs no wake-up and causes none.
+/// leader uses the transport and completes requests; it releases the mutex while it sends and while
+/// it waits for the server. What it sends and what the bytes mean that it receives is decided by
+/// the `Multiplexer`, with the mutex. A caller without rivals needs no wake-up and causes none.
 ///
 /// **How followers queue.** A call that finds a leader appends its request to the queue and sleeps
-/// on its own baton (`await`), outside of the mutex. The leader posts the baton when the call is
+/// on its own baton (`follow`), outside of the mutex. The leader posts the baton when the call is
 /// done, when the call is appointed the next leader, and when the time that it may wait has
 /// changed, because connecting is over.
 ///
@@ -53,20 +54,20 @@ namespace redlatch::detail {
 /// server works on the batch while the next leader wakes up. If replies are still awaited, the
 /// queue waits: one batch with callers is in flight at a time, and batches grow with the load.
 ///
-/// **The next leader** is the first call that can lead, looked for among the refused requests, then
-/// those in flight, then the queue. That is the call whose reply comes first, so a leader seldom
-/// reads replies of others for long before its own. Calls with a `PollNotifier` never lead: their
-/// threads poll several connections for a quorum. If no call is left, `has_leader_` becomes false;
-/// replies that are still to come (of releases, renewals and abandoned calls) are read by the next
-/// leader, or by the background thread within 50 ms (`CompletionSink::expect_answers`,
+/// **The next leader** is the first call that can lead, looked for among the requests in flight,
+/// then the refused ones, then the queue. That is the call whose reply comes first, so a leader
+/// seldom reads replies of others for long before its own. Calls with a `PollNotifier` never lead:
+/// their threads poll several connections for a quorum. If no call is left, `has_leader_` becomes
+/// false; replies that are still to come (of releases, renewals and abandoned calls) are read by
+/// the next leader, or by the background thread within 50 ms (`CompletionSink::expect_answers`,
 /// `receive_available`).
 ///
 /// **Refusals.** A request that the server refused without carrying it out (a forgotten or
 /// forbidden script) is retried before any later request is sent, if no newer command about its
-/// lease was carried out: by its own caller as the leader, so that its own deadline applies; a
-/// release or a renewal by any leader. WATCH/MULTI/EXEC, for servers without scripts and
-/// conditional commands, needs the connection exclusively: its caller is appointed, reads until
-/// nothing is in flight, and runs its commands alone.
+/// lease was carried out. Its retry has the connection to itself, as it may take several round
+/// trips, and a transaction among them (`RequestRetry`). No thread waits in it: any leader sends
+/// what comes next and reads the replies, so each call keeps to its own deadline. A call that gives
+/// up meanwhile leaves a retry behind that only ends what it has begun.
 ///
 /// **Deadlines.** A call whose time is over leaves and abandons only its reply, which is discarded
 /// when it comes; a leader passes the lead on, a follower returns. If its command may be carried
@@ -84,9 +85,13 @@ namespace redlatch::detail {
 /// `Call` of their own. They wait for no reply; calls that arrive meanwhile follow as usual and are
 /// appointed by `pass_on`.
 ///
-/// **Fork.** `before_fork` holds the mutex, so the queue is whole in the child. A leader may be
-/// reading with the mutex released, so what it works on may not be whole: the child closes the
-/// descriptor without sending anything, leaks those objects if there was a leader, empties all
+/// **Leftovers.** What ends without a call (releases and renewals), what is to be sent again, and a
+/// connection that was given up, the multiplexer leaves over. Before the mutex is released, all of
+/// that goes on to the `CompletionSink`, in `hand_on_leftovers` and nowhere else.
+///
+/// **Fork.** `before_fork` holds the mutex, so the multiplexer is whole in the child. A leader may
+/// be using the transport with the mutex released, so that may not be whole: the child closes the
+/// descriptor without sending anything, leaks the transport if there was a leader, empties all
 /// lists and connects anew. The parent continues as if nothing had happened.
 ///
 /// # Locking
@@ -96,8 +101,7 @@ namespace redlatch::detail {
 /// they are read without it as hints. The mutex is taken before those of the `CompletionSink`
 /// (background, renewer, leases, notifier), never behind them, and one shared connection's mutex is
 /// never held while another's is taken, except around fork. Batons are posted after it is released
-/// (`WakeQueue`), so that no thread wakes up to wait for it, except when an attempt to connect
-/// ends.
+/// (`Section`, `Pause`), so that no thread wakes up to wait for it.
 class SharedConnection {
  public:
   SharedConnection(const Settings& settings, CompletionSink& sink)
@@ -200,8 +204,8 @@ class SharedConnection {
   /// hands it to the background. `keep`, passed by `leave`: the cleanup release of the call that
   /// leaves has to follow on this connection.
   enum class StaleConnection { retire, keep };
-  bool pass_on(RefusedReleases releases, StaleConnection stale = StaleConnection::retire) noexcept
-      REDLATCH_REQUIRES(mutex_);
+  bool pass_on(RefusedReleases releases, TimePoint now,
+               StaleConnection stale = StaleConnection::retire) noexcept REDLATCH_REQUIRES(mutex_);
   bool begin_grace(Call& call, TimePoint now) const noexcept REDLATCH_REQUIRES(mutex_);
   TimePoint end_of(const Call& call, const Deadline& deadline) const noexcept
       REDLATCH_REQUIRES(mutex_) {

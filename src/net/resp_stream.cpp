@@ -94,7 +94,6 @@ void RespStream::append_keys(std::string_view lock, const protocol::Script& scri
 }
 
 void RespStream::append(const protocol::Command& command, ScriptCall call) {
-  if (owed_ == 0) first_change_ = nowhere;
   if (sent_ == out_.size()) {
     base_ += out_.size();
     out_.clear();
@@ -107,7 +106,6 @@ void RespStream::append(const protocol::Command& command, ScriptCall call) {
     for (const protocol::Argument& argument : command.arguments()) append_bulk(argument.text());
   }
   ++owed_;
-  if (first_change_ == nowhere && command.changes_data()) first_change_ = appended();
 }
 
 /// The names of the last unanswered commands, each once, as in "SET, EVALSHA". `out_` keeps the

@@ -18,8 +18,8 @@ namespace redlatch::detail {
 enum class ScriptCall { by_hash, by_text };
 
 /// The commands of one connection as bytes to send, and the bytes that come back as replies, in
-/// order. No socket: see `Wire`. Members that are not noexcept throw `IoError` or `std::bad_alloc`,
-/// after which the stream is of no use.
+/// order. No socket: see `Transport`. Members that are not noexcept throw `IoError` or
+/// `std::bad_alloc`, after which the stream is of no use.
 class RespStream {
  public:
   /// A position in all that was ever appended, counted in bytes.
@@ -53,9 +53,6 @@ class RespStream {
   IoError naming_owed(const IoError& error) const;
   /// Whether every command is answered, and there are no bytes behind the last reply.
   bool in_sync() const noexcept { return owed_ == 0 && reader_.empty(); }
-  /// Whether the server may have received all of a command that changes data, of those that were
-  /// appended since the last time that nothing was owed.
-  bool in_doubt() const noexcept { return owed_ > 0 && sent() >= first_change_; }
 
  private:
   std::string owed_names() const;
@@ -67,10 +64,9 @@ class RespStream {
 
   ReplyReader reader_{};
   std::string out_{};
-  std::size_t sent_ = 0;             // bytes of `out_`
-  Position base_ = 0;                // where `out_` begins
-  Position first_change_ = nowhere;  // where the first command that changes data ends
-  std::size_t owed_ = 0;             // replies
+  std::size_t sent_ = 0;  // bytes of `out_`
+  Position base_ = 0;     // where `out_` begins
+  std::size_t owed_ = 0;  // replies
 };
 
 }  // namespace redlatch::detail
