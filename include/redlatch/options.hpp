@@ -122,6 +122,13 @@ struct LockOptions {
   /// A description of the holder, for people who look at the server: stored behind the token, after
   /// a space. At most 1,024 bytes without control characters, else `Errc::invalid_argument`.
   std::string label{};
+  /// Whether waits ride out a server that is away from their first attempt on: `lock()`, bounded
+  /// waits and the constructors that wait then treat `Errc::unreachable`, `timed_out` and
+  /// `not_writable`, and `no_quorum` of a `Redlock`, as a lock that is held elsewhere. They try
+  /// again after pauses until they have the lock, a stop is requested, or their time is over; a
+  /// bounded wait then throws the last error. By default a wait throws such an error of its first
+  /// attempt. Has no effect on single attempts.
+  bool ride_out = false;
   /// Where the lock must be stored. By default an acquisition waits for neither replicas nor the
   /// disk: a server that restarts or fails over right after it forgets the lock. Renewals wait for
   /// neither in any case.
