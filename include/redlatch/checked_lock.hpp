@@ -10,7 +10,7 @@ namespace redlatch {
 
 namespace detail {
 
-/// `LockOptions` whose members are of any type, for calls that have to be refused.
+/// The members of `LockOptions`, in their order, of any type: for calls that have to be refused.
 struct MistypedOptions {
   std::any ttl{};
   std::any auto_renew{};
