@@ -17,6 +17,7 @@ struct MistypedOptions {
   std::any max_hold{};
   std::any fencing{};
   std::any label{};
+  std::any min_hold{};
   std::any ride_out{};
   Durability durability{};
 };

@@ -107,6 +107,7 @@ class Lease {
     schedule_.ttl = ttl;
   }
   void renew_for(const RenewalSchedule& schedule) noexcept { schedule_ = schedule; }
+  void held_since(TimePoint time) noexcept { schedule_.since = time; }
   protocol::Command extension() const { return extension_.view(); }
   std::string take_key() noexcept { return std::move(key_); }
   const RenewalSchedule& schedule() const noexcept { return schedule_; }

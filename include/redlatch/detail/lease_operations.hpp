@@ -11,6 +11,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -168,6 +169,7 @@ class LeaseOperations {
                             "the answer came after the lease was over; use a longer ttl", true);
     }
     lease_ = std::move(lease);
+    lease_->held_since(executor_->now());
     executor_->keep(*lease_);
   }
 
@@ -297,12 +299,13 @@ class LeaseOperations {
   EventKind release(const LockOptions& options) noexcept {
     const TimePoint now = executor_->now();
     bool was_valid = lease_->valid(now, executor_->process());
-    if (was_valid && hand_over(options, now)) return EventKind::released;
+    const std::chrono::milliseconds rest = min_hold_left(options, now);
+    if (was_valid && hand_over(options, now, rest)) return EventKind::released;
     const bool notified = executor_->detach(*lease_);
     const TimePoint::duration held = lease_->held(now);
     was_valid = was_valid && !notified;
     Validity validity = end();
-    const CleanupRelease release{protocol_.release(validity.value()), validity.max_ttl()};
+    const CleanupRelease release{release_after(validity.value(), rest), validity.max_ttl()};
     protocol::Vote vote = protocol::Vote::refused;
     std::optional<Error> error;
     bool open = true;
@@ -334,7 +337,8 @@ class LeaseOperations {
   void drop(const LockOptions& options) noexcept {
     const TimePoint now = executor_->now();
     const bool was_valid = lease_->valid(now, executor_->process());
-    if (was_valid && hand_over(options, now)) return;
+    const std::chrono::milliseconds rest = min_hold_left(options, now);
+    if (was_valid && hand_over(options, now, rest)) return;
     const bool notified = executor_->detach(*lease_);
     const TimePoint::duration held = lease_->held(now);
     Validity validity = end();
@@ -342,7 +346,7 @@ class LeaseOperations {
                                       : was_valid ? CleanupRelease::Reason::lease
                                                   : CleanupRelease::Reason::ended_lease;
     executor_->post(protocol_.key(),
-                    {protocol_.release(validity.value()), validity.max_ttl(), of, held});
+                    {release_after(validity.value(), rest), validity.max_ttl(), of, held});
     executor_->wake_first(protocol_.key());
     recycle_token(std::move(validity).token());
   }
@@ -384,9 +388,31 @@ class LeaseOperations {
     return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup);
   }
 
-  bool hand_over(const LockOptions& options, TimePoint now) noexcept {
+  /// For how long a release has to leave the key, by `LockOptions::min_hold`. The server granted
+  /// the lock before the time from which this counts, and gets the release later, so that it keeps
+  /// the key for no less; a release that is repeated after an outage keeps it for longer. 1 % is
+  /// for clocks that run at different speeds, as in `drift`.
+  std::chrono::milliseconds min_hold_left(const LockOptions& options,
+                                          TimePoint now) const noexcept {
+    if (options.min_hold == std::chrono::milliseconds::zero()) return options.min_hold;
+    const TimePoint::duration held = now - lease_->schedule().since;
+    return std::max(
+        std::chrono::ceil<std::chrono::milliseconds>(options.min_hold - held + held / 100),
+        std::chrono::milliseconds::zero());
+  }
+
+  protocol::Command release_after(std::string_view value, std::chrono::milliseconds rest) const {
+    if constexpr (Protocol::has_min_hold) {
+      if (rest > std::chrono::milliseconds::zero()) return protocol_.release_after(value, rest);
+    }
+    return protocol_.release(value);
+  }
+
+  bool hand_over(const LockOptions& options, TimePoint now,
+                 std::chrono::milliseconds rest) noexcept {
     const TimePoint since = lease_->schedule().since;
-    if (!Protocol::is_passed_on || !executor_->hand_over(protocol_.key(), lease_, options)) {
+    if (!Protocol::is_passed_on || rest > std::chrono::milliseconds::zero() ||
+        !executor_->hand_over(protocol_.key(), lease_, options)) {
       return false;
     }
     executor_->record_event(

@@ -70,7 +70,8 @@ class LockCoreOf final : public LockCore {
     }
     check(options_, {.scripts = Protocol::needs_scripts,
                      .scripting = this->executor().scripting(),
-                     .several_servers = this->executor().servers() > 1});
+                     .several_servers = this->executor().servers() > 1,
+                     .min_hold = Protocol::has_min_hold});
   }
   LockCoreOf(LockCoreOf&& other) noexcept = default;
   LockCoreOf(const LockCoreOf&) = delete;
