@@ -1,6 +1,8 @@
 #include <atomic>
+#include <deque>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <redlatch/protocol/exclusive.hpp>
@@ -198,6 +200,25 @@ TEST_F(LockMinHold, IsTheReceiversOwnAfterAHandOver) {
   next.get();
   EXPECT_TRUE(eventually([&] { return raw.get("job") == token.substr(9); }));
   EXPECT_LE(raw.pttl("job"), 20'000);
+}
+
+/// Five hosts whose clocks differ by 20 ms from each other, and a job of 5 ms.
+TEST_F(LockMinHold, LetsOneHostDoAJobThatAllOfThemStart) {
+  SharedMemory<std::atomic<int>> runs;
+  const auto start = std::chrono::steady_clock::now() + 100ms;
+  std::deque<Child> hosts;
+  for (int i = 0; i < 5; ++i) {
+    hosts.emplace_back([&, i] {
+      std::this_thread::sleep_until(start + i * 20ms);
+      Client own(server.url(), patient());
+      const Lock lock(own, "nightly", std::try_to_lock, {.ttl = 60s, .min_hold = 60s});
+      if (!lock) return;
+      ++*runs;
+      std::this_thread::sleep_for(5ms);
+    });
+  }
+  for (Child& host : hosts) EXPECT_EQ(host.wait(), 0);
+  EXPECT_EQ(*runs, 1);
 }
 
 TEST_F(LockMinHold, WorksWithoutScripting) {
