@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace redlatch::test {
 
@@ -19,9 +20,12 @@ class Database {
   explicit Database(const std::string& path);
 
   /// Runs one statement with these numbers as ?1, ?2, ... Returns the first number of its last row,
-  /// if there is a row and that number is not NULL.
+  /// if there is one.
   std::optional<std::int64_t> run(const std::string& sql,
                                   std::initializer_list<std::int64_t> numbers = {});
+  /// The first numbers of all rows.
+  std::vector<std::int64_t> column(const std::string& sql,
+                                   std::initializer_list<std::int64_t> numbers = {});
 
  private:
   std::unique_ptr<sqlite3, decltype(&sqlite3_close)> database_{nullptr, sqlite3_close};
