@@ -353,8 +353,10 @@ void report(const std::string& invariant, std::size_t seen, std::size_t violatio
 /// How many of the numbers, in the order of their entry, are not the next one, from 1 on.
 std::size_t out_of_order(const std::vector<std::int64_t>& numbers) {
   std::size_t count = 0;
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    if (numbers[i] != static_cast<std::int64_t>(i) + 1) ++count;
+  std::int64_t last = 0;
+  for (const std::int64_t number : numbers) {
+    if (number != last + 1) ++count;
+    last = number;
   }
   return count;
 }
