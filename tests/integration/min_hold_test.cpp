@@ -77,6 +77,37 @@ TYPED_TEST(EveryLockMinHold, IsGrantedToTheFirstWaiterWhenItIsOver) {
   EXPECT_TRUE(second.has_it());
 }
 
+/// A waiter that queued up behind others does not know when it has become the first: there is a
+/// message for that, in front of which a waiter that is gone does not stand.
+TYPED_TEST(EveryLockMinHold, IsAnnouncedToTheFirstLiveWaiter) {
+  TypeParam lock(this->client, "job", {.ttl = 20s, .min_hold = 20s});
+  Rival<TypeParam> rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  const auto first = this->entry(0);
+  this->raw.command({"LPUSH", this->queue, "99999999999999 60000 redlatch:gone a-b-c-d-e"});
+  RawClient listener(this->server.socket());
+  listener.command({"SUBSCRIBE", first.channel});
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(listener.next().elements.at(2).text, first.value + '\n');
+  EXPECT_FALSE(rival.held);
+}
+
+/// By its timer alone, an entry is refreshed once in a second.
+TYPED_TEST(EveryLockMinHold, IsAskedForAtOnceByAWaiterThatIsTold) {
+  TypeParam lock(this->client, "job", long_lease);
+  Rival<TypeParam> rival(this->another());
+  ASSERT_TRUE(this->is_queued(1));
+  const auto entry = this->entry(0);
+  EXPECT_TRUE(eventually(
+      [&, told = 0]() mutable {
+        const std::int64_t before = this->raw.calls("lset");
+        this->raw.command({"PUBLISH", entry.channel, entry.value + '\n'});
+        return eventually([&] { return this->raw.calls("lset") > before; }) && ++told == 30;
+      },
+      20s));
+  EXPECT_FALSE(rival.held);
+}
+
 TYPED_TEST(EveryLockMinHold, LeavesTheQueueAlone) {
   TypeParam lock(this->client, "job", {.ttl = 20s, .min_hold = 20s});
   Rival<TypeParam> rival(this->another());
