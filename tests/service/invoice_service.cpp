@@ -52,35 +52,10 @@ unsigned draw(std::mt19937& random, unsigned limit) {
 /// Writes a line as a whole.
 void log(const std::string& text) { std::cerr << text + '\n'; }
 
-/// False: a stop came first.
-bool pause(milliseconds time, const std::stop_token& stop) {
+void pause(milliseconds time, const std::stop_token& stop) {
   std::mutex mutex;
-  std::condition_variable_any never;
   std::unique_lock lock(mutex);
-  never.wait_for(lock, stop, time, [] { return false; });
-  return !stop.stop_requested();
-}
-
-bool is_transient(const Error& error) {
-  return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
-         error.code() == Errc::not_writable;
-}
-
-/// Waits until the lock is held, also for a server that is away. False: a stop came first.
-template <class L>
-bool acquire(L& lock, const std::stop_token& stop) {
-  milliseconds time{10};
-  while (!stop.stop_requested()) {
-    try {
-      return lock.lock(stop);
-    } catch (const Error& error) {
-      if (!is_transient(error)) throw;
-      log(error.what());
-      if (!pause(time, stop)) return false;
-      time = std::min(2 * time, milliseconds(1000));
-    }
-  }
-  return false;
+  std::condition_variable_any().wait_for(lock, stop, time, [] { return false; });
 }
 
 class Service {
@@ -115,8 +90,8 @@ class Service {
   void migrate(const std::stop_token& stop) {
     Books books(settings_.database);
     repeat(stop, [&] {
-      Lock lock(client_, "migration", std::defer_lock, options());
-      if (!acquire(lock, stop)) return;
+      Lock lock(client_, "migration", stop, options());
+      if (!lock) return;
       while (lock.owns_lock() && !stop.stop_requested()) {
         const auto step = books.next_step(lock.fencing_token());
         pause(5ms, stop);
@@ -130,7 +105,7 @@ class Service {
 
  private:
   LockOptions options() const {
-    return {.ttl = settings_.ttl, .fencing = true, .label = settings_.name};
+    return {.ttl = settings_.ttl, .fencing = true, .label = settings_.name, .ride_out = true};
   }
   LockOptions unnumbered() const {
     LockOptions unnumbered = options();
@@ -144,7 +119,7 @@ class Service {
       try {
         task();
       } catch (const Error& error) {
-        if (!is_transient(error)) throw;
+        if (!error.transient()) throw;
         log(error.what());
         pause(100ms, stop);
       }
@@ -158,17 +133,17 @@ class Service {
 
   void issue_invoice(Books& books, std::mt19937& random, const std::stop_token& stop) {
     const int debtor = draw_account(random);
-    Lock sequence(client_, "invoices", std::defer_lock, options());
-    if (!acquire(sequence, stop)) return;
+    Lock sequence(client_, "invoices", stop, options());
+    if (!sequence) return;
     const auto began = Clock::now();
     const auto number = books.next_number(sequence.fencing_token());
-    Lock account(client_, account_key(debtor), std::defer_lock, options());
-    if (!acquire(account, stop)) return;
+    Lock account(client_, account_key(debtor), stop, options());
+    if (!account) return;
     const auto balance = books.balance(debtor, account.fencing_token());
     if (!number || !balance) return books.count("refused");
     pause(1ms, stop);
     const auto valid_until = sequence.expires_at();
-    if (!sequence.owns_lock() || !account.owns_lock()) return books.count("lost");
+    if (!owns_all(sequence, account)) return books.count("lost");
     if (!books.issue(*number, sequence.fencing_token(), {debtor, *balance, account.fencing_token()},
                      1)) {
       return books.count("refused");
@@ -181,8 +156,8 @@ class Service {
     const int from = draw_account(random);
     const int to = draw_account(random);
     if (from == to) return;
-    MultiLock both(client_, {account_key(from), account_key(to)}, std::defer_lock, options());
-    if (!both.try_lock_for(500ms, stop)) return;
+    MultiLock both(client_, {account_key(from), account_key(to)}, 500ms, stop, options());
+    if (!both) return;
     const auto before = books.balance(from, both.fencing_token());
     const auto after = books.balance(to, both.fencing_token());
     if (!before || !after) return books.count("refused");
@@ -195,8 +170,8 @@ class Service {
   }
 
   void render(Books& books, const std::stop_token& stop) {
-    Permit permit(client_, "render", 2, std::defer_lock, unnumbered());
-    if (!acquire(permit, stop)) return;
+    Permit permit(client_, "render", 2, stop, unnumbered());
+    if (!permit) return;
     for (int page = 0; page < 5; ++page) {
       const auto began = Clock::now();
       const auto valid_until = permit.expires_at();
@@ -207,8 +182,8 @@ class Service {
   }
 
   void read_config(Books& books, const std::stop_token& stop) {
-    ReadLock lock(client_, "config", std::defer_lock, unnumbered());
-    if (!acquire(lock, stop)) return;
+    ReadLock lock(client_, "config", stop, unnumbered());
+    if (!lock) return;
     const auto began = Clock::now();
     const auto valid_until = lock.expires_at();
     if (!lock.owns_lock()) return;
@@ -217,8 +192,8 @@ class Service {
   }
 
   void change_config(Books& books, const std::stop_token& stop) {
-    WriteLock lock(client_, "config", std::defer_lock, options());
-    if (!acquire(lock, stop)) return;
+    WriteLock lock(client_, "config", stop, options());
+    if (!lock) return;
     const auto began = Clock::now();
     const auto valid_until = lock.expires_at();
     const auto setting = books.setting(lock.fencing_token());
@@ -247,19 +222,10 @@ class Service {
   }
 
   static void log_event(const std::string& name, const Event& event) {
+    if (!event.error && event.kind != EventKind::lost) return;
     std::ostringstream text;
-    switch (event.kind) {
-      case EventKind::lost:
-      case EventKind::release_unknown:
-      case EventKind::renewal_failed:
-      case EventKind::connected:
-      case EventKind::disconnected:
-        text << name << ": event " << static_cast<int>(event.kind) << ' ' << event.key << ' '
-             << event.error.message() << " after " << event.elapsed.count() << " us";
-        return log(text.str());
-      default:
-        return;
-    }
+    text << name << ": " << event.kind << ' ' << event.key << ", " << event.detail;
+    log(text.str());
   }
 
   Settings settings_;
