@@ -30,13 +30,9 @@ void lead(const redlatch::Lock& leadership, int report) {
 [[noreturn]] void run_candidate(const char* url, int report) {
   redlatch::Client client(url);
   for (;;) {
-    try {
-      redlatch::Lock leadership(client, "leader", {.ttl = 500ms, .label = "candidate"});
-      lead(leadership, report);
-    } catch (const redlatch::Error& error) {  // the server is away, say: nobody leads meanwhile
-      std::cerr << error.what() << '\n';
-      std::this_thread::sleep_for(1s);
-    }
+    redlatch::Lock leadership(client, "leader",
+                              {.ttl = 500ms, .label = "candidate", .ride_out = true});
+    lead(leadership, report);
   }
 }
 
