@@ -1,9 +1,8 @@
-// Waiting until somebody says that it is no use any more: a service that shuts down, say.
+// Waiting until a stop is requested, as by a service that shuts down.
 
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
-#include <mutex>
 #include <stop_token>
 #include <thread>
 
@@ -16,8 +15,8 @@ int main() {
   const redlatch::Lock holder(client, "report");
 
   std::jthread worker([&](const std::stop_token& stop) {  // requested by its destructor, too
-    redlatch::Lock lock(client, "report", std::defer_lock);
-    if (!lock.lock(stop)) std::cout << "shut down before it was our turn\n";
+    const redlatch::Lock lock(client, "report", stop);
+    if (!lock) std::cout << "shut down before it was our turn\n";
   });
   std::this_thread::sleep_for(100ms);
   worker.request_stop();

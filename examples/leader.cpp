@@ -1,5 +1,5 @@
-// One process of several does the work; another takes over when it dies. Each waits for the lock,
-// leads for as long as it holds it, and is told in time when it does not any more.
+// One process of several does the work, and another takes over when it dies. Each waits for the
+// lock, and leads while it holds it.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,7 +9,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
-#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -19,10 +18,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Work in steps, each of which looks at the token first.
-void lead(const std::stop_token& lost, int report) {
+/// Work in steps, before each of which it looks whether it still leads.
+void lead(const redlatch::Lock& leadership, int report) {
   const std::string name = std::to_string(::getpid()) + "\n";
-  while (!lost.stop_requested()) {
+  while (leadership.owns_lock()) {
     if (::write(report, name.data(), name.size()) < 0) return;
     std::this_thread::sleep_for(50ms);
   }
@@ -31,13 +30,9 @@ void lead(const std::stop_token& lost, int report) {
 [[noreturn]] void run_candidate(const char* url, int report) {
   redlatch::Client client(url);
   for (;;) {
-    try {
-      redlatch::Lock leadership(client, "leader", {.ttl = 500ms, .label = "candidate"});
-      lead(leadership.lost_token(), report);
-    } catch (const redlatch::Error& error) {  // the server is away, say: nobody leads meanwhile
-      std::cerr << error.what() << '\n';
-      std::this_thread::sleep_for(1s);
-    }
+    redlatch::Lock leadership(client, "leader",
+                              {.ttl = 500ms, .label = "candidate", .ride_out = true});
+    lead(leadership, report);
   }
 }
 

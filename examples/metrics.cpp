@@ -20,6 +20,7 @@ void write(std::ostream& out, std::string_view type, std::string_view name, auto
 void write(std::ostream& out, const redlatch::Metrics& metrics) {
   write(out, "counter", "acquired_total", metrics.acquired);
   write(out, "counter", "contended_total", metrics.contended);
+  write(out, "counter", "missed_total", metrics.missed);  // single attempts; the others waited
   write(out, "counter", "renewed_total", metrics.renewed);
   write(out, "counter", "renewal_failed_total", metrics.renewal_failed);
   write(out, "counter", "lost_total", metrics.lost);  // the one to be woken for
@@ -27,6 +28,7 @@ void write(std::ostream& out, const redlatch::Metrics& metrics) {
   write(out, "counter", "release_unknown_total", metrics.release_unknown);
   write(out, "counter", "connected_total", metrics.connected);
   write(out, "counter", "disconnected_total", metrics.disconnected);
+  write(out, "counter", "events_dropped_total", metrics.events_dropped);
   write(out, "gauge", "held", metrics.held);
   write(out, "gauge", "waiting", metrics.waiting);
 }

@@ -2,10 +2,13 @@
 
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <redlatch/detail/export.hpp>
@@ -31,6 +34,11 @@ enum class Unlock {
   /// answers, or until the ttl is over.
   unknown
 };
+
+/// The name of the enumerator, as "released"; "?" for any other value.
+REDLATCH_API std::string_view to_string(Unlock outcome) noexcept;
+/// Writes `to_string(outcome)`.
+REDLATCH_API std::ostream& operator<<(std::ostream& out, Unlock outcome);
 
 /// Possession of one name at the server, as `std::unique_lock` is possession of a mutex: the
 /// interface that all lock classes share. Its states, and what each function does in them:
@@ -143,6 +151,14 @@ class REDLATCH_API BasicLock {
   /// token without a state if the lock is not held, or if memory has run out. No I/O.
   std::stop_token lost_token() const noexcept;
 
+  /// A token whose stop is requested when the lock is lost or when `other` is stopped, whichever
+  /// comes first: one token for "lost or shutting down". It follows both until the lock is released
+  /// or acquired anew, also when this object is moved; after that it stays as it is. Callbacks run
+  /// on the thread that stops `other`, or as those of `lost_token()`. The same `other` gives the
+  /// same token for as long as the lock is held; each other one takes some memory until then. If
+  /// the lock is not held, the token is `other`. Throws `std::bad_alloc`. No I/O.
+  std::stop_token lost_token(std::stop_token other);
+
   /// The number of this acquisition, with `LockOptions::fencing`: larger than that of every earlier
   /// acquisition of the key, also after a restart or a loss of the counter. The exception is a
   /// clock that goes back while the last values of the counter are lost: on one server because it
@@ -174,5 +190,13 @@ class REDLATCH_API BasicLock {
   alignas(std::max_align_t) std::array<std::byte, room_size> room_;
   detail::LockCore* core_;
 };
+
+/// Whether every one of these locks is held, by `owns_lock()`. To be asked in front of each step
+/// that cannot be undone, for all locks that the step relies on. No I/O.
+template <std::derived_from<BasicLock>... Locks>
+bool owns_all(const Locks&... locks) noexcept {
+  static_assert(sizeof...(locks) > 0, "owns_all needs at least one lock");
+  return (locks.owns_lock() && ...);
+}
 
 }  // namespace redlatch

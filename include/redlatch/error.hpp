@@ -1,7 +1,9 @@
 #pragma once
 
+#include <iosfwd>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 
@@ -45,6 +47,11 @@ REDLATCH_API const std::error_category& error_category() noexcept;
 /// An `Errc` as a `std::error_code`.
 REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
 
+/// The name of the enumerator, as "timed_out"; "?" for any other value.
+REDLATCH_API std::string_view to_string(Errc code) noexcept;
+/// Writes `to_string(code)`.
+REDLATCH_API std::ostream& operator<<(std::ostream& out, Errc code);
+
 /// Compares categories by name, so that codes of every copy of the library match.
 REDLATCH_API bool operator==(const std::error_code& code, Errc value) noexcept;
 
@@ -60,13 +67,17 @@ class REDLATCH_API Error : public std::system_error {
   Error& operator=(const Error&) = default;
   ~Error() override = default;
 
-  /// The server's URL without user or password, as in "redis://10.0.0.5:6379/0". Empty if the error
-  /// concerns no server.
+  /// The server's URL without user or password, as in "redis://10.0.0.5:6379/0"; "all" if it
+  /// concerns all servers of a `Quorum`. Empty if the error concerns no server.
   const std::string& server() const noexcept { return *server_; }
 
   /// True if the server may have carried out the command although its reply is not known. A lock
   /// that an acquisition may have left behind is then removed in the background, by its token.
   bool in_doubt() const noexcept { return in_doubt_; }
+
+  /// Whether the same call may succeed later, with nothing changed: the server is away, does not
+  /// answer or cannot write now, or there is no quorum. See `LockOptions::ride_out`.
+  bool transient() const noexcept;
 
  private:
   std::shared_ptr<const std::string> server_;  // so that a copy cannot fail

@@ -2,8 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <iosfwd>
 #include <string>
+#include <string_view>
 #include <system_error>
+
+#include <redlatch/detail/export.hpp>
 
 namespace redlatch {
 
@@ -12,6 +16,8 @@ enum class EventKind {
   /// A lock was acquired. `elapsed`: since the call, waiting included.
   acquired,
   /// The first attempt of a call found the lock held elsewhere. `elapsed`: since the call.
+  /// `detail`:
+  /// if another object of this client holds the lock, the thread that has acquired it.
   contended,
   /// A renewal succeeded. `elapsed`: since the acquisition.
   renewed,
@@ -19,15 +25,19 @@ enum class EventKind {
   renewal_failed,
   /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
   /// in
-  /// time; or the reply to a release showed it. `elapsed`: since the acquisition.
+  /// time; or the reply to a release showed it. `elapsed`: as of `released`.
   lost,
-  /// The server has released a lock. `elapsed`: since the acquisition.
+  /// The server has released a lock. `elapsed`: for how long it was held, from the acquisition
+  /// until
+  /// `unlock()` was called or its scope ended, or until its lease was over. The time until the
+  /// server
+  /// has answered the release does not count.
   released,
   /// The outcome of a release is not known. For `unlock()`: it was refused, or not answered within
   /// `command_timeout`. A release that no call waits for is repeated first, and the event follows
   /// when there is no way to know any more: when the server answers and does not have the lock,
   /// which an earlier attempt may have released; or when the ttl is over, or the client is gone.
-  /// `elapsed`: since the acquisition. `error`: why the last attempt, or the one without a reply,
+  /// `elapsed`: as of `released`. `error`: why the last attempt, or the one without a reply,
   /// failed.
   release_unknown,
   /// A connection was opened. `elapsed`: since the attempt began. No key.
@@ -36,6 +46,11 @@ enum class EventKind {
   /// server closed it while it was idle. No key.
   disconnected
 };
+
+/// The name of the enumerator, as "renewal_failed"; "?" for any other value.
+REDLATCH_API std::string_view to_string(EventKind kind) noexcept;
+/// Writes `to_string(kind)`.
+REDLATCH_API std::ostream& operator<<(std::ostream& out, EventKind kind);
 
 /// Something that happened to a lock or to a connection. See `ClientOptions::on_event`.
 struct Event {
@@ -47,13 +62,22 @@ struct Event {
   std::chrono::microseconds elapsed{};
   /// The reason of a failure, an `Errc` or `std::errc::not_enough_memory`; empty for a success.
   std::error_code error{};
+  /// For people: the text that an `Error` with this code would have, at most 1,024 bytes; never a
+  /// password or a token. Empty for a success.
+  std::string detail{};
+  /// The server's URL without user or password, as `Error::server()`; "all" for the locks of a
+  /// `Quorum`, which concern all of its servers.
+  std::string server{};
 };
 
 /// Counts of events since the client was constructed, and the present number of locks and waits.
 /// See `Client::metrics()`.
 struct Metrics {
-  std::uint64_t acquired = 0;         ///< `EventKind::acquired`
-  std::uint64_t contended = 0;        ///< `EventKind::contended`
+  std::uint64_t acquired = 0;   ///< `EventKind::acquired`
+  std::uint64_t contended = 0;  ///< `EventKind::contended`
+  /// Those of the contended calls that were single attempts (`try_lock()`, `std::try_to_lock`, or a
+  /// time of zero) and gave up at once. The others had to wait.
+  std::uint64_t missed = 0;
   std::uint64_t renewed = 0;          ///< `EventKind::renewed`
   std::uint64_t renewal_failed = 0;   ///< `EventKind::renewal_failed`
   std::uint64_t lost = 0;             ///< `EventKind::lost`

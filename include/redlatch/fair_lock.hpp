@@ -1,17 +1,17 @@
 #pragma once
 
+#include <chrono>
+#include <mutex>
+#include <stop_token>
 #include <string>
+#include <utility>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class Fair;
-}
-extern template class REDLATCH_API AcquiringLock<protocol::Fair, Client, std::string>;
 
 /// A `Lock` that is granted in the order of arrival at the server: no `FairLock` on a key overtakes
 /// another, in any thread or process.
@@ -34,10 +34,45 @@ extern template class REDLATCH_API AcquiringLock<protocol::Fair, Client, std::st
 /// wait throws `Errc::not_permitted` if the server's ACL forbids what the queue needs, as nothing
 /// else would be fair. docs/permissions.md lists the rights.
 ///
-/// The constructors are documented in acquiring_lock.hpp, all other members in basic_lock.hpp.
-class FairLock : public AcquiringLock<protocol::Fair, Client, std::string> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] FairLock : public CheckedLock<Client, std::string> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] FairLock(Client& client, std::string key, LockOptions options = {})
+      : FairLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] FairLock(Client& client, std::string key, std::try_to_lock_t,
+                         LockOptions options = {})
+      : FairLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API FairLock(Client& client, std::string key, std::defer_lock_t,
+                                      LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] FairLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                         LockOptions options = {})
+      : FairLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] FairLock(Client& client, std::string key, std::stop_token stop,
+                         LockOptions options = {})
+      : FairLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] FairLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                         std::stop_token stop, LockOptions options = {})
+      : FairLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 };
 
 }  // namespace redlatch

@@ -1,18 +1,18 @@
 #pragma once
 
+#include <chrono>
+#include <mutex>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class Multi;
-}
-extern template class REDLATCH_API AcquiringLock<protocol::Multi, Client, std::vector<std::string>>;
 
 /// The locks of several keys, all of them or none.
 ///
@@ -42,11 +42,47 @@ extern template class REDLATCH_API AcquiringLock<protocol::Multi, Client, std::v
 /// `Errc::wrong_type` for a key that is not a lock, and `Errc::unsupported` if
 /// `ClientOptions::scripting` is off.
 ///
-/// The constructors are documented in acquiring_lock.hpp, with the keys as `what`, and all other
-/// members in basic_lock.hpp.
-class MultiLock : public AcquiringLock<protocol::Multi, Client, std::vector<std::string>> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] MultiLock : public CheckedLock<Client, std::vector<std::string>> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] MultiLock(Client& client, const std::vector<std::string>& keys,
+                          LockOptions options = {})
+      : MultiLock(client, keys, std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] MultiLock(Client& client, const std::vector<std::string>& keys, std::try_to_lock_t,
+                          LockOptions options = {})
+      : MultiLock(client, keys, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API MultiLock(Client& client, const std::vector<std::string>& keys,
+                                       std::defer_lock_t, LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] MultiLock(Client& client, const std::vector<std::string>& keys,
+                          std::chrono::duration<Rep, Period> wait, LockOptions options = {})
+      : MultiLock(client, keys, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] MultiLock(Client& client, const std::vector<std::string>& keys,
+                          std::stop_token stop, LockOptions options = {})
+      : MultiLock(client, keys, std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] MultiLock(Client& client, const std::vector<std::string>& keys,
+                          std::chrono::duration<Rep, Period> wait, std::stop_token stop,
+                          LockOptions options = {})
+      : MultiLock(client, keys, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 };
 
 }  // namespace redlatch

@@ -122,6 +122,23 @@ struct LockOptions {
   /// A description of the holder, for people who look at the server: stored behind the token, after
   /// a space. At most 1,024 bytes without control characters, else `Errc::invalid_argument`.
   std::string label{};
+  /// The lock is held for at least this long, in milliseconds, counted from when the acquisition
+  /// was answered. A release before that leaves the key at the server for the rest of the time, and
+  /// the lock is granted to no waiter until then, in this process and others, whether this process
+  /// lives on or not. For a job that every host starts and one of them does: longer than the
+  /// difference of the hosts' clocks, and shorter than the time to the next run. 0: none. A holder
+  /// that dies holds for its ttl only, so a ttl of at least `min_hold` makes it certain. A longer
+  /// `min_hold` works while the lock is renewed, and is `Errc::invalid_argument` with `auto_renew`
+  /// off; so is a negative one. For `Lock` and `FairLock`; `Errc::unsupported` from the
+  /// constructors of other locks.
+  std::chrono::milliseconds min_hold{0};
+  /// Whether waits ride out a server that is away from their first attempt on: `lock()`, bounded
+  /// waits and the constructors that wait then treat `Errc::unreachable`, `timed_out` and
+  /// `not_writable`, and `no_quorum` of a `Redlock`, as a lock that is held elsewhere. They try
+  /// again after pauses until they have the lock, a stop is requested, or their time is over; a
+  /// bounded wait then throws the last error. By default a wait throws such an error of its first
+  /// attempt. Has no effect on single attempts.
+  bool ride_out = false;
   /// Where the lock must be stored. By default an acquisition waits for neither replicas nor the
   /// disk: a server that restarts or fails over right after it forgets the lock. Renewals wait for
   /// neither in any case.

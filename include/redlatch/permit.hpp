@@ -1,19 +1,18 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <mutex>
+#include <stop_token>
 #include <string>
+#include <utility>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class Permit;
-}
-extern template class REDLATCH_API
-    AcquiringLock<protocol::Permit, Client, std::string, std::int64_t>;
 
 /// One of at most `limit` permits of a key, as of a `std::counting_semaphore` that hosts share.
 ///
@@ -33,11 +32,47 @@ extern template class REDLATCH_API
 /// At the server the key is a sorted set of the holders, by the ends of their leases. A key of
 /// another type is `Errc::wrong_type`.
 ///
-/// The constructors are documented in acquiring_lock.hpp, with `key, limit` as `what`, and all
-/// other members in basic_lock.hpp.
-class Permit : public AcquiringLock<protocol::Permit, Client, std::string, std::int64_t> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] Permit : public CheckedLock<Client, std::string, std::int64_t> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] Permit(Client& client, std::string key, std::int64_t limit,
+                       LockOptions options = {})
+      : Permit(client, std::move(key), limit, std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] Permit(Client& client, std::string key, std::int64_t limit, std::try_to_lock_t,
+                       LockOptions options = {})
+      : Permit(client, std::move(key), limit, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API Permit(Client& client, std::string key, std::int64_t limit,
+                                    std::defer_lock_t, LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] Permit(Client& client, std::string key, std::int64_t limit,
+                       std::chrono::duration<Rep, Period> wait, LockOptions options = {})
+      : Permit(client, std::move(key), limit, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] Permit(Client& client, std::string key, std::int64_t limit, std::stop_token stop,
+                       LockOptions options = {})
+      : Permit(client, std::move(key), limit, std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] Permit(Client& client, std::string key, std::int64_t limit,
+                       std::chrono::duration<Rep, Period> wait, std::stop_token stop,
+                       LockOptions options = {})
+      : Permit(client, std::move(key), limit, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 };
 
 }  // namespace redlatch

@@ -1,20 +1,17 @@
 #pragma once
 
+#include <chrono>
+#include <mutex>
+#include <stop_token>
 #include <string>
 #include <utility>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class ReadSide;
-class WriteSide;
-}  // namespace protocol
-extern template class REDLATCH_API AcquiringLock<protocol::ReadSide, Client, std::string>;
-extern template class REDLATCH_API AcquiringLock<protocol::WriteSide, Client, std::string>;
 
 /// The read side of a key: any number of readers hold it at a time while no writer does, as
 /// `std::shared_lock` of a `std::shared_mutex`.
@@ -35,10 +32,45 @@ extern template class REDLATCH_API AcquiringLock<protocol::WriteSide, Client, st
 /// the key is a sorted set of the holders, by the ends of their leases. A key of another type is
 /// `Errc::wrong_type`.
 ///
-/// The constructors are documented in acquiring_lock.hpp, all other members in basic_lock.hpp.
-class ReadLock : public AcquiringLock<protocol::ReadSide, Client, std::string> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] ReadLock : public CheckedLock<Client, std::string> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] ReadLock(Client& client, std::string key, LockOptions options = {})
+      : ReadLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] ReadLock(Client& client, std::string key, std::try_to_lock_t,
+                         LockOptions options = {})
+      : ReadLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API ReadLock(Client& client, std::string key, std::defer_lock_t,
+                                      LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] ReadLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                         LockOptions options = {})
+      : ReadLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] ReadLock(Client& client, std::string key, std::stop_token stop,
+                         LockOptions options = {})
+      : ReadLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] ReadLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                         std::stop_token stop, LockOptions options = {})
+      : ReadLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 
  private:
   friend class WriteLock;
@@ -57,9 +89,44 @@ class ReadLock : public AcquiringLock<protocol::ReadSide, Client, std::string> {
 ///
 /// A thread is recognised by having acquired the read side itself. A thread that writes and then
 /// waits to read with another object is not recognised; use `downgrade()` for that.
-class WriteLock : public AcquiringLock<protocol::WriteSide, Client, std::string> {
+class [[nodiscard]] WriteLock : public CheckedLock<Client, std::string> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] WriteLock(Client& client, std::string key, LockOptions options = {})
+      : WriteLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] WriteLock(Client& client, std::string key, std::try_to_lock_t,
+                          LockOptions options = {})
+      : WriteLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API WriteLock(Client& client, std::string key, std::defer_lock_t,
+                                       LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] WriteLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                          LockOptions options = {})
+      : WriteLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] WriteLock(Client& client, std::string key, std::stop_token stop,
+                          LockOptions options = {})
+      : WriteLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] WriteLock(Client& client, std::string key, std::chrono::duration<Rep, Period> wait,
+                          std::stop_token stop, LockOptions options = {})
+      : WriteLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 
   /// Turns the writer into a reader in one step, with the same options except for fencing: no other
   /// writer gets in between, and waiting readers are let in. This object holds nothing afterwards.

@@ -3,20 +3,16 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <utility>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/client.hpp>
 #include <redlatch/detail/export.hpp>
 #include <redlatch/options.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class Recursive;
-}
-extern template class REDLATCH_API AcquiringLock<protocol::Recursive, Client, std::string>;
 
 /// A lock that its owner may hold several times at once, as `std::recursive_mutex`: with several
 /// objects, each of which holds it once.
@@ -35,33 +31,83 @@ extern template class REDLATCH_API AcquiringLock<protocol::Recursive, Client, st
 /// sorted set of the holds, by the ends of their leases. A key of another type is
 /// `Errc::wrong_type`.
 ///
-/// The constructors are documented in acquiring_lock.hpp, with `key` or `key, owner` as `what`, and
-/// all other members in basic_lock.hpp.
-class RecursiveLock : public AcquiringLock<protocol::Recursive, Client, std::string> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] RecursiveLock : public CheckedLock<Client, std::string> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
 
-  /// Acquires the lock for a named owner as `lock()` does: waits without bound. All four
-  /// constructors with an owner throw `Errc::invalid_argument` for a name that cannot work.
-  RecursiveLock(Client& client, std::string key, const Owner& owner, LockOptions options = {})
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, std::try_to_lock_t,
+                              LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API RecursiveLock(Client& client, std::string key, std::defer_lock_t,
+                                           LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] RecursiveLock(Client& client, std::string key,
+                              std::chrono::duration<Rep, Period> wait, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, std::stop_token stop,
+                              LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] RecursiveLock(Client& client, std::string key,
+                              std::chrono::duration<Rep, Period> wait, std::stop_token stop,
+                              LockOptions options = {})
+      : RecursiveLock(client, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
+
+  /// Acquires the lock for a named owner, and waits without bound. All constructors with an owner
+  /// throw `Errc::invalid_argument` for a name that cannot work.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, const Owner& owner,
+                              LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     lock();
   }
-  /// Makes one attempt, as `try_lock()` does; `owns_lock()` has the outcome.
-  RecursiveLock(Client& client, std::string key, const Owner& owner, std::try_to_lock_t,
-                LockOptions options = {})
+  /// Makes one attempt.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, const Owner& owner,
+                              std::try_to_lock_t, LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock());
   }
   /// Holds nothing yet, and sends nothing.
-  REDLATCH_API RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
-                             LockOptions options = {});
-  /// Waits for at most `wait`, as `try_lock_for()` does; `owns_lock()` has the outcome.
+  [[nodiscard]] REDLATCH_API RecursiveLock(Client& client, std::string key, const Owner& owner,
+                                           std::defer_lock_t, LockOptions options = {});
+  /// Waits for at most `wait`.
   template <class Rep, class Period>
-  RecursiveLock(Client& client, std::string key, const Owner& owner,
-                std::chrono::duration<Rep, Period> wait, LockOptions options = {})
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, const Owner& owner,
+                              std::chrono::duration<Rep, Period> wait, LockOptions options = {})
       : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
     static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, const Owner& owner,
+                              std::stop_token stop, LockOptions options = {})
+      : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] RecursiveLock(Client& client, std::string key, const Owner& owner,
+                              std::chrono::duration<Rep, Period> wait, std::stop_token stop,
+                              LockOptions options = {})
+      : RecursiveLock(client, std::move(key), owner, std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
   }
 
   /// The number of holds of the owner, those of other objects included. The owner is that of this

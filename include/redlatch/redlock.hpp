@@ -1,17 +1,17 @@
 #pragma once
 
+#include <chrono>
+#include <mutex>
+#include <stop_token>
 #include <string>
+#include <utility>
 
-#include <redlatch/acquiring_lock.hpp>
+#include <redlatch/checked_lock.hpp>
 #include <redlatch/detail/export.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/quorum.hpp>
 
 namespace redlatch {
-
-namespace protocol {
-class Majority;
-}
-extern template class REDLATCH_API AcquiringLock<protocol::Majority, Quorum, std::string>;
 
 /// A lock that a majority of independent servers grants, so that it survives the loss of the
 /// others: the Redlock algorithm.
@@ -43,10 +43,45 @@ extern template class REDLATCH_API AcquiringLock<protocol::Majority, Quorum, std
 /// majority has forgotten it. For locks that are held for long, restart the servers one at a time,
 /// further apart than the locks are held, or acquire the lock anew in between.
 ///
-/// The constructors are documented in acquiring_lock.hpp, all other members in basic_lock.hpp.
-class Redlock : public AcquiringLock<protocol::Majority, Quorum, std::string> {
+/// The members that all lock classes share are documented in basic_lock.hpp.
+class [[nodiscard]] Redlock : public CheckedLock<Quorum, std::string> {
  public:
-  using AcquiringLock::AcquiringLock;
+  using CheckedLock::CheckedLock;
+
+  /// Waits without bound. All constructors are as those of `Lock`.
+  [[nodiscard]] Redlock(Quorum& nodes, std::string key, LockOptions options = {})
+      : Redlock(nodes, std::move(key), std::defer_lock, std::move(options)) {
+    lock();
+  }
+  /// Makes one attempt.
+  [[nodiscard]] Redlock(Quorum& nodes, std::string key, std::try_to_lock_t,
+                        LockOptions options = {})
+      : Redlock(nodes, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock());
+  }
+  /// Holds nothing yet, and sends nothing.
+  [[nodiscard]] REDLATCH_API Redlock(Quorum& nodes, std::string key, std::defer_lock_t,
+                                     LockOptions options = {});
+  /// Waits for at most `wait`.
+  template <class Rep, class Period>
+  [[nodiscard]] Redlock(Quorum& nodes, std::string key, std::chrono::duration<Rep, Period> wait,
+                        LockOptions options = {})
+      : Redlock(nodes, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait));
+  }
+  /// Waits until a stop is requested.
+  [[nodiscard]] Redlock(Quorum& nodes, std::string key, std::stop_token stop,
+                        LockOptions options = {})
+      : Redlock(nodes, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(lock(std::move(stop)));
+  }
+  /// Waits for at most `wait` or until a stop is requested.
+  template <class Rep, class Period>
+  [[nodiscard]] Redlock(Quorum& nodes, std::string key, std::chrono::duration<Rep, Period> wait,
+                        std::stop_token stop, LockOptions options = {})
+      : Redlock(nodes, std::move(key), std::defer_lock, std::move(options)) {
+    static_cast<void>(try_lock_for(wait, std::move(stop)));
+  }
 };
 
 }  // namespace redlatch

@@ -33,10 +33,6 @@ std::optional<EventKind> event_of(ReleaseOutcome outcome) noexcept {
   }
 }
 
-std::error_code error_of(const PendingRelease& release, ReleaseOutcome outcome) noexcept {
-  return outcome == ReleaseOutcome::unknown ? make_error_code(release.why()) : std::error_code();
-}
-
 }  // namespace
 
 void Background::stop() noexcept {
@@ -107,12 +103,11 @@ void Background::adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) 
 
 void Background::ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept {
   const std::optional<EventKind> kind = event_of(outcome);
-  if (kind) record_event(*kind, release.key(), release.since(), error_of(release, outcome));
-}
-
-void Background::record_event(EventKind kind, std::string_view key, TimePoint since,
-                              std::error_code error) noexcept {
-  notifier_.record_event(kind, key, since, error);
+  if (!kind) return;
+  record_event({.kind = *kind,
+                .key = release.key(),
+                .elapsed = release.held(),
+                .why = outcome == ReleaseOutcome::unknown ? release.why() : Failure{}});
 }
 
 Metrics Background::metrics() const {
@@ -188,16 +183,25 @@ void Background::renewed(const PendingRenewal& renewal, const protocol::Reply& r
   if (answered != Renewer::Answered::counted || protocol::ours(reply) == protocol::Vote::no) {
     return;
   }
-  const bool good = !reply.is_error();
-  record_event(good ? EventKind::renewed : EventKind::renewal_failed, renewal.key(), renewal.since,
-               good ? std::error_code() : make_error_code(protocol::classify(reply.text)));
+  const TimePoint::duration elapsed = BootClock::now() - renewal.since;
+  if (!reply.is_error()) {
+    return record_event({.kind = EventKind::renewed, .key = renewal.key(), .elapsed = elapsed});
+  }
+  const std::string explanation = explanation_of(reply);
+  record_event({.kind = EventKind::renewal_failed,
+                .key = renewal.key(),
+                .elapsed = elapsed,
+                .why = {make_error_code(protocol::classify(reply.text)), explanation}});
 }
 
 void Background::renewal_failed(const PendingRenewal& renewal, TimePoint sent,
-                                std::error_code why) noexcept {
+                                const Failure& why) noexcept {
   const Sent asked{sent, renewal.connection};
   if (!renewer_.failed(*renewal.lease, renewal.ttl, asked, BootClock::now())) return;
-  record_event(EventKind::renewal_failed, renewal.key(), renewal.since, why);
+  record_event({.kind = EventKind::renewal_failed,
+                .key = renewal.key(),
+                .elapsed = BootClock::now() - renewal.since,
+                .why = why});
 }
 
 bool Background::wants(const PendingRenewal& renewal) noexcept {
@@ -320,8 +324,10 @@ bool Background::send_renewals(int cancel) {
     SharedConnection& connection = connection_of_(lease->key());
     if (!connection.renew(*lease)) {
       renewer_.failed(*lease, {}, {}, BootClock::now());
-      record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
-                   make_error_code(std::errc::not_enough_memory));
+      record_event({.kind = EventKind::renewal_failed,
+                    .key = lease->key(),
+                    .elapsed = BootClock::now() - lease->schedule().since,
+                    .why = {make_error_code(std::errc::not_enough_memory)}});
     }
     if (std::find(renewing_.begin(), renewing_.end(), &connection) == renewing_.end()) {
       renewing_.push_back(&connection);

@@ -8,11 +8,10 @@
 #include <memory>
 #include <span>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <vector>
 
-#include <redlatch/event.hpp>
+#include <redlatch/detail/event_record.hpp>
 
 #include "background/draining_connections.hpp"
 #include "background/notifier.hpp"
@@ -42,7 +41,7 @@ class Background final : public CompletionSink {
 
   explicit Background(const Settings& settings)
       : settings_(settings),
-        notifier_(settings.options.on_event, settings.role.forward, renewer_) {}
+        notifier_(settings.options.on_event, settings.role.forward, renewer_, settings.server) {}
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
   /// Waits for open releases, for at most `command_timeout`, counted from `stop`. `on_event` may
@@ -80,13 +79,12 @@ class Background final : public CompletionSink {
   void renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                TimePoint sent) noexcept override;
   void renewal_failed(const PendingRenewal& renewal, TimePoint sent,
-                      std::error_code why) noexcept override;
+                      const Failure& why) noexcept override;
   bool wants(const PendingRenewal& renewal) noexcept override;
   void superseded(const PendingRenewal& renewal) noexcept override {
     renewer_.superseded(*renewal.lease);
   }
-  void record_event(EventKind kind, std::string_view key, TimePoint since,
-                    std::error_code error) noexcept override;
+  void record_event(const EventRecord& record) noexcept override { notifier_.record_event(record); }
   void expect_answers() noexcept override;
   void server_changed() noexcept override;
 

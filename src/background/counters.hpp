@@ -15,6 +15,8 @@ class Counters {
   void count(EventKind kind) noexcept {
     counts_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   }
+  /// Counts a single attempt that has found its lock held, which is contended as well.
+  void count_missed() noexcept { missed_.fetch_add(1, std::memory_order_relaxed); }
   /// Counts an event that is not delivered to `on_event`, as the queue is full.
   void count_dropped() noexcept { dropped_.fetch_add(1, std::memory_order_relaxed); }
   /// All but the numbers of the present: leases held and threads waiting.
@@ -24,6 +26,7 @@ class Counters {
     };
     return {.acquired = of(EventKind::acquired),
             .contended = of(EventKind::contended),
+            .missed = missed_.load(std::memory_order_relaxed),
             .renewed = of(EventKind::renewed),
             .renewal_failed = of(EventKind::renewal_failed),
             .lost = of(EventKind::lost),
@@ -38,6 +41,7 @@ class Counters {
   static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::disconnected) + 1;
 
   std::array<std::atomic<std::uint64_t>, kinds> counts_{};
+  std::atomic<std::uint64_t> missed_ = 0;
   std::atomic<std::uint64_t> dropped_ = 0;
 };
 

@@ -11,48 +11,78 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/detail/thread_name.hpp>
+#include <redlatch/protocol/reply.hpp>
+
 #include "base/quiet_thread.hpp"
 #include "base/unlocked.hpp"
 #include "net/poll.hpp"
 
 namespace redlatch::detail {
 
-Notifier::Notifier(OnEvent on_event, Forward forward, Renewer& renewer)
+Notifier::Notifier(OnEvent on_event, Forward forward, Renewer& renewer, std::string server)
     : on_event_(std::make_shared<const OnEvent>(std::move(on_event))),
       forward_(std::move(forward)),
-      renewer_(renewer) {
+      renewer_(renewer),
+      server_(std::move(server)) {
   renewer_.notify(event_fd_);
 }
 
-void Notifier::record_event(EventKind kind, std::string_view key, TimePoint since,
-                            std::error_code error) noexcept {
-  counters_.count(kind);
-  if (forward_) return forward_(kind, key, since, error);
+void Notifier::record_event(const EventRecord& record) noexcept {
+  counters_.count(record.kind);
+  if (record.is_single_attempt) counters_.count_missed();
+  if (forward_) {
+    EventRecord forwarded = record;
+    forwarded.server = server_;
+    return forward_(forwarded);
+  }
   if (!*on_event_) return;
   const MutexLock lock(mutex_);
-  enqueue(kind, key, since, error);
+  enqueue(record);
 }
 
-void Notifier::enqueue(EventKind kind, std::string_view key, TimePoint since,
-                       std::error_code error) noexcept {
+void Notifier::enqueue(const EventRecord& record) noexcept {
+  const EventKind kind = record.kind;
   const bool is_success = kind == EventKind::acquired || kind == EventKind::contended ||
                           kind == EventKind::renewed || kind == EventKind::released;
   if (events_->size() >= (is_success ? max_queued_successes : max_queued))
     return counters_.count_dropped();
-  const TimePoint now = BootClock::now();
+  const std::string_view server = record.server.empty() ? server_ : record.server;
   try {
     events_->push_back(
         {.kind = kind,
-         .key = std::string(key),
-         .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(now - since),
-         .error = error});
+         .key = std::string(record.key),
+         .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(record.elapsed),
+         .error = record.why.code,
+         .detail = detail_of(record, server),
+         .server = std::string(server)});
   } catch (const std::bad_alloc&) {
     return counters_.count_dropped();
   }
   if (is_success && deliver_at_ != TimePoint::max()) return;
+  const TimePoint now = BootClock::now();
   deliver_at_ = is_success ? now + max_delay : now;
   start();
   event_fd_.signal();
+}
+
+/// Throws `std::bad_alloc`.
+std::string Notifier::detail_of(const EventRecord& record, std::string_view server) const {
+  std::string detail(record.detail);
+  std::string explanation(record.why.text);
+  if (record.about != nullptr) {
+    const int thread = renewer_.holding_thread(record.key, *record.about);
+    if (thread != 0) explanation = held_by_thread(thread);
+  }
+  if (detail.empty() && (record.why.code || !explanation.empty())) {
+    detail = "redlatch: ";
+    if (!record.key.empty()) detail += "lock \"" + protocol::printable(record.key) + "\" on ";
+    detail += server;
+    if (!explanation.empty()) detail += ": " + explanation;
+    if (record.why.code) detail += ": " + record.why.code.message();
+  }
+  if (detail.size() > max_detail) detail.resize(max_detail);
+  return detail;
 }
 
 bool Notifier::ensure_started() noexcept {
@@ -111,7 +141,9 @@ void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone
     std::optional<Loss> loss = gone ? std::nullopt : renewer_.next_loss(BootClock::now());
     if (loss) {
       counters_.count(EventKind::lost);
-      if (on_event) enqueue(EventKind::lost, loss->key, loss->since, {});
+      if (on_event) {
+        enqueue({.kind = EventKind::lost, .key = loss->key, .elapsed = loss->held});
+      }
     } else if (events->empty()) {
       break;
     }

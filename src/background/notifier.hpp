@@ -5,11 +5,12 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/event_record.hpp>
 #include <redlatch/event.hpp>
 
 #include "background/counters.hpp"
@@ -37,18 +38,17 @@ class Notifier {
   using OnEvent = std::function<void(const Event&)>;
   /// Takes the events of a client that is one of a quorum's, at once, in the thread that records
   /// them, and with mutexes of the client held.
-  using Forward = std::function<void(EventKind kind, std::string_view key, TimePoint since,
-                                     std::error_code error)>;
+  using Forward = std::function<void(const EventRecord& record)>;
 
-  Notifier(OnEvent on_event, Forward forward, Renewer& renewer);
+  /// `server` is the one that events name which name no other.
+  Notifier(OnEvent on_event, Forward forward, Renewer& renewer, std::string server);
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
   /// To be called after `finish`.
   ~Notifier() = default;
 
   /// Counts an event and queues it for `on_event`. Any thread may call it.
-  void record_event(EventKind kind, std::string_view key, TimePoint since,
-                    std::error_code error) noexcept;
+  void record_event(const EventRecord& record) noexcept;
   /// False when the system has no thread or descriptor left.
   bool ensure_started() noexcept;
   /// Delivers the queued events, waits for that, and ends the thread. When a callback calls it, the
@@ -73,9 +73,12 @@ class Notifier {
   /// the place of a failure.
   static constexpr std::size_t max_queued_successes = 10'000;
   static constexpr std::size_t max_queued = 20'000;
+  /// Maximum length of an event's `detail`, for the same reason: servers and proxies send error
+  /// replies of any length.
+  static constexpr std::size_t max_detail = 1024;
 
-  void enqueue(EventKind kind, std::string_view key, TimePoint since,
-               std::error_code error) noexcept REDLATCH_REQUIRES(mutex_);
+  void enqueue(const EventRecord& record) noexcept REDLATCH_REQUIRES(mutex_);
+  std::string detail_of(const EventRecord& record, std::string_view server) const;
   bool start() noexcept REDLATCH_REQUIRES(mutex_);
   void run() noexcept REDLATCH_EXCLUDES(mutex_);
   /// Notifies all losses and delivers all events. Returns with the mutex held, unless `gone`, which
@@ -88,6 +91,7 @@ class Notifier {
   const std::shared_ptr<const OnEvent> on_event_;
   const Forward forward_;
   Renewer& renewer_;
+  const std::string server_;
   Counters counters_{};
 
   EventFd event_fd_{};  // open before the first lease is kept, so that the renewer may signal it

@@ -72,6 +72,8 @@ bool Renewer::keep(Lease& lease) noexcept {
     return true;
   }
   move(entry, Place::kept);
+  const bool has_several = Keys::are_several(entry.extension());
+  keys_.put(entry, has_several ? KeptKeys::several : KeptKeys::chain_of(entry.key()));
   const TimePoint before = due_;
   put_in_heaps(entry);
   return due_ < before;
@@ -182,7 +184,7 @@ std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   Entry& entry = *next;
   move(entry, Place::own);
   entry.is_notified = true;
-  return Loss{.notified = entry.lost(), .key = entry.take_key(), .since = entry.schedule().since};
+  return Loss{.notified = entry.lost(), .key = entry.take_key(), .held = entry.held(now)};
 }
 
 TimePoint Renewer::due() const noexcept {
@@ -210,6 +212,27 @@ TimePoint Renewer::first_loss() const noexcept {
 std::size_t Renewer::held() const {
   const MutexLock lock(mutex_);
   return kept_.size();
+}
+
+int Renewer::holding_thread(std::string_view key, const protocol::Command& command) const noexcept {
+  const MutexLock lock(mutex_);
+  const Entry* const holder = find(keys_, Keys(key, command));
+  return holder == nullptr ? 0 : holder->schedule().thread;
+}
+
+/// A lease of one of the keys; null: none.
+const Renewer::Entry* Renewer::find(const KeptKeys& kept, const Keys& wanted) noexcept {
+  const Entry* holder = kept.find(KeptKeys::several, [&](const Entry& entry) {
+    const protocol::Command extension = entry.extension();
+    return wanted.meet(Keys(entry.key(), extension));
+  });
+  const auto has = [&](std::string_view key) {
+    holder =
+        kept.find(KeptKeys::chain_of(key), [&](const Entry& entry) { return entry.key() == key; });
+    return holder != nullptr;
+  };
+  if (holder == nullptr) wanted.any(has);
+  return holder;
 }
 
 bool Renewer::awaits_answers() const noexcept {
@@ -348,6 +371,7 @@ void Renewer::move(Entry& entry, Place to) noexcept {
   if (entry.place == Place::kept && to != Place::kept) {
     tries_.remove(entry);
     losses_.remove(entry);
+    keys_.remove(entry);
   }
   Entries& target = list_for(to);
   // The latest spare entry is opened first, as it is most likely in a cache.
@@ -363,6 +387,7 @@ void Renewer::move(Entry& entry, Place to) noexcept {
 void Renewer::after_fork_in_child() noexcept {
   tries_.clear();
   losses_.clear();
+  for (Entry& entry : kept_) keys_.remove(entry);
   own_.splice(own_.end(), kept_);
   own_.splice(own_.end(), lost_);
   for (auto next = own_.begin(); next != own_.end();) {

@@ -19,8 +19,10 @@
 
 #include "base/due_heap.hpp"
 #include "base/event_fd.hpp"
+#include "base/key_table.hpp"
 #include "base/mutex.hpp"
 #include "base/routes.hpp"
+#include "engine/keys.hpp"
 #include "engine/pending_renewal.hpp"
 
 namespace redlatch::detail {
@@ -29,7 +31,7 @@ namespace redlatch::detail {
 struct Loss {
   std::stop_source notified;  // of the lock's `lost_token()`
   std::string key;
-  TimePoint since;  // when the lease began
+  TimePoint::duration held;  // for how long the lock was held
 };
 
 /// The leases of a client: decides which one is due for a renewal, and which loss is to be
@@ -87,6 +89,8 @@ class Renewer {
   bool awaits_answers() const noexcept;
   /// How many leases are kept.
   std::size_t held() const;
+  /// The number of the thread that has acquired a kept lease of one of these keys; 0: none.
+  int holding_thread(std::string_view key, const protocol::Command& command) const noexcept;
 
   /// Whether a renewal that is queued or to be retried is still to be sent: false when the lock has
   /// given its lease up. The renewal counts as answered then.
@@ -128,8 +132,9 @@ class Renewer {
     closed  // no lock has it, but a renewal is in flight: until that is answered, then `spare`
   };
   struct Entry : Lease {
-    DueIndex try_index{};   // in `tries_`: kept, and no renewal in flight
-    DueIndex loss_index{};  // in `losses_`: kept
+    DueIndex try_index{};       // in `tries_`: kept, and no renewal in flight
+    DueIndex loss_index{};      // in `losses_`: kept
+    KeyLink<Entry> key_link{};  // in `keys_`: kept
     Place place = Place::spare;
     bool picked = false;         // from `pick` until `picked_up`; its thread must not touch it then
     bool is_notified = false;    // the notifier has taken the loss
@@ -143,8 +148,10 @@ class Renewer {
     std::list<Entry>::iterator self{};
   };
   using Entries = std::list<Entry>;
+  using KeptKeys = KeyTable<Entry, &Entry::key_link>;
 
   static bool is_looked_after(const Entry& entry) noexcept;
+  static const Entry* find(const KeptKeys& kept, const Keys& wanted) noexcept;
   static Entry& entry_of(Lease& lease) noexcept { return static_cast<Entry&>(lease); }
   Entries& list_for(Place place) noexcept REDLATCH_REQUIRES(mutex_);
   void move(Entry& entry, Place to) noexcept REDLATCH_REQUIRES(mutex_);
@@ -175,6 +182,7 @@ class Renewer {
   // are compared with the lease once more before anything is done.
   DueHeap<Entry, &Entry::try_index> tries_ REDLATCH_GUARDED_BY(mutex_){};
   DueHeap<Entry, &Entry::loss_index> losses_ REDLATCH_GUARDED_BY(mutex_){};
+  KeptKeys keys_ REDLATCH_GUARDED_BY(mutex_){};  // the kept leases, by their keys
   std::vector<Lease*> picked_ REDLATCH_GUARDED_BY(mutex_){};
   std::size_t awaited_ REDLATCH_GUARDED_BY(mutex_) = 0;  // entries that await an answer
   // When the background thread wakes up; may be too early.

@@ -27,6 +27,22 @@ void check_durability(const Durability& durability) {
   }
 }
 
+void check_min_hold(const LockOptions& options, bool has_min_hold) {
+  const std::chrono::milliseconds time = options.min_hold;
+  if (time == std::chrono::milliseconds::zero()) return;
+  if (time < std::chrono::milliseconds::zero() || time > std::chrono::years(100)) {
+    refuse("a min_hold of " + text(time) + " cannot work; use 0 (none) to 100 years");
+  }
+  if (!has_min_hold) {
+    throw Error(Errc::unsupported,
+                "min_hold is for Lock and FairLock only; use one of them, or leave min_hold out");
+  }
+  if (time > options.ttl && !options.auto_renew) {
+    refuse("a min_hold of " + text(time) + " is longer than the ttl of " + text(options.ttl) +
+           ", and auto_renew is false; use a longer ttl");
+  }
+}
+
 }  // namespace
 
 void check_ttl(std::chrono::milliseconds ttl) {
@@ -39,6 +55,7 @@ void check(const LockOptions& options, const Demands& demands) {
   check_ttl(options.ttl);
   check_label(options.label);
   check_durability(options.durability);
+  check_min_hold(options, demands.min_hold);
   if (demands.scripts && !demands.scripting) {
     throw Error(Errc::unsupported,
                 "this kind of a lock needs scripts; set ClientOptions::scripting to true, or use a "

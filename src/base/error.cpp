@@ -78,4 +78,9 @@ Error::Error(Errc code, const std::string& what, std::string server, bool in_dou
       server_(std::make_shared<const std::string>(std::move(server))),
       in_doubt_(in_doubt) {}
 
+bool Error::transient() const noexcept {
+  return code() == Errc::unreachable || code() == Errc::timed_out || code() == Errc::not_writable ||
+         code() == Errc::no_quorum;
+}
+
 }  // namespace redlatch

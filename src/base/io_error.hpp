@@ -1,9 +1,12 @@
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 
+#include <redlatch/detail/event_record.hpp>
 #include <redlatch/error.hpp>
+#include <redlatch/protocol/reply.hpp>
 
 namespace redlatch::detail {
 
@@ -13,10 +16,21 @@ class IoError : public std::runtime_error {
   IoError(Errc code, const std::string& text) : std::runtime_error(text), code_(code) {}
 
   Errc code() const noexcept { return code_; }
+  /// For an event; refers to the text of this error.
+  Failure failure() const noexcept { return {make_error_code(code_), what()}; }
 
  private:
   Errc code_;
 };
+
+/// What an error reply means, for an event; empty if there is no memory for it.
+inline std::string explanation_of(const protocol::Reply& error_reply) noexcept {
+  try {
+    return protocol::explain(error_reply.text);
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
 
 /// The wait was cancelled by this process, which shows nothing about the server.
 class Cancelled : public IoError {

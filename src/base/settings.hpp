@@ -5,10 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <system_error>
 
-#include <redlatch/detail/clock.hpp>
-#include <redlatch/event.hpp>
+#include <redlatch/detail/event_record.hpp>
 #include <redlatch/options.hpp>
 
 #include "base/closings.hpp"
@@ -36,8 +34,7 @@ struct NodeRole {
     return admit && min_uptime <= std::chrono::milliseconds::zero();
   }
   /// Called with events instead of `ClientOptions::on_event`, at once and with mutexes held.
-  std::function<void(EventKind kind, std::string_view key, TimePoint since, std::error_code error)>
-      forward{};
+  std::function<void(const EventRecord& record)> forward{};
 };
 
 /// What all parts of one client share. Constant, but for the last five, which guard themselves.

@@ -1,3 +1,4 @@
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -26,6 +27,17 @@ std::string thread_name() {
     named.process = process;
   }
   return {named.token.data(), named.token.size()};
+}
+
+int thread_number() noexcept { return static_cast<int>(::syscall(SYS_gettid)); }
+
+std::string held_by_thread(int number) {
+  std::string text = "this process holds the key: thread " + std::to_string(number);
+  text += number == thread_number()
+              ? ", which asks for it, has acquired it by another object; a RecursiveLock may be "
+                "held by several objects of a thread"
+              : " has acquired it";
+  return text;
 }
 
 }  // namespace redlatch::detail

@@ -71,6 +71,10 @@ std::stop_token BasicLock::lost_token() const noexcept {
   }
 }
 
+std::stop_token BasicLock::lost_token(std::stop_token other) {
+  return core_->lost_token(std::move(other));
+}
+
 std::uint64_t BasicLock::fencing_token() const { return core_->fencing_token(); }
 
 }  // namespace redlatch

@@ -66,9 +66,7 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole rol
                         },
                     .look_later = [this] { background_.expect_answers(); },
                     .record_event =
-                        [this](EventKind kind, TimePoint since, std::error_code error) {
-                          background_.record_event(kind, {}, since, error);
-                        }}),
+                        [this](const EventRecord& record) { background_.record_event(record); }}),
       background_(settings_) {
   std::vector<SharedConnection*> connections;
   for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {

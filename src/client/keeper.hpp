@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string_view>
-#include <system_error>
 
 #include <redlatch/detail/executor.hpp>
 
@@ -28,9 +27,11 @@ class Keeper : public Executor {
   std::stop_token lost_token(Lease& lease) override {
     return background().renewer().lost_token(lease);
   }
-  void record_event(EventKind kind, std::string_view key, TimePoint since,
-                    std::error_code error) noexcept override {
-    background().record_event(kind, key, since, error);
+  int holding_thread(std::string_view key, const protocol::Command& command) noexcept override {
+    return background().renewer().holding_thread(key, command);
+  }
+  void record_event(const EventRecord& record) noexcept override {
+    background().record_event(record);
   }
   TimePoint now() const noexcept override { return BootClock::now(); }
 

@@ -26,33 +26,53 @@
 
 namespace redlatch {
 
-template <class Protocol, class Servers, class... What>
-AcquiringLock<Protocol, Servers, What...>::AcquiringLock(Servers& servers, What... what,
-                                                         std::defer_lock_t, LockOptions options)
-    : BasicLock(std::in_place_type<detail::LockCoreOf<Protocol>>, servers.executor(),
-                Protocol(std::move(what)..., options.fencing), std::move(options)) {}
+Lock::Lock(Client& client, std::string key, std::defer_lock_t, LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Exclusive>>, client.executor(),
+                  protocol::Exclusive(std::move(key), options.fencing), std::move(options)) {}
 
-template class AcquiringLock<protocol::Exclusive, Client, std::string>;
-template class AcquiringLock<protocol::Fair, Client, std::string>;
-template class AcquiringLock<protocol::ReadSide, Client, std::string>;
-template class AcquiringLock<protocol::WriteSide, Client, std::string>;
-template class AcquiringLock<protocol::Recursive, Client, std::string>;
-template class AcquiringLock<protocol::Multi, Client, std::vector<std::string>>;
-template class AcquiringLock<protocol::Permit, Client, std::string, std::int64_t>;
-template class AcquiringLock<protocol::Majority, Quorum, std::string>;
+FairLock::FairLock(Client& client, std::string key, std::defer_lock_t, LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Fair>>, client.executor(),
+                  protocol::Fair(std::move(key), options.fencing), std::move(options)) {}
 
-ReadLock::ReadLock(detail::LockCore& writer)
-    : AcquiringLock(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>,
-                    static_cast<detail::LockCoreOf<protocol::WriteSide>&>(writer).turn_into(
-                        protocol::ReadSide(writer.key(), false))) {}
+ReadLock::ReadLock(Client& client, std::string key, std::defer_lock_t, LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>, client.executor(),
+                  protocol::ReadSide(std::move(key), options.fencing), std::move(options)) {}
 
-ReadLock WriteLock::downgrade() { return ReadLock(core()); }
+WriteLock::WriteLock(Client& client, std::string key, std::defer_lock_t, LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::WriteSide>>, client.executor(),
+                  protocol::WriteSide(std::move(key), options.fencing), std::move(options)) {}
+
+RecursiveLock::RecursiveLock(Client& client, std::string key, std::defer_lock_t,
+                             LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Recursive>>, client.executor(),
+                  protocol::Recursive(std::move(key), options.fencing), std::move(options)) {}
 
 RecursiveLock::RecursiveLock(Client& client, std::string key, const Owner& owner, std::defer_lock_t,
                              LockOptions options)
-    : AcquiringLock(std::in_place_type<detail::LockCoreOf<protocol::Recursive>>, client.executor(),
-                    protocol::Recursive(std::move(key), owner, options.fencing),
-                    std::move(options)) {}
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Recursive>>, client.executor(),
+                  protocol::Recursive(std::move(key), owner, options.fencing), std::move(options)) {
+}
+
+MultiLock::MultiLock(Client& client, const std::vector<std::string>& keys, std::defer_lock_t,
+                     LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Multi>>, client.executor(),
+                  protocol::Multi(keys, options.fencing), std::move(options)) {}
+
+Permit::Permit(Client& client, std::string key, std::int64_t limit, std::defer_lock_t,
+               LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Permit>>, client.executor(),
+                  protocol::Permit(std::move(key), limit, options.fencing), std::move(options)) {}
+
+Redlock::Redlock(Quorum& nodes, std::string key, std::defer_lock_t, LockOptions options)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Majority>>, nodes.executor(),
+                  protocol::Majority(std::move(key), options.fencing), std::move(options)) {}
+
+ReadLock::ReadLock(detail::LockCore& writer)
+    : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>,
+                  static_cast<detail::LockCoreOf<protocol::WriteSide>&>(writer).turn_into(
+                      protocol::ReadSide(writer.key(), false))) {}
+
+ReadLock WriteLock::downgrade() { return ReadLock(core()); }
 
 std::int64_t RecursiveLock::hold_count() const {
   return static_cast<const detail::LockCoreOf<protocol::Recursive>&>(core()).count();

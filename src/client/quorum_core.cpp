@@ -66,7 +66,10 @@ protocol::Reply as_reply(protocol::Vote vote) {
 }  // namespace
 
 QuorumCore::QuorumCore(const std::vector<std::string>& urls, QuorumOptions options)
-    : settings_{.endpoint = {}, .options = options.client, .server = {}, .role = {}},
+    : settings_{.endpoint = {},
+                .options = options.client,
+                .server = std::string(all_servers),
+                .role = {}},
       server_timeout_(options.server_timeout),
       distinct_servers_(names_of(urls)),
       background_(settings_),
@@ -83,14 +86,11 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
   for (std::size_t i = 0; i < urls.size(); ++i) {
     nodes.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
         urls[i], options.client,
-        NodeRole{.only_scripts = true,
-                 .min_uptime = options.min_uptime,
-                 .admit = [this, i](std::string_view id) { distinct_servers_.admit(i, id); },
-                 .forward =
-                     [this](EventKind kind, std::string_view key, TimePoint since,
-                            std::error_code error) {
-                       background_.record_event(kind, key, since, error);
-                     }})));
+        NodeRole{
+            .only_scripts = true,
+            .min_uptime = options.min_uptime,
+            .admit = [this, i](std::string_view id) { distinct_servers_.admit(i, id); },
+            .forward = [this](const EventRecord& record) { background_.record_event(record); }})));
   }
   return nodes;
 }
@@ -134,9 +134,9 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
 void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl});
   if (cleanup.of == CleanupRelease::Reason::lease)
-    record_event(EventKind::released, key, cleanup.since, {});
+    record_event({.kind = EventKind::released, .key = key, .elapsed = cleanup.held});
   if (cleanup.of == CleanupRelease::Reason::ended_lease)
-    record_event(EventKind::lost, key, cleanup.since, {});
+    record_event({.kind = EventKind::lost, .key = key, .elapsed = cleanup.held});
 }
 
 Metrics QuorumCore::metrics() const {
@@ -187,8 +187,10 @@ void QuorumCore::renew(std::span<Lease* const> due) {
     } catch (const std::exception&) {
       // No memory or descriptor is left: the renewal is retried.
       if (renewer.failed(*lease, lease->schedule().ttl, {sent}, BootClock::now())) {
-        record_event(EventKind::renewal_failed, lease->key(), lease->schedule().since,
-                     make_error_code(std::errc::not_enough_memory));
+        record_event({.kind = EventKind::renewal_failed,
+                      .key = lease->key(),
+                      .elapsed = BootClock::now() - lease->schedule().since,
+                      .why = {make_error_code(std::errc::not_enough_memory)}});
       }
     }
   }
@@ -204,7 +206,13 @@ void QuorumCore::renew(std::span<Lease* const> due) {
     renewer.learn(extension.renewal, extension.responses);
     const protocol::Vote vote = QuorumReply::vote(extension.responses, protocol::ours);
     if (vote == protocol::Vote::refused) {
-      background_.renewal_failed(extension.renewal, {}, make_error_code(Errc::no_quorum));
+      std::string why;
+      try {
+        why = QuorumReply::no_majority(*this, extension.responses, true);
+      } catch (const std::bad_alloc&) {
+        // The event has the code alone.
+      }
+      background_.renewal_failed(extension.renewal, {}, {make_error_code(Errc::no_quorum), why});
     } else {
       background_.renewed(extension.renewal, as_reply(vote), {});
     }

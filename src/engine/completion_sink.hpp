@@ -1,10 +1,8 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
-#include <system_error>
 
-#include <redlatch/event.hpp>
+#include <redlatch/detail/event_record.hpp>
 
 #include "engine/pending_request.hpp"
 #include "engine/pipeline.hpp"
@@ -36,12 +34,11 @@ class CompletionSink : public RenewalFilter {
                        TimePoint sent) noexcept = 0;
   /// There will be no reply to a renewal. `sent` is `TimePoint{}` if it was not sent.
   virtual void renewal_failed(const PendingRenewal& renewal, TimePoint sent,
-                              std::error_code why) noexcept = 0;
+                              const Failure& why) noexcept = 0;
   /// A connection was dropped because its server is not a primary: others may lead there, too.
   virtual void server_changed() noexcept = 0;
   /// Counts an event, and queues it for `ClientOptions::on_event`.
-  virtual void record_event(EventKind kind, std::string_view key, TimePoint since,
-                            std::error_code error) noexcept = 0;
+  virtual void record_event(const EventRecord& record) noexcept = 0;
   /// Replies are to come for which no call waits: to be read soon, unless a call reads them first.
   virtual void expect_answers() noexcept = 0;
 };

@@ -21,20 +21,20 @@ class Keys {
     return command.script() != nullptr && command.script()->takes_more;
   }
 
-  bool have(std::string_view key) const noexcept {
-    if (key == first_) return true;
+  template <class Predicate>
+  bool any(const Predicate& predicate) const {
+    if (predicate(first_)) return true;
     for (protocol::Unpacked rest = more_; !rest.empty();) {
-      if (rest.next() == key) return true;
+      if (predicate(rest.next())) return true;
     }
     return false;
   }
+  bool have(std::string_view key) const noexcept {
+    return any([&](std::string_view one) { return one == key; });
+  }
   /// Whether both have a key in common.
   bool meet(const Keys& others) const noexcept {
-    if (have(others.first_)) return true;
-    for (protocol::Unpacked rest = others.more_; !rest.empty();) {
-      if (have(rest.next())) return true;
-    }
-    return false;
+    return others.any([&](std::string_view key) { return have(key); });
   }
 
  private:

@@ -1,9 +1,13 @@
 #pragma once
 
+#include <new>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <system_error>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/event_record.hpp>
 
 #include "engine/pending_request.hpp"
 #include "engine/pipeline.hpp"
@@ -34,6 +38,24 @@ struct Leftovers {
     Pipeline retired{};
   };
   std::optional<Disconnection> disconnection{};
+
+  /// The last error of the connection, whose text belongs to the failures with its code.
+  std::error_code explained{};
+  std::string explanation{};
+
+  /// Without memory, the code has to do.
+  void explain(std::error_code why, std::string_view text) noexcept {
+    try {
+      explanation = text;
+      explained = why;
+    } catch (const std::bad_alloc&) {
+      explained = {};
+    }
+  }
+  /// Refers to the text of this object.
+  Failure failure(std::error_code why) const noexcept {
+    return {why, why == explained ? std::string_view(explanation) : std::string_view()};
+  }
 
   bool empty() const noexcept {
     return requests.empty() && to_repeat.empty() && !disconnection.has_value();

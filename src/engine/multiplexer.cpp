@@ -158,12 +158,13 @@ void Multiplexer::lose_connection(const IoError* why, Errc code, std::error_code
                                   TimePoint now) noexcept {
   const auto sent = connected() ? pipeline_.stream->sent() : 0;
   retry_.stop(code, now);
+  if (why != nullptr) leftovers_.explain(event, why->what());
   for (PendingRequests* list : {&retrying_, &pipeline_.in_flight}) {
     fail_renewals(*list, event);
     while (!list->empty()) {
       const auto pending = list->begin();
       if (pending->is_release) {
-        pending->release.broke(code, now);
+        pending->release.broke(code, now, why == nullptr ? "" : why->what());
         leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), *list, pending);
       } else if (pending->call != nullptr) {
         // Sent completely: the server may read it although the connection is gone.
@@ -540,7 +541,7 @@ void Multiplexer::fail_queued(Call& call, const IoError* why) noexcept {
 }
 
 void Multiplexer::fail_queued(const IoError& why, TimePoint now) noexcept {
-  leave_queued_over(why.code(), now);
+  leave_queued_over(why.code(), now, why.what());
   while (!queue_.empty()) fail(queue_, queue_.begin(), &why);
 }
 
@@ -556,13 +557,15 @@ void Multiplexer::wake_queued() noexcept {
   }
 }
 
-void Multiplexer::leave_queued_over(Errc why, TimePoint now) noexcept {
+void Multiplexer::leave_queued_over(Errc why, TimePoint now,
+                                    std::string_view explanation) noexcept {
   if (connected()) return;  // queued releases stay behind the refused ones
+  if (!queue_.empty()) leftovers_.explain(make_error_code(why), explanation);
   leave_retries_over(now);
   fail_renewals(queue_, make_error_code(why));
   for (PendingRequest& pending : queue_) {
     if (!pending.is_release) continue;
-    pending.release.failed(why, now);
+    pending.release.failed(why, now, explanation);
     pending.release.wait_until(schedule_.next());
   }
   leave_releases_over(queue_);

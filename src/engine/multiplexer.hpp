@@ -143,7 +143,7 @@ class Multiplexer {
   /// Fails all queued calls, and leaves queued releases and renewals over.
   void fail_queued(const IoError& why, TimePoint now) noexcept;
   /// Without a connection: leaves queued releases and renewals over, for this reason.
-  void leave_queued_over(Errc why, TimePoint now) noexcept;
+  void leave_queued_over(Errc why, TimePoint now, std::string_view explanation = {}) noexcept;
   /// Leaves refused releases and renewals over, although requests before them may be in flight.
   void leave_retries_over(TimePoint now) noexcept;
 

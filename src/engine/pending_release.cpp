@@ -1,7 +1,10 @@
 #include "engine/pending_release.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
+
+#include "base/io_error.hpp"
 
 namespace redlatch::detail {
 
@@ -19,7 +22,7 @@ void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, 
   key_ = key;
   command_ = cleanup.command;
   reason_ = cleanup.of;
-  since_ = cleanup.since;
+  held_ = cleanup.held;
   until_ = now + cleanup.ttl;
   due_ = now;
   pause_ = first_pause;
@@ -30,12 +33,13 @@ void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, 
   older_.reset();
   done_.reset();
   why_ = Errc::timed_out;
+  explanation_.clear();
 }
 
-void PendingRelease::broke(Errc why, TimePoint now) noexcept {
+void PendingRelease::broke(Errc why, TimePoint now, std::string_view explanation) noexcept {
   may_be_overtaken();
   const bool first = !std::exchange(repeated_, true);
-  failed(why, now);
+  failed(why, now, explanation);
   if (first) due_ = now;
 }
 
@@ -45,8 +49,13 @@ void PendingRelease::hand_on_to(PendingRelease& copy) {
   reason_ = CleanupRelease::Reason::notified;
 }
 
-void PendingRelease::failed(Errc why, TimePoint now) noexcept {
+void PendingRelease::failed(Errc why, TimePoint now, std::string_view explanation) noexcept {
   why_ = why;
+  try {
+    explanation_ = explanation;
+  } catch (const std::bad_alloc&) {
+    explanation_.clear();  // the code says enough
+  }
   exclusive_use_ = false;
   due_ = now + pause_;
   pause_ = std::min(2 * pause_, max_pause);
@@ -58,7 +67,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
   // A key of another type counts as "not ours".
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;
-    failed(protocol::classify(reply.text), now);
+    failed(protocol::classify(reply.text), now, explanation_of(reply));
     return std::nullopt;
   }
   const bool done_here = protocol::vote(reply) == Vote::yes;
@@ -69,7 +78,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
                                                           : ReleaseOutcome::done;
   }
   if (!older_.expired()) {
-    failed(why_, now);
+    failed(why_, now, explanation_);
     return std::nullopt;
   }
   if (std::exchange(overtaken_, false)) settled_from_ = now + settling;

@@ -32,7 +32,7 @@ class PendingRelease {
   void begin(std::string_view key, const CleanupRelease& cleanup, TimePoint now);
   /// The release was sent on a connection that broke. The server may read it, and what was sent
   /// before it, later than the next attempt on another connection.
-  void broke(Errc why, TimePoint now) noexcept;
+  void broke(Errc why, TimePoint now, std::string_view explanation = {}) noexcept;
   /// This release goes out on a new connection, so it may reach the server before the acquisition
   /// that it undoes. While `older`, the connection of that acquisition, lives, "not ours" is not
   /// final; afterwards it is once the server has had time to read what was sent on it.
@@ -44,7 +44,7 @@ class PendingRelease {
   /// carries out; this one ends without an event. Throws `std::bad_alloc`, with no effect.
   void hand_on_to(PendingRelease& copy);
   /// An attempt failed: the next is due after a pause, which doubles from 10 ms to 1 s.
-  void failed(Errc why, TimePoint now) noexcept;
+  void failed(Errc why, TimePoint now, std::string_view explanation = {}) noexcept;
   /// Puts the next attempt off until `time`, before which there will be no connection.
   void wait_until(TimePoint time) noexcept { due_ = std::max(due_, time); }
 
@@ -64,19 +64,20 @@ class PendingRelease {
 
   const std::string& key() const noexcept { return key_; }
   protocol::Command command() const { return command_.view(); }
-  TimePoint since() const noexcept { return since_; }
+  /// For how long the lock was held.
+  TimePoint::duration held() const noexcept { return held_; }
   TimePoint due() const noexcept { return due_; }
   bool over(TimePoint now) const noexcept { return now >= until_; }
   TimePoint until() const noexcept { return until_; }
   bool needs_exclusive_use() const noexcept { return exclusive_use_; }
-  /// The error of the last failed attempt.
-  Errc why() const noexcept { return why_; }
+  /// The error of the last failed attempt, of which this keeps the text.
+  Failure why() const noexcept { return {make_error_code(why_), explanation_}; }
 
  private:
   std::string key_{};
   protocol::OwnedCommand command_{};
   CleanupRelease::Reason reason_{};
-  TimePoint since_{};                  // when the lock was acquired
+  TimePoint::duration held_{};         // for how long the lock was held
   TimePoint until_{};                  // when the lease ends by itself
   TimePoint due_{};                    // of the next attempt
   std::chrono::milliseconds pause_{};  // between the next attempt and the one behind it
@@ -87,6 +88,7 @@ class PendingRelease {
   std::weak_ptr<const void> older_{};          // the connection of the acquisition, while it lives
   std::shared_ptr<std::atomic<bool>> done_{};  // set when a copy was answered with yes
   Errc why_{};
+  std::string explanation_{};
 };
 
 }  // namespace redlatch::detail

@@ -169,7 +169,8 @@ void RequestRetry::judge(Reply reply, TimePoint now) {
     state_ = State::asking;
     return;
   }
-  const bool releases = command_.script()->effect == Script::Effect::remove;
+  const bool releases = command_.script()->effect == Script::Effect::remove ||
+                        command_.script()->effect == Script::Effect::replace;
   if (releases && !doubtful_ && may_have_released(reply, form_)) doubtful_ = reply;
   if (form_ != Form::script || !is_odd(reply)) return conclude(std::move(reply), now);
   // Of a batch, what is behind the first need not be found out.

@@ -377,7 +377,8 @@ bool SharedConnection::pass_on(RefusedReleases releases, TimePoint now,
     return false;
   } else {
     has_leader_ = false;
-    multiplexer_.leave_queued_over(failure_ ? failure_->code() : Errc::unreachable, now);
+    multiplexer_.leave_queued_over(failure_ ? failure_->code() : Errc::unreachable, now,
+                                   failure_ ? failure_->what() : "");
     if (multiplexer_.owes()) sink_.expect_answers();
   }
   assert(multiplexer_.is_consistent());
@@ -439,7 +440,7 @@ void SharedConnection::read_overdue(TimePoint now) {
 void SharedConnection::hand_on_leftovers() noexcept {
   if (!multiplexer_.has_leftovers()) return;
   Leftovers leftovers = multiplexer_.take_leftovers();
-  if (leftovers.disconnection) part(*leftovers.disconnection);
+  if (leftovers.disconnection) part(leftovers);
   for (const PendingRequest& one : leftovers.requests) {
     switch (one.ending) {
       case PendingRequest::Ending::released:
@@ -449,7 +450,7 @@ void SharedConnection::hand_on_leftovers() noexcept {
         sink_.renewed(one.renewal, one.replies.front(), one.sent_at);
         break;
       case PendingRequest::Ending::failed:
-        sink_.renewal_failed(one.renewal, one.sent_at, one.why);
+        sink_.renewal_failed(one.renewal, one.sent_at, leftovers.failure(one.why));
         break;
       case PendingRequest::Ending::superseded:
         sink_.superseded(one.renewal);
@@ -461,8 +462,12 @@ void SharedConnection::hand_on_leftovers() noexcept {
 }
 
 /// The multiplexer has given up the connection.
-void SharedConnection::part(Leftovers::Disconnection& disconnection) noexcept {
-  sink_.record_event(EventKind::disconnected, {}, disconnection.since, disconnection.why);
+void SharedConnection::part(Leftovers& leftovers) noexcept {
+  Leftovers::Disconnection& disconnection = *leftovers.disconnection;
+  const Failure why = leftovers.failure(disconnection.why);
+  sink_.record_event({.kind = EventKind::disconnected,
+                      .elapsed = BootClock::now() - disconnection.since,
+                      .why = why});
   std::unique_ptr<Transport> transport = std::move(transport_);
   switch (disconnection.parting) {
     case Leftovers::Parting::close:
@@ -475,7 +480,7 @@ void SharedConnection::part(Leftovers::Disconnection& disconnection) noexcept {
       // connection.
       for (PendingRequest& one : disconnection.retired.in_flight) {
         if (!std::exchange(one.is_renewal, false)) continue;
-        sink_.renewal_failed(one.renewal, one.sent_at, disconnection.why);
+        sink_.renewal_failed(one.renewal, one.sent_at, why);
       }
       sink_.adopt(std::move(disconnection.retired), std::move(transport));
       break;
@@ -630,7 +635,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   if (connection.stream != nullptr) {
     multiplexer_.schedule().succeeded(done);
     failure_.reset();
-    sink_.record_event(EventKind::connected, {}, start, {});
+    sink_.record_event({.kind = EventKind::connected, .elapsed = done - start});
     connection.transport->settle_down();
     transport_ = std::move(connection.transport);
     address_ = connection.address;

@@ -219,7 +219,7 @@ class SharedConnection {
   void read_overdue(TimePoint now) REDLATCH_REQUIRES(mutex_);
   void drive_retries(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void hand_on_leftovers() noexcept REDLATCH_REQUIRES(mutex_);
-  void part(Leftovers::Disconnection& disconnection) noexcept REDLATCH_REQUIRES(mutex_);
+  void part(Leftovers& leftovers) noexcept REDLATCH_REQUIRES(mutex_);
 
   // The leader's I/O; all throw `IoError`.
   template <class Transfer>

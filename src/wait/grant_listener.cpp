@@ -58,7 +58,9 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
-    if (link.connection) help_.record_event(EventKind::connected, start, {});
+    if (link.connection) {
+      help_.record_event({.kind = EventKind::connected, .elapsed = BootClock::now() - start});
+    }
   }
   busy_ = false;
   const TimePoint end = BootClock::now();
@@ -126,7 +128,7 @@ LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept
   assert(waiter.entry_ && waiter.node_.empty());
   if (how == Waiter::Ending::notified && !waiter.is_granted()) expect(waiter.entry_->value());
   if (how == Waiter::Ending::gone && std::exchange(passed_over_, true)) {
-    lose(make_error_code(Errc::timed_out));  // passed over twice, with no message in between
+    lose({make_error_code(Errc::timed_out)});  // passed over twice, with no message in between
   }
   waiter.node_.splice(waiter.node_.end(), entered_, waiter.stands_);
   waiter.news_ = 0;
@@ -137,11 +139,11 @@ LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept
 /// When the message for an earlier grant is late by command_timeout, the subscription is dead.
 void GrantListener::expect(const std::string& value) noexcept {
   if (!subscription_.is_open() && !busy_) return;
-  if (is_late()) lose(make_error_code(Errc::timed_out));
+  if (is_late()) lose({make_error_code(Errc::timed_out)});
   try {
     expected_.push_back({.value = value, .since = BootClock::now()});
   } catch (const std::bad_alloc&) {
-    lose(make_error_code(std::errc::not_enough_memory));  // then the message never comes
+    lose({make_error_code(std::errc::not_enough_memory)});  // then the message never comes
   }
 }
 
@@ -217,7 +219,7 @@ void GrantListener::receive_while_idle() noexcept {
 
 void GrantListener::drop() noexcept {
   constexpr std::chrono::milliseconds is_new{50};
-  if (BootClock::now() - open_since_ >= is_new) lose(make_error_code(Errc::not_writable));
+  if (BootClock::now() - open_since_ >= is_new) lose({make_error_code(Errc::not_writable)});
 }
 
 /// Reads the messages and notifies the waiters. Grants for waiters that have left are given back
@@ -231,9 +233,9 @@ void GrantListener::receive_available() noexcept {
       if (!deliver(message)) strays.push_back(std::move(message));
     }
   } catch (const IoError& error) {
-    lose(make_error_code(error.code()));
+    lose(error.failure());
   } catch (const std::bad_alloc&) {
-    lose(make_error_code(std::errc::not_enough_memory));
+    lose({make_error_code(std::errc::not_enough_memory)});
   }
   if (strays.empty()) return;
   const Unlocked unlocked(mutex());
@@ -259,11 +261,12 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
 }
 
 /// Closes the subscription. Messages may be missing, so every waiter asks the server.
-void GrantListener::lose(std::error_code why) noexcept {
+void GrantListener::lose(const Failure& why) noexcept {
   if (!subscription_.is_open()) return;
   subscription_.close();
   expected_.clear();
-  help_.record_event(EventKind::disconnected, open_since_, why);
+  help_.record_event(
+      {.kind = EventKind::disconnected, .elapsed = BootClock::now() - open_since_, .why = why});
   note_change_of_all();
 }
 

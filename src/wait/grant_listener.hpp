@@ -7,13 +7,12 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/event_record.hpp>
 #include <redlatch/detail/waiter.hpp>
 #include <redlatch/error.hpp>
-#include <redlatch/event.hpp>
 
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
@@ -39,7 +38,7 @@ class GrantListener {
     /// Has the background thread read the subscription, as no waiter may be listening. This and
     /// `record_event` are called with the mutex held or without.
     std::function<void()> look_later;
-    std::function<void(EventKind kind, TimePoint since, std::error_code error)> record_event;
+    std::function<void(const EventRecord& record)> record_event;
   };
 
   GrantListener(const Settings& settings, Help help, Mutex& mutex)
@@ -97,7 +96,7 @@ class GrantListener {
   bool deliver(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
   void expect(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
   bool is_late() const noexcept REDLATCH_REQUIRES(wait_mutex);
-  void lose(std::error_code why) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void lose(const Failure& why) noexcept REDLATCH_REQUIRES(wait_mutex);
   void note_change_of_all() noexcept REDLATCH_REQUIRES(wait_mutex);
   static void post(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
+#include <redlatch/detail/thread_name.hpp>
 #include <redlatch/detail/waiter.hpp>
 #include <redlatch/options.hpp>
 
@@ -66,6 +67,7 @@ class LocalWaiter final : public Waiter {
   WaitQueues& queues_;
   const LockOptions& wanted_;
   std::string_view key_;
+  const int thread_ = thread_number();
   WaitQueue* queue_ = nullptr;  // null: waits alone
   std::list<LocalWaiter*>::iterator self_{};
   std::atomic<bool> is_first_ = false;

@@ -23,7 +23,8 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
   const Reply& payload = reply.elements[2];
   if (reply.elements[1].text != protocol::invalidated) {
     if (const auto grant = protocol::read_grant(payload.text)) {
-      messages.push_back({Kind::grant, std::string(grant->key), std::string(grant->value)});
+      messages.push_back({grant->key.empty() ? Kind::refresh : Kind::grant, std::string(grant->key),
+                          std::string(grant->value)});
     }
   } else if (payload.kind == Reply::Kind::nil) {
     messages.push_back({.kind = Kind::flush});

@@ -21,9 +21,10 @@ class Subscription {
  public:
   struct Message {
     enum class Kind {
-      grant,   // the server has granted the lock `key` to the entry with `value`
-      change,  // `key` was changed or deleted
-      flush    // all keys were deleted, or the server has lost track of what it watches
+      grant,    // the server has granted the lock `key` to the entry with `value`
+      refresh,  // the entry with `value` is the first, and the key is left to expire
+      change,   // `key` was changed or deleted
+      flush     // all keys were deleted, or the server has lost track of what it watches
     };
     Kind kind{};
     std::string key{};

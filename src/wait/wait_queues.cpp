@@ -79,6 +79,7 @@ bool WaitQueues::hand_over(std::string_view key, LeasePtr& lease,
       .ttl = before.ttl,
       .renews = true,
       .since = now,
+      .thread = first.thread_,
       .renew_until = limited ? now + first.wanted_.max_hold : TimePoint::max(),
       .handed_over = before.handed_over + 1,
       .first_handed_over = before.handed_over == 0 ? now : before.first_handed_over};

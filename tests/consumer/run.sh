@@ -47,7 +47,7 @@ exports() {
   local names
   names=$(nm -DC --defined-only "$work_root/shared/prefix/lib/libredlatch.so" | cut -d' ' -f3-)
   grep -q 'redlatch::Client::ping()' <<<"$names" || fail "Client::ping is not exported: $names"
-  ! grep -E 'redlatch::(detail|protocol)::' <<<"$names" | grep -v '^redlatch::AcquiringLock<' || fail 'the names above should be hidden'
+  ! grep -E 'redlatch::(detail|protocol)::' <<<"$names" || fail 'the names above should be hidden'
   ! grep -E '^(redis|hi_|sds)' <<<"$names" || fail 'the names above are from hiredis'
 }
 
@@ -173,6 +173,59 @@ refused() {
     sed "s/^Version: .*/Version: $major.9/" "$one/hiredis.pc" >"$zero/hiredis.pc"
     ! PKG_CONFIG_PATH=$zero:$installed/lib/pkgconfig pkg-config --static --libs redlatch ||
       fail "pkg-config takes hiredis $major.9"
+  done
+}
+
+# compiles CALL: what each compiler that there is says of a program with this call, if anything.
+compiles() {
+  local compiler
+  printf '#include <redlatch/redlatch.hpp>\nusing namespace redlatch;\n%s\n%s\n%s\n%s\n' \
+    'using namespace std::chrono_literals;' \
+    '[[maybe_unused]] void call([[maybe_unused]] Client& client, [[maybe_unused]] Quorum& nodes) {' \
+    "  $1;" '}' >"$work_root/call.cpp"
+  for compiler in $(printf '%s\n' "$CXX" g++ clang++ | sort -u); do
+    command -v "$compiler" >/dev/null || continue
+    printf '== %s: %s\n' "$compiler" "$1"
+    "$compiler" -std=c++20 -Wall -Wextra -fsyntax-only "-I$work_root/static/prefix/include" \
+      "$work_root/call.cpp" 2>&1 || true
+  done
+}
+
+# says CALL SENTENCE: every compiler says this of the call, within 20 lines.
+says() {
+  local printed said compiler compilers
+  printed=$(compiles "$1")
+  mapfile -t compilers < <(grep '^== ' <<<"$printed")
+  for compiler in "${compilers[@]}"; do
+    said=$(awk -v "from=$compiler" '/^== /{on = ($0 == from); next} on' <<<"$printed")
+    [[ $said == *"$2"* ]] || fail "$compiler: not '$2', but: $said"
+    [[ $(wc -l <<<"$said") -le 20 ]] || fail "$compiler says more than 20 lines: $said"
+  done
+}
+
+# What users write by mistake: the compiler's answer is one sentence, and a lock that is dropped at
+# once is warned of. Without the first line, the others could mean something else.
+calls() {
+  local lock='Lock lock(client, "k"'
+  [[ $(compiles "$lock, 5s, {.ttl = 5s})" | grep -cv '^== ') == 0 ]] || fail 'a good call is refused'
+  says "$lock, {.ttl = 5s}, 5s)" 'The options come last'
+  says "$lock, LockOptions{}, 5s)" 'LockOptions, last'
+  says "$lock, {.ttl = 5})" 'times have a unit'
+  says "$lock, 5s, {.ttl = 5})" 'Times have a unit'
+  says "$lock, 5)" 'Here is a wait'
+  says "$lock, ClientOptions{})" 'LockOptions, last'
+  says 'Lock lock("redis://localhost", "k")' 'The first argument is a Client'
+  says 'Lock lock(Client("redis://localhost"), "k")' 'The first argument is a Client'
+  says 'Redlock lock(client, "k")' 'of a Redlock a Quorum'
+  says 'Lock lock(client)' 'The key is missing'
+  says 'Permit permit(client, "k")' 'of a Permit key, limit'
+  says 'MultiLock locks(client, "k")' 'of a MultiLock {key, key}'
+  says 'RecursiveLock lock(client, "k", Owner{"me"}, 5)' 'Here is a wait'
+  for lock in 'Lock(client, "k")' 'FairLock(client, "k", 5s)' 'ReadLock(client, "k", {.ttl = 5s})' \
+    'WriteLock(client, "k", std::stop_token())' 'RecursiveLock(client, "k", std::try_to_lock)' \
+    'RecursiveLock(client, "k", Owner{"me"})' 'MultiLock(client, {"k", "l"})' \
+    'Permit(client, "k", 3, 5s, std::stop_token())' 'Redlock(nodes, "k")'; do
+    says "$lock" nodiscard
   done
 }
 

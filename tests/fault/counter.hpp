@@ -1,11 +1,10 @@
 #pragma once
 
-#include <sqlite3.h>
-
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
+
+#include "database.hpp"
 
 namespace redlatch::test {
 
@@ -30,9 +29,7 @@ class Counter {
   std::int64_t value();
 
  private:
-  std::optional<std::int64_t> run(const char* sql, std::uint64_t token = 0, std::int64_t value = 0);
-
-  std::unique_ptr<sqlite3, decltype(&sqlite3_close)> database_{nullptr, sqlite3_close};
+  Database database_;
 };
 
 }  // namespace redlatch::test

@@ -51,6 +51,15 @@ TEST_F(LockDurable, LocksAreAtTheReplicaWhenTheyAreHeld) {
   }
 }
 
+TEST_F(LockDurable, LocksAreLeftForTheirMinHoldAtBothServers) {
+  LockOptions options = on_one;
+  options.min_hold = 120s;
+  Lock lock(client, "job", options);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_GT(raw.pttl("job"), 60'000);
+  EXPECT_TRUE(eventually([&] { return raw_replica.pttl("job") > 60'000; }));
+}
+
 TEST_F(LockDurable, LocksAreUndoneWhenTheReplicaIsSilent) {
   replica.pause();
   const Error error = thrown_by([&] { const Lock lock(client, "job", hasty); });

@@ -166,7 +166,7 @@ TYPED_TEST(EveryLockHolding, NeedsScripts) {
   ClientOptions options = patient();
   options.scripting = false;
   Client without(this->server.url(), options);
-  const Error error = thrown_by([&] { deferred<TypeParam>(without); });
+  const Error error = thrown_by([&] { static_cast<void>(deferred<TypeParam>(without)); });
   EXPECT_EQ(error.code(), Errc::unsupported);
   EXPECT_NE(std::string(error.what()).find("ClientOptions::scripting"), std::string::npos);
 }

@@ -122,7 +122,8 @@ TEST_F(LockFencing, ExcludesAndIsExcludedByLocksWithout) {
 
 TEST_F(LockFencing, RefusesACounterThatIsNone) {
   raw.command({"SET", counter, "a stranger's"});
-  const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
+  const Error error =
+      thrown_by([&] { static_cast<void>(Lock(client, "lock:job", std::try_to_lock, fenced)); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
   EXPECT_NE(std::string(error.what()).find("fencing counter"), std::string::npos);
   EXPECT_FALSE(raw.exists("lock:job"));
@@ -130,7 +131,8 @@ TEST_F(LockFencing, RefusesACounterThatIsNone) {
 
 TEST_F(LockFencing, NamesACounterOfAnotherKind) {
   raw.command({"LPUSH", counter, "a stranger's"});
-  const Error error = thrown_by([&] { Lock(client, "lock:job", std::try_to_lock, fenced); });
+  const Error error =
+      thrown_by([&] { static_cast<void>(Lock(client, "lock:job", std::try_to_lock, fenced)); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
   EXPECT_NE(std::string(error.what()).find(counter), std::string::npos) << error.what();
   EXPECT_FALSE(error.in_doubt());

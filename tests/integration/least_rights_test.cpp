@@ -32,7 +32,8 @@ class LockLeastRights : public LimitedUserTest {
     bool good = false;
     try {
       good = lock.try_lock() && !Lock(worker, "lock:job", 20ms) && lock.extend() && lock.verify() &&
-             lock.unlock() == Unlock::released;
+             lock.unlock() == Unlock::released &&
+             Lock(worker, "lock:brief", {.min_hold = 1s}).unlock() == Unlock::released;
       raw.command({"SET", "lock:job", "a stranger"});
       good = good && !lock.try_lock_for(20ms);
     } catch (const Error& refusal) {

@@ -191,7 +191,7 @@ TEST_F(ClientMetrics, AreEventsThatAreDroppedWhileACallbackHangs) {
   Client chatty(server.url(), options);
   constexpr std::uint64_t losses = 25'000;
   for (std::uint64_t i = 0; i < losses; ++i)
-    chatty.executor()->record_event(EventKind::lost, "job", chatty.executor()->now(), {});
+    chatty.executor()->record_event({.kind = EventKind::lost, .key = "job"});
   EXPECT_EQ(chatty.metrics().lost, losses);
   EXPECT_GE(chatty.metrics().events_dropped, losses - 20'001);
   hangs = false;

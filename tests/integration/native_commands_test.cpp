@@ -124,6 +124,19 @@ TEST_F(LockNativeCommands, ExtendBySetIfeq) {
   EXPECT_EQ(server.count("WATCH"), 0U);
 }
 
+TEST_F(LockNativeCommands, LeaveTheKeyBySetIfeq) {
+  server_knows({"DELIFEQ"});
+  Lock lock(client, "job", {.ttl = 60s, .min_hold = 60s});
+  const std::string token = lock.token();
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  const Words words = last("SET");
+  ASSERT_EQ(words.size(), 7U);
+  EXPECT_EQ((Words{words.begin(), words.end() - 1}),
+            (Words{"SET", "job", token.substr(9), "IFEQ", token, "PX"}));
+  EXPECT_EQ(holder(), token.substr(9));
+  EXPECT_EQ(server.count("WATCH"), 0U);
+}
+
 TEST_F(LockNativeCommands, ReportALostLock) {
   server_knows({"DELEX"});
   Lock lock(client, "job", long_lease);

@@ -164,7 +164,7 @@ TEST_F(RedlockThreeServers, SayWhyThereIsNoMajority) {
   std::vector<std::string> known = urls;
   known[1].insert(std::string("redis://").size(), ":guessed@");
   Quorum nodes(known, calm());
-  const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
+  const Error error = thrown_by([&] { static_cast<void>(Redlock(nodes, "job", long_lease)); });
   const std::string text = error.what();
   EXPECT_EQ(error.code(), Errc::no_quorum);
   EXPECT_NE(text.find("2 of 3 servers"), std::string::npos) << text;
@@ -188,7 +188,7 @@ TEST_F(RedlockThreeServers, RideOutAnOutageWhileSomebodyWaits) {
 
 TEST_F(RedlockThreeServers, AreRefusedWhenTheyHaveJustStarted) {
   Quorum nodes(urls, {.client = less_patient(), .server_timeout = 10s, .min_uptime = 1h});
-  const Error error = thrown_by([&] { Redlock(nodes, "job", long_lease); });
+  const Error error = thrown_by([&] { static_cast<void>(Redlock(nodes, "job", long_lease)); });
   EXPECT_EQ(error.code(), Errc::no_quorum);
   EXPECT_NE(std::string(error.what()).find("min_uptime"), std::string::npos) << error.what();
 }
@@ -211,7 +211,7 @@ TEST(RedlockUptimeInWholeSeconds, IsTakenForTheLeastThatItMayBe) {
       return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
     });
     Quorum one({server.url()}, {.client = patient(), .server_timeout = 10s, .min_uptime = 1s});
-    const auto error = error_of([&] { Redlock(one, "job", std::try_to_lock); });
+    const auto error = error_of([&] { static_cast<void>(Redlock(one, "job", std::try_to_lock)); });
     EXPECT_EQ(error, uptime == 2 ? std::error_code() : make_error_code(Errc::not_writable));
   }
 }
@@ -220,7 +220,8 @@ TEST_F(RedlockThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
   for (std::string& url : urls) url.insert(url.find("//") + 2, "nobody:wrong@");
   Quorum nodes(urls, {.client = patient(), .server_timeout = 10s});
   for (int i = 0; i < 3; ++i) {
-    const Error error = thrown_by([&] { Redlock(nodes, "job", std::try_to_lock); });
+    const Error error =
+        thrown_by([&] { static_cast<void>(Redlock(nodes, "job", std::try_to_lock)); });
     EXPECT_NE(std::string(error.what()).find("authentication failed"), std::string::npos)
         << error.what();
   }

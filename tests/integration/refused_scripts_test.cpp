@@ -255,6 +255,16 @@ TEST_F(EveryLockScriptsOfALostServer, LeaveAReleaseUnknownWhoseKeyIsGone) {
   EXPECT_FALSE(raw.exists("job"));
 }
 
+TEST_F(EveryLockScriptsOfALostServer, LeaveAReleaseUnknownThatHasLeftTheKey) {
+  const LockOptions options{.ttl = 60s, .min_hold = 120s};
+  EXPECT_EQ(Lock(client, "mail", options).unlock(), Unlock::released)
+      << "the server has the script";
+  Lock lock(client, "job", options);
+  lose_server_after_script(none);
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_GT(raw.pttl("job"), 60'000);
+}
+
 TEST_F(EveryLockScriptsOfALostServer, LoseNothingBehindAGuard) {
   {
     const Lock guard(client, "job", long_lease);

@@ -36,10 +36,10 @@ class NoSink final : public detail::CompletionSink {
   void renewed(const detail::PendingRenewal&, const protocol::Reply&, TimePoint) noexcept override {
     ++renewals;
   }
-  void renewal_failed(const detail::PendingRenewal&, TimePoint, std::error_code) noexcept override {
-  }
+  void renewal_failed(const detail::PendingRenewal&, TimePoint,
+                      const detail::Failure&) noexcept override {}
   void server_changed() noexcept override {}
-  void record_event(EventKind, std::string_view, TimePoint, std::error_code) noexcept override {}
+  void record_event(const detail::EventRecord&) noexcept override {}
   void expect_answers() noexcept override {}
 
   int renewals = 0;

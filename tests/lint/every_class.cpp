@@ -4,11 +4,24 @@
 #include <chrono>
 #include <mutex>
 #include <stop_token>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <redlatch/redlatch.hpp>
 
 namespace redlatch::test {
+
+/// Every way to construct a lock.
+template <class L, class... What>
+void construct(What&... what) {
+  using namespace std::chrono_literals;
+  const std::stop_token stop;
+  const LockOptions options{.ttl = 5s};
+  static_cast<void>(owns_all(L(what..., options), L(what..., std::try_to_lock, options),
+                             L(what..., std::defer_lock, options), L(what..., 1.5s, options),
+                             L(what..., stop, options), L(what..., 1min, stop, options)));
+}
 
 template <class L>
 void use(L lock) {
@@ -22,6 +35,8 @@ void use(L lock) {
   static_cast<void>(lock.extend(1min));
   static_cast<void>(lock.verify());
   static_cast<void>(lock.owns_lock() && lock.remaining() > 0s && lock.lost_token().stop_possible());
+  static_cast<void>(lock.lost_token(std::stop_token()).stop_requested());
+  static_cast<void>(owns_all(lock, lock));
   static_cast<void>(lock.fencing_token());
   static_cast<void>(lock.unlock());
   const std::scoped_lock guard(lock);
@@ -40,6 +55,19 @@ void use_every_class(Client& client, Quorum& nodes) {
   use(Permit(client, "key", 3));
   use(Redlock(nodes, "key"));
   static_cast<void>(RecursiveLock(client, "key", Owner{"name"}).hold_count());
+  const char* const key = "key";
+  const Owner owner{"name"};
+  const std::vector<std::string> keys{"one", "other"};
+  const int limit = 3;
+  construct<Lock>(client, key);
+  construct<FairLock>(client, key);
+  construct<ReadLock>(client, key);
+  construct<WriteLock>(client, key);
+  construct<RecursiveLock>(client, key);
+  construct<RecursiveLock>(client, key, owner);
+  construct<MultiLock>(client, keys);
+  construct<Permit>(client, key, limit);
+  construct<Redlock>(nodes, key);
 }
 
 }  // namespace redlatch::test

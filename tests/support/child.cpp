@@ -40,6 +40,10 @@ void Child::go_on() const {
   if (pid_ > 0) ::kill(pid_, SIGCONT);
 }
 
+void Child::terminate() const {
+  if (pid_ > 0) ::kill(pid_, SIGTERM);
+}
+
 void Child::kill() noexcept {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);

@@ -20,6 +20,8 @@ class Child {
   void stop() const;
   /// SIGCONT.
   void go_on() const;
+  /// SIGTERM.
+  void terminate() const;
   /// SIGKILL, and waits for its end.
   void kill() noexcept;
   /// Whether it has ended by itself.

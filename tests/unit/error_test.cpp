@@ -74,6 +74,12 @@ TEST(Error, IsAboutNoServerAndInNoDoubtByDefault) {
   EXPECT_FALSE(error.in_doubt());
 }
 
+TEST(Error, IsTransientWhenTheSameCallMaySucceedLater) {
+  const std::set<Errc> transient{Errc::unreachable, Errc::timed_out, Errc::not_writable,
+                                 Errc::no_quorum};
+  for (const Errc code : all) EXPECT_EQ(Error(code, "why").transient(), transient.contains(code));
+}
+
 TEST(Error, KeepsEverythingWhenItIsCopied) {
   const Error error(Errc::timed_out, "no answer", "redis://10.0.0.5:6379/0", true);
   const Error copy = error;  // NOLINT(performance-unnecessary-copy-initialization)

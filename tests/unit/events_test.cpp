@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
@@ -18,10 +21,11 @@ TEST(LockEvents, OfAFreeLockAreAcquiredAndReleased) {
   TestLock lock = lock_on(server);
   ASSERT_TRUE(lock.try_lock());
   server->advance(1s);
+  server->will(says(integer(1)).after(1271ms));
   EXPECT_EQ(lock.unlock(), Unlock::released);
   const std::vector<Happened> expected{{EventKind::acquired, 3ms, {}},
-                                       {EventKind::released, 1003ms, {}}};
-  EXPECT_EQ(server->events, expected);
+                                       {EventKind::released, 1s, {}}};
+  EXPECT_EQ(server->events, expected) << "the release itself takes no time of the hold";
   EXPECT_TRUE(server->places.empty());
 }
 
@@ -40,6 +44,37 @@ TEST(LockEvents, OfALockThatStaysSomebodyElsesAreContendedOnly) {
   TestLock lock = lock_on(server);
   EXPECT_FALSE(lock.try_lock());
   EXPECT_EQ(kinds(server), std::vector{EventKind::contended});
+}
+
+TEST(LockEvents, TellSingleAttemptsFromWaits) {
+  const Fake server = fake(says(nil()), says(nil()), says(nil()), says(ok()));
+  TestLock lock = lock_on(server);
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock_for(0s));
+  EXPECT_EQ(server->missed, 2);
+  TestLock waiting = lock_on(server);
+  waiting.lock();
+  EXPECT_EQ(server->missed, 2);
+  EXPECT_EQ(kinds(server), (std::vector{EventKind::contended, EventKind::contended,
+                                        EventKind::contended, EventKind::acquired}));
+}
+
+TEST(LockEvents, SayInTheLastErrorOfAWaitThatThisProcessHoldsTheKey) {
+  for (const bool at_first : {true, false}) {
+    const Fake server = fake();
+    if (!at_first) server->will(says(nil()));
+    for (int i = 0; i < 50; ++i) server->will(away());
+    server->holder = 4711;
+    TestLock lock = lock_on(server, {.ride_out = true});
+    const Error error = error_of([&] { return lock.try_lock_for(at_first ? 1ns : 200ms); });
+    const std::string text = error.what();
+    EXPECT_TRUE(
+        text.starts_with("redlatch: refused; this process holds the key: thread 4711 has "
+                         "acquired it: "))
+        << text;
+    EXPECT_EQ(error.code(), Errc::unreachable);
+    EXPECT_EQ(error.server(), "redis://fake:1/0");
+  }
 }
 
 TEST(LockEvents, OfAnAttemptThatFailedAreNone) {
@@ -76,7 +111,7 @@ TEST_F(LockEnding, OfALockThatIsNotOursIsALoss) {
 }
 
 TEST_F(LockEnding, OfALockWhoseLeaseIsOverIsALoss) {
-  server->advance(10s);
+  server->advance(25s);
   const std::vector<Happened> expected{{EventKind::lost, 10s, {}}};
   EXPECT_EQ(told_by_unlock(says(integer(1))), expected);
 }
@@ -96,6 +131,7 @@ TEST_F(LockEnding, WithoutAnAnswerIsUnknown) {
   const std::vector<Happened> expected{
       {EventKind::release_unknown, 0ms, make_error_code(Errc::timed_out)}};
   EXPECT_EQ(told_by_unlock(in_doubt()), expected);
+  EXPECT_NE(server->details.back().find("no answer"), std::string::npos) << server->details.back();
 }
 
 TEST_F(LockEnding, WithoutMemoryIsUnknown) {
@@ -105,9 +141,11 @@ TEST_F(LockEnding, WithoutMemoryIsUnknown) {
 }
 
 TEST_F(LockEnding, ThatNobodyWaitsForIsToldByWhoeverLearnsIt) {
+  server->advance(7ms);
   { const TestLock gone = std::move(lock); }
   EXPECT_EQ(kinds(server), std::vector{EventKind::acquired});
   ASSERT_EQ(server->posted.size(), 1U);
+  EXPECT_EQ(server->posted[0].held, 7ms);
 }
 
 }  // namespace events_test

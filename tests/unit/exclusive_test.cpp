@@ -58,6 +58,19 @@ TEST(ExclusiveProtocol, ExtendsByTheCompareAndExpireScript) {
   EXPECT_EQ(command.expect(), Expect::integer);
 }
 
+TEST(ExclusiveProtocol, ReleasesLaterByTheScriptThatReplacesTheValue) {
+  const Command command = exclusive.release_after("11-22 me", 3s);
+  EXPECT_EQ(command.script(), &release_after_script);
+  EXPECT_EQ(words(command), (Words{"job:42", "11-22 me", "3000", "22 me"}));
+  EXPECT_EQ(command.expect(), Expect::integer);
+}
+
+TEST(ExclusiveProtocol, LeavesAValueThatNoTokenMatches) {
+  EXPECT_EQ(released_value("0a1b2c3d-1111-4222-8333-444444444444"), "1111-4222-8333-444444444444");
+  EXPECT_EQ(released_value("0a1b2c3d-1111-4222-8333-444444444444 me-too"),
+            "1111-4222-8333-444444444444 me-too");
+}
+
 TEST(ExclusiveProtocol, AsksWhoHoldsTheKey) {
   EXPECT_EQ(words(exclusive.holder("token")), (Words{"GETRANGE", "job:42", "0", "5"}));
   EXPECT_EQ(exclusive.holder("token").expect(), Expect::text_or_nil);
@@ -103,6 +116,7 @@ TEST(ScriptsOfAKey, NameTheKeysThatTheyUse) {
   EXPECT_EQ(acquire_fenced_script.keys_of_each(), 2U);
   EXPECT_EQ(release_script.effect, Script::Effect::remove);
   EXPECT_EQ(extend_script.effect, Script::Effect::expire);
+  EXPECT_EQ(release_after_script.effect, Script::Effect::replace);
 }
 
 TEST(ScriptsOfAKey, DrawTheFencingTokenBeforeTheLockIsTaken) {

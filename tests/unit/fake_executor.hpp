@@ -117,9 +117,13 @@ class FakeExecutor final : public detail::Executor {
     return lease.lost().get_token();
   }
 
-  void record_event(EventKind kind, std::string_view, TimePoint since,
-                    std::error_code error) noexcept override {
-    events.push_back({kind, now_ - since, error});
+  void record_event(const detail::EventRecord& record) noexcept override {
+    events.push_back({record.kind, record.elapsed, record.why.code});
+    details.emplace_back(record.detail);
+    if (record.is_single_attempt) ++missed;
+  }
+  int holding_thread(std::string_view, const protocol::Command&) noexcept override {
+    return holder;
   }
   std::unique_ptr<detail::Waiter> enter_queue(std::string_view, const LockOptions& wanted,
                                               detail::QueueMode) override {
@@ -163,7 +167,10 @@ class FakeExecutor final : public detail::Executor {
   std::vector<TimePoint::duration> pauses{};
   std::vector<bool> found_enough{};  // before each answer, and at last
   std::vector<Happened> events{};
-  std::vector<LockOptions> places{};  // all that were ever taken
+  std::vector<std::string> details{};  // of the events
+  int missed = 0;                      // by single attempts
+  int holder = 0;                      // the thread of this process that has the key
+  std::vector<LockOptions> places{};   // all that were ever taken
   int waiting = 0;
   bool others_wait = false;  // and came before
   bool contended = false;
@@ -227,7 +234,8 @@ class FakeExecutor final : public detail::Executor {
     return {.key = std::string(key),
             .command = line(cleanup.command),
             .ttl = cleanup.ttl,
-            .of = cleanup.of};
+            .of = cleanup.of,
+            .held = cleanup.held};
   }
 
   Call record(std::size_t server, const detail::Request& request, ConnectPolicy connecting) const {

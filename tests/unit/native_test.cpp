@@ -29,6 +29,7 @@ Words words(const Command& command) {
 const Exclusive exclusive("job");
 const Command release_call = exclusive.release("token");
 const Command extend_call = exclusive.extend("token", 30s);
+const Command release_after_call = exclusive.release_after("tok-en label", 3s);
 
 /// Every set of abilities that there can be.
 std::vector<Abilities> all_abilities() {
@@ -81,6 +82,13 @@ TEST(NativeFormChoice, OfAnExtensionIsAConditionalSet) {
   EXPECT_EQ(form_for(extend_script, {.scripts = false, .set_ifeq = true}), Form::set_ifeq);
 }
 
+TEST(NativeFormChoice, OfAReleaseThatLeavesTheKeyIsAConditionalSet) {
+  EXPECT_EQ(form_for(release_after_script,
+                     {.scripts = false, .delex = true, .delifeq = true, .set_ifeq = true}),
+            Form::set_ifeq);
+  EXPECT_EQ(form_for(release_after_script, {.scripts = false, .delex = true}), Form::watch);
+}
+
 TEST(NativeFormChoice, OfAnExtensionIsNotADelete) {
   EXPECT_EQ(form_for(extend_script, {.scripts = false, .delex = true, .delifeq = true}),
             Form::watch);
@@ -92,7 +100,7 @@ TEST(NativeFormChoice, IsAWatchedTransactionWhereNothingElseWorks) {
 }
 
 TEST(NativeFormChoice, IsDroppedOneByOneDownToTheLast) {
-  for (const Script* script : {&release_script, &extend_script}) {
+  for (const Script* script : {&release_script, &extend_script, &release_after_script}) {
     for (Abilities abilities : all_abilities()) {
       int steps = 0;
       for (Form form = form_for(*script, abilities); drop(form, abilities);) {
@@ -168,6 +176,13 @@ TEST(NativeForm, SetNamesItsConditionAndTheTtl) {
   EXPECT_EQ(command.expect(), Expect::ok_or_nil);
 }
 
+TEST(NativeForm, SetLeavesAValueThatIsNoTokenAnyMore) {
+  const Command command = native_command(Form::set_ifeq, release_after_call);
+  EXPECT_EQ(words(command),
+            (Words{"SET", "job", "en label", "IFEQ", "tok-en label", "PX", "3000"}));
+  EXPECT_EQ(command.expect(), Expect::ok_or_nil);
+}
+
 TEST(NativeForm, NeverDeletesWithoutACondition) {
   for (const Abilities& abilities : all_abilities()) {
     for (const Command* call : {&release_call, &extend_call}) {
@@ -193,6 +208,9 @@ TEST(NativeForm, IsNotInScriptForm) {
 TEST(NativeForm, ChangesWhatWatchGuards) {
   EXPECT_EQ(words(guarded_change(release_call)), (Words{"DEL", "job"}));
   EXPECT_EQ(words(guarded_change(extend_call)), (Words{"PEXPIRE", "job", "30000"}));
+  EXPECT_EQ(words(guarded_change(release_after_call)),
+            (Words{"SET", "job", "en label", "XX", "PX", "3000"}))
+      << "an absent key stays absent";
 }
 
 }  // namespace native_test

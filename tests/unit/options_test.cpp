@@ -52,6 +52,8 @@ TEST(LockOptions, RefuseTimesThatCannotBeCounted) {
     SCOPED_TRACE(time.count());
     EXPECT_EQ(error_of([&] { lock_on(executor, {.max_hold = time}); }).code(),
               Errc::invalid_argument);
+    EXPECT_EQ(error_of([&] { lock_on(executor, {.min_hold = time}); }).code(),
+              Errc::invalid_argument);
     EXPECT_EQ(error_of([&] { lock_on(executor, {.durability = {.timeout = time}}); }).code(),
               Errc::invalid_argument);
   }
@@ -59,9 +61,20 @@ TEST(LockOptions, RefuseTimesThatCannotBeCounted) {
 
 TEST(LockOptions, AcceptTheLongestTimesThereAre) {
   const Fake executor = fake();
-  const TestLock lock =
-      held_on(executor, {.ttl = std::chrono::years(100), .max_hold = std::chrono::years(100)});
+  const TestLock lock = held_on(executor, {.ttl = std::chrono::years(100),
+                                           .max_hold = std::chrono::years(100),
+                                           .min_hold = std::chrono::years(100)});
   EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST(LockOptions, RefuseAMinHoldThatALeaseWithoutRenewalsCannotLast) {
+  const Fake executor = fake();
+  const Error error =
+      error_of([&] { lock_on(executor, {.ttl = 1s, .auto_renew = false, .min_hold = 1001ms}); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("1001 ms"), std::string::npos) << error.what();
+  EXPECT_NO_THROW(lock_on(executor, {.ttl = 1s, .auto_renew = false, .min_hold = 1s}));
+  EXPECT_NO_THROW(lock_on(executor, {.ttl = 1s, .min_hold = 1h}));
 }
 
 TEST(LockOptions, NameTheTtlThatIsWrong) {

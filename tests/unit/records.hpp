@@ -48,6 +48,7 @@ struct PostResult {
   std::string command{};
   std::chrono::milliseconds ttl{};
   detail::CleanupRelease::Reason of{};
+  TimePoint::duration held{};
   std::size_t said_before = 0;  // calls
 };
 

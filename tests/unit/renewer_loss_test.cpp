@@ -18,11 +18,19 @@ TEST_F(RenewerLeases, TellsTheLossWhenTheServerSaysSo) {
   EXPECT_EQ(picked(start + 3s), 1U);
   EXPECT_TRUE(answered(lease, integer(0), start + 3s));
   EXPECT_FALSE(lease.valid(start + 3s, here));
-  const std::optional<detail::Loss> loss = renewer.next_loss({});
+  const std::optional<detail::Loss> loss = renewer.next_loss(start + 4s);
   ASSERT_TRUE(loss);
   EXPECT_EQ(loss->key, "job");
-  EXPECT_EQ(loss->since, start);
+  EXPECT_EQ(loss->held, 4s);
   EXPECT_FALSE(renewer.next_loss({}));
+}
+
+/// As after a suspended process goes on.
+TEST_F(RenewerLeases, CountNoTimeBeyondTheLeaseAsHeld) {
+  held();
+  const std::optional<detail::Loss> loss = renewer.next_loss(start + 1h);
+  ASSERT_TRUE(loss);
+  EXPECT_EQ(loss->held, 9s);
 }
 
 /// Nor is anything due in the distant past, from where no time can be counted without overflow.

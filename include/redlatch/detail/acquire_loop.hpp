@@ -30,6 +30,7 @@ class AcquireLoop {
     TimePoint begun{};      // when the call began
     bool asked = false;     // an attempt has failed, and the event `contended` was recorded
     bool answered = false;  // the server answers
+    bool away = false;      // an attempt has failed with an error that is ridden out
     bool pauses = false;    // the first attempt comes after a pause, so that others can go first
   };
 
@@ -42,11 +43,12 @@ class AcquireLoop {
         begun_(before.begun),
         recorded_(before.asked),
         answered_(before.answered),
-        pauses_(before.pauses) {}
+        is_away_(before.away),
+        pauses_(before.pauses || before.away) {}
 
   /// Waits until the lock is held (true), or the time is over or a stop requested (false). Once the
-  /// server has answered, a server that is down or cannot write is ridden out. Throws `Error` for
-  /// that when the time is over, and for any other error at once.
+  /// server has answered, or with `LockOptions::ride_out`, a server that is down or cannot write is
+  /// ridden out. Throws `Error` for that when the time is over, and for any other error at once.
   bool until_held() {
     bool held = false;
     // A lease that was handed over may be too old to be used: then the wait begins anew.
@@ -73,6 +75,7 @@ class AcquireLoop {
   /// are the first, or their time is over.
   bool wait_at(Waiter& waiter) {
     std::optional<Error> error;
+    if (is_away_ && waiter.is_first()) waiter.note_answers(false);
     bool asks = !pauses_ && waiter.is_first() && has_queue(waiter);
     due_ = executor().now() + (asks ? TimePoint::duration::zero() : backoff_.next({}));
     for (TimePoint now = executor().now();;) {
@@ -84,7 +87,7 @@ class AcquireLoop {
         if (last || deadlocks_ || over(now)) break;
       }
       asks = true;
-      record_contention();
+      record_contention(waiter);
       const TimePoint end = deadline_.value_or(TimePoint::max());
       if (waiter.is_first()) {
         waiter.wait(std::min(std::max(due_, now), end), stop_);
@@ -93,7 +96,7 @@ class AcquireLoop {
       }
       now = executor().now();
     }
-    if (error) throw *error;
+    if (error) throw operations_.with_holder(*error);
     if (is_closed_ && !deadlocks_) {
       throw queue_error(Errc::unreachable,
                         "the server closed the connection, before an answer to SUBSCRIBE, which a "
@@ -105,23 +108,26 @@ class AcquireLoop {
   /// Asks once. An error that is ridden out is left in `error`.
   bool is_held(Waiter& waiter, std::optional<Error>& error, bool last) {
     error.reset();
+    is_away_ = false;
     bool held = false;
     try {
       held = ask(waiter, last);
       answered_ = true;
     } catch (const Error& failure) {
-      const bool no_quorum = executor().servers() > 1 && failure.code() == Errc::no_quorum;
-      if (!answered_ || !(no_quorum || is_ridden_out(failure))) throw;
+      if (!(answered_ || options_.ride_out)) throw;
+      if (!is_ridden_out(failure, executor().servers())) throw;
       error = failure;
+      is_away_ = true;
       due_ = executor().now() + backoff_.next({});
     }
     waiter.note_answers(!error);
     return held;
   }
 
-  void record_contention() noexcept {
-    if (std::exchange(recorded_, true)) return;
-    executor().record_event(EventKind::contended, operations_.protocol().key(), begun_, {});
+  void record_contention(const Waiter& waiter) noexcept {
+    const bool is_known = !is_away_ || !waiter.is_first();
+    if (!is_known || std::exchange(recorded_, true)) return;
+    operations_.record_contention(executor().now() - begun_, false);
   }
 
   bool has_queue(Waiter& waiter) const {
@@ -227,6 +233,7 @@ class AcquireLoop {
   const TimePoint begun_;
   bool recorded_;
   bool answered_;
+  bool is_away_;  // the last attempt has failed with an error that is ridden out
   const bool pauses_;
   bool deadlocks_ = false;  // the thread would wait for itself
   bool is_closed_ = false;  // the connection for the queue, at the last attempt to open one

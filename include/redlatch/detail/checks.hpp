@@ -11,6 +11,7 @@ struct Demands {
   bool scripts = false;   // needed
   bool scripting = true;  // allowed by `ClientOptions`
   bool several_servers = false;
+  bool min_hold = true;  // a release can leave the key for a time
 };
 
 /// Throws `Errc::invalid_argument` for an option that cannot work, and `Errc::unsupported` for

@@ -1,9 +1,6 @@
 #pragma once
 
-#include <string_view>
-#include <system_error>
-
-#include <redlatch/detail/clock.hpp>
+#include <redlatch/detail/event_record.hpp>
 #include <redlatch/detail/lease_keeper.hpp>
 #include <redlatch/detail/local_queues.hpp>
 #include <redlatch/detail/request_transport.hpp>
@@ -19,8 +16,7 @@ class EventRecorder {
   EventRecorder& operator=(const EventRecorder&) = delete;
 
   /// Counts an event, and queues it for `ClientOptions::on_event`.
-  virtual void record_event(EventKind kind, std::string_view key, TimePoint since,
-                            std::error_code error) noexcept = 0;
+  virtual void record_event(const EventRecord& record) noexcept = 0;
   virtual Metrics metrics() const = 0;
 
  protected:

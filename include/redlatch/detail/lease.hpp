@@ -28,6 +28,7 @@ struct RenewalSchedule {
   std::chrono::milliseconds ttl{};
   bool renews = false;
   TimePoint since{};  // when the lock was acquired
+  int thread = 0;     // the number of the thread that acquired it
   TimePoint renew_until = TimePoint::max();
   // To other threads of this process, since the server granted the lease.
   int handed_over = 0;
@@ -106,6 +107,7 @@ class Lease {
     schedule_.ttl = ttl;
   }
   void renew_for(const RenewalSchedule& schedule) noexcept { schedule_ = schedule; }
+  void held_since(TimePoint time) noexcept { schedule_.since = time; }
   protocol::Command extension() const { return extension_.view(); }
   std::string take_key() noexcept { return std::move(key_); }
   const RenewalSchedule& schedule() const noexcept { return schedule_; }
@@ -116,6 +118,11 @@ class Lease {
   TimePoint renew_at() const noexcept {
     const TimePoint next = confirmed_ + ttl() / 3;
     return schedule_.renews && next < schedule_.renew_until ? next : TimePoint::max();
+  }
+
+  /// For how long the lock was held, if it is given up or lost now.
+  TimePoint::duration held(TimePoint now) const noexcept {
+    return std::min(now, confirmed_ + ttl()) - schedule_.since;
   }
 
   /// The ttl that renewals and the loss notice count by, which an extension in doubt may have cut.

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <redlatch/detail/lease.hpp>
+#include <redlatch/protocol/command.hpp>
 
 namespace redlatch::detail {
 
@@ -28,6 +29,9 @@ class LeaseKeeper {
   /// of the lease was announced.
   virtual bool detach(Lease& lease) noexcept = 0;
   virtual std::stop_token lost_token(Lease& lease) = 0;
+  /// The number of the thread that has acquired a lease of one of the keys of a command, if that is
+  /// kept here; else 0.
+  virtual int holding_thread(std::string_view key, const protocol::Command& command) noexcept = 0;
 
  protected:
   LeaseKeeper() = default;

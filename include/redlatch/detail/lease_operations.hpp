@@ -11,6 +11,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -20,8 +21,10 @@
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/detail/lease_ptr.hpp>
 #include <redlatch/detail/quorum_reply.hpp>
+#include <redlatch/detail/thread_name.hpp>
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/detail/validity.hpp>
+#include <redlatch/detail/wait.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
@@ -125,6 +128,21 @@ class LeaseOperations {
     check_kind(quorum_reply.reply(0));
   }
 
+  /// The lock is held elsewhere, as the first attempt of a call has found.
+  void record_contention(TimePoint::duration elapsed, bool is_single_attempt) const noexcept {
+    const protocol::Command about = any_command();
+    executor_->record_event({.kind = EventKind::contended,
+                             .key = protocol_.key(),
+                             .elapsed = elapsed,
+                             .about = &about,
+                             .is_single_attempt = is_single_attempt});
+  }
+  /// The last error of a wait, which also says that this process itself holds the key, if so.
+  Error with_holder(const Error& error) const {
+    const int thread = executor_->holding_thread(protocol_.key(), any_command());
+    return thread == 0 ? error : with_note(error, held_by_thread(thread));
+  }
+
   /// A lease that is yet to be granted.
   LeasePtr new_lease(const LockOptions& options) const {
     LeasePtr lease(*executor_, protocol_.key());
@@ -151,6 +169,7 @@ class LeaseOperations {
                             "the answer came after the lease was over; use a longer ttl", true);
     }
     lease_ = std::move(lease);
+    lease_->held_since(executor_->now());
     executor_->keep(*lease_);
   }
 
@@ -161,6 +180,7 @@ class LeaseOperations {
     return {.ttl = options.ttl,
             .renews = options.auto_renew,
             .since = now,
+            .thread = thread_number(),
             .renew_until = limited ? now + options.max_hold : TimePoint::max()};
   }
 
@@ -277,49 +297,56 @@ class LeaseOperations {
   /// Releases the lease and waits for the reply; there is no lease afterwards. Without a reply the
   /// outcome is `release_unknown`, and the background repeats the release.
   EventKind release(const LockOptions& options) noexcept {
-    bool was_valid = lease_->valid(executor_->now(), executor_->process());
-    const TimePoint since = lease_->schedule().since;
-    if (was_valid && hand_over(options, since)) return EventKind::released;
+    const TimePoint now = executor_->now();
+    bool was_valid = lease_->valid(now, executor_->process());
+    const std::chrono::milliseconds rest = min_hold_left(options, now);
+    if (was_valid && hand_over(options, now, rest)) return EventKind::released;
     const bool notified = executor_->detach(*lease_);
+    const TimePoint::duration held = lease_->held(now);
     was_valid = was_valid && !notified;
     Validity validity = end();
-    const CleanupRelease release{protocol_.release(validity.value()), validity.max_ttl()};
+    const CleanupRelease release{release_after(validity.value(), rest), validity.max_ttl()};
     protocol::Vote vote = protocol::Vote::refused;
-    std::error_code error;
+    std::optional<Error> error;
     bool open = true;
     try {
       const QuorumReply quorum_reply =
           ask({&release.command, 1}, nullptr, ConnectPolicy::within_timeout);
       vote = quorum_reply.vote(protocol::ours);
       open = vote == protocol::Vote::refused || !quorum_reply.complete();
-      if (vote == protocol::Vote::refused) error = quorum_reply.error(protocol_.key()).code();
+      if (vote == protocol::Vote::refused) error = quorum_reply.error(protocol_.key());
     } catch (const std::exception&) {
       // Out of memory: the release is as open as after a time-out.
-      error = make_error_code(std::errc::not_enough_memory);
     }
     if (open) executor_->post(protocol_.key(), release);
     executor_->wake_first(protocol_.key());
     EventKind ending = EventKind::lost;
     if (was_valid && vote == protocol::Vote::yes) ending = EventKind::released;
     if (was_valid && vote == protocol::Vote::refused) ending = EventKind::release_unknown;
-    if (ending == EventKind::lost) error = {};
-    if (!notified) executor_->record_event(ending, protocol_.key(), since, error);
+    EventRecord record{.kind = ending, .key = protocol_.key(), .elapsed = held};
+    if (ending == EventKind::release_unknown) {
+      record.why.code = error ? error->code() : make_error_code(std::errc::not_enough_memory);
+      record.detail = error ? error->what() : std::string_view();
+    }
+    if (!notified) executor_->record_event(record);
     recycle_token(std::move(validity).token());
     return ending;
   }
 
   /// Releases the lease without waiting for the reply; there is no lease afterwards.
   void drop(const LockOptions& options) noexcept {
-    const bool was_valid = lease_->valid(executor_->now(), executor_->process());
-    const TimePoint since = lease_->schedule().since;
-    if (was_valid && hand_over(options, since)) return;
+    const TimePoint now = executor_->now();
+    const bool was_valid = lease_->valid(now, executor_->process());
+    const std::chrono::milliseconds rest = min_hold_left(options, now);
+    if (was_valid && hand_over(options, now, rest)) return;
     const bool notified = executor_->detach(*lease_);
+    const TimePoint::duration held = lease_->held(now);
     Validity validity = end();
     const CleanupRelease::Reason of = notified    ? CleanupRelease::Reason::notified
                                       : was_valid ? CleanupRelease::Reason::lease
                                                   : CleanupRelease::Reason::ended_lease;
     executor_->post(protocol_.key(),
-                    {protocol_.release(validity.value()), validity.max_ttl(), of, since});
+                    {release_after(validity.value(), rest), validity.max_ttl(), of, held});
     executor_->wake_first(protocol_.key());
     recycle_token(std::move(validity).token());
   }
@@ -327,6 +354,9 @@ class LeaseOperations {
  private:
   template <class>
   friend class LeaseOperations;
+
+  /// A command that names all keys of the lock.
+  protocol::Command any_command() const { return protocol_.extend({}, std::chrono::seconds(1)); }
 
   Validity end() noexcept {
     Validity validity = lease_->end();
@@ -358,11 +388,35 @@ class LeaseOperations {
     return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup);
   }
 
-  bool hand_over(const LockOptions& options, TimePoint since) noexcept {
-    if (!Protocol::is_passed_on || !executor_->hand_over(protocol_.key(), lease_, options)) {
+  /// For how long a release has to leave the key, by `LockOptions::min_hold`. The server granted
+  /// the lock before the time from which this counts, and gets the release later, so that it keeps
+  /// the key for no less; a release that is repeated after an outage keeps it for longer. 1 % is
+  /// for clocks that run at different speeds, as in `drift`.
+  std::chrono::milliseconds min_hold_left(const LockOptions& options,
+                                          TimePoint now) const noexcept {
+    if (options.min_hold == std::chrono::milliseconds::zero()) return options.min_hold;
+    const TimePoint::duration held = now - lease_->schedule().since;
+    return std::max(
+        std::chrono::ceil<std::chrono::milliseconds>(options.min_hold - held + held / 100),
+        std::chrono::milliseconds::zero());
+  }
+
+  protocol::Command release_after(std::string_view value, std::chrono::milliseconds rest) const {
+    if constexpr (Protocol::has_min_hold) {
+      if (rest > std::chrono::milliseconds::zero()) return protocol_.release_after(value, rest);
+    }
+    return protocol_.release(value);
+  }
+
+  bool hand_over(const LockOptions& options, TimePoint now,
+                 std::chrono::milliseconds rest) noexcept {
+    const TimePoint since = lease_->schedule().since;
+    if (!Protocol::is_passed_on || rest > std::chrono::milliseconds::zero() ||
+        !executor_->hand_over(protocol_.key(), lease_, options)) {
       return false;
     }
-    executor_->record_event(EventKind::released, protocol_.key(), since, {});
+    executor_->record_event(
+        {.kind = EventKind::released, .key = protocol_.key(), .elapsed = now - since});
     return true;
   }
 

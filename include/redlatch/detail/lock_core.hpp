@@ -16,6 +16,8 @@
 #include <redlatch/detail/checks.hpp>
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/lease_operations.hpp>
+#include <redlatch/detail/linked_stops.hpp>
+#include <redlatch/detail/wait.hpp>
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
@@ -48,6 +50,7 @@ class LockCore {
   virtual const std::string& key() const noexcept = 0;
   virtual const std::string& token() const noexcept = 0;
   virtual std::stop_token lost_token() const = 0;
+  virtual std::stop_token lost_token(std::stop_token other) = 0;
   virtual std::uint64_t fencing_token() const = 0;
   virtual TimePoint now() const noexcept = 0;
 
@@ -67,7 +70,8 @@ class LockCoreOf final : public LockCore {
     }
     check(options_, {.scripts = Protocol::needs_scripts,
                      .scripting = this->executor().scripting(),
-                     .several_servers = this->executor().servers() > 1});
+                     .several_servers = this->executor().servers() > 1,
+                     .min_hold = Protocol::has_min_hold});
   }
   LockCoreOf(LockCoreOf&& other) noexcept = default;
   LockCoreOf(const LockCoreOf&) = delete;
@@ -98,30 +102,41 @@ class LockCoreOf final : public LockCore {
     const bool others_wait = waits && Protocol::is_passed_on && executor().is_waited_for(key());
     const bool asks = !waits || !(Protocol::joins_at_once || others_wait || failed_ ||
                                   executor().is_contended(key()));
-    bool held = asks && operations_.attempt(options_, AttemptQuery::no).held;
+    std::optional<Error> away;
+    bool held = asks && try_once(waits && options_.ride_out, away);
     if (!held) {
-      if (asks) executor().record_event(EventKind::contended, key(), begun, {});
-      AcquireLoop waiting(
-          operations_, options_, deadline, stop,
-          {.begun = begun, .asked = asks, .answered = asks || others_wait, .pauses = failed_});
-      held = over(deadline) ? !asks && operations_.attempt(options_, AttemptQuery::no).held
-                            : waiting.until_held();
+      const bool answered = asks && !away;
+      if (answered) operations_.record_contention(now() - begun, !waits);
+      if (away && over(deadline)) throw operations_.with_holder(*away);
+      AcquireLoop waiting(operations_, options_, deadline, stop,
+                          {.begun = begun,
+                           .asked = answered,
+                           .answered = answered || others_wait,
+                           .away = away.has_value(),
+                           .pauses = failed_});
+      held = over(deadline) ? !asks && try_once(false, away) : waiting.until_held();
     }
     if (!held && !waits) look_at_kind();
     failed_ = !held;
-    if (held) executor().record_event(EventKind::acquired, key(), begun, {});
+    if (held) {
+      executor().record_event(
+          {.kind = EventKind::acquired, .key = key(), .elapsed = now() - begun});
+    }
     return held;
   }
 
   Unlock unlock() noexcept override {
     if (!operations_.exists()) return Unlock::lost;
+    links_.cut();
     const EventKind ending = operations_.release(options_);
     if (ending == EventKind::released) return Unlock::released;
     return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
   }
 
   void release_if_held() noexcept override {
-    if (operations_.exists()) operations_.drop(options_);
+    if (!operations_.exists()) return;
+    links_.cut();
+    operations_.drop(options_);
   }
 
   bool owns_lock() const noexcept override {
@@ -150,6 +165,13 @@ class LockCoreOf final : public LockCore {
 
   std::stop_token lost_token() const override { return operations_.lost_token(); }
 
+  std::stop_token lost_token(std::stop_token other) override {
+    std::stop_token lost = operations_.lost_token();
+    if (lost.stop_requested() || (lost.stop_possible() && !other.stop_possible())) return lost;
+    if (other.stop_requested() || !lost.stop_possible()) return other;
+    return links_.link(lost, std::move(other));
+  }
+
   std::uint64_t fencing_token() const override {
     if (!options_.fencing) {
       throw Error(Errc::invalid_argument,
@@ -174,6 +196,7 @@ class LockCoreOf final : public LockCore {
     options.fencing = false;
     LockCoreOf<Other> other(operations_.shared_executor(), std::move(protocol), std::move(options));
     operations_.turn_into(other.operations_, other.options_);
+    links_.cut();
     return other;
   }
 
@@ -185,6 +208,17 @@ class LockCoreOf final : public LockCore {
   friend class LockCoreOf;
 
   Executor& executor() const noexcept { return operations_.executor(); }
+
+  /// Makes one attempt. An error is left in `away` if it `rides_out` such, and else thrown.
+  bool try_once(bool rides_out, std::optional<Error>& away) {
+    try {
+      return operations_.attempt(options_, AttemptQuery::no).held;
+    } catch (const Error& error) {
+      if (!rides_out || !is_ridden_out(error, executor().servers())) throw;
+      away = error;
+      return false;
+    }
+  }
 
   bool over(std::optional<TimePoint> deadline) const noexcept {
     return deadline && now() >= *deadline;
@@ -198,6 +232,7 @@ class LockCoreOf final : public LockCore {
 
   LeaseOperations<Protocol> operations_;
   LockOptions options_;
+  LinkedStops links_{};
   bool failed_ = false;      // the last attempt of this object has failed
   bool has_looked_ = false;  // a failed attempt has asked for the type of the key
 };

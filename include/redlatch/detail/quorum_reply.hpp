@@ -19,6 +19,9 @@
 
 namespace redlatch::detail {
 
+/// The name of the servers of a quorum, where something concerns all of them.
+constexpr std::string_view all_servers = "all";
+
 /// One request to every server of an executor, and the replies. A majority decides; with one
 /// server, its reply does.
 class QuorumReply {
@@ -136,15 +139,22 @@ class QuorumReply {
   /// Why the vote is `refused`.
   Error error(std::string_view key) const {
     if (responses_.size() == 1) return error_of(0, key);
-    std::string why = std::to_string(responses_.size() / 2 + 1) + " of " +
-                      std::to_string(responses_.size()) + " servers have to agree";
-    for (std::size_t i = 0; i < responses_.size(); ++i) {
-      const Response& response = responses_[i];
+    return protocol::about(Errc::no_quorum, key, std::string(all_servers),
+                           no_majority(transport_, responses_, script_), in_doubt());
+  }
+  /// Which servers have failed, where there is no majority. `script`: the request was one.
+  static std::string no_majority(const RequestTransport& transport,
+                                 std::span<const Response> responses, bool script) {
+    std::string why = std::to_string(responses.size() / 2 + 1) + " of " +
+                      std::to_string(responses.size()) + " servers have to agree";
+    for (std::size_t i = 0; i < responses.size(); ++i) {
+      const Response& response = responses[i];
       const bool voted_no =
           !response.failure && !response.replies.empty() && !response.replies.front().is_error();
-      if (!voted_no && !is_open(response)) why.append("; ").append(error_of(i, {}).what());
+      if (voted_no || is_open(response)) continue;
+      why.append("; ").append(error_of(transport, response, i, {}, script).what());
     }
-    return protocol::about(Errc::no_quorum, key, "all", why, in_doubt());
+    return why;
   }
 
  private:
@@ -172,8 +182,8 @@ class QuorumReply {
     }
   }
 
-  bool in_doubt(const protocol::Reply& reply) const noexcept {
-    return script_ && reply.is_error() && protocol::leaves_script_in_doubt(reply.text);
+  static bool in_doubt(const protocol::Reply& reply, bool script) noexcept {
+    return script && reply.is_error() && protocol::leaves_script_in_doubt(reply.text);
   }
 
   template <class Read>
@@ -188,11 +198,16 @@ class QuorumReply {
     return !response.failure && response.replies.empty();
   }
 
+  bool in_doubt(const protocol::Reply& reply) const noexcept { return in_doubt(reply, script_); }
+
   Error error_of(std::size_t server, std::string_view key) const {
-    const Response& response = responses_[server];
+    return error_of(transport_, responses_[server], server, key, script_);
+  }
+  static Error error_of(const RequestTransport& transport, const Response& response,
+                        std::size_t server, std::string_view key, bool script) {
     if (response.failure) return *response.failure;
     const protocol::Reply& reply = response.replies.front();
-    return protocol::to_error(reply, key, transport_.server(server), in_doubt(reply));
+    return protocol::to_error(reply, key, transport.server(server), in_doubt(reply, script));
   }
 
   RequestTransport& transport_;

@@ -33,7 +33,7 @@ struct CleanupRelease {
   protocol::Command command;
   std::chrono::milliseconds ttl;
   Reason of = Reason::doubt;
-  TimePoint since{};  // when the lease was acquired, if it was
+  TimePoint::duration held{};  // for how long the lock was held, if it was
 };
 
 /// The maximum number of commands in a request.

@@ -8,4 +8,11 @@ namespace redlatch::detail {
 /// included.
 std::string thread_name();
 
+/// The number of the calling thread, as the operating system shows it.
+int thread_number() noexcept;
+
+/// Says that this process holds the key that the calling thread wants, by the thread with this
+/// number.
+std::string held_by_thread(int number);
+
 }  // namespace redlatch::detail

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/error.hpp>
@@ -20,10 +23,21 @@ std::optional<TimePoint> end_of(std::chrono::duration<Rep, Period> wait, TimePoi
          std::chrono::duration_cast<TimePoint::duration>(std::chrono::duration<double>(seconds));
 }
 
-/// Whether the error may be over soon, so that a wait goes on.
-inline bool is_ridden_out(const Error& error) noexcept {
-  return error.code() == Errc::unreachable || error.code() == Errc::timed_out ||
-         error.code() == Errc::not_writable;
+/// The same error with a note behind its explanation.
+inline Error with_note(const Error& error, const std::string& note) {
+  constexpr std::string_view name = "redlatch: ";
+  const std::string code = ": " + error.code().message();
+  std::string_view explanation = error.what();
+  if (explanation.starts_with(name)) explanation.remove_prefix(name.size());
+  if (explanation.ends_with(code)) explanation.remove_suffix(code.size());
+  return Error(static_cast<Errc>(error.code().value()), std::string(explanation) + "; " + note,
+               error.server(), error.in_doubt());
+}
+
+/// Whether the error may be over soon, so that a wait goes on. With one server, a quorum is missing
+/// because its replicas or its disk do not do what `durability` asks for.
+inline bool is_ridden_out(const Error& error, std::size_t servers = 1) noexcept {
+  return error.transient() && (servers > 1 || error.code() != Errc::no_quorum);
 }
 
 }  // namespace redlatch::detail

@@ -18,6 +18,7 @@ class Majority : public Exclusive {
   static constexpr bool is_passed_on = false;
   static constexpr bool needs_scripts = true;
   static constexpr bool has_queue = false;
+  static constexpr bool has_min_hold = false;
 
   Majority(std::string key, bool fencing) : Exclusive(std::move(key)) {
     if (!fencing) return;

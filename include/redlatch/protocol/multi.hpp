@@ -146,6 +146,7 @@ class Multi : public Exclusive {
   static constexpr bool needs_scripts = true;
   static constexpr bool says_kind = true;
   static constexpr bool has_queue = false;
+  static constexpr bool has_min_hold = false;
 
   static constexpr std::size_t max_keys = 256;
 

@@ -22,7 +22,7 @@ struct Abilities {
 /// The best form for a script that the server takes.
 inline Form form_for(const Script& script, const Abilities& abilities) noexcept {
   if (abilities.scripts || script.effect == Script::Effect::other) return Form::script;
-  if (script.effect == Script::Effect::expire) {
+  if (script.effect != Script::Effect::remove) {
     return abilities.set_ifeq ? Form::set_ifeq : Form::watch;
   }
   if (abilities.delex) return Form::delex;
@@ -82,6 +82,11 @@ inline bool are_scripts_refused(const Reply& by_text, const Reply& by_hash, cons
   return (is_refusal(by_text) || is_refusal(by_hash)) && !is_refusal(other);
 }
 
+/// The value of the key behind a call that does not remove it.
+inline std::string_view value_after(const Command& call) noexcept {
+  return call.argument(call.script()->effect == Script::Effect::replace ? 3 : 1);
+}
+
 /// A call of a script as one native command. Its first arguments are the key and the expected
 /// value, as in the script. A DELEX without its condition would delete any value, so none is ever
 /// made.
@@ -90,7 +95,8 @@ inline Command native_command(Form form, const Command& call) {
   const std::string_view token = call.argument(1);
   if (form == Form::delex) return Command(Expect::integer, "DELEX", key, "IFEQ", token);
   if (form == Form::delifeq) return Command(Expect::integer, "DELIFEQ", key, token);
-  return Command(Expect::ok_or_nil, "SET", key, token, "IFEQ", token, "PX", call.argument(2));
+  return Command(Expect::ok_or_nil, "SET", key, value_after(call), "IFEQ", token, "PX",
+                 call.argument(2));
 }
 
 /// The reply that a call has in this form.
@@ -98,12 +104,20 @@ inline Expect expect_of(const Command& call, Form form) noexcept {
   return form == Form::set_ifeq ? Expect::ok_or_nil : call.expect();
 }
 
-/// The change inside of a transaction, made if the key held the expected value.
+/// The change inside of a transaction, made if the key held the expected value or is absent, and
+/// then without an effect.
 inline Command guarded_change(const Command& call) {
   const std::string_view key = call.argument(0);
-  return call.script()->effect == Script::Effect::remove
-             ? Command(Expect::anything, "DEL", key)
-             : Command(Expect::anything, "PEXPIRE", key, call.argument(2));
+  switch (call.script()->effect) {
+    case Script::Effect::remove:
+      return Command(Expect::anything, "DEL", key);
+    case Script::Effect::replace:
+      return Command(Expect::anything, "SET", key, value_after(call), "XX", "PX", call.argument(2));
+    case Script::Effect::expire:
+    case Script::Effect::other:
+      break;
+  }
+  return Command(Expect::anything, "PEXPIRE", key, call.argument(2));
 }
 
 }  // namespace redlatch::protocol

@@ -264,13 +264,14 @@ inline std::int64_t expiry(const Reply& reply) noexcept {
   return std::max<std::int64_t>(reply.integer / 8, 0);
 }
 
-/// The message by which a waiter is notified of its grant.
+/// The message by which a waiter is notified of its grant. Without a key: not of a grant, but that
+/// it should refresh its entry, as it is the first in the queue of a key that was left to expire.
 struct Grant {
   std::string_view value;
   std::string_view key;
 };
 /// The value is the first line, as labels have no control characters. Nothing if the message is not
-/// a grant.
+/// of this form.
 inline std::optional<Grant> read_grant(std::string_view message) noexcept {
   const auto end = message.find('\n');
   if (end == std::string_view::npos) return std::nullopt;

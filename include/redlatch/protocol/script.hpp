@@ -12,9 +12,10 @@ namespace redlatch::protocol {
 
 /// A Lua script. The first of its arguments is the lock, a key.
 struct Script {
-  /// What the script does to KEYS[1] if that holds ARGV[1]. `remove` and `expire` have other forms,
-  /// for servers without scripts: see native.hpp. `other`: only a script can do it.
-  enum class Effect { remove, expire, other };
+  /// What the script does to KEYS[1] if that holds ARGV[1]. `expire` sets its ttl to ARGV[2], and
+  /// `replace` its value to ARGV[3], too. `remove`, `expire` and `replace` have other forms, for
+  /// servers without scripts: see native.hpp. `other`: only a script can do it.
+  enum class Effect { remove, expire, replace, other };
 
   std::string_view text;
   /// Of the text. src/base/script_hashes.cpp computes it: that takes the compiler a second, which

@@ -242,6 +242,7 @@ class Shared {
   static constexpr bool needs_scripts = true;
   static constexpr bool says_kind = true;
   static constexpr bool has_queue = true;
+  static constexpr bool has_min_hold = false;
 
   explicit Shared(std::string key, bool fencing = false)
       : key_(std::move(key)), fencing_(fencing) {}

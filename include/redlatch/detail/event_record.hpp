@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string_view>
+#include <system_error>
+
+#include <redlatch/detail/clock.hpp>
+#include <redlatch/event.hpp>
+#include <redlatch/protocol/command.hpp>
+
+namespace redlatch::detail {
+
+/// Why something has failed. The text is an explanation without key and server, which an `Error`
+/// would have, too; empty: that of the code.
+struct Failure {
+  std::error_code code{};
+  std::string_view text{};
+};
+
+/// An event as it is recorded. Nothing of it is copied unless the program wants events.
+struct EventRecord {
+  EventKind kind{};
+  std::string_view key{};
+  TimePoint::duration elapsed{};
+  Failure why{};
+  std::string_view detail{};  // the complete text, where it is known; else it is made of `why`
+  std::string_view server{};  // empty: that of the client which records it
+  /// Of `contended`: any command of the lock, for its keys, of which another thread of this client
+  /// may hold one.
+  const protocol::Command* about = nullptr;
+  bool is_single_attempt = false;  // of `contended`
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "fixture.hpp"
+
+namespace redlatch::test {
+
+/// A server, with a client and a quorum of it.
+struct Servers {
+  explicit Servers(const std::string& url, const ClientOptions& options = patient())
+      : client(url, options), nodes({url}, {.client = options, .server_timeout = 20s}) {}
+
+  Client client;
+  Quorum nodes;
+};
+
+/// A class, and how a lock on "job" is made, with further arguments. Of permits there is one.
+template <class L>
+struct OneKey {
+  using Class = L;
+  template <class... How>
+  static L make(Servers& servers, How... how) {
+    return L(servers.client, "job", std::move(how)...);
+  }
+};
+struct Owned : OneKey<RecursiveLock> {
+  template <class... How>
+  static RecursiveLock make(Servers& servers, How... how) {
+    return RecursiveLock(servers.client, "job", Owner{"somebody"}, std::move(how)...);
+  }
+};
+struct Several : OneKey<MultiLock> {
+  template <class... How>
+  static MultiLock make(Servers& servers, How... how) {
+    return MultiLock(servers.client, {"mail", "job"}, std::move(how)...);
+  }
+};
+struct OnePermit : OneKey<Permit> {
+  template <class... How>
+  static Permit make(Servers& servers, How... how) {
+    return Permit(servers.client, "job", 1, std::move(how)...);
+  }
+};
+struct OfAQuorum : OneKey<Redlock> {
+  template <class... How>
+  static Redlock make(Servers& servers, How... how) {
+    return Redlock(servers.nodes, "job", std::move(how)...);
+  }
+};
+using EveryClass =
+    testing::Types<OneKey<Lock>, OneKey<FairLock>, OneKey<ReadLock>, OneKey<WriteLock>,
+                   OneKey<RecursiveLock>, Owned, Several, OnePermit, OfAQuorum>;
+
+/// The number of the calling thread, as the operating system shows it.
+inline std::string thread_number() { return std::to_string(::syscall(SYS_gettid)); }
+
+}  // namespace redlatch::test

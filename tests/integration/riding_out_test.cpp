@@ -1,0 +1,147 @@
+// `LockOptions::ride_out`, of every class, while the server is away.
+
+#include <cstddef>
+#include <list>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "every_class.hpp"
+#include "proxy.hpp"
+
+namespace redlatch::test {
+namespace riding_out_test {
+
+constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+
+/// A server that is away at first.
+template <class Of>
+class EveryLockRidesOut : public testing::Test {
+ protected:
+  using L = typename Of::Class;
+
+  EveryLockRidesOut() { server.kill(); }
+  ~EveryLockRidesOut() override {
+    if (thread.joinable()) thread.join();
+  }
+
+  template <class... How>
+  L make(How... how) {
+    return Of::make(servers, std::move(how)...);
+  }
+  /// Makes a lock in a thread, in which the server is away for the first attempt.
+  template <class... How>
+  void make_in_a_thread(How... how) {
+    thread = std::thread(
+        [this, how...] { thrown = error_of([&] { held = make(how...).owns_lock(); }); });
+  }
+  bool waits() {
+    return eventually(
+        [&] { return servers.client.metrics().waiting + servers.nodes.metrics().waiting == 1; });
+  }
+
+  RedisServer server{};
+  // The last of a client waits for what is owed: for so long.
+  Servers servers{server.url(), {.connect_timeout = 5s, .command_timeout = 1s}};
+  std::error_code thrown{};
+  bool held = false;
+  std::thread thread{};
+};
+TYPED_TEST_SUITE(EveryLockRidesOut, EveryClass, );
+
+TYPED_TEST(EveryLockRidesOut, AServerThatIsAwayAtFirst) {
+  this->make_in_a_thread(rides_out);
+  EXPECT_TRUE(this->waits());
+  this->server.start();
+  this->thread.join();
+  EXPECT_EQ(this->thrown, std::error_code());
+  EXPECT_TRUE(this->held);
+}
+
+TYPED_TEST(EveryLockRidesOut, AServerThatIsAwayAtFirstInABoundedWait) {
+  this->make_in_a_thread(10min, rides_out);
+  EXPECT_TRUE(this->waits());
+  this->server.start();
+  this->thread.join();
+  EXPECT_EQ(this->thrown, std::error_code());
+  EXPECT_TRUE(this->held);
+}
+
+TYPED_TEST(EveryLockRidesOut, UntilItIsStopped) {
+  std::stop_source stop;
+  this->make_in_a_thread(stop.get_token(), rides_out);
+  EXPECT_TRUE(this->waits());
+  stop.request_stop();
+  this->thread.join();
+  EXPECT_EQ(this->thrown, std::error_code());
+  EXPECT_FALSE(this->held);
+}
+
+TYPED_TEST(EveryLockRidesOut, UntilItsTimeIsOver) {
+  const Error error = thrown_by([&] { static_cast<void>(this->make(200ms, rides_out)); });
+  EXPECT_TRUE(error.transient());
+  EXPECT_TRUE(error.code() == Errc::unreachable || error.code() == Errc::no_quorum);
+}
+
+TYPED_TEST(EveryLockRidesOut, NotInASingleAttempt) {
+  const Error error =
+      thrown_by([&] { static_cast<void>(this->make(std::try_to_lock, rides_out)); });
+  EXPECT_TRUE(error.transient());
+}
+
+TYPED_TEST(EveryLockRidesOut, NotByDefault) {
+  const Error error = thrown_by([&] { static_cast<void>(this->make(10min, long_lease)); });
+  EXPECT_TRUE(error.transient());
+}
+
+/// Which is no outage, and does not go by.
+TEST(LockRidesOut, NoWrongPassword) {
+  const RedisServer server({"--requirepass", "secret"});
+  Client client("redis://:wrong@127.0.0.1:" + std::to_string(server.port()), patient());
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", rides_out); }),
+            Errc::authentication_failed);
+  EXPECT_EQ(error_of([&] { const FairLock lock(client, "job", rides_out); }),
+            Errc::authentication_failed);
+}
+
+TEST(LockRidesOut, AServerThatCannotWriteYet) {
+  RedisServer server;
+  RawClient raw(server.socket());
+  Client client(server.url(), patient());
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  std::thread waiter([&] {
+    EXPECT_EQ(error_of([&] { const Lock lock(client, "job", rides_out); }), std::error_code());
+  });
+  EXPECT_TRUE(eventually([&] { return raw.errors("READONLY") >= 2; }));
+  raw.command({"REPLICAOF", "NO", "ONE"});
+  waiter.join();
+}
+
+/// Four connections and the one for messages have five attempts a second each at most, once their
+/// pauses have grown.
+TEST(LockRidesOut, WithoutAStormOfConnections) {
+  RedisServer server;
+  Proxy proxy(server.socket());
+  proxy.redirect("/nowhere");
+  Client client(proxy.url());
+  std::list<std::thread> threads;
+  std::stop_source stop;
+  for (int i = 0; i < 64; ++i) {
+    threads.emplace_back([&, i] {
+      const Lock lock(client, "job " + std::to_string(i % 16), stop.get_token(), rides_out);
+      EXPECT_FALSE(lock.owns_lock());
+    });
+  }
+  constexpr std::size_t many = 60;
+  const auto time =
+      duration_of([&] { EXPECT_TRUE(eventually([&] { return proxy.refused() >= many; }, 60s)); });
+  EXPECT_GE(time, 1s);
+  stop.request_stop();
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace riding_out_test
+}  // namespace redlatch::test

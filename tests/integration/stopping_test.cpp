@@ -1,0 +1,155 @@
+// Constructors with a stop token, and `lost_token(other)`, of every class.
+
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <type_traits>
+
+#include "every_class.hpp"
+
+namespace redlatch::test {
+namespace stopping_test {
+
+template <class Of>
+class EveryLockStopping : public testing::Test {
+ protected:
+  using L = typename Of::Class;
+
+  template <class... How>
+  L make(How... how) {
+    return Of::make(servers, std::move(how)...);
+  }
+  std::stop_token token() const { return stop.get_token(); }
+  bool waits() {
+    return eventually(
+        [&] { return servers.client.metrics().waiting + servers.nodes.metrics().waiting == 1; });
+  }
+  /// A stranger's lock, which keeps every class waiting.
+  void take_the_key() {
+    if (std::is_same_v<L, Lock> || std::is_same_v<L, FairLock> || std::is_same_v<L, MultiLock> ||
+        std::is_same_v<L, Redlock>) {
+      raw.command({"SET", "job", "a stranger"});
+      return;
+    }
+    stranger.emplace(server.url(), patient());
+    if constexpr (std::is_same_v<L, Permit>) {
+      holder.emplace(*stranger, "job", 1, std::defer_lock, long_lease);
+    } else if constexpr (std::is_same_v<L, ReadLock>) {
+      writer.emplace(*stranger, "job", long_lease);
+    } else if constexpr (std::is_same_v<L, RecursiveLock>) {
+      holder.emplace(*stranger, "job", Owner{"stranger"}, std::defer_lock, long_lease);
+    } else if constexpr (std::is_same_v<L, WriteLock>) {
+      holder.emplace(*stranger, "job", std::defer_lock, long_lease);
+    }
+    if (holder) holder->lock();
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Servers servers{server.url()};
+  std::stop_source stop{};
+  std::stop_source another{};
+  std::optional<Client> stranger{};
+  std::optional<L> holder{};
+  std::optional<WriteLock> writer{};
+};
+TYPED_TEST_SUITE(EveryLockStopping, EveryClass, );
+
+TYPED_TEST(EveryLockStopping, HoldsWhatIsFree) {
+  {
+    const auto lock = this->make(this->token());
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_GT(lock.remaining(), 5s);
+  }
+  {
+    const auto lock = this->make(this->token(), LockOptions{.ttl = 60s});
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_GT(lock.remaining(), 30s);
+  }
+  {
+    const auto lock = this->make(30s, this->token());
+    EXPECT_TRUE(lock.owns_lock());
+  }
+  const auto lock = this->make(1min, this->token(), LockOptions{.ttl = 60s});
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_GT(lock.remaining(), 30s);
+}
+
+TYPED_TEST(EveryLockStopping, HoldsAndSendsNothingWhenItIsStoppedAlready) {
+  this->stop.request_stop();
+  const auto lock = this->make(this->token(), long_lease);
+  EXPECT_FALSE(lock.owns_lock());
+  const auto bounded = this->make(1min, this->token(), long_lease);
+  EXPECT_FALSE(bounded.owns_lock());
+  EXPECT_EQ(this->raw.command({"DBSIZE"}).integer, 0);
+  EXPECT_EQ(this->servers.client.metrics().connected, 0U);
+}
+
+TYPED_TEST(EveryLockStopping, EndsAWaitWithoutBound) {
+  this->take_the_key();
+  const std::jthread stopper([&] {
+    EXPECT_TRUE(this->waits());
+    this->stop.request_stop();
+  });
+  const auto lock = this->make(this->token(), long_lease);
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TYPED_TEST(EveryLockStopping, EndsABoundedWait) {
+  this->take_the_key();
+  const std::jthread stopper([&] {
+    EXPECT_TRUE(this->waits());
+    this->stop.request_stop();
+  });
+  const auto lock = this->make(1h, this->token(), long_lease);
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TYPED_TEST(EveryLockStopping, EndsABoundedWaitWhenItsTimeIsOver) {
+  this->take_the_key();
+  const auto lock = this->make(30ms, this->token());
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TYPED_TEST(EveryLockStopping, IsOneTokenForALossAndAStop) {
+  {
+    auto lock = this->make(long_lease);
+    const std::stop_token either = lock.lost_token(this->token());
+    EXPECT_FALSE(either.stop_requested());
+    this->stop.request_stop();
+    EXPECT_TRUE(either.stop_requested());
+    EXPECT_TRUE(lock.owns_lock());
+  }
+  auto lock = this->make(LockOptions{.ttl = 300ms});
+  const std::stop_token either = lock.lost_token(this->another.get_token());
+  this->raw.command({"DEL", "job"});
+  EXPECT_TRUE(eventually([&] { return either.stop_requested(); }));
+  EXPECT_FALSE(this->another.stop_requested());
+  EXPECT_FALSE(lock.owns_lock());
+}
+
+TYPED_TEST(EveryLockStopping, EndsWithALockThatIsDestroyedOrMoved) {
+  std::optional lock(this->make(long_lease));
+  const std::stop_token either = lock->lost_token(this->token());
+  std::optional moved(std::move(*lock));
+  lock.reset();
+  const std::stop_token same = moved->lost_token(this->token());
+  EXPECT_TRUE(same == either);
+  moved.reset();
+  this->stop.request_stop();
+  EXPECT_FALSE(either.stop_requested()) << "the lock was released before";
+}
+
+TYPED_TEST(EveryLockStopping, IsHeldWithAllTheOthers) {
+  auto lock = this->make(long_lease);
+  Lock other(this->servers.client, "another job", long_lease);
+  EXPECT_TRUE(owns_all(lock));
+  EXPECT_TRUE(owns_all(lock, other));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_FALSE(owns_all(lock, other));
+  EXPECT_FALSE(owns_all(other, lock));
+  EXPECT_TRUE(owns_all(other));
+}
+
+}  // namespace stopping_test
+}  // namespace redlatch::test
