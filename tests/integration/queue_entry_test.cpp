@@ -23,6 +23,23 @@ class ServerQueueEntry : public ServerQueueTest {
   }
 };
 
+/// One has expired, the waiter of one is gone, and one is of a lock of another kind.
+TEST_F(ServerQueueEntry, IsSkippedIfItCannotHold) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:heard"});
+  RawClient monitor(server.socket());
+  monitor.command({"PSUBSCRIBE", "*"});  // which PUBLISH counts
+  raw.command({"RPUSH", queue, "1 60000 redlatch:heard 11111111-2222-4333-8444-555555555555",
+               "99999999999999 60000 redlatch:nobody 21111111-2222-4333-8444-555555555555",
+               "99999999999999 60000 redlatch:heard 3 31111111-2222-4333-8444-555555555555"});
+  Contender contender(another());
+  ASSERT_TRUE(is_queued(4));
+  holder.unlock();
+  EXPECT_TRUE(contender.has_it());
+  contender.ends();
+  EXPECT_TRUE(is_empty());
+}
+
 TEST_F(ServerQueueEntry, IsFoundByTheWayThatItLookedLast) {
   const std::int64_t expiry = stand("new") / 8;
   EXPECT_EQ(entry(0).expiry, expiry);
