@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "fixture.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace hand_over_test {
@@ -33,6 +34,7 @@ class LockHandOver : public ServerTest {
     Waiter(Client& client, const LockOptions& options)
         : lock(client, "job", std::defer_lock, options), in_line_(client.metrics().waiting + 1) {
       thread_ = std::jthread([this](const std::stop_token& stop) {
+        id_ = ::gettid();
         held = lock.lock(stop);
         eventually([&] { return goes_on.load(); }, 60s);
         if (held) result = lock.unlock();
@@ -41,6 +43,10 @@ class LockHandOver : public ServerTest {
     }
     bool has_it() const {
       return eventually([&] { return held.load(); });
+    }
+    /// Until its thread sleeps.
+    bool is_idle() const {
+      return eventually([&] { return sleeps(id_); });
     }
     void cancel() { thread_.request_stop(); }
     /// Gives the lock up.
@@ -57,6 +63,7 @@ class LockHandOver : public ServerTest {
 
    private:
     std::uint64_t in_line_;
+    std::atomic<pid_t> id_ = 0;
     std::jthread thread_{};
   };
 
@@ -140,7 +147,9 @@ TEST_F(LockHandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
   Waiter second(client, long_lease);
   Waiter third(client, long_lease);
   Waiter fourth(client, long_lease);
-  EXPECT_FALSE(eventually([&] { return third.held.load(); }, 300ms)) << "they are idle by then";
+  EXPECT_TRUE(third.is_idle());
+  EXPECT_TRUE(fourth.is_idle());
+  EXPECT_FALSE(third.held);
   EXPECT_EQ(holder.unlock(), Unlock::released);
   ASSERT_TRUE(second.has_it());
   raw.command({"DEL", "job"});
@@ -184,7 +193,9 @@ TEST_F(LockHandOver, StopsAfterTenMilliseconds) {
   holder.unlock();
   ASSERT_TRUE(first.has_it());
   const std::string token = first.lock.token();
-  std::this_thread::sleep_for(11ms);
+  // Of the time since the first hand-over there is no other sign.
+  const auto later = std::chrono::steady_clock::now() + 10ms;
+  EXPECT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > later; }));
   EXPECT_EQ(first.ends(), Unlock::released);
   ASSERT_TRUE(second.has_it());
   EXPECT_NE(second.lock.token(), token);
@@ -213,11 +224,12 @@ INSTANTIATE_TEST_SUITE_P(Options, LockNoHandOver,
                          [](const auto& one) { return "Number" + std::to_string(one.index); });
 
 TEST_F(LockHandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
-  Lock brief(client, "brief", {.ttl = 1s, .auto_renew = false});
-  Lock next(client, "brief", std::defer_lock, {.ttl = 1s});
+  Lock brief(client, "brief", {.ttl = 2s, .max_hold = 1ms});  // which is not renewed therefore
+  Lock next(client, "brief", std::defer_lock, {.ttl = 2s});
   const std::string token = brief.token();
   std::jthread thread([&] { next.lock(); });
-  EXPECT_TRUE(eventually([&] { return brief.remaining() < 490ms; }));
+  EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+  EXPECT_TRUE(eventually([&] { return brief.remaining() < 990ms; }));
   EXPECT_EQ(brief.unlock(), Unlock::released);
   thread.join();
   EXPECT_NE(next.token(), token);
@@ -285,7 +297,7 @@ TEST_F(LockHandOver, WaitsWithoutAStampede) {
   std::vector<std::unique_ptr<Waiter>> waiters;
   for (int i = 0; i < 20; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
   raw.command({"CONFIG", "RESETSTAT"});
-  std::this_thread::sleep_for(500ms);
+  EXPECT_TRUE(eventually([&] { return raw.calls("lset") >= 1; })) << "the refresh of the first";
   EXPECT_EQ(raw.calls("set"), 0);
   EXPECT_LE(raw.calls("evalsha"), 3);
   holder.unlock();
