@@ -30,6 +30,7 @@ using Clock = std::chrono::steady_clock;  // one for all processes of a machine
 /// What the holder, a process of its own, and the stranger know of each other.
 struct Shared {
   std::atomic<Clock::rep> stranger_has_it_since = 0;  // 0: it has not
+  std::atomic<std::uint64_t> looks = 0;               // at the server, or at the clock
   std::atomic<std::uint64_t> acquired = 0;
   std::atomic<std::uint64_t> claims = 0;
   std::atomic<std::uint64_t> wrong_claims = 0;
@@ -43,12 +44,14 @@ void hold(const std::string& url, Shared& shared) {
   Lock lock(client, "job", std::defer_lock, {.ttl = 50ms});
   while (!shared.over) {
     try {
+      ++shared.looks;
       if (!lock.try_lock_for(100ms)) continue;
     } catch (const Error&) {
       continue;  // stopped for longer than the lease, between question and answer
     }
     ++shared.acquired;
     for (;;) {
+      ++shared.looks;
       const Clock::rep now = Clock::now().time_since_epoch().count();
       if (!lock.owns_lock() || shared.over) break;
       ++shared.claims;
@@ -82,7 +85,8 @@ TEST(LockOfAStoppedHolder, ClaimsNothingThatSomebodyElseHas) {
     holder.go_on();
     if (!has_it) continue;
     ++taken;
-    std::this_thread::sleep_for(5ms);  // for the holder to make a mistake
+    const std::uint64_t looks = shared->looks;
+    EXPECT_TRUE(eventually([&] { return shared->looks > looks + 1; })) << "and makes no mistake";
     shared->stranger_has_it_since = 0;
     stranger.command({"DEL", "job"});
     EXPECT_TRUE(eventually([&] { return shared->acquired > before; }));

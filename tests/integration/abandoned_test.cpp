@@ -1,5 +1,7 @@
 // Callers that give up while others go on waiting on the same connection.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <functional>
 #include <map>
@@ -10,6 +12,7 @@
 
 #include "fixture.hpp"
 #include "scripted_server.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace abandoned_test {
@@ -30,14 +33,21 @@ class Abandoned : public testing::Test {
     return answer_ ? answer_(request) : resp::ok;
   }
 
-  /// Runs in a thread, some time after the one before; then all of them are in one batch.
+  /// Runs the action in a thread, and returns once that sleeps: it waits for a reply then, and all
+  /// that do so are in one batch.
   template <class Action>
-  std::jthread later(std::chrono::milliseconds time, Action action) {
-    return std::jthread([time, run = std::move(action)] {
-      std::this_thread::sleep_for(time);
+  std::jthread waiting(Action action) {
+    std::atomic<pid_t> id = 0;
+    std::jthread thread([&id, run = std::move(action)] {
+      id = ::gettid();
       run();
     });
+    EXPECT_TRUE(eventually([&] { return id != 0 && sleeps(id); }));
+    return thread;
   }
+  /// Until half of the time of those is over that wait by now. The time is the same for all callers
+  /// of a client, so that nothing else makes one of them give up before another one.
+  static void let_half_of_the_time_pass() { std::this_thread::sleep_for(command_timeout / 2); }
 
   std::jthread keep_the_connection() {
     std::jthread first([&] { const Lock lock(client, "first", long_lease); });
@@ -74,20 +84,20 @@ TEST_F(LockAbandonedAcquisition, LeavesTheAnswersOfTheOthersToThem) {
   std::jthread first = keep_the_connection();
   std::optional<Error> hasty_error;
   std::atomic<bool> gave_up = false;
-  std::jthread hasty([&] {
+  std::jthread hasty = waiting([&] {
     hasty_error = thrown_by([&] { const Lock lock(client, "hasty", long_lease); });
     gave_up = true;
   });
+  let_half_of_the_time_pass();
   std::error_code patient_error;
   bool held = false;
-  std::jthread patient_one = later(1s, [&] {
+  std::jthread patient_one = waiting([&] {
     patient_error = error_of([&] {
       Lock lock(client, "patient", long_lease);
       held = lock.owns_lock();
     });
   });
-  // Both wait for the first one's answer by now, or else this shows less.
-  static_cast<void>(eventually([] { return false; }, 1200ms));
+  ASSERT_FALSE(gave_up);
   server.say(1, resp::ok);
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 3; }));
   ASSERT_TRUE(eventually([&] { return gave_up.load(); }));
@@ -133,14 +143,15 @@ TEST_F(LockAbandonedWhileRetrying, IsNotWaitedForWhenItsTimeIsOver) {
   std::jthread first([&] { const Lock lock(client, "first", long_lease); });
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 2; }));
   std::atomic<bool> gave_up = false;
-  std::jthread extender([&] {
+  std::jthread extender = waiting([&] {
     static_cast<void>(error_of([&] { return mended.extend(); }));
     gave_up = true;
   });
+  let_half_of_the_time_pass();
   std::error_code late_error;
-  std::jthread late = later(
-      1s, [&] { late_error = error_of([&] { const Lock lock(client, "late", long_lease); }); });
-  static_cast<void>(eventually([] { return false; }, 1200ms));
+  std::jthread late =
+      waiting([&] { late_error = error_of([&] { const Lock lock(client, "late", long_lease); }); });
+  ASSERT_FALSE(gave_up);
   server.say(1, resp::ok);
   ASSERT_TRUE(eventually([&] { return server.count("SET") == 3; }));
   ASSERT_TRUE(eventually([&] { return gave_up.load(); }));

@@ -37,7 +37,8 @@ TEST_F(ClientBackgroundRelease, HasAllOfConnectTimeoutToConnect) {
   std::atomic<bool> released = false;
   serve([&](const ScriptedRequest& request) {
     const bool later = request.connection > was_connected;
-    if (later && request.is("SCRIPT")) std::this_thread::sleep_for(100ms);  // how slow it is
+    // So slow that a command would be given up; that nothing is given up has no sign.
+    if (later && request.is("SCRIPT")) std::this_thread::sleep_for(100ms);
     if (later && request.is("EVALSHA")) released = true;
     return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });

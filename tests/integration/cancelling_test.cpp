@@ -1,9 +1,11 @@
 #include <atomic>
-#include <chrono>
+#include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "filter_proxy.hpp"
 #include "fixture.hpp"
 
 namespace redlatch::test {
@@ -40,19 +42,31 @@ TEST_F(LockCancelling, DoesNotWaitForTheHoldersLease) {
   EXPECT_LT(time, 30s);
 }
 
+/// At each of the commands that a wait consists of, before it is answered: those by which a client
+/// logs in, the attempt, the subscription, the entry, and two refreshes.
 TEST_F(LockCancelling, LeavesClientAndLockUsable) {
-  Lock lock(client, "job", std::defer_lock);
-  for (int i = 0; i < 100; ++i) {
-    std::stop_source stop;
-    std::jthread canceller([&, i] {
-      std::this_thread::sleep_for(std::chrono::microseconds(50 * i));
-      stop.request_stop();
-    });
-    EXPECT_FALSE(lock.lock(stop.get_token()));
-    client.ping();
+  std::optional<std::stop_source> stop;
+  int left = 0;  // commands until the stop; of the proxy's thread
+  FilterProxy proxy(server.socket(), [&](const ScriptedRequest&) -> std::optional<std::string> {
+    if (--left == 0) stop->request_stop();
+    return std::nullopt;
+  });
+  for (int step = 1; step <= 14; ++step) {
+    SCOPED_TRACE("at command " + std::to_string(step));
+    Client own(proxy.url(), single());
+    Lock lock(own, "job", std::defer_lock);
+    {
+      const auto held = proxy.hold();
+      stop.emplace();
+      left = step;
+    }
+    EXPECT_FALSE(lock.lock(stop->get_token()));
+    own.ping();
+    EXPECT_EQ(holder.unlock(), Unlock::released);
+    EXPECT_TRUE(lock.try_lock());
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+    EXPECT_TRUE(holder.try_lock());
   }
-  holder.unlock();
-  EXPECT_TRUE(lock.try_lock());
 }
 
 TEST_F(LockCancelling, EndsManyWaitsAtOnce) {

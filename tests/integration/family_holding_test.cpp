@@ -1,8 +1,10 @@
 // What every class of the family has of holding: renewal, loss, and the answers of a release.
 
 #include <atomic>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "family.hpp"
 
@@ -37,6 +39,30 @@ TYPED_TEST(EveryLockHolding, HasATokenOfItsOwnEachTime) {
   EXPECT_FALSE(this->raw.exists("job"));
   ASSERT_TRUE(this->lock.try_lock());
   EXPECT_NE(this->lock.token(), first);
+}
+
+/// All commands that the server ran, those of scripts included.
+std::int64_t commands_of(RawClient& raw) {
+  const std::string stats = raw.command({"INFO", "commandstats"}).text;
+  const std::string_view prefix = ":calls=";
+  std::int64_t sum = 0;
+  for (auto at = stats.find(prefix); at != std::string::npos; at = stats.find(prefix, at + 1)) {
+    sum += std::stoll(stats.substr(at + prefix.size()));
+  }
+  return sum;
+}
+
+TYPED_TEST(EveryLockHolding, CostsTheServerFewCommands) {
+  auto quiet = deferred<TypeParam>(this->client);
+  const auto cycle = [&] {
+    EXPECT_TRUE(quiet.try_lock());
+    EXPECT_EQ(quiet.unlock(), Unlock::released);
+  };
+  cycle();  // logs in, and loads the scripts
+  const std::int64_t before = commands_of(this->raw);
+  cycle();
+  const std::int64_t calls = commands_of(this->raw) - before - 1;  // INFO
+  EXPECT_LE(calls, 12) << "two scripts, and what these run";
 }
 
 TYPED_TEST(EveryLockHolding, IsRenewed) {

@@ -135,12 +135,17 @@ TEST_F(LockHandOver, CostsThoseFurtherBackNothing) {
   EXPECT_EQ(client.metrics().acquired, 1 + waiters);
 }
 
-/// No waiter in front tells it to ask: the lease was taken from its holder.
+/// No waiter in front tells it to ask, and no message: the lease was taken from its holder.
 TEST_F(LockHandOver, LeavesAFirstBehindThatLooksAtTheKeyByItself) {
+  raw.command({"ACL", "SETUSER", "default", "-client|tracking"});
   Waiter second(client, long_lease);
   Waiter third(client, long_lease);
   Waiter fourth(client, long_lease);
-  EXPECT_FALSE(eventually([&] { return third.held.load(); }, 300ms)) << "they are idle by then";
+  // The first refreshes its entry ten times a second or more often; the others are idle after 100
+  // ms.
+  const std::int64_t before = raw.calls("lset");
+  EXPECT_TRUE(eventually([&] { return raw.calls("lset") > before + 20; }));
+  EXPECT_FALSE(third.held);
   EXPECT_EQ(holder.unlock(), Unlock::released);
   ASSERT_TRUE(second.has_it());
   raw.command({"DEL", "job"});
@@ -184,7 +189,9 @@ TEST_F(LockHandOver, StopsAfterTenMilliseconds) {
   holder.unlock();
   ASSERT_TRUE(first.has_it());
   const std::string token = first.lock.token();
-  std::this_thread::sleep_for(11ms);
+  // Of the time since the first hand-over there is no other sign.
+  const auto later = std::chrono::steady_clock::now() + 10ms;
+  EXPECT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > later; }));
   EXPECT_EQ(first.ends(), Unlock::released);
   ASSERT_TRUE(second.has_it());
   EXPECT_NE(second.lock.token(), token);
@@ -213,11 +220,12 @@ INSTANTIATE_TEST_SUITE_P(Options, LockNoHandOver,
                          [](const auto& one) { return "Number" + std::to_string(one.index); });
 
 TEST_F(LockHandOver, IsNotDoneWithLessThanHalfOfTheTtl) {
-  Lock brief(client, "brief", {.ttl = 1s, .auto_renew = false});
-  Lock next(client, "brief", std::defer_lock, {.ttl = 1s});
+  Lock brief(client, "brief", {.ttl = 2s, .max_hold = 1ms});  // which is not renewed therefore
+  Lock next(client, "brief", std::defer_lock, {.ttl = 2s});
   const std::string token = brief.token();
   std::jthread thread([&] { next.lock(); });
-  EXPECT_TRUE(eventually([&] { return brief.remaining() < 490ms; }));
+  EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+  EXPECT_TRUE(eventually([&] { return brief.remaining() < 990ms; }));
   EXPECT_EQ(brief.unlock(), Unlock::released);
   thread.join();
   EXPECT_NE(next.token(), token);
@@ -285,7 +293,7 @@ TEST_F(LockHandOver, WaitsWithoutAStampede) {
   std::vector<std::unique_ptr<Waiter>> waiters;
   for (int i = 0; i < 20; ++i) waiters.push_back(std::make_unique<Waiter>(client, long_lease));
   raw.command({"CONFIG", "RESETSTAT"});
-  std::this_thread::sleep_for(500ms);
+  EXPECT_TRUE(eventually([&] { return raw.calls("lset") >= 1; })) << "the refresh of the first";
   EXPECT_EQ(raw.calls("set"), 0);
   EXPECT_LE(raw.calls("evalsha"), 3);
   holder.unlock();

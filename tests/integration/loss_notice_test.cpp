@@ -88,11 +88,13 @@ class LockSilence : public ServerTest {
                                   [&] { told = std::chrono::steady_clock::now(); });
     server.pause();
     then();
-    while (told.load() == std::chrono::steady_clock::time_point{}) {
+    const auto is_told = [&] {
+      if (told.load() != std::chrono::steady_clock::time_point{}) return true;
       const auto valid_until = lock.expires_at();
       if (valid_until != std::chrono::steady_clock::time_point{}) end = valid_until;
-      std::this_thread::sleep_for(1ms);
-    }
+      return false;
+    };
+    EXPECT_TRUE(eventually(is_told, 60s));
     EXPECT_FALSE(lock.owns_lock());
     server.resume();
     return end.load() - told.load();

@@ -68,20 +68,24 @@ TEST_F(ClientMetrics, IsAReleaseThatNobodyWaitsFor) {
 
 TEST_F(ClientMetrics, AreContentionAndThoseWhoWait) {
   std::optional<Lock> holder(std::in_place, *client, "job", long_lease);
+  std::chrono::nanoseconds waited{};
   {
-    std::jthread waiter([&] { const Lock lock(*client, "job", long_lease); });
+    std::jthread waiter([&] { const Lock lock(*client, "job", {.ttl = 1s}); });
     EXPECT_TRUE(eventually([&] { return client->metrics().waiting == 1; }));
     EXPECT_EQ(client->metrics().contended, 1U);
-    std::this_thread::sleep_for(20ms);
+    waited = duration_of([&] {
+      EXPECT_TRUE(eventually([&] { return raw.calls("lset") >= 2; })) << "it refreshes its entry";
+    });
     holder.reset();
   }
+  EXPECT_GT(waited, 100ms) << "a third of the ttl";
   EXPECT_EQ(client->metrics().waiting, 0U);
   EXPECT_EQ(client->metrics().acquired, 2U);
   EXPECT_EQ(told(EventKind::contended).key, "job");
   EXPECT_TRUE(eventually([&] {
     const std::vector<Event> events = log.events();
-    return std::any_of(events.begin(), events.end(), [](const Event& event) {
-      return event.kind == EventKind::acquired && event.elapsed >= 20ms;
+    return std::any_of(events.begin(), events.end(), [&](const Event& event) {
+      return event.kind == EventKind::acquired && event.elapsed >= waited;
     });
   })) << "the wait is told";
 }

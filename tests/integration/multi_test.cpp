@@ -279,6 +279,7 @@ class MultiLockOnTwoConnections : public ServerTest {
   template <class L>
   bool succeeds_behind_the_release(L lock) {
     auto attempt = std::async(std::launch::async, [&] { return lock.try_lock(); });
+    // An attempt that does not wait is answered in a moment; of one that waits there is no sign.
     const bool is_done =
         eventually([&] { return attempt.wait_for(0s) == std::future_status::ready; }, 200ms);
     EXPECT_FALSE(is_done) << "the release is not there yet";

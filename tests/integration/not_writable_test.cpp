@@ -5,6 +5,9 @@
 #include <thread>
 #include <vector>
 
+#include <redlatch/protocol/recursive.hpp>
+#include <redlatch/protocol/shared.hpp>
+
 #include "fixture.hpp"
 
 namespace redlatch::test {
@@ -175,6 +178,23 @@ TEST(LockOnAReadOnlyReplica, DoesNotSettleAReleaseByNotHavingTheKey) {
   site.raw.command({"DEL", "job"});
   become_replica(site);
   EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  become_master(site);
+}
+
+/// The same of locks with several holders: no answer about a value that is not there counts.
+TEST(EveryLockOnAReadOnlyReplica, IsNotJudgedByIt) {
+  Site site({});
+  const std::string other = "w1 11111111-2222-4333-8444-555555555555";
+  site.raw.command({"ZADD", "job", "99999999999999", other});
+  become_replica(site);
+  for (const protocol::Script* script :
+       {&protocol::acquire_shared_script, &protocol::extend_shared_script,
+        &protocol::release_shared_script, &protocol::count_script}) {
+    const RawReply reply =
+        site.raw.command({"EVAL", std::string(script->text), "3", "job", "queue", "fence",
+                          "w2 21111111-2222-4333-8444-555555555555", "60000"});
+    EXPECT_TRUE(reply.text.starts_with("READONLY")) << reply.text << " from\n" << script->text;
+  }
   become_master(site);
 }
 

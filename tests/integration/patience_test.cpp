@@ -53,7 +53,7 @@ TEST(ConnectPolicy, IsCountedOnceHoweverManyDoIt) {
   const auto start = std::chrono::steady_clock::now();
   const ScriptedServer slow([&](const ScriptedRequest& request) {
     if (request.connection > 1 || !is_greeting(request)) return silence;
-    std::this_thread::sleep_until(start + 3s);  // how slow it is
+    std::this_thread::sleep_until(start + 3s);  // most of connect_timeout is over then
     return resp::ok;
   });
   Client client(

@@ -1,6 +1,9 @@
 // What the scripts make of an entry in the queue at the server.
 
+#include <atomic>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <redlatch/protocol/queue.hpp>
@@ -22,6 +25,48 @@ class ServerQueueEntry : public ServerQueueTest {
     return say(protocol::stand_script, {"me and my label", "60000", "redlatch:me", "3000", expiry});
   }
 };
+
+/// One has expired, the waiter of one is gone, and one is of a lock of another kind.
+TEST_F(ServerQueueEntry, IsSkippedIfItCannotHold) {
+  RawClient listener(server.socket());
+  listener.command({"SUBSCRIBE", "redlatch:heard"});
+  RawClient monitor(server.socket());
+  monitor.command({"PSUBSCRIBE", "*"});  // which PUBLISH counts
+  raw.command({"RPUSH", queue, "1 60000 redlatch:heard 11111111-2222-4333-8444-555555555555",
+               "99999999999999 60000 redlatch:nobody 21111111-2222-4333-8444-555555555555",
+               "99999999999999 60000 redlatch:heard 3 31111111-2222-4333-8444-555555555555"});
+  Contender contender(another());
+  ASSERT_TRUE(is_queued(4));
+  holder.unlock();
+  EXPECT_TRUE(contender.has_it());
+  contender.ends();
+  EXPECT_TRUE(is_empty());
+}
+
+/// It has the label of the waiter that has left.
+TEST_F(ServerQueueEntry, IsNotInheritedByAWaiterWithAnotherLabel) {
+  Client two = another();
+  std::stop_source stop;
+  std::jthread leaving([&] {
+    Lock lock(two, "job", std::defer_lock, {.ttl = 60s, .label = "one"});
+    EXPECT_FALSE(lock.lock(stop.get_token()));
+  });
+  ASSERT_TRUE(is_queued(1));
+  std::atomic<bool> is_held = false;
+  std::atomic<bool> is_over = false;
+  std::jthread staying([&] {
+    const Lock lock(two, "job", {.ttl = 60s, .label = "another"});
+    is_held = true;
+    eventually([&] { return is_over.load(); });
+  });
+  ASSERT_TRUE(eventually([&] { return two.metrics().waiting == 2; }));
+  stop.request_stop();
+  leaving.join();
+  EXPECT_EQ(holder.unlock(), Unlock::released);
+  EXPECT_TRUE(eventually([&] { return is_held.load(); }));
+  EXPECT_TRUE(raw.get("job").ends_with(" another")) << raw.get("job");
+  is_over = true;
+}
 
 TEST_F(ServerQueueEntry, IsFoundByTheWayThatItLookedLast) {
   const std::int64_t expiry = stand("new") / 8;

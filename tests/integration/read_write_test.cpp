@@ -153,6 +153,7 @@ TEST_F(ReadLockWriteLock, LetsAWriterInWhenTheLastReaderHasDied) {
 TEST_F(ReadLockWriteLock, StarvesNeitherSide) {
   std::array<std::atomic<int>, 6> turns{};
   std::atomic<int> readers = 0;
+  std::atomic<int> read = 0;
   std::atomic<int> writers = 0;
   std::atomic<bool> over = false;
   std::atomic<bool> overlap = false;
@@ -162,7 +163,10 @@ TEST_F(ReadLockWriteLock, StarvesNeitherSide) {
       const ReadLock lock(own, "job", long_lease);
       ++readers;
       if (writers > 0) overlap = true;
-      std::this_thread::sleep_for(1ms);  // so that some reader is always in, were there no queue
+      // Were there no queue, some reader would always be in: each stays until another has come. A
+      // writer that waits keeps the others out, so that this has an end.
+      const int mine = ++read;
+      eventually([&] { return read > mine; }, 1ms);
       --readers;
     }
   };

@@ -137,17 +137,6 @@ TEST_F(ServerQueue, IsNotStoppedByAGrantThatComesAfterTheLastWait) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
 }
 
-TEST_F(ServerQueue, SkipsEntriesThatHaveExpiredAndThoseOfNobody) {
-  raw.command({"RPUSH", queue, "1 60000 redlatch:nobody expired",
-               "99999999999999 60000 redlatch:nobody 11111111-2222-4333-8444-555555555555"});
-  Contender contender(another());
-  ASSERT_TRUE(is_queued(3));
-  holder.unlock();
-  EXPECT_TRUE(contender.has_it());
-  contender.ends();
-  EXPECT_TRUE(is_empty());
-}
-
 TEST_F(ServerQueue, ServesAKeyThatAStrangerHasDeleted) {
   Contender contender(another());
   ASSERT_TRUE(is_queued(1));

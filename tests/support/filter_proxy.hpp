@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,8 @@ class FilterProxy {
   FilterProxy(std::string server_socket, Filter filter);
 
   std::string url() const { return front_.url(); }
+  /// As long as the result lives, no filter runs: for tests that change what filters look at.
+  std::unique_lock<std::mutex> hold() { return front_.hold(); }
   /// Changes the filter.
   void set(Filter filter);
   /// What clients have said, refused or not.

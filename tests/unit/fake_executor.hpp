@@ -178,6 +178,7 @@ class FakeExecutor final : public detail::Executor {
   detail::LeasePtr passed_on{};  // to the one who waits
   detail::Address address{};     // where that one can be told
   detail::LeasePtr entry{};
+  bool entry_is_inherited = false;  // by the next waiter
   bool granted = false;
   bool changed = false;
   std::vector<detail::Waiter::Ending> withdrawn{};
@@ -223,7 +224,9 @@ class FakeExecutor final : public detail::Executor {
     }
     Left leave(bool) noexcept override {
       --executor_.waiting;
-      return {.lease = std::move(executor_.passed_on), .entry = std::move(executor_.entry)};
+      Left left{.lease = std::move(executor_.passed_on)};
+      if (!executor_.entry_is_inherited) left.entry = std::move(executor_.entry);
+      return left;
     }
 
    private:

@@ -1,10 +1,15 @@
 // Leases that are taken back while a renewal is on its way.
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <stop_token>
 #include <thread>
 
+#include "eventually.hpp"
 #include "renewer_fixture.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace renewer_taken_back_test {
@@ -62,14 +67,15 @@ TEST_F(RenewerLeases, LetsNobodyTakeBackWhatIsAboutToBeSent) {
   EXPECT_EQ(renewer.pick(start + 3s).size(), 1U);
   std::atomic<bool> sent = false;
   std::atomic<bool> sent_before = false;
-  std::atomic<bool> begun = false;
+  std::atomic<bool> returned = false;
+  std::atomic<pid_t> id = 0;
   std::jthread owner([&] {
-    begun = true;
+    id = ::gettid();
     renewer.detach(lease);
     sent_before = sent.load();
+    returned = true;
   });
-  while (!begun) std::this_thread::yield();
-  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return returned || (id != 0 && sleeps(id)); }));
   sent = true;
   renewer.picked_up();
   owner.join();

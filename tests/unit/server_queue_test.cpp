@@ -60,22 +60,37 @@ TEST(ServerQueue, CountsAGrantFromTheLastQuestionThatWasAnswered) {
 
 /// It may still be carried out, behind the grant and behind the extension.
 TEST(ServerQueue, IsNotExtendedForLongerThanARefreshThatWasNotAnsweredGives) {
-  for (const Answer& answer : {in_doubt(), out_of_memory(),
-                               says(refusal("OOM not allowed script: f00, on @user_script:1."))}) {
+  for (const Answer& answer :
+       {in_doubt(), says(refusal("OOM not allowed script: f00, on @user_script:1."))}) {
     const Fake executor = fake_with_queue();
     executor->will(queued());
     executor->will(answer);
     executor->on_pause = [&] { executor->granted = executor->pauses.size() == 2; };
     TestLock lock = lock_on(executor);
-    if (answer.out_of_memory) {
-      EXPECT_THROW(lock.lock(), std::bad_alloc);
-      continue;
-    }
     lock.lock();
     executor->will(says(integer(1)));
     EXPECT_TRUE(lock.extend(30s));
     EXPECT_EQ(lock.remaining(), 10s - drift);
   }
+}
+
+/// The refresh of the waiter before it, which ran out of memory and left it the entry.
+TEST(ServerQueue, IsNotExtendedForLongerThanARefreshThatEndedWithAnExceptionGives) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  executor->will(out_of_memory());
+  executor->entry_is_inherited = true;
+  TestLock before = lock_on(executor);
+  EXPECT_THROW(before.lock(), std::bad_alloc);
+  ASSERT_TRUE(executor->entry);
+  executor->granted = true;
+  executor->will(says(nil()));  // to the first attempt
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_EQ(status(executor).size(), 2U) << "of the waiter before it";
+  executor->will(says(integer(1)));
+  EXPECT_TRUE(lock.extend(30s));
+  EXPECT_EQ(lock.remaining(), 10s - drift);
 }
 
 TEST(ServerQueue, IsExtendedForAsLongAsToldWhenEveryRefreshWasAnswered) {

@@ -21,14 +21,29 @@
 /// Locks of several keys at once, which all have the same value.
 namespace redlatch::protocol {
 
-// Whether all locks, every `step`th of KEYS, each with its queue behind it, are free; an error that
-// names a key of another type. A lock whose lease has expired is granted to the first waiter in its
-// queue, if there is one. Here and below, local variables are named KEYS for the reason in
-// queue.hpp.
-inline constexpr std::string_view all_free_lua = R"(local function all_free(step)
+// `step` is the number of keys of each lock: with its queue, and with its counter if it has one.
+inline constexpr std::string_view with_queue_lua = "local step = 2\n";
+inline constexpr std::string_view with_queue_and_counter_lua = "local step = 3\n";
+
+// Mostly neither the locks nor their queues exist, which one command for each lock finds out. The
+// pieces from here to `unless_free_lua` are for the other case, and for a user who may not run
+// EXISTS. `all` are the keys of the script; the names of the locks that are looked at are in a
+// table that is named KEYS for the reason in queue.hpp.
+inline constexpr std::string_view if_any_exists_lua = R"(local all, KEYS = KEYS, {}
+local none_exists = true
+for i = 1, #all, step do
+  KEYS[1], KEYS[2] = all[i], all[i + 1]
+  none_exists = none_exists and redis.pcall('EXISTS', KEYS[1], KEYS[2]) == 0
+end
+if not none_exists then
+)";
+
+// Whether all locks are free; an error that names a key of another type. A lock whose lease has
+// expired is granted to the first waiter in its queue, if there is one.
+inline constexpr std::string_view all_free_lua = R"(local function all_free()
   local free = true
-  for i = 1, #KEYS, step do
-    local KEYS = {KEYS[i], KEYS[i + 1]}
+  for i = 1, #all, step do
+    KEYS[1], KEYS[2] = all[i], all[i + 1]
     local kind = redis.call('TYPE', KEYS[1]).ok
     if kind == 'string' then
       free = false
@@ -42,19 +57,22 @@ inline constexpr std::string_view all_free_lua = R"(local function all_free(step
   return free
 end
 )";
+inline constexpr std::string_view unless_free_lua = R"(local free = all_free()
+if free ~= true then return free or 0 end
+end
+)";
 
 // KEYS the locks, each with its queue behind it, ARGV[1] the value, ARGV[2] the ttl. 1: acquired;
 // 0: one of them is held elsewhere.
-inline constexpr std::string_view acquire_all_lua = R"(local free = all_free(2)
-if free ~= true then return free or 0 end
-for i = 1, #KEYS, 2 do
-  local KEYS = {KEYS[i]}
+inline constexpr std::string_view acquire_all_lua = R"(for i = 1, #all, step do
+  KEYS[1] = all[i]
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return 1)";
 extern const Sha1 acquire_all_hash;
 inline constexpr Script acquire_all_script{
-    .text = joined<milliseconds_lua, entry_lua, serve_lua, all_free_lua, acquire_all_lua>,
+    .text = joined<with_queue_lua, if_any_exists_lua, milliseconds_lua, entry_lua, serve_lua,
+                   all_free_lua, unless_free_lua, acquire_all_lua>,
     .hash = &acquire_all_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"},
@@ -62,24 +80,23 @@ inline constexpr Script acquire_all_script{
 
 // KEYS the locks, each with its queue and its counter behind it, ARGV[3] the counters' ttl. The
 // fencing token, which is larger than all that were drawn for any of them, or 0.
-inline constexpr std::string_view acquire_all_fenced_lua = R"(local free = all_free(3)
-if free ~= true then return free or 0 end
-local token = 0
-for i = 3, #KEYS, 3 do
-  local drawn = draw({KEYS[i]}, ARGV[3])
+inline constexpr std::string_view acquire_all_fenced_lua = R"(local token = 0
+for i = 3, #all, step do
+  KEYS[1] = all[i]
+  local drawn = draw(KEYS, ARGV[3])
   if type(drawn) ~= 'number' then return drawn end
   token = math.max(token, drawn)
 end
-for i = 1, #KEYS, 3 do
-  local KEYS = {KEYS[i], KEYS[i + 2]}
+for i = 1, #all, step do
+  KEYS[1], KEYS[2] = all[i], all[i + 2]
   redis.call('SET', KEYS[2], string.format('fence %.0f', token), 'PX', ARGV[3])
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return token)";
 extern const Sha1 acquire_all_fenced_hash;
 inline constexpr Script acquire_all_fenced_script{
-    .text = joined<milliseconds_lua, entry_lua, serve_lua, draw_lua, all_free_lua,
-                   acquire_all_fenced_lua>,
+    .text = joined<with_queue_and_counter_lua, if_any_exists_lua, milliseconds_lua, entry_lua,
+                   serve_lua, all_free_lua, unless_free_lua, draw_lua, acquire_all_fenced_lua>,
     .hash = &acquire_all_fenced_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"},
@@ -87,14 +104,15 @@ inline constexpr Script acquire_all_fenced_script{
 
 // KEYS the locks, ARGV[1] the value, ARGV[2] the ttl. 1: extended; 0: one of them is not ours any
 // more. An absent key is written to as well, for the reason that `release_script` has.
-inline constexpr std::string_view extend_all_lua = R"(for _, key in ipairs(KEYS) do
-  local KEYS = {key}
+inline constexpr std::string_view extend_all_lua = R"(local all, KEYS = KEYS, {}
+for i = 1, #all do
+  KEYS[1] = all[i]
   local holder = redis.call('GET', KEYS[1])
   if not holder then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
   if holder ~= ARGV[1] then return 0 end
 end
-for _, key in ipairs(KEYS) do
-  local KEYS = {key}
+for i = 1, #all do
+  KEYS[1] = all[i]
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 1)";
@@ -105,22 +123,40 @@ inline constexpr Script extend_all_script{.text = extend_all_lua,
                                           .takes_more = true};
 
 // KEYS the locks, each with its queue behind it, ARGV[1] the value. 1: all of them were ours, and
-// are released; 0, or an error: only some were, and these are released.
-inline constexpr std::string_view release_all_lua = R"(local outcome = 1
-for i = 1, #KEYS, 2 do
-  local KEYS = {KEYS[i], KEYS[i + 1]}
+// are released; 0, or an error: only some were, and these are released. Mostly there are no
+// waiters, and the first part is all that runs.
+inline constexpr std::string_view release_all_lua = R"(local all, KEYS = KEYS, {}
+local outcome, entries = 1, {}
+for i = 1, #all, 2 do
+  KEYS[1], KEYS[2] = all[i], all[i + 1]
   local holder = redis.pcall('GET', KEYS[1])
-  if not holder or holder == ARGV[1] then serve(KEYS) end
+  if not holder or holder == ARGV[1] then
+    local first = redis.pcall('LINDEX', KEYS[2], '0')
+    if type(first) == 'string' then
+      entries[i], entries.any = first, true
+    else
+      redis.call('DEL', KEYS[1])
+    end
+  end
   if type(holder) == 'table' then
     outcome = holder
   elseif holder ~= ARGV[1] and outcome == 1 then
     outcome = 0
   end
 end
+if not entries.any then return outcome end
+)";
+inline constexpr std::string_view release_all_to_first_lua = R"(for i = 1, #all, 2 do
+  if entries[i] then
+    KEYS[1], KEYS[2] = all[i], all[i + 1]
+    serve(KEYS, nil, entries[i])
+  end
+end
 return outcome)";
 extern const Sha1 release_all_hash;
 inline constexpr Script release_all_script{
-    .text = joined<milliseconds_lua, entry_lua, serve_lua, release_all_lua>,
+    .text =
+        joined<release_all_lua, milliseconds_lua, entry_lua, serve_lua, release_all_to_first_lua>,
     .hash = &release_all_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"},

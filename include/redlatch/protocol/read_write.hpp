@@ -20,7 +20,8 @@ pcall(admit_waiting)
 return 1)";
 extern const Sha1 downgrade_hash;
 inline constexpr Script downgrade_script{
-    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, downgrade_lua>,
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   admits_lua, admit_waiting_lua, downgrade_lua>,
     .hash = &downgrade_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};

@@ -20,28 +20,75 @@ namespace redlatch::protocol {
 
 // KEYS[1] the holders, KEYS[2] the queue, KEYS[3] the fencing counter, ARGV[1] the value.
 //
-// Expired holders are removed first, if these and the first that stays have the form of a lock.
-// `admits` returns whether a value may become one of the holders now, or an error. The key expires
-// with the last of its holders, whatever ttl they had.
+// Expired holders and the first that stays must have the form of a lock. `first` is the value of
+// the holder that expires first: false if there is none, and nil if it is not known, as when
+// holders have expired.
 inline constexpr std::string_view holders_lua = R"(local now = milliseconds()
 local function is_lock(value)
-  local token = ' %x+%-%x+%-%x+%-%x+%-%x+'
-  return string.find(value, '^%d+' .. token) or string.find(value, '^[rw=]%S*' .. token)
+  return string.find(value, '^[rw=]%S* %x+%-%x+%-%x+%-%x+%-%x+') or
+    string.find(value, '^%d+ %x+%-%x+%-%x+%-%x+%-%x+')
 end
-local first, last = '0', '0'
-repeat
-  local oldest = redis.call('ZRANGE', KEYS[1], first, last, 'WITHSCORES')
+local oldest = redis.call('ZRANGE', KEYS[1], '0', '0', 'WITHSCORES')
+local first, from, to = oldest[1] or false, 1, 64
+while #oldest > 0 do
   for i = 1, #oldest, 2 do
     if not is_lock(oldest[i]) then
       return redis.error_reply('NOLOCK the key is a sorted set of something else')
     end
   end
-  first, last = last + 1, last + 64
-until #oldest == 0 or tonumber(oldest[#oldest]) > now
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+  if tonumber(oldest[#oldest]) > now then break end
+  first = nil
+  oldest = redis.call('ZRANGE', KEYS[1], from, to, 'WITHSCORES')
+  from, to = to + 1, to + 64
+end
+local function first_holder()
+  if first == nil then first = redis.call('ZRANGE', KEYS[1], '0', '0')[1] or false end
+  return first
+end
 local function mark(value) return string.match(value, '^%S+') end
-local function admits(value)
-  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
+)";
+
+// Removes the expired holders. A script that may write nothing else does so even if there are none:
+// a server that has become a read-only replica refuses it, instead of answering for what it does
+// not know.
+inline constexpr std::string_view remove_expired_lua =
+    R"(redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+)";
+inline constexpr std::string_view remove_expired_if_any_lua =
+    R"(if first == nil then redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now) end
+)";
+
+// The key expires with the last of its holders, whatever ttl they had. `hold` adds a holder, or
+// sets its ttl. `give_up` removes one, and returns whether it was one. Mostly, a new holder is the
+// last, and one that goes is not.
+inline constexpr std::string_view change_lua = R"(local function is_last(value)
+  return redis.call('ZRANGE', KEYS[1], '-1', '-1')[1] == value
+end
+local function settle_life()
+  local longest = redis.call('ZRANGE', KEYS[1], '-1', '-1', 'WITHSCORES')[2]
+  if longest then redis.call('PEXPIRE', KEYS[1], longest - now) end
+end
+local function hold(value, ttl)
+  redis.call('ZADD', KEYS[1], now + ttl, value)
+  if first == false or is_last(value) then
+    redis.call('PEXPIRE', KEYS[1], ttl)
+  else
+    settle_life()
+  end
+  first = nil
+end
+local function give_up(value)
+  local was_last = value ~= first and is_last(value)
+  local had = redis.call('ZREM', KEYS[1], value)
+  if was_last then pcall(settle_life) end
+  first = nil
+  return had
+end
+)";
+
+// `admits` returns whether a value may become one of the holders now, or an error.
+inline constexpr std::string_view admits_lua = R"(local function admits(value)
+  local held = first_holder()
   if not held then return true end
   local ours, theirs = mark(value), mark(held)
   local limit, other = tonumber(ours), tonumber(theirs)
@@ -51,43 +98,29 @@ local function admits(value)
     end
     return redis.call('ZCARD', KEYS[1]) < limit
   end
-  local kinds = {r = 'rw', w = 'rw'}
-  local function kind(name) return tonumber(name) or kinds[name:sub(1, 1)] or name:sub(1, 1) end
-  if kind(ours) ~= kind(theirs) then
-    return redis.error_reply('NOLOCK the key is a lock of another kind')
-  end
-  if kind(ours) == 'rw' then return ours:sub(1, 1) == 'r' and theirs:sub(1, 1) == 'r' end
-  return ours == theirs
-end
-local function settle_life()
-  local longest = redis.call('ZRANGE', KEYS[1], '-1', '-1', 'WITHSCORES')[2]
-  if longest then redis.call('PEXPIRE', KEYS[1], longest - now) end
-end
-local function hold(value, ttl)
-  redis.call('ZADD', KEYS[1], now + ttl, value)
-  settle_life()
-end
-local function give_up(value)
-  local had = redis.call('ZREM', KEYS[1], value)
-  if had == 1 then pcall(settle_life) end
-  return had
+  local both = string.sub(ours, 1, 1) .. string.sub(theirs, 1, 1)
+  if both == 'rr' then return true end
+  if both == 'rw' or both == 'wr' or both == 'ww' then return false end
+  if both == '==' then return ours == theirs end
+  return redis.error_reply('NOLOCK the key is a lock of another kind')
 end
 )";
 
 // `admit_waiting` makes holders of the first entries that `admits` allows and whose waiters can be
-// notified; `me` need not be notified. Returns whether `me` was one of them, or an error if the
-// queue is another program's. Entries of locks of another kind are removed.
+// notified; `me` need not be notified. `entry` is the first entry, if it is known. Returns whether
+// `me` was one of them, or an error if the queue is another program's; and whether there are
+// entries left. Entries of locks of another kind are removed.
 //
 // `own_reader` returns the remaining ttl of a reader whose thread is that of the writer, if any.
-inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me)
+inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me, entry)
   local is_in = false
   while true do
-    local entry = redis.pcall('LINDEX', KEYS[2], '0')
-    if not entry then return is_in end
+    entry = entry or redis.pcall('LINDEX', KEYS[2], '0')
+    if not entry then return is_in, false end
     local expiry, ttl, channel, value = read_entry(entry)
     if not value then return is_foreign(entry) and no_queue(KEYS[2]) or entry end
     local counts = tonumber(expiry) > now and is_lock(value)
-    if counts and admits(value) ~= true then return is_in end
+    if counts and admits(value) ~= true then return is_in, true end
     redis.call('LPOP', KEYS[2])
     if counts and value == me then
       hold(value, ttl)
@@ -96,11 +129,11 @@ inline constexpr std::string_view admit_waiting_lua = R"(local function admit_wa
       hold(value, ttl)
       if is_told(channel, value, KEYS[1]) ~= true then give_up(value) end
     end
+    entry = nil
   end
 end
 local function holds_already(value)
-  if string.sub(value, 1, 1) ~= '=' then return false end
-  local held = redis.call('ZRANGE', KEYS[1], '0', '0')[1]
+  local held = string.sub(value, 1, 1) == '=' and first_holder()
   return held and mark(held) == mark(value)
 end
 local function own_reader(writer)
@@ -117,19 +150,20 @@ end
 // ARGV[2] the ttl, ARGV[3] with fencing the counter's own. 1, or the fencing token: acquired; 0:
 // held by others, or others wait; -1: the thread would wait for itself. An attempt does not
 // overtake waiters, unless its owner has a hold already.
-inline constexpr std::string_view acquire_shared_lua = R"(local refusal = admit_waiting()
+inline constexpr std::string_view acquire_shared_lua =
+    R"(local refusal, others_wait = admit_waiting()
 if refusal then return refusal end
 local may = admits(ARGV[1])
 if type(may) == 'table' then return may end
 if not may then return own_reader(ARGV[1]) and -1 or 0 end
-if not holds_already(ARGV[1]) and redis.call('LLEN', KEYS[2]) > 0 then return 0 end
+if others_wait and not holds_already(ARGV[1]) then return 0 end
 local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 extern const Sha1 acquire_shared_hash;
 inline constexpr Script acquire_shared_script{
-    .text = joined<milliseconds_lua, draw_lua, entry_lua, holders_lua, admit_waiting_lua,
-                   acquire_shared_lua>,
+    .text = joined<milliseconds_lua, draw_lua, entry_lua, holders_lua, remove_expired_lua,
+                   change_lua, admits_lua, admit_waiting_lua, acquire_shared_lua>,
     .hash = &acquire_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
@@ -137,25 +171,34 @@ inline constexpr Script acquire_shared_script{
 // ARGV[2] the ttl, ARGV[3] the counter's own, to draw a fencing token, too. 1, or the fencing
 // token: extended; 0: not one of the holders.
 inline constexpr std::string_view extend_shared_lua =
-    R"(if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+    R"(if ARGV[1] ~= first and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  return redis.call('ZREM', KEYS[1], ARGV[1])
+end
 local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
 if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
 return token)";
 extern const Sha1 extend_shared_hash;
 inline constexpr Script extend_shared_script{
-    .text = joined<milliseconds_lua, draw_lua, holders_lua, extend_shared_lua>,
+    .text = joined<milliseconds_lua, draw_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   extend_shared_lua>,
     .hash = &extend_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
 // 1: released; 0: not one of the holders. An error while waiters are notified must not undo it.
+// Mostly there are no waiters, and the first part is all that runs.
 inline constexpr std::string_view release_shared_lua =
     R"(local released = give_up(ARGV[1])
-pcall(admit_waiting)
+local entry = redis.pcall('LINDEX', KEYS[2], '0')
+if type(entry) ~= 'string' then return released end
+)";
+inline constexpr std::string_view release_shared_to_first_lua = R"(pcall(admit_waiting, nil, entry)
 return released)";
 extern const Sha1 release_shared_hash;
 inline constexpr Script release_shared_script{
-    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, release_shared_lua>,
+    .text = joined<milliseconds_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   release_shared_lua, entry_lua, admits_lua, admit_waiting_lua,
+                   release_shared_to_first_lua>,
     .hash = &release_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
@@ -189,8 +232,8 @@ if not index then return 0 end
 return expiry * 8 + (own and 5 or redis.call('LINDEX', KEYS[2], '0') == entry and 3 or 2))";
 extern const Sha1 stand_shared_hash;
 inline constexpr Script stand_shared_script{
-    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
-                   enqueue_lua, stand_shared_lua>,
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, remove_expired_lua, change_lua,
+                   admits_lua, admit_waiting_lua, find_lua, enqueue_lua, stand_shared_lua>,
     .hash = &stand_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
@@ -206,8 +249,8 @@ pcall(admit_waiting)
 return left)";
 extern const Sha1 leave_shared_hash;
 inline constexpr Script leave_shared_script{
-    .text = joined<milliseconds_lua, entry_lua, holders_lua, admit_waiting_lua, find_lua,
-                   leave_shared_lua>,
+    .text = joined<milliseconds_lua, entry_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   admits_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
     .hash = &leave_shared_hash,
     .effect = Script::Effect::other,
     .side_keys = {"queue"}};
