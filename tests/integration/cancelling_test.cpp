@@ -1,4 +1,5 @@
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -45,7 +46,7 @@ TEST_F(LockCancelling, DoesNotWaitForTheHoldersLease) {
 /// At each of the commands that a wait consists of, before it is answered: those by which a client
 /// logs in, the attempt, the subscription, the entry, and two refreshes.
 TEST_F(LockCancelling, LeavesClientAndLockUsable) {
-  std::optional<std::stop_source> stop;
+  auto stop = std::make_unique<std::stop_source>();
   int left = 0;  // commands until the stop; of the proxy's thread
   FilterProxy proxy(server.socket(), [&](const ScriptedRequest&) -> std::optional<std::string> {
     if (--left == 0) stop->request_stop();
@@ -57,7 +58,7 @@ TEST_F(LockCancelling, LeavesClientAndLockUsable) {
     Lock lock(own, "job", std::defer_lock);
     {
       const auto held = proxy.hold();
-      stop.emplace();
+      stop = std::make_unique<std::stop_source>();
       left = step;
     }
     EXPECT_FALSE(lock.lock(stop->get_token()));
