@@ -88,14 +88,18 @@ inline const std::string ok = "+OK\r\n";
 inline const std::string nil = "$-1\r\n";
 inline const std::string nil_array = "*-1\r\n";
 
-inline std::string status(std::string_view text) { return "+" + std::string(text) + "\r\n"; }
-inline std::string error(std::string_view text) { return "-" + std::string(text) + "\r\n"; }
-inline std::string integer(long long number) { return ":" + std::to_string(number) + "\r\n"; }
+inline std::string line(char kind, std::string_view text) {
+  std::string out(1, kind);
+  return out.append(text).append("\r\n");
+}
+inline std::string status(std::string_view text) { return line('+', text); }
+inline std::string error(std::string_view text) { return line('-', text); }
+inline std::string integer(long long number) { return line(':', std::to_string(number)); }
 inline std::string bulk(std::string_view text) {
-  return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) + "\r\n";
+  return line('$', std::to_string(text.size())).append(text).append("\r\n");
 }
 inline std::string array(const std::vector<std::string>& elements) {
-  std::string out = "*" + std::to_string(elements.size()) + "\r\n";
+  std::string out = line('*', std::to_string(elements.size()));
   for (const std::string& element : elements) out += element;
   return out;
 }
