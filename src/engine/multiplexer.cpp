@@ -322,7 +322,7 @@ bool Multiplexer::write_retries(TimePoint now) {
     assert(all_answered() && !retry_.in_progress());
     used_ = now;
     const auto pending = retrying_.begin();
-    if (pending->can_be_resent(known_scripts_)) {
+    if (can_be_resent(*pending)) {
       resend_refused(now);
       return true;
     }
@@ -340,12 +340,21 @@ bool Multiplexer::write_retries(TimePoint now) {
   return false;
 }
 
+/// Whether a batch can simply contain the refused request again. The retry of another one may have
+/// found that scripts need the connection for themselves.
+bool Multiplexer::can_be_resent(const PendingRequest& refused) const noexcept {
+  for (std::size_t i = 0; i < refused.commands; ++i) {
+    if (needs_exclusive_use(refused.command(i))) return false;
+  }
+  return refused.can_be_resent(known_scripts_);
+}
+
 /// Sends refused requests again in one batch, in their order, up to the first that needs more.
 void Multiplexer::resend_refused(TimePoint now) {
   CombinedWait wait = combined_wait();
   for (; !retrying_.empty(); drop_unwanted(now)) {
     const auto pending = retrying_.begin();
-    if (!pending->can_be_resent(known_scripts_)) break;
+    if (!can_be_resent(*pending)) break;
     if (pending->may_block()) {
       if (!wait.can_add(*pending)) break;
       wait.add(retrying_, pending, now);

@@ -206,6 +206,7 @@ class Multiplexer {
   Turn turn_of(PendingRequests::iterator pending, Send which, TimePoint now);
   void append_queued(PendingRequests::iterator pending, CombinedWait& wait, TimePoint now);
   bool write_retries(TimePoint now);
+  bool can_be_resent(const PendingRequest& refused) const noexcept;
   void resend_refused(TimePoint now);
   void deliver(TimePoint now) noexcept;
   void deliver_retry(TimePoint now) noexcept;

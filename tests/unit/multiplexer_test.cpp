@@ -403,6 +403,33 @@ TEST_F(Multiplexer, LooksForAnotherFormWhenScriptsAreRefused) {
   EXPECT_EQ(names(), Names{"DELEX"}) << "it is remembered";
 }
 
+/// A user who may call scripts by their hashes only, on a server that has forgotten them.
+TEST_F(Multiplexer, RetriesEachOfABatchByWatchWhereTheTextsOfScriptsAreRefused) {
+  constexpr std::string_view ours = "+OK\r\n:1\r\n$5\r\ntoken\r\n+OK\r\n";
+  Caller& one = release("a");
+  Caller& two = release("b");
+  sent();
+  reply(no_script);
+  reply(no_script);
+  EXPECT_EQ(names(), Names{"EVAL"});
+  reply(not_permitted);
+  EXPECT_EQ(names(), Names{"COMMAND"});
+  reply("*1\r\n*-1\r\n");
+  EXPECT_EQ(names().front(), "WATCH");
+  reply(ours);
+  EXPECT_EQ(names(), (Names{"DEL", "EXEC"}));
+  reply("+QUEUED\r\n*1\r\n:1\r\n");
+  EXPECT_TRUE(one.done());
+  EXPECT_EQ(names(), Names{"EVAL"});
+  reply(not_permitted);
+  EXPECT_EQ(names().front(), "WATCH");
+  reply(ours);
+  EXPECT_EQ(names(), (Names{"DEL", "EXEC"}));
+  reply("+QUEUED\r\n*1\r\n:1\r\n");
+  ASSERT_TRUE(two.done());
+  EXPECT_EQ(two.reply().integer, 1);
+}
+
 TEST_F(Multiplexer, FindsOutWhetherAnOddErrorRefusesScripts) {
   Caller& one = release("a");
   sent();
