@@ -32,6 +32,15 @@ bool TlsTransport::flush_now() {
   }
 }
 
+/// Tells the peer why the handshake has failed, which says more than that the peer has left.
+void TlsTransport::send_alert() {
+  try {
+    flush_now();
+  } catch (const IoError&) {
+    // Nobody reads the alert.
+  }
+}
+
 /// False when there were no bytes.
 bool TlsTransport::fill_now() {
   const std::span<char> room = session_.room();
@@ -47,7 +56,7 @@ Transport::Handshake TlsTransport::handshake() {
     try {
       is_over = session_.handshake();
     } catch (const IoError&) {
-      flush_now();  // the alert, which tells the server why
+      send_alert();
       throw;
     }
     if (!flush_now()) return Handshake::wants_room;

@@ -39,6 +39,7 @@ class TlsTransport final : public Transport {
 
  private:
   bool flush_now();
+  void send_alert();
   bool fill_now();
 
   const std::shared_ptr<TlsContext> context_;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,7 @@
 
 #include "base/io_error.hpp"
 #include "certificates.hpp"
+#include "net/tls_transport.hpp"
 #include "temporary_directory.hpp"
 
 namespace redlatch::test::tls_test {
@@ -374,6 +376,51 @@ std::string refusal_of(const TlsOptions& options) {
     return error.what();
   }
   return "none";
+}
+
+/// The connection to a server that closes it behind its first answer.
+class ClosingPeer final : public detail::Transport {
+ public:
+  explicit ClosingPeer(Server& server) : server_(server) {}
+
+  void begin_waiting(const detail::Waiting&) override {}
+  void settle_down() noexcept override {}
+  void send_now(std::string_view bytes, std::size_t& sent) override {
+    if (has_answered_) throw IoError(Errc::unreachable, "the connection was lost");
+    answer_ += server_.exchange(bytes);
+    has_answered_ = !answer_.empty();
+    sent += bytes.size();
+  }
+  bool wait_for_room(detail::TimePoint) override { return true; }
+  std::size_t receive(std::span<char> room, detail::TimePoint) override {
+    return receive_now(room);
+  }
+  std::size_t receive_now(std::span<char> room) override {
+    const std::size_t count = answer_.copy(room.data(), room.size());
+    answer_.erase(0, count);
+    return count;
+  }
+  bool is_idle() noexcept override { return false; }
+  int fd() const noexcept override { return -1; }
+  void close() noexcept override {}
+  void discard() noexcept override {}
+
+ private:
+  Server& server_;
+  bool has_answered_ = false;
+  std::string answer_{};
+};
+
+TEST(TlsTransport, SaysThatACertificateIsRefusedThoughTheServerHasLeft) {
+  Server server(files().of_other);
+  detail::TlsTransport client(std::make_shared<TlsContext>(trusting(), "localhost"),
+                              std::make_unique<ClosingPeer>(server));
+  try {
+    client.handshake();
+    FAIL() << "The handshake goes on.";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+  }
 }
 
 TEST(TlsContext, NamesTheOptionAndTheFileThatCannotBeUsed) {
