@@ -111,11 +111,14 @@ class Sweep {
     }
   }
   /// No two were acquired within min_hold of each other: not even from before the one to behind the
-  /// other.
+  /// other, whichever of them was the first. An attempt that had to connect may have begun before
+  /// one that was made in the meantime.
   void compare_reports() {
     for (std::size_t i = 1; i < reports_.size(); ++i) {
-      if (Clock::duration(reports_[i].second - reports_[i - 1].first) < min_hold) {
-        note(Claim::report, reports_[i - 1].first, reports_[i].second);
+      const auto& [began, ended] = reports_[i - 1];
+      const auto& [next_began, next_ended] = reports_[i];
+      if (Clock::duration(std::max(next_ended - began, ended - next_began)) < min_hold) {
+        note(Claim::report, began, std::max(ended, next_ended));
       }
     }
   }
