@@ -1,5 +1,6 @@
 #include <atomic>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -52,6 +53,25 @@ TEST_F(ClientFork, ChildOwnsNothingOfItsParents) {
   EXPECT_TRUE(lock.verify());
   EXPECT_TRUE(lock.extend());
   EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
+/// A token that the parent has made follows the parent's lease, also for the same `stop`.
+TEST_F(ClientFork, ChildIsToldOfTheLossOfItsOwnLease) {
+  const std::stop_source stop;
+  Lock lock(client, "job", long_lease);
+  const std::stop_token of_parent = lock.lost_token(stop.get_token());
+  raw.command({"DEL", "job"});
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              checks.expect(lock.try_lock());
+              const std::stop_token lost = lock.lost_token(stop.get_token());
+              RawClient(server.socket()).command({"DEL", "job"});
+              checks.expect(!lock.verify());
+              checks.expect(eventually([&] { return lost.stop_requested(); }));
+              checks.expect(!of_parent.stop_requested());
+              return checks.status();
+            }),
+            0);
 }
 
 TEST_F(ClientFork, ChildsDestructorsLeaveTheParentsLockAlone) {

@@ -126,16 +126,16 @@ class LockCoreOf final : public LockCore {
   }
 
   Unlock unlock() noexcept override {
-    if (!operations_.exists()) return Unlock::lost;
     links_.cut();
+    if (!operations_.exists()) return Unlock::lost;
     const EventKind ending = operations_.release(options_);
     if (ending == EventKind::released) return Unlock::released;
     return ending == EventKind::release_unknown ? Unlock::unknown : Unlock::lost;
   }
 
   void release_if_held() noexcept override {
+    links_.cut();  // also in a forked child, for which there is nothing to release
     if (!operations_.exists()) return;
-    links_.cut();
     operations_.drop(options_);
   }
 
