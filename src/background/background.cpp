@@ -91,6 +91,9 @@ void Background::send_release(std::string_view key, const CleanupRelease& cleanu
 
 void Background::repeat_later(PendingRequests releases) noexcept {
   const MutexLock lock(mutex_);
+  for (const PendingRequest& one : releases) {
+    if (one.release.was_not_writable()) is_not_writable_ = is_refused_ = true;
+  }
   releases_.splice(releases_.end(), releases);
   wake();
 }
@@ -382,15 +385,27 @@ void Background::connect_wanted() {
   }
 }
 
+TimePoint Background::due_of(const PendingRelease& release) const noexcept {
+  if (!is_not_writable_ || !release.was_not_writable()) return release.due();
+  return std::max(release.due(), next_probe_);
+}
+
 /// Takes the releases that are due, of one connection, so that they go out in one batch. A release
 /// that is over, or needs the connection exclusively, comes alone.
 PendingRequests Background::take_due(TimePoint now) {
   PendingRequests due;
+  const bool may_probe = is_not_writable_ && now >= next_probe_;
+  if (may_probe) {
+    is_not_writable_ = std::exchange(is_refused_, false);
+    next_probe_ = now + probe_period;
+  }
   const SharedConnection* connection = nullptr;
   for (auto next = releases_.begin(); next != releases_.end();) {
     const auto one = next++;
     const PendingRelease& release = one->release;
-    const bool alone = release.over(now) || release.needs_exclusive_use();
+    const bool probes = is_not_writable_ && release.was_not_writable() && !release.over(now);
+    const bool alone = release.over(now) || release.needs_exclusive_use() || probes;
+    if (probes && !may_probe) continue;
     if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
     const SharedConnection* const its = &connection_of_(release.key());
     if (connection != nullptr && its != connection) continue;
@@ -473,7 +488,7 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
 void Background::rest() {
   TimePoint end = std::min({stop_at_, look_at_, draining_.until(), renewer_.due()});
   for (const PendingRequest& one : releases_) {
-    end = std::min({end, one.release.due(), one.release.until()});
+    end = std::min({end, due_of(one.release), one.release.until()});
   }
   std::vector<pollfd> watched{{.fd = event_fd_.fd(), .events = POLLIN, .revents = 0}};
   draining_.watch(watched);

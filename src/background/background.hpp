@@ -130,6 +130,7 @@ class Background final : public CompletionSink {
   /// releases can come from them.
   bool work() REDLATCH_REQUIRES(mutex_);
   void repeat_due() REDLATCH_REQUIRES(mutex_);
+  TimePoint due_of(const PendingRelease& release) const noexcept REDLATCH_REQUIRES(mutex_);
   PendingRequests take_due(TimePoint now) REDLATCH_REQUIRES(mutex_);
   void repeat(PendingRequests due, TimePoint now, TimePoint latest, int cancel)
       REDLATCH_EXCLUDES(mutex_);
@@ -172,6 +173,13 @@ class Background final : public CompletionSink {
   std::chrono::milliseconds look_pause_ REDLATCH_GUARDED_BY(mutex_){};
   bool server_changed_ REDLATCH_GUARDED_BY(mutex_) = false;  // it is no primary any more
   bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
+  // Releases were refused, as the server cannot write, and one in the present period. Waits that
+  // ride this out leave one with each attempt, which would all be repeated until the ttl is over:
+  // only one is, in each period, until there is one without a refusal.
+  static constexpr std::chrono::milliseconds probe_period{100};
+  bool is_not_writable_ REDLATCH_GUARDED_BY(mutex_) = false;
+  bool is_refused_ REDLATCH_GUARDED_BY(mutex_) = false;
+  TimePoint next_probe_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint stop_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // the end of open releases
   EventFd event_fd_ REDLATCH_GUARDED_BY(mutex_){};                    // ends the poll in `rest`
   // Ends an attempt to connect, which may take all of `connect_timeout`, for a lease that has to be

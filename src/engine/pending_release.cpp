@@ -27,7 +27,7 @@ void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, 
   due_ = now;
   pause_ = first_pause;
   repeated_ = false;
-  exclusive_use_ = false;
+  exclusive_use_ = was_not_writable_ = false;
   overtaken_ = false;
   settled_from_ = {};
   older_.reset();
@@ -56,7 +56,7 @@ void PendingRelease::failed(Errc why, TimePoint now, std::string_view explanatio
   } catch (const std::bad_alloc&) {
     explanation_.clear();  // the code says enough
   }
-  exclusive_use_ = false;
+  exclusive_use_ = was_not_writable_ = false;
   due_ = now + pause_;
   pause_ = std::min(2 * pause_, max_pause);
 }
@@ -68,6 +68,7 @@ std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;
     failed(protocol::classify(reply.text), now, explanation_of(reply));
+    was_not_writable_ = why_ == Errc::not_writable;
     return std::nullopt;
   }
   const bool done_here = protocol::vote(reply) == Vote::yes;

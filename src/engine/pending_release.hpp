@@ -70,6 +70,8 @@ class PendingRelease {
   bool over(TimePoint now) const noexcept { return now >= until_; }
   TimePoint until() const noexcept { return until_; }
   bool needs_exclusive_use() const noexcept { return exclusive_use_; }
+  /// The server has refused the last attempt, as it cannot write at present.
+  bool was_not_writable() const noexcept { return was_not_writable_; }
   /// The error of the last failed attempt, of which this keeps the text.
   Failure why() const noexcept { return {make_error_code(why_), explanation_}; }
 
@@ -83,6 +85,7 @@ class PendingRelease {
   std::chrono::milliseconds pause_{};  // between the next attempt and the one behind it
   bool repeated_ = false;              // an earlier attempt may have been carried out
   bool exclusive_use_ = false;
+  bool was_not_writable_ = false;
   bool overtaken_ = false;                     // the first "not ours" may be premature
   TimePoint settled_from_{};                   // from then on "not ours" is final
   std::weak_ptr<const void> older_{};          // the connection of the acquisition, while it lives

@@ -143,5 +143,27 @@ TEST(LockRidesOut, WithoutAStormOfConnections) {
   for (std::thread& thread : threads) thread.join();
 }
 
+/// Each attempt leaves a release, as it may have been carried out: these are not repeated one by
+/// one until the ttl is over.
+TEST(LockRidesOut, WithoutAStormOfReleases) {
+  const RedisServer server({"--min-replicas-to-write", "1"});
+  RawClient raw(server.socket());
+  Client client(server.url(), patient());
+  std::list<std::thread> threads;
+  std::stop_source stop;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      const MultiLock lock(client, {"job " + std::to_string(i)}, stop.get_token(), rides_out);
+      EXPECT_FALSE(lock.owns_lock());
+    });
+  }
+  EXPECT_TRUE(eventually([&] { return raw.calls("exists") >= 200; }, 60s));  // one in an attempt
+  // Of an attempt: itself, the question for the ttl, and the release.
+  EXPECT_LE(raw.calls("evalsha"), 5 * raw.calls("exists"));
+  stop.request_stop();
+  for (std::thread& thread : threads) thread.join();
+  raw.command({"CONFIG", "SET", "min-replicas-to-write", "0"});  // so that they are answered
+}
+
 }  // namespace riding_out_test
 }  // namespace redlatch::test
