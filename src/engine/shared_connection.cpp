@@ -548,6 +548,8 @@ void SharedConnection::read(TimePoint end) {
     return transport.receive(room, end);
   });
   multiplexer_.received({room.data(), count}, BootClock::now());
+  // With TLS, the rest may stand in the transport, where no poll of the descriptor shows it.
+  if (count == room.size()) receive_now();
 }
 
 /// Sends and receives what the transport takes and has, without waiting.
