@@ -27,8 +27,7 @@ enum class Unlock {
   /// that thread learns of such a loss.
   released,
   /// The lock was not ours any more: it had expired, or the key was taken over or deleted, or it
-  /// was
-  /// not held at all.
+  /// was not held at all.
   lost,
   /// The server has not answered. The release is repeated in the background until the server
   /// answers, or until the ttl is over.

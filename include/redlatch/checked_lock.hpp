@@ -32,16 +32,16 @@ template <class Servers, class... What>
 class CheckedLock : public BasicLock {
  public:
   // Compilers show the line with the name of the constructor that they refuse, so the reason is on
-  // that line.
-  // clang-format off
+  // that line. clang-format off
   /// Not without a key.
   explicit CheckedLock  // The key is missing: (client, key).
       (const Servers&) = delete;
   /// Not with another type in the place of the key.
   template <class Other, class Key>
-    requires(sizeof...(What) > 1 || (!std::is_convertible_v<const Key&, What> || ...))
-  CheckedLock  // Behind the client: a key; of a MultiLock {key, key}; of a Permit key, limit.
-      (const Other&, const Key&) = delete;
+  requires(sizeof...(What) > 1 || (!std::is_convertible_v<const Key&, What> || ...))
+      CheckedLock  // Behind the client: a key; of a MultiLock {key, key}; of a Permit key, limit.
+      (const Other&, const Key&)
+  = delete;
   /// Not with other servers.
   template <class Other>
   CheckedLock  // The first argument is a Client, of a Redlock a Quorum: no const and no temporary.

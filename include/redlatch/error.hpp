@@ -15,12 +15,11 @@ namespace redlatch {
 /// the functions return false for it.
 enum class Errc {
   /// No connection: refused, unknown host, `connect_timeout` is over, connection lost, the server
-  /// has
-  /// too many clients, or the process no descriptors.
+  /// has too many clients, or the process no descriptors.
   unreachable = 1,
   /// Connected, but no reply within `command_timeout`.
   timed_out,
-  /// The server does not accept the user or password of the URL.
+  /// The server does not accept the user or password, or one side refuses the other's certificate.
   authentication_failed,
   /// The user may not run a command, or may not touch the key.
   not_permitted,

@@ -16,22 +16,18 @@ enum class EventKind {
   /// A lock was acquired. `elapsed`: since the call, waiting included.
   acquired,
   /// The first attempt of a call found the lock held elsewhere. `elapsed`: since the call.
-  /// `detail`:
-  /// if another object of this client holds the lock, the thread that has acquired it.
+  /// `detail`: if another object of this client holds the lock, the thread that has acquired it.
   contended,
   /// A renewal succeeded. `elapsed`: since the acquisition.
   renewed,
   /// A renewal failed, and is tried again in time. `elapsed`: since the acquisition. `error`: why.
   renewal_failed,
   /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
-  /// in
-  /// time; or the reply to a release showed it. `elapsed`: as of `released`.
+  /// in time; or the reply to a release showed it. `elapsed`: as of `released`.
   lost,
   /// The server has released a lock. `elapsed`: for how long it was held, from the acquisition
-  /// until
-  /// `unlock()` was called or its scope ended, or until its lease was over. The time until the
-  /// server
-  /// has answered the release does not count.
+  /// until `unlock()` was called or its scope ended, or until its lease was over. The time until
+  /// the server has answered the release does not count.
   released,
   /// The outcome of a release is not known. For `unlock()`: it was refused, or not answered within
   /// `command_timeout`. A release that no call waits for is repeated first, and the event follows

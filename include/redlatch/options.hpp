@@ -13,7 +13,8 @@ namespace redlatch {
 struct Credentials {
   /// Empty: the server's default user.
   std::string user{};
-  /// Empty: the connection does not log in.
+  /// Not empty, else `Errc::authentication_failed`: a connection without a password would be that
+  /// of the default user.
   std::string password{};
 };
 
@@ -129,8 +130,8 @@ struct LockOptions {
   /// difference of the hosts' clocks, and shorter than the time to the next run. 0: none. A holder
   /// that dies holds for its ttl only, so a ttl of at least `min_hold` makes it certain. A longer
   /// `min_hold` works while the lock is renewed, and is `Errc::invalid_argument` with `auto_renew`
-  /// off; so is a negative one. For `Lock` and `FairLock`; `Errc::unsupported` from the
-  /// constructors of other locks.
+  /// off or a shorter `max_hold`; so is a negative one. For `Lock` and `FairLock`;
+  /// `Errc::unsupported` from the constructors of other locks.
   std::chrono::milliseconds min_hold{0};
   /// Whether waits ride out a server that is away from their first attempt on: `lock()`, bounded
   /// waits and the constructors that wait then treat `Errc::unreachable`, `timed_out` and

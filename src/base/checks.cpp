@@ -41,6 +41,12 @@ void check_min_hold(const LockOptions& options, bool has_min_hold) {
     refuse("a min_hold of " + text(time) + " is longer than the ttl of " + text(options.ttl) +
            ", and auto_renew is false; use a longer ttl");
   }
+  const bool is_renewed_for_less =
+      options.max_hold > std::chrono::milliseconds::zero() && options.max_hold < time;
+  if (time > options.ttl && is_renewed_for_less) {
+    refuse("a min_hold of " + text(time) + " is longer than the ttl of " + text(options.ttl) +
+           ", and than max_hold, after which renewals end; use a longer ttl");
+  }
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace {
 [[noreturn]] void reject(const std::string& part) {
   throw Error(Errc::invalid_argument,
               "bad server URL: " + part +
-                  "; the forms are redis://[user[:password]@]host[:port][/db] and "
+                  "; the forms are redis://[user[:password]@]host[:port][/db], the same with "
+                  "rediss:// for TLS, and "
                   "unix://[user[:password]@]/path/to.sock[?db=N]");
 }
 

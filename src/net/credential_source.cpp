@@ -26,7 +26,9 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
     throw IoError(Errc::unreachable, name + " has not returned within connect_timeout");
   }
   try {
-    return call->result();
+    Credentials credentials = call->result();
+    // Without a password the connection would be that of the server's default user.
+    if (!credentials.password.empty()) return credentials;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -34,6 +36,7 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
   } catch (...) {
     throw IoError(Errc::authentication_failed, name + " has thrown no std::exception");
   }
+  throw IoError(Errc::authentication_failed, name + " has given no password");
 }
 
 void CredentialSource::after_fork_in_child() noexcept {

@@ -85,8 +85,9 @@ class LocalWaiter final : public Waiter {
   std::atomic<unsigned> news_ = 0;  // `granted` and `changed`, not yet looked at
 
   Baton baton_{};
-  // Posts to the baton are counted under the mutex and made after it is released. `leave` waits for
-  // all of them, so that none comes to a waiter that is gone.
+  // Posts to the baton are counted under the mutex. `WaitQueues` makes them after it is released,
+  // and the grant listener under it. `leave` waits for all of them, so that none comes to a waiter
+  // that is gone.
   int posts_ REDLATCH_GUARDED_BY(wait_mutex) = 0;
   int posts_taken_ = 0;
 };

@@ -137,6 +137,14 @@ TEST_F(ClientCredentials, EndInAnErrorWithTheTextOfTheException) {
       << error.what();
 }
 
+TEST_F(ClientCredentials, WithoutAPasswordAreAnErrorAndNotTheDefaultUser) {
+  vault.set("");
+  Client client("redis://worker:first@127.0.0.1:" + std::to_string(server.port()), options());
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(std::string(error.what()).find("no password"), std::string::npos) << error.what();
+}
+
 TEST_F(ClientCredentials, ThatThrowSomethingElseAreAnErrorToo) {
   ClientOptions throwing = patient();
   throwing.credentials = []() -> Credentials { throw 1; };

@@ -273,6 +273,19 @@ TEST_F(ReadLockDeadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
   EXPECT_TRUE(renewed.owns_lock());
 }
 
+/// As after an outage, when the release is repeated in the background.
+TEST_F(ReadLockDeadlock, IsNoneWhileTheReleaseOfTheReadLockIsStillToCome) {
+  reader.lock();
+  const std::string member = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
+  EXPECT_EQ(reader.unlock(), Unlock::released);
+  const std::vector<RawReply> time = raw.command({"TIME"}).elements;
+  const long long now = std::stoll(time.at(0).text) * 1000 + std::stoll(time.at(1).text) / 1000;
+  raw.command({"ZADD", "job", std::to_string(now + 700), member});
+  WriteLock next(client, "job", std::defer_lock, {.ttl = 2s});
+  next.lock();
+  EXPECT_TRUE(next.owns_lock());
+}
+
 /// The server of a test has not heard of the script that releases.
 TEST_F(ReadLockDeadlock, IsNoneRightBehindAReaderThatWentOutOfScope) {
   { const ReadLock gone(client, "job"); }

@@ -75,6 +75,11 @@ TEST(LockOptions, RefuseAMinHoldThatALeaseWithoutRenewalsCannotLast) {
   EXPECT_NE(std::string(error.what()).find("1001 ms"), std::string::npos) << error.what();
   EXPECT_NO_THROW(lock_on(executor, {.ttl = 1s, .auto_renew = false, .min_hold = 1s}));
   EXPECT_NO_THROW(lock_on(executor, {.ttl = 1s, .min_hold = 1h}));
+  EXPECT_EQ(
+      error_of([&] { lock_on(executor, {.ttl = 1s, .max_hold = 4s, .min_hold = 5s}); }).code(),
+      Errc::invalid_argument);
+  EXPECT_NO_THROW(lock_on(executor, {.ttl = 1s, .max_hold = 5s, .min_hold = 5s}));
+  EXPECT_NO_THROW(lock_on(executor, {.ttl = 5s, .max_hold = 4s, .min_hold = 5s}));
 }
 
 TEST(LockOptions, NameTheTtlThatIsWrong) {

@@ -56,6 +56,7 @@ TEST(ReadWriteProtocol, NumbersWriters) {
 TEST(ReadWriteProtocol, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1)));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  executor->holder = 4711;
   Writer writer(executor);
   try {
     writer.lock();
@@ -70,6 +71,7 @@ TEST(ReadWriteProtocol, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
 
 TEST(ReadWriteProtocol, ThrowsForItsOwnThreadWhereThereIsNoQueue) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1), integer(900), status("zset")));
+  executor->holder = 4711;
   Writer writer(executor);
   EXPECT_THROW(writer.lock(), std::system_error);
 }
@@ -82,6 +84,7 @@ TEST(ReadWriteProtocol, SaysNoToAnAttemptThatWouldBeForItsOwnThread) {
 TEST(ReadWriteProtocol, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
   const Fake executor = fake(says(integer(-1)), says(integer(-1)));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
+  executor->holder = 4711;
   Writer writer(executor);
   const TimePoint start = executor->now();
   EXPECT_FALSE(writer.try_lock_for(1h));

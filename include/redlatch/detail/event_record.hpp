@@ -24,8 +24,8 @@ struct EventRecord {
   Failure why{};
   std::string_view detail{};  // the complete text, where it is known; else it is made of `why`
   std::string_view server{};  // empty: that of the client which records it
-  /// Of `contended`: any command of the lock, for its keys, of which another thread of this client
-  /// may hold one.
+  /// For `contended`: a command of the lock. It is used for the keys that it names: another thread
+  /// of this client may hold one of them.
   const protocol::Command* about = nullptr;
   bool is_single_attempt = false;  // of `contended`
 };

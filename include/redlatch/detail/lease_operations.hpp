@@ -143,6 +143,11 @@ class LeaseOperations {
     return thread == 0 ? error : with_note(error, held_by_thread(thread));
   }
 
+  /// Whether a thread of this client holds the lock, by whichever object.
+  bool is_held_by_client() const noexcept {
+    return executor_->holding_thread(protocol_.key(), any_command()) != 0;
+  }
+
   /// A lease that is yet to be granted.
   LeasePtr new_lease(const LockOptions& options) const {
     LeasePtr lease(*executor_, protocol_.key());

@@ -111,7 +111,7 @@ end
 // `me` was one of them, or an error if the queue is another program's; and whether there are
 // entries left. Entries of locks of another kind are removed.
 //
-// `own_reader` returns the remaining ttl of a reader whose thread is that of the writer, if any.
+// `own_reader` returns the remaining ttl of the reader that the writer's own thread holds, or nil.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me, entry)
   local is_in = false
   while true do
@@ -204,8 +204,9 @@ inline constexpr Script release_shared_script{
     .side_keys = {"queue"}};
 
 // Arguments and result as of `stand_script`. The thread of a waiting writer may have a reader whose
-// lease is lost, because it was not renewed: it expires at the server 6 % of its ttl later. A
-// reader with more left than a tenth of the writer's ttl and 100 ms counts as one that is held.
+// lease is lost, because it was not renewed: it expires at the server 6 % of its ttl later. If the
+// reader's remaining ttl is more than a tenth of the writer's ttl plus 100 ms, the reader counts as
+// still held.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
