@@ -59,15 +59,23 @@ constexpr std::string_view released_value(std::string_view value) noexcept {
 /// expires by itself. Waiters queue up in a second key. With `fencing` there is a third, a counter
 /// from which every acquisition draws a larger number.
 /// Source: redis.io/docs/latest/develop/use/patterns/distributed-locks, "single instance".
+///
+/// Every protocol has these members. `release_after` is needed with `has_min_hold` only, and the
+/// four commands of the queue with `has_queue` only. `turn_into` (of `WriteSide`) and `count` (of
+/// `Recursive`) belong to one class each.
 class Exclusive {
  public:
-  /// Waiters of one client queue up inside the process, and a lease is handed over between them.
+  /// Waiters of one client queue up inside the process, and a lease is handed over between them. At
+  /// most one protocol may say so: a hand-over compares key and options, but not classes, and the
+  /// value keeps its owner tag.
   static constexpr bool is_passed_on = true;
-  /// A call that may wait enters the server's queue without an attempt first.
+  /// A call that may wait enters the server's queue without an attempt first, and fails with
+  /// `not_permitted` where it cannot queue up.
   static constexpr bool joins_at_once = false;
   /// There is no form of its commands without scripts.
   static constexpr bool needs_scripts = false;
-  /// A failed attempt has an error reply if the key is not a lock of this class.
+  /// The acquisition itself has an error reply if the key is not a lock of this class, so that a
+  /// failed attempt need not ask for the `kind`. A wait asks for it all the same.
   static constexpr bool says_kind = false;
   /// There is a queue at the server for waiters.
   static constexpr bool has_queue = true;
@@ -80,15 +88,20 @@ class Exclusive {
   const std::string& key() const noexcept { return key_; }
   bool fencing() const noexcept { return fencing_; }
 
+  /// The reply: OK or a positive number is a yes, and with `fencing` the number is the fencing
+  /// token; nil or 0: held elsewhere; a negative number: the thread would wait for itself.
   Command acquire(std::string_view value, std::chrono::milliseconds ttl) const {
     if (!fencing_) return Command(Expect::ok_or_nil, "SET", key_, value, "NX", "PX", ttl);
     return Command(acquire_fenced_script, key_, value, ttl, counter_life(ttl));
   }
+  /// 1: released; 0: it was not ours. Also sent for an acquisition in doubt, so it must do nothing
+  /// for a value that was never granted.
   Command release(std::string_view value) const { return Command(release_script, key_, value); }
   /// Leaves the key for `rest`, and grants it to no waiter.
   Command release_after(std::string_view value, std::chrono::milliseconds rest) const {
     return Command(release_after_script, key_, value, rest, released_value(value));
   }
+  /// 1: extended; 0: it was not ours. Names all keys of the lock, the first one first.
   Command extend(std::string_view value, std::chrono::milliseconds ttl) const {
     return Command(extend_script, key_, value, ttl);
   }
@@ -113,6 +126,7 @@ class Exclusive {
   }
 
   /// What the value of a lock begins with, in front of its token; empty for a lock with one holder.
+  /// Has no spaces. Called for each new lease, by the thread that acquires it.
   static std::string_view owner_tag() noexcept { return {}; }
 
   /// Asks whether the key holds the value; `holds` reads the reply. GETRANGE limits that to one
@@ -125,7 +139,8 @@ class Exclusive {
     return holder.kind == Reply::Kind::string && holder.text == value;
   }
 
-  /// Asks for the remaining ttl of the holder's lease; `life_in` reads the reply.
+  /// Asks for the remaining ttl of the holder's lease, or of the first to expire of several;
+  /// `life_in` reads the reply. It only limits the pause before the next attempt.
   Command ask_ttl() const { return Command(Expect::integer, "PTTL", key_); }
 
   /// Asks for the type of the key; `is_lock` reads the reply.

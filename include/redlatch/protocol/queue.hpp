@@ -264,8 +264,8 @@ inline std::int64_t expiry(const Reply& reply) noexcept {
   return std::max<std::int64_t>(reply.integer / 8, 0);
 }
 
-/// The message by which a waiter is notified of its grant. Without a key: not of a grant, but that
-/// it should refresh its entry, as it is the first in the queue of a key that was left to expire.
+/// The message to a waiter. With a key it is a grant. Without a key it asks the waiter to refresh
+/// its entry: no grant will come, as the key was left to expire.
 struct Grant {
   std::string_view value;
   std::string_view key;

@@ -278,7 +278,7 @@ inline Command give_back(std::string_view key, std::string_view value) {
 }
 
 /// One of several holders of a key. The owner tag says which class of lock it is. The members are
-/// those of `Exclusive`.
+/// those of `Exclusive`, but for `owner_tag`, which each derived class has.
 class Shared {
  public:
   static constexpr bool is_passed_on = false;
