@@ -1,6 +1,5 @@
 #pragma once
 
-#include <any>
 #include <type_traits>
 
 #include <redlatch/basic_lock.hpp>
@@ -10,15 +9,24 @@ namespace redlatch {
 
 namespace detail {
 
+/// An argument of any type, for calls that have to be refused. clang 14 does not compile calls for
+/// which it has to consider `std::any` here.
+struct AnyType {
+  AnyType() = default;
+  template <class T>
+  // NOLINTNEXTLINE(google-explicit-constructor): whatever the argument is, it is converted
+  AnyType(const T&);
+};
+
 /// The members of `LockOptions`, in their order, of any type: for calls that have to be refused.
 struct MistypedOptions {
-  std::any ttl{};
-  std::any auto_renew{};
-  std::any max_hold{};
-  std::any fencing{};
-  std::any label{};
-  std::any min_hold{};
-  std::any ride_out{};
+  AnyType ttl{};
+  AnyType auto_renew{};
+  AnyType max_hold{};
+  AnyType fencing{};
+  AnyType label{};
+  AnyType min_hold{};
+  AnyType ride_out{};
   Durability durability{};
 };
 
@@ -49,15 +57,15 @@ class CheckedLock : public BasicLock {
   /// Not with another type in the place of the wait, the stop token or the options.
   template <class Other>
   CheckedLock  // Here is a wait (5s, stop_token, try_to_lock, defer_lock), or LockOptions, last.
-      (const Other&, What..., std::any, std::any = {}) = delete;
+      (const Other&, What..., detail::AnyType, detail::AnyType = {}) = delete;
   /// Not with options of another type or in front of the wait.
   template <class Other>
   CheckedLock  // The options come last, and times have a unit: (client, key, 5s, {.ttl = 30s}).
-      (const Other&, What..., detail::MistypedOptions, std::any = {}) = delete;
+      (const Other&, What..., detail::MistypedOptions, detail::AnyType = {}) = delete;
   /// Not with options of another type behind the wait.
   template <class Other>
   CheckedLock  // The wait or an option has another type. Times have a unit: 5s, {.ttl = 30s}.
-      (const Other&, What..., std::any, detail::MistypedOptions) = delete;
+      (const Other&, What..., detail::AnyType, detail::MistypedOptions) = delete;
   // clang-format on
 
  protected:

@@ -33,7 +33,7 @@ class DetachedCall {
  public:
   /// Begins the call. Throws `std::system_error` when there is no thread or descriptor left.
   static std::shared_ptr<DetachedCall> start(std::function<Result()> function) {
-    const auto call = std::make_shared<DetachedCall>(std::move(function));
+    auto call = std::make_shared<DetachedCall>(std::move(function));
     run_detached([call] { call->run(); });
     return call;
   }

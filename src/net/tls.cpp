@@ -24,7 +24,7 @@ namespace redlatch::detail {
 namespace {
 
 // The two buffers between OpenSSL and the socket: a record has 16 KiB and its frame at most.
-constexpr std::size_t buffer_size = 17 * 1024;
+constexpr std::size_t buffer_size = std::size_t{17} * 1024;
 
 /// RFC 8446, section 6.2: alerts by which a peer refuses a certificate.
 constexpr std::array refusing_alerts{SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE,

@@ -44,7 +44,23 @@ void use(L lock) {
   lock = std::move(other);
 }
 
+struct Plan {
+  std::string key;
+  std::chrono::milliseconds ttl;
+};
+
+/// With arguments that are no temporaries.
+void use_plan(Client& client, Quorum& nodes, const Plan& plan) {
+  using namespace std::chrono_literals;
+  use(Lock(client, plan.key, 100ms, {.ttl = plan.ttl}));
+  use(Lock(client, plan.key, std::try_to_lock, {.ttl = plan.ttl}));
+  use(Permit(client, plan.key, 3, 100ms, {.ttl = plan.ttl}));
+  use(RecursiveLock(client, plan.key, Owner{plan.key}, {.ttl = plan.ttl}));
+  use(Redlock(nodes, plan.key, 100ms, {.ttl = plan.ttl}));
+}
+
 void use_every_class(Client& client, Quorum& nodes) {
+  use_plan(client, nodes, {.key = "key", .ttl = std::chrono::seconds(1)});
   use(Lock(client, "key"));
   use(FairLock(client, "key"));
   use(ReadLock(client, "key"));
