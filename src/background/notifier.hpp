@@ -40,7 +40,7 @@ class Notifier {
   /// them, and with mutexes of the client held.
   using Forward = std::function<void(const EventRecord& record)>;
 
-  /// `server` is the one that events name which name no other.
+  /// Events that name no server are given the name `server`.
   Notifier(OnEvent on_event, Forward forward, Renewer& renewer, std::string server);
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;

@@ -145,7 +145,6 @@ void TlsSession::Free::operator()(ssl_st* connection) const noexcept {
 }
 void TlsSession::Free::operator()(bio_st* bio) const noexcept { BIO_free(bio); }
 
-TlsSession::TlsSession(TlsSession&&) noexcept = default;
 TlsSession::~TlsSession() = default;
 
 TlsSession::TlsSession(TlsContext& context) : context_(&context) {

@@ -64,8 +64,6 @@ class TlsSession {
  public:
   /// The client's end. `context` must live longer.
   explicit TlsSession(TlsContext& context);
-  TlsSession(TlsSession&&) noexcept;
-  TlsSession& operator=(TlsSession&&) = delete;
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;
   ~TlsSession();

@@ -37,7 +37,7 @@ void TlsTransport::send_alert() {
   try {
     flush_now();
   } catch (const IoError&) {
-    // Nobody reads the alert.
+    // The peer has left, and does not read the alert.
   }
 }
 

@@ -139,14 +139,12 @@ class LeaseOperations {
   }
   /// The last error of a wait, which also says that this process itself holds the key, if so.
   Error with_holder(const Error& error) const {
-    const int thread = executor_->holding_thread(protocol_.key(), any_command());
+    const int thread = holding_thread();
     return thread == 0 ? error : with_note(error, held_by_thread(thread));
   }
 
   /// Whether a thread of this client holds the lock, by whichever object.
-  bool is_held_by_client() const noexcept {
-    return executor_->holding_thread(protocol_.key(), any_command()) != 0;
-  }
+  bool is_held_by_client() const noexcept { return holding_thread() != 0; }
 
   /// A lease that is yet to be granted.
   LeasePtr new_lease(const LockOptions& options) const {
@@ -362,6 +360,10 @@ class LeaseOperations {
 
   /// A command that names all keys of the lock.
   protocol::Command any_command() const { return protocol_.extend({}, std::chrono::seconds(1)); }
+  /// The number of a thread of this client that holds one of the keys; 0: none.
+  int holding_thread() const noexcept {
+    return executor_->holding_thread(protocol_.key(), any_command());
+  }
 
   Validity end() noexcept {
     Validity validity = lease_->end();
