@@ -30,7 +30,7 @@ constexpr std::chrono::milliseconds max_failure_delay{1000};
 
 }  // namespace
 
-Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
+GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
   if (start < not_before_) return no_address();
@@ -85,7 +85,7 @@ Address GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   return subscription_.address();
 }
 
-Address GrantListener::no_address() const noexcept {
+GrantAddress GrantListener::no_address() const noexcept {
   return {.is_refused = is_refused_, .is_closed = closings_ > 0};
 }
 

@@ -46,7 +46,7 @@ class GrantListener {
 
   /// The address for the server's messages. Connects and subscribes if need be, unless another
   /// thread is doing that or the delay after a failure is not over.
-  Address address(TimePoint latest, const std::stop_token& stop) REDLATCH_REQUIRES(wait_mutex);
+  GrantAddress address(TimePoint latest, const std::stop_token& stop) REDLATCH_REQUIRES(wait_mutex);
   /// The server has refused its queue: no address is given out for the delay after a refusal.
   void refuse() noexcept REDLATCH_REQUIRES(wait_mutex);
 
@@ -85,7 +85,7 @@ class GrantListener {
   void after_fork_in_child() noexcept REDLATCH_REQUIRES(wait_mutex);
 
  private:
-  Address no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  GrantAddress no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after(std::optional<Errc> failure) noexcept
       REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after_closing(TimePoint end) noexcept

@@ -95,7 +95,7 @@ void LocalWaiter::note_answers(bool come) noexcept {
   queue_->gets_answers = come;
 }
 
-Address LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
+GrantAddress LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
   const MutexLock lock(queues_.mutex());
   return queues_.grant_listener_.address(latest, stop);
 }

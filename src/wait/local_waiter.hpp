@@ -38,7 +38,7 @@ class LocalWaiter final : public Waiter {
   void wait(TimePoint end, const std::stop_token& stop) override;
   void wait_in_line(TimePoint end, const std::stop_token& stop) override;
   void note_answers(bool come) noexcept override;
-  Address address(TimePoint latest, const std::stop_token& stop) override;
+  GrantAddress address(TimePoint latest, const std::stop_token& stop) override;
   void refuse_queue() noexcept override;
   void enter(LeasePtr entry) noexcept override;
   Lease* entry() const noexcept override { return entry_.get(); }

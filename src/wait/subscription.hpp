@@ -52,7 +52,7 @@ class Subscription {
   /// any state then, so its memory is left as it is.
   void abandon(bool in_use) noexcept;
 
-  Address address() const noexcept { return {channel_, link_.number}; }
+  GrantAddress address() const noexcept { return {channel_, link_.number}; }
   int fd() const noexcept { return is_open() ? link_.connection->transport->fd() : -1; }
   /// All messages that have come. Throws `IoError` when the connection is lost.
   std::vector<Message> receive_available() const;

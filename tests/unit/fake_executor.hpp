@@ -176,7 +176,7 @@ class FakeExecutor final : public detail::Executor {
   bool contended = false;
   bool passes_on = false;
   detail::LeasePtr passed_on{};  // to the one who waits
-  detail::Address address{};     // where that one can be told
+  detail::GrantAddress address{};     // where that one can be told
   detail::LeasePtr entry{};
   bool entry_is_inherited = false;  // by the next waiter
   bool granted = false;
@@ -208,7 +208,7 @@ class FakeExecutor final : public detail::Executor {
     }
     bool has_lease() const noexcept override { return static_cast<bool>(executor_.passed_on); }
     void note_answers(bool come) noexcept override { executor_.noted.push_back(come); }
-    detail::Address address(TimePoint, const std::stop_token&) override {
+    detail::GrantAddress address(TimePoint, const std::stop_token&) override {
       return executor_.address;
     }
     void refuse_queue() noexcept override { executor_.address = {}; }

@@ -133,7 +133,7 @@ class AcquireLoop {
   bool has_queue(Waiter& waiter) const {
     return Protocol::has_queue && !address(waiter).channel.empty();
   }
-  Address address(Waiter& waiter) const {
+  GrantAddress address(Waiter& waiter) const {
     return waiter.address(deadline_.value_or(TimePoint::max()), stop_);
   }
 
@@ -159,7 +159,7 @@ class AcquireLoop {
   bool ask(Waiter& waiter, bool last) {
     using Outcome = typename ServerQueue<Protocol>::Outcome;
     if (Protocol::has_queue && waiter.is_first()) {
-      const Address address = this->address(waiter);
+      const GrantAddress address = this->address(waiter);
       const bool granted = waiter.is_granted();
       if (address.is_pending && waiter.entry() != nullptr && !granted) {
         due_ = executor().now() + backoff_.next({});
@@ -184,7 +184,7 @@ class AcquireLoop {
   }
 
   /// For fair locks: an attempt without an entry in the queue would overtake others.
-  bool await_queue(const Address& address) {
+  bool await_queue(const GrantAddress& address) {
     if (address.is_refused && address.is_closed) {
       throw queue_error(Errc::not_permitted,
                         "the connection is closed at SUBSCRIBE again and again, and a fair lock "

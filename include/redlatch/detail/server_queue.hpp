@@ -37,7 +37,7 @@ class ServerQueue {
   enum class Outcome { held, waits, refused, deadlocks };
   /// Sends the command that is due. Throws `Error` if the server does not answer, or the lock
   /// cannot be had.
-  Outcome speak(Waiter& waiter, const Address& address) {
+  Outcome speak(Waiter& waiter, const GrantAddress& address) {
     due_ = executor().now();
     channel_ = address.channel;
     if (waiter.is_granted()) return claim(waiter.withdraw(Ending::settled));
@@ -120,7 +120,7 @@ class ServerQueue {
 
   /// Refreshes the entry. The first waiter also has the key tracked, for holders that know no
   /// queue.
-  QueueStatus refresh(Waiter& waiter, const Address& address) {
+  QueueStatus refresh(Waiter& waiter, const GrantAddress& address) {
     waiter.forget_changes();
     const bool watches = is_first_ && address.subscriber != 0;
     const std::array commands{operations_.protocol().refresh(queue_entry(*waiter.entry()),

@@ -11,7 +11,7 @@
 namespace redlatch::detail {
 
 /// Where the server sends messages for waiters. Without a channel: nowhere.
-struct Address {
+struct GrantAddress {
   std::string_view channel{};
   std::int64_t subscriber = 0;  // the CLIENT ID for messages about changes of keys; 0: none
   bool is_refused = false;      // refused by the server, and not to be tried again for a while
@@ -50,7 +50,7 @@ class Waiter {
 
   /// Where the server has to send messages. May connect, until `latest` or until a stop is
   /// requested.
-  virtual Address address(TimePoint latest, const std::stop_token& stop) = 0;
+  virtual GrantAddress address(TimePoint latest, const std::stop_token& stop) = 0;
   /// The server cannot queue waiters, or does not let its user: none enters there for a while.
   virtual void refuse_queue() noexcept = 0;
   /// Sets the entry, before it is sent, so that no message about it is missed. There must be none.
