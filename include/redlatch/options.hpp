@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -36,6 +37,33 @@ struct TlsOptions {
   /// False: any certificate is accepted, so that anybody in between can read and change what is
   /// sent. For tests.
   bool verify = true;
+
+  /// Compares all members.
+  bool operator==(const TlsOptions&) const = default;
+};
+
+/// Where a server can be reached.
+struct Address {
+  /// A host name, or an IPv4 or IPv6 address without brackets.
+  std::string host{};
+  /// 1 to 65535.
+  std::uint16_t port = 0;
+
+  /// Compares both members.
+  bool operator==(const Address&) const = default;
+};
+
+/// How the Sentinels of a `redis-sentinel://` URL are asked.
+struct SentinelOptions {
+  /// The user at the Sentinels, and the password there; both empty: none. User and password of the
+  /// URL, and `ClientOptions::credentials`, are for the servers that hold the locks.
+  std::string user{};
+  /// See `user`.
+  std::string password{};
+  /// For the Sentinels of a `rediss-sentinel://` URL. Left as it is: `ClientOptions::tls`. The
+  /// certificate of a Sentinel has to be for its host in the URL, or for its address as the other
+  /// Sentinels know it.
+  TlsOptions tls{};
 };
 
 /// How a `Client` uses its server. The client's constructor checks the options, and throws
@@ -62,8 +90,10 @@ struct ClientOptions {
   /// in between; at most until its deadline. Saves the latency of a wake-up if a core is idle, and
   /// costs processor time if none is. Negative: `Errc::invalid_argument`.
   std::chrono::microseconds busy_poll{0};
-  /// For a URL with `rediss://`.
+  /// For the servers of a URL with `rediss://` or `rediss-sentinel://`.
   TlsOptions tls{};
+  /// For the Sentinels of a URL with `redis-sentinel://` or `rediss-sentinel://`.
+  SentinelOptions sentinel{};
   /// Called for each log-in instead of taking user and password from the URL, for passwords that
   /// change, such as tokens of cloud services. It may take `connect_timeout`, together with the
   /// rest of the log-in, and delays no renewal on other connections: it runs on a thread of its
@@ -71,6 +101,13 @@ struct ClientOptions {
   /// function must own what it uses. What it throws ends in `Errc::authentication_failed` with the
   /// exception's text.
   std::function<Credentials()> credentials{};
+  /// Translates an address that a Sentinel gives, of a server or of another Sentinel, into one that
+  /// this program can reach, for instance out of a network with address translation. Called for
+  /// each answer of a Sentinel, on threads of its own that are not waited for at the end of the
+  /// client, and perhaps on several at once, so the function must own what it uses. What it throws
+  /// makes the answer useless: if no other Sentinel has one, the attempt to connect ends in
+  /// `Errc::unreachable` with the exception's text. Empty: addresses are used as they are given.
+  std::function<Address(const Address&)> map_address{};
   /// Called for each event of a lock or a connection, on a thread of the client, one call at a time
   /// and in order. None of the client's mutexes is held, so it may call everything. A loss is
   /// delivered at once, a success within about 50 ms. While it runs, later events and loss notices

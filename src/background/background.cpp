@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <list>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "base/quiet_thread.hpp"
 #include "base/unlocked.hpp"
 #include "net/poll.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 
@@ -267,6 +269,7 @@ bool Background::all_settled() const noexcept { return releases_.empty() && drai
 /// steps behind it return early when a renewal gets due meanwhile (`is_pressed`).
 bool Background::work() {
   draining_.receive_available();
+  attend_topology();
   if (std::exchange(server_changed_, false)) drop_subscription();
   if (!stopping_) interrupt_.clear();
   if (!stopping_) renew_due();
@@ -294,6 +297,16 @@ bool Background::work() {
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
   look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
   return stopping;
+}
+
+void Background::attend_topology() {
+  if (!settings_.topology) return;
+  {
+    const Unlocked unlocked(mutex_);
+    settings_.topology->attend();
+  }
+  const std::uint64_t version = settings_.topology->version();
+  if (std::exchange(topology_version_, version) != version) server_changed_ = true;
 }
 
 void Background::renew_due() {
@@ -495,6 +508,7 @@ void Background::rest() {
   const bool stopping = stopping_;
   {
     const Unlocked unlocked(mutex_);
+    if (!stopping && settings_.topology) end = std::min(end, settings_.topology->watch(watched));
     const bool watches = !stopping && event_source_ != nullptr;
     const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
     const bool is_listened_to = BootClock::now() < source.from;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -137,6 +138,7 @@ class Background final : public CompletionSink {
   void drop_subscription() REDLATCH_REQUIRES(mutex_);
   void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept
       REDLATCH_EXCLUDES(mutex_);
+  void attend_topology() REDLATCH_REQUIRES(mutex_);
   void renew_due() REDLATCH_REQUIRES(mutex_);
   /// True when a renewal was sent on one of the connections, so that its answer is to be read.
   bool send_renewals(int cancel) REDLATCH_EXCLUDES(mutex_);
@@ -172,6 +174,7 @@ class Background final : public CompletionSink {
   // the reply of a healthy server is read at once and a silent one costs little.
   std::chrono::milliseconds look_pause_ REDLATCH_GUARDED_BY(mutex_){};
   bool server_changed_ REDLATCH_GUARDED_BY(mutex_) = false;  // it is no primary any more
+  std::uint64_t topology_version_ REDLATCH_GUARDED_BY(mutex_) = 0;
   bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
   // Releases were refused, as the server cannot write, and one in the present period. Waits that
   // ride this out leave one with each attempt, which would all be repeated until the ttl is over:

@@ -16,11 +16,17 @@
 namespace redlatch::detail {
 
 class CredentialSource;
-class Resolver;
 class TlsContext;
+class Topology;
 
-/// What a client does differently when it is one of a quorum's.
+/// What the connections of a client are for, if not for the locks of one server that a URL names.
 struct NodeRole {
+  /// Only a primary is accepted: a server of Sentinel's, which may have become a replica.
+  bool must_be_primary = false;
+  /// The log-in is all of the greeting: a Sentinel knows no scripts.
+  bool only_login = false;
+  // The others are for one of a quorum's servers.
+
   /// Scripts are sent in no other form when they are refused: WATCH needs a connection exclusively,
   /// for which a request to several servers cannot wait.
   bool only_scripts = false;
@@ -44,7 +50,7 @@ struct Settings {
   std::string server;  // the endpoint's name, for messages
   NodeRole role{};
   // Null in a quorum's own settings, which have no endpoint.
-  std::shared_ptr<Resolver> resolver{};
+  std::shared_ptr<Topology> topology{};
   std::shared_ptr<TlsContext> tls{};                // null for a URL without TLS
   std::shared_ptr<CredentialSource> credentials{};  // also null where the URL has them
   std::shared_ptr<Routes> routes{};

@@ -3,7 +3,6 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <optional>
@@ -17,9 +16,10 @@ namespace {
 [[noreturn]] void reject(const std::string& part) {
   throw Error(Errc::invalid_argument,
               "bad server URL: " + part +
-                  "; the forms are redis://[user[:password]@]host[:port][/db], the same with "
-                  "rediss:// for TLS, and "
-                  "unix://[user[:password]@]/path/to.sock[?db=N]");
+                  "; the forms are redis://[user[:password]@]host[:port][/db], "
+                  "unix://[user[:password]@]/path/to.sock[?db=N] and "
+                  "redis-sentinel://[user[:password]@]host[:port][,host[:port]...][/db]#service, "
+                  "the first and the last with rediss for TLS");
 }
 
 /// The text before index `mark` and behind it; all of it and nothing when `mark` is npos.
@@ -108,7 +108,8 @@ std::string written_ipv6(std::string_view host) {
   return text += ']';
 }
 
-void read_host(std::string_view text, Endpoint& endpoint) {
+Address read_host(std::string_view text, std::uint16_t usual_port) {
+  Address address{.host = {}, .port = usual_port};
   const bool bracketed = text.starts_with('[');
   const std::size_t bracket = text.find(']');
   if (bracketed && bracket == std::string_view::npos) reject("the '[' of the host is not closed");
@@ -117,33 +118,69 @@ void read_host(std::string_view text, Endpoint& endpoint) {
     reject("the host has more than one ':'; put an IPv6 address in brackets");
   }
   if (bracketed && host.back() != ']') reject("something stands between the ']' and the port");
-  endpoint.host = bracketed ? read_ipv6(host.substr(1, host.size() - 2)) : std::string(host);
-  if (endpoint.host.empty()) reject("the host is missing");
-  if (bracketed && endpoint.host.find(':') == std::string::npos) {
+  address.host = bracketed ? read_ipv6(host.substr(1, host.size() - 2)) : std::string(host);
+  if (address.host.empty()) reject("the host is missing");
+  if (bracketed && address.host.find(':') == std::string::npos) {
     reject("the brackets of the host hold no IPv6 address");
   }
-  if (endpoint.host.find_first_of(bracketed ? " \t\r\n[]" : " \t\r\n[]%") != std::string::npos ||
-      endpoint.host.find('\0') != std::string::npos) {
+  if (address.host.find_first_of(bracketed ? " \t\r\n[]" : " \t\r\n[]%") != std::string::npos ||
+      address.host.find('\0') != std::string::npos) {
     reject("the host has a character that no host name has");
   }
-  if (port) endpoint.port = static_cast<std::uint16_t>(number(*port, 1, 65535, "the port"));
+  if (port) address.port = static_cast<std::uint16_t>(number(*port, 1, 65535, "the port"));
+  return address;
+}
+
+/// Takes the credentials off the text. The last '@' ends them: a password may hold what has a
+/// meaning behind it.
+void take_credentials(std::string_view& text, Endpoint& endpoint) {
+  const std::size_t at = text.rfind('@');
+  if (at == std::string_view::npos) return;
+  read_credentials(text.substr(0, at), endpoint);
+  text.remove_prefix(at + 1);
+}
+
+void read_database(const std::optional<std::string_view>& text, Endpoint& endpoint) {
+  if (!text || text->empty()) return;
+  endpoint.database = number(*text, 0, 1'000'000, "the database");
 }
 
 Endpoint parse_redis(std::string_view text) {
   Endpoint endpoint;
-  // A '/' or '?' behind the last '@' ends the authority; a password may hold both.
-  const std::size_t at = text.rfind('@');
-  if (at != std::string_view::npos) {
-    read_credentials(text.substr(0, at), endpoint);
-    text.remove_prefix(at + 1);
-  }
+  take_credentials(text, endpoint);
   if (text.find_first_of("?#") != std::string_view::npos)
     reject("it has a '?' or '#', and nothing may follow the database");
   const auto [host, database] = split(text, text.find('/'));
-  read_host(host, endpoint);
-  if (database && !database->empty()) {
-    endpoint.database = number(*database, 0, 1'000'000, "the database");
+  Address address = read_host(host, endpoint.port);
+  endpoint.host = std::move(address.host);
+  endpoint.port = address.port;
+  read_database(database, endpoint);
+  return endpoint;
+}
+
+Endpoint parse_sentinel(std::string_view text) {
+  constexpr std::uint16_t usual_port = 26379;
+  Endpoint endpoint;
+  take_credentials(text, endpoint);
+  const auto [place, service] = split(text, text.find('#'));
+  if (!service || service->empty()) {
+    reject("the service is missing: the name by which the Sentinels know the server, behind a '#'");
   }
+  endpoint.service = decoded(*service, "service");
+  if (place.find('?') != std::string_view::npos) {
+    reject("it has a '?', and only the database and the service may follow the hosts");
+  }
+  const auto [hosts, database] = split(place, place.find('/'));
+  std::optional<std::string_view> rest = hosts;
+  while (rest) {
+    const auto [host, others] = split(*rest, rest->find(','));
+    Address address = read_host(host, usual_port);
+    const auto same = std::find(endpoint.sentinels.begin(), endpoint.sentinels.end(), address);
+    if (same != endpoint.sentinels.end()) reject("the same Sentinel is named twice");
+    endpoint.sentinels.push_back(std::move(address));
+    rest = others;
+  }
+  read_database(database, endpoint);
   return endpoint;
 }
 
@@ -175,14 +212,22 @@ Endpoint parse_unix(std::string_view text) {
 
 }  // namespace
 
+std::string written(const Address& address) {
+  const bool ipv6 = address.host.find(':') != std::string::npos;
+  return (ipv6 ? written_ipv6(address.host) : address.host) + ":" + std::to_string(address.port);
+}
+
 std::string Endpoint::name() const {
   const std::string number = std::to_string(database);
+  if (!sentinels.empty()) {
+    std::string text = tls ? "rediss-sentinel://" : "redis-sentinel://";
+    for (const Address& one : sentinels) text += (&one == &sentinels[0] ? "" : ",") + written(one);
+    return text + "/" + number + "#" + encoded(service, "%@");
+  }
   if (!path.empty()) {
     return "unix://" + encoded(path, "%?") + (database == 0 ? "" : "?db=" + number);
   }
-  const bool ipv6 = host.find(':') != std::string::npos;
-  return (tls ? "rediss://" : "redis://") + (ipv6 ? written_ipv6(host) : host) + ":" +
-         std::to_string(port) + "/" + number;
+  return (tls ? "rediss://" : "redis://") + written({host, port}) + "/" + number;
 }
 
 Endpoint parse_url(std::string_view url) {
@@ -192,25 +237,19 @@ Endpoint parse_url(std::string_view url) {
   std::transform(scheme.begin(), scheme.end(), scheme.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const std::string_view rest = url.substr(mark + 3);
-  if (scheme == "redis" || scheme == "rediss") {
-    Endpoint endpoint = parse_redis(rest);
-    endpoint.tls = scheme == "rediss";
-    return endpoint;
-  }
   if (scheme == "unix") return parse_unix(rest);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> planned{
-      {{"redis-sentinel", "Sentinel"},
-       {"rediss-sentinel", "Sentinel"},
-       {"redis-cluster", "Cluster"},
-       {"rediss-cluster", "Cluster"}}};
-  for (const auto& [name, what] : planned) {
-    if (scheme == name) {
-      throw Error(Errc::unsupported, std::string(what) + " (" + std::string(name) +
-                                         "://) is not built in this version; use redis://, "
-                                         "rediss:// or unix://");
-    }
+  if (scheme == "redis-cluster" || scheme == "rediss-cluster") {
+    throw Error(Errc::unsupported, "Cluster (" + scheme +
+                                       "://) is not built in this version; use redis://, "
+                                       "redis-sentinel:// or unix://");
   }
-  reject("the scheme is none of redis, rediss and unix");
+  const bool of_sentinel = scheme == "redis-sentinel" || scheme == "rediss-sentinel";
+  if (!of_sentinel && scheme != "redis" && scheme != "rediss") {
+    reject("the scheme is none of redis, rediss, unix, redis-sentinel and rediss-sentinel");
+  }
+  Endpoint endpoint = of_sentinel ? parse_sentinel(rest) : parse_redis(rest);
+  endpoint.tls = scheme.starts_with("rediss");
+  return endpoint;
 }
 
 }  // namespace redlatch::detail

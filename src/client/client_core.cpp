@@ -14,6 +14,7 @@
 #include "client/require.hpp"
 #include "net/credential_source.hpp"
 #include "net/resolver.hpp"
+#include "net/sentinel_topology.hpp"
 #include "net/tls_transport.hpp"
 
 namespace redlatch::detail {
@@ -36,8 +37,14 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
           "client_name has a space, a control character or one outside ASCII, which Redis refuses");
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();
-  auto resolver = std::make_shared<Resolver>(endpoint);
+  role.must_be_primary = !endpoint.sentinels.empty();
   auto tls = endpoint.tls ? make_tls_context(options.tls, endpoint.host) : nullptr;
+  std::shared_ptr<Topology> topology;
+  if (endpoint.sentinels.empty()) {
+    topology = std::make_shared<Resolver>(endpoint, tls);
+  } else {
+    topology = std::make_shared<SentinelTopology>(endpoint, options, tls);
+  }
   auto routes = std::make_shared<Routes>(options.connections);
   auto credentials = options.credentials ? std::make_shared<CredentialSource>(options.credentials)
                                          : std::shared_ptr<CredentialSource>();
@@ -45,7 +52,7 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
           .options = std::move(options),
           .server = std::move(server),
           .role = std::move(role),
-          .resolver = std::move(resolver),
+          .topology = std::move(topology),
           .tls = std::move(tls),
           .credentials = std::move(credentials),
           .routes = std::move(routes),
@@ -161,7 +168,7 @@ void ClientCore::before_fork() {
   wait_queues_.before_fork();
   for (const auto& connection : connections_) connection->before_fork();
   background_.before_fork();
-  settings_.resolver->before_fork();
+  settings_.topology->before_fork();
   if (settings_.credentials) settings_.credentials->before_fork();
   if (settings_.tls) settings_.tls->before_fork();
 }
@@ -169,7 +176,7 @@ void ClientCore::before_fork() {
 void ClientCore::after_fork_in_parent() {
   if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_parent();
-  settings_.resolver->after_fork_in_parent();
+  settings_.topology->after_fork_in_parent();
   background_.after_fork_in_parent();
   for (const auto& connection : connections_) connection->after_fork_in_parent();
   wait_queues_.after_fork_in_parent();
@@ -180,7 +187,7 @@ void ClientCore::after_fork_in_child() noexcept {
   callers_ = 0;
   if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_child();
-  settings_.resolver->after_fork_in_child();
+  settings_.topology->after_fork_in_child();
   background_.after_fork_in_child();
   for (const auto& connection : connections_) connection->after_fork_in_child();
   wait_queues_.after_fork_in_child();

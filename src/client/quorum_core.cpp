@@ -22,6 +22,12 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   std::set<std::string> names;
   for (const std::string& url : urls) {
     Endpoint endpoint = parse_url(url);
+    if (!endpoint.sentinels.empty()) {
+      throw Error(Errc::unsupported,
+                  "a quorum cannot have " + endpoint.name() +
+                      ": a failover may forget a lock that its majority has counted; name single "
+                      "servers (redis://, rediss:// or unix://)");
+    }
     endpoint.database = 0;  // two databases of one server are lost together
     const std::string name = endpoint.name();
     require(names.insert(name).second,

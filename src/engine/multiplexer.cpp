@@ -147,6 +147,15 @@ void Multiplexer::retire_if_stale(TimePoint now) noexcept {
   disconnect(Leftovers::Parting::retire, make_error_code(Errc::timed_out));
 }
 
+void Multiplexer::leave_former_primary(TimePoint now) noexcept {
+  if (!connected() || awaited()) return;
+  leave_retries_over(now);
+  const std::error_code why = make_error_code(Errc::not_writable);
+  if (retry_.in_progress()) return lose_connection(nullptr, Errc::not_writable, why, now);
+  mark_queued_overtakable();
+  disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire, why);
+}
+
 void Multiplexer::fail_connection(const IoError* why, TimePoint now) noexcept {
   lose_connection(
       why, why == nullptr ? Errc::unreachable : why->code(),

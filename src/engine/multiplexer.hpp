@@ -68,6 +68,9 @@ class Multiplexer {
   void drop_outdated() noexcept;
   /// Leaves a stale connection over, unless a call awaits a reply on it.
   void retire_if_stale(TimePoint now) noexcept;
+  /// Leaves the connection to a server that is known to be no primary any more, once no call awaits
+  /// a reply there: nothing more is sent, and replies to releases are still to be read.
+  void leave_former_primary(TimePoint now) noexcept;
   /// In a forked child: forgets the connection and all requests. `process`: the child's id.
   void abandon(std::uint32_t process) noexcept;
 

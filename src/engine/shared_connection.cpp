@@ -19,7 +19,7 @@
 #include "base/io_error.hpp"
 #include "net/connection.hpp"
 #include "net/poll.hpp"
-#include "net/resolver.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 
@@ -427,13 +427,14 @@ void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe)
 }
 
 /// Reads what has come if a reply is overdue, and drops a connection to a server that is not a
-/// primary any more.
+/// primary any more, whether the server or the topology says so.
 void SharedConnection::read_overdue(TimePoint now) {
   if (multiplexer_.is_overdue(now)) {
     receive_now();
     multiplexer_.begin_grace(BootClock::now());
   }
   multiplexer_.drop_outdated();
+  if (settings_.topology->version() != version_) multiplexer_.leave_former_primary(now);
 }
 
 /// The one place where the multiplexer's leftovers go on to the sink.
@@ -486,7 +487,7 @@ void SharedConnection::part(Leftovers& leftovers) noexcept {
       break;
   }
   if (!disconnection.outdated) return;
-  settings_.resolver->avoid(address_);
+  settings_.topology->avoid(address_);
   sink_.server_changed();
 }
 
@@ -641,6 +642,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
     connection.transport->settle_down();
     transport_ = std::move(connection.transport);
     address_ = connection.address;
+    version_ = connection.version;
     multiplexer_.connected_by(std::move(connection.stream), connection.abilities, std::move(alive),
                               done);
   } else if (failure) {

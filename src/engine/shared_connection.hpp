@@ -5,6 +5,7 @@
 #include <cassert>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -247,7 +248,8 @@ class SharedConnection {
   Multiplexer multiplexer_ REDLATCH_GUARDED_BY(mutex_);
   // Only the leader replaces it, and uses it with the mutex released.
   std::unique_ptr<Transport> transport_ REDLATCH_GUARDED_BY(mutex_){};
-  SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};  // of the connection
+  SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};    // of the connection
+  std::uint64_t version_ REDLATCH_GUARDED_BY(mutex_) = 0;  // of the topology that led there
   // A leader is opening a connection, with the mutex released.
   bool connecting_ REDLATCH_GUARDED_BY(mutex_) = false;
   TimePoint connecting_since_ REDLATCH_GUARDED_BY(mutex_){};

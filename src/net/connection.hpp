@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -20,6 +21,7 @@ struct Connection {
   std::unique_ptr<Transport> transport{};
   std::optional<protocol::Abilities> abilities{};  // none: the greeting did not ask for them
   SocketAddress address{};
+  std::uint64_t version = 0;  // of the topology that led there
 };
 
 /// Connects to the server and sends the greeting, until `deadline` or until `cancel` gets readable;

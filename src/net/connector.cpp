@@ -15,9 +15,9 @@
 #include "net/credential_source.hpp"
 #include "net/greeting.hpp"
 #include "net/poll.hpp"
-#include "net/resolver.hpp"
 #include "net/socket.hpp"
 #include "net/tls_transport.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -38,12 +38,12 @@ Credentials credentials_of(const Settings& settings, TimePoint deadline, int can
 class Attempt {
  public:
   Attempt(const SocketAddress& address, const Settings& settings, const Credentials& credentials,
-          Greeting::Scope scope, unsigned closed_before)
+          std::shared_ptr<TlsContext> tls, Greeting::Scope scope, unsigned closed_before)
       : address_(address),
         scope_(scope),
         closed_before_(closed_before),
         greeting_(settings, credentials, scope),
-        tls_(settings.tls) {
+        tls_(std::move(tls)) {
     connect();
   }
 
@@ -194,10 +194,10 @@ class Race {
         deadline_(deadline),
         cancel_(cancel),
         credentials_(credentials_of(settings, deadline, cancel)),
-        addresses_(settings.resolver->addresses(deadline, cancel)),
+        destination_(settings.topology->locate(deadline, cancel)),
         delay_(std::clamp<std::chrono::nanoseconds>(
-            (deadline - BootClock::now()) / static_cast<long>(addresses_.size()), min_stagger,
-            stagger)) {}
+            (deadline - BootClock::now()) / static_cast<long>(destination_.addresses.size()),
+            min_stagger, stagger)) {}
 
   Connection run() {
     for (;;) {
@@ -207,7 +207,9 @@ class Race {
       for (const auto one : wait()) {
         if (!go_on(one)) continue;
         note_success(one->scope());
-        return std::move(*one).taken();
+        Connection connection = std::move(*one).taken();
+        connection.version = destination_.version;
+        return connection;
       }
       if (!in_time && !attempts_.empty()) throw failure();
     }
@@ -216,11 +218,11 @@ class Race {
  private:
   using Attempts = std::list<Attempt>;
 
-  bool is_more() const noexcept { return begun_ < addresses_.size(); }
+  bool is_more() const noexcept { return begun_ < destination_.addresses.size(); }
 
   void begin_due() {
     while (is_more() && (attempts_.empty() || BootClock::now() >= begin_next_)) {
-      const SocketAddress& address = addresses_[begun_++];
+      const SocketAddress& address = destination_.addresses[begun_++];
       begin_next_ = BootClock::now() + delay_;
       begin(address, scope_, in_vain_);
     }
@@ -228,7 +230,8 @@ class Race {
 
   void begin(const SocketAddress& address, Greeting::Scope scope, unsigned closed_before) {
     try {
-      attempts_.emplace_back(address, settings_, credentials_, scope, closed_before);
+      attempts_.emplace_back(address, settings_, credentials_, destination_.tls, scope,
+                             closed_before);
     } catch (const IoError& error) {
       note(error, address);
     }
@@ -321,6 +324,7 @@ class Race {
 
   /// Which addresses were tried; empty when the server's name says that.
   std::string where(const SocketAddress& address) const {
+    if (!destination_.description.empty()) return " (" + destination_.description + ")";
     const std::string text = address.text();
     if (begun_ < 2 && (text.empty() || text == settings_.endpoint.host)) return {};
     if (begun_ < 2) return " (tried " + text + ")";
@@ -332,7 +336,7 @@ class Race {
   const TimePoint deadline_;
   const int cancel_;
   const Credentials credentials_;
-  const SocketAddresses addresses_;
+  const Destination destination_;
   const std::chrono::nanoseconds delay_;
   const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login, BootClock::now());
   const Greeting::Scope scope_ = first_scope();
@@ -347,7 +351,7 @@ class Race {
 
 Connection connect(const Settings& settings, TimePoint deadline, int cancel) {
   Connection winner = Race(settings, deadline, cancel).run();
-  settings.resolver->prefer(winner.address);
+  settings.topology->prefer(winner.address);
   winner.transport->begin_waiting({.usual = settings.options.command_timeout,
                                    .busy_poll = settings.options.busy_poll,
                                    .cancel = cancel});

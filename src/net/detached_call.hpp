@@ -52,6 +52,8 @@ class DetachedCall {
     return is_finished_;
   }
 
+  /// Readable once the call has finished.
+  int fd() const noexcept { return finished_.fd(); }
   TimePoint begun() const noexcept { return begun_; }
   bool is_finished() const noexcept { return is_finished_; }
   /// What a finished call has returned. Throws what it has thrown.

@@ -51,6 +51,17 @@ void check_database(const Reply& reply) {
                 protocol::explain(reply.text) + "; check the database number in the URL");
 }
 
+/// Sentinel may name a server that has become a replica a moment ago. A user who may not ask finds
+/// out by READONLY.
+void check_primary(const Reply& role) {
+  check_admission(role);
+  if (role.is_error() && protocol::classify(role.text) == Errc::not_writable) {
+    throw IoError(Errc::not_writable, protocol::explain(role.text));
+  }
+  if (role.elements.empty() || role.elements.front().text == "master") return;
+  throw IoError(Errc::not_writable, "it is a replica (any more, or still)");
+}
+
 /// INFO subtracts whole seconds from whole seconds, so its answer may be almost a second more than
 /// the uptime.
 void check_uptime(const Reply& info, std::chrono::milliseconds least) {
@@ -92,7 +103,8 @@ void Greeting::add(Check check, Words&&... words) {
 Greeting::Greeting(const Settings& settings, const Credentials& credentials, Scope scope) {
   if (!settings.options.scripting) abilities_ = protocol::read_abilities({});  // as little as none
   add_login(credentials, settings.endpoint.database);
-  if (scope == Scope::whole) add_optional(settings);
+  if (settings.role.must_be_primary) add(check_primary, "ROLE");
+  if (scope == Scope::whole && !settings.role.only_login) add_optional(settings);
   add_info(settings.role, scope);
   if (settings.role.only_scripts) add_scripts();
   // A server at its limit of clients accepts a connection and closes it at once, so at least one

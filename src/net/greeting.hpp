@@ -14,9 +14,9 @@
 
 namespace redlatch::detail {
 
-/// The first commands on a connection, in one batch: AUTH, SELECT, CLIENT SETNAME, then SCRIPT
-/// LOAD, or COMMAND INFO without scripting, and INFO for a quorum's server. A refusal of the name
-/// or of scripts is not an error.
+/// The first commands on a connection, in one batch: AUTH, SELECT, ROLE for a server of Sentinel's,
+/// CLIENT SETNAME, then SCRIPT LOAD, or COMMAND INFO without scripting, and INFO for a quorum's
+/// server. A refusal of ROLE, of the name or of scripts is not an error.
 class Greeting {
  public:
   enum class Scope {

@@ -77,8 +77,11 @@ bool is_an_answer(const FoundAddresses& found) noexcept {
 
 }  // namespace
 
-Resolver::Resolver(const Endpoint& endpoint)
-    : host_(endpoint.host), port_(endpoint.port), fixed_(without_look_up(endpoint)) {}
+Resolver::Resolver(const Endpoint& endpoint, std::shared_ptr<TlsContext> tls)
+    : host_(endpoint.host),
+      port_(endpoint.port),
+      tls_(std::move(tls)),
+      fixed_(without_look_up(endpoint)) {}
 
 SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
   if (!fixed_.empty()) return fixed_;

@@ -10,6 +10,7 @@
 #include "base/mutex.hpp"
 #include "base/url.hpp"
 #include "net/socket_address.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 
@@ -23,9 +24,9 @@ struct FoundAddresses;
 /// getaddrinfo(3) knows no deadline, so it runs on a thread of its own, which exists as long as the
 /// look-up and is not waited for at the end of the client. One look-up at a time serves all
 /// callers. Hosts that are addresses, and Unix sockets, need none.
-class Resolver {
+class Resolver final : public Topology {
  public:
-  explicit Resolver(const Endpoint& endpoint);
+  explicit Resolver(const Endpoint& endpoint, std::shared_ptr<TlsContext> tls = {});
 
   /// The server's addresses, the most promising first; at least one. Looks the name up anew each
   /// time. Returns the addresses of the look-up before when this one fails, or takes longer than
@@ -33,16 +34,16 @@ class Resolver {
   /// `cancel` gets readable.
   SocketAddresses addresses(TimePoint deadline, int cancel);
 
-  /// The server has answered at this address: the first in order from now on.
-  void prefer(const SocketAddress& address) noexcept;
-  /// The server at this address answers, but is of no use: the last in order until it is preferred
-  /// again, behind others that were avoided before.
-  void avoid(const SocketAddress& address) noexcept;
+  Destination locate(TimePoint deadline, int cancel) override {
+    return {.addresses = addresses(deadline, cancel), .tls = tls_};
+  }
+  void prefer(const SocketAddress& address) noexcept override;
+  void avoid(const SocketAddress& address) noexcept override;
 
   // Around fork(2): the child keeps the addresses, and has no look-up under way.
-  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
-  void after_fork_in_parent() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
-  void after_fork_in_child() noexcept REDLATCH_RELEASE(mutex_);
+  void before_fork() override REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
+  void after_fork_in_parent() override REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  void after_fork_in_child() noexcept override REDLATCH_RELEASE(mutex_);
 
  private:
   using LookUp = DetachedCall<FoundAddresses>;
@@ -60,6 +61,7 @@ class Resolver {
 
   const std::string host_;
   const std::uint16_t port_;
+  const std::shared_ptr<TlsContext> tls_;
   SocketAddresses fixed_{};  // of a host that is an address, or of a Unix socket
 
   Mutex mutex_{};  // the last to be taken: no other mutex is taken under it

@@ -83,57 +83,65 @@ bool is_other_protocol(unsigned long error) noexcept {
 
 void TlsContext::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
 
-TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
-    : context_(SSL_CTX_new(TLS_client_method())),
-      name_(options.server_name.empty() ? std::string(host.substr(0, host.find('%')))
-                                        : options.server_name),
-      verify_(options.verify),
-      has_certificate_(!options.certificate.empty()) {
-  if (!context_) throw std::bad_alloc();
-  SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
-  SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                       SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_verify(context_.get(), verify_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
-  SSL_CTX_set_session_cache_mode(context_.get(),
-                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-  SSL_CTX_set_app_data(context_.get(), this);
-  SSL_CTX_sess_set_new_cb(context_.get(), keep_session);
+TlsContext::Files::Files(const TlsOptions& options)
+    : context(SSL_CTX_new(TLS_client_method())),
+      server_name(options.server_name),
+      verify(options.verify),
+      has_certificate(!options.certificate.empty()) {
+  if (!context) throw std::bad_alloc();
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                      SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context.get(), keep_session);
   ERR_clear_error();
-  read_files(options);
+  read(options);
 }
+
+TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
+    : TlsContext(std::make_shared<Files>(options), host) {}
+
+TlsContext::TlsContext(std::shared_ptr<Files> files, std::string_view host)
+    : files_(std::move(files)),
+      name_(files_->server_name.empty() ? host.substr(0, host.find('%')) : files_->server_name) {}
 
 TlsContext::~TlsContext() { SSL_SESSION_free(session_.load()); }
 
-void TlsContext::read_files(const TlsOptions& options) {
-  SSL_CTX* const context = context_.get();
+std::shared_ptr<TlsContext> TlsContext::for_host(std::string_view host) const {
+  return std::shared_ptr<TlsContext>(new TlsContext(files_, host));
+}
+
+void TlsContext::Files::read(const TlsOptions& options) {
+  SSL_CTX* const made = context.get();
   if (!options.ca_file.empty()) {
-    check(SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) == 1, "ca_file",
+    check(SSL_CTX_load_verify_locations(made, options.ca_file.c_str(), nullptr) == 1, "ca_file",
           options.ca_file);
   }
   if (!options.ca_dir.empty()) {
-    check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
+    check(SSL_CTX_load_verify_locations(made, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
           options.ca_dir);
   }
-  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(context);
+  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(made);
   if (options.certificate.empty() != options.key.empty()) {
     throw Error(Errc::invalid_argument, options.key.empty()
                                             ? "tls.certificate is set without tls.key"
                                             : "tls.key is set without tls.certificate");
   }
   if (options.certificate.empty()) return;
-  check(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
+  check(SSL_CTX_use_certificate_chain_file(made, options.certificate.c_str()) == 1,
         "certificate", options.certificate);
   // A key with a password would be asked for at the terminal.
-  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
-  check(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
+  SSL_CTX_set_default_passwd_cb(made, [](char*, int, int, void*) { return -1; });
+  check(SSL_CTX_use_PrivateKey_file(made, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
         options.key);
-  check(SSL_CTX_check_private_key(context) == 1, "key", options.key);
+  check(SSL_CTX_check_private_key(made) == 1, "key", options.key);
 }
 
 /// Called by OpenSSL with a session that the server lets us resume. The result says that we own it.
 int TlsContext::keep_session(ssl_st* connection, ssl_session_st* session) noexcept {
-  auto* const self = static_cast<TlsContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection)));
+  auto* const self = static_cast<TlsContext*>(SSL_get_app_data(connection));
   SSL_SESSION_free(self->session_.exchange(session));
   return 1;
 }
@@ -148,8 +156,8 @@ void TlsSession::Free::operator()(bio_st* bio) const noexcept { BIO_free(bio); }
 TlsSession::~TlsSession() = default;
 
 TlsSession::TlsSession(TlsContext& context) : context_(&context) {
-  const MutexLock lock(context.mutex_);
-  connection_.reset(SSL_new(context.context_.get()));
+  const MutexLock lock(context.files_->mutex);
+  connection_.reset(SSL_new(context.files_->context.get()));
   BIO* inner = nullptr;
   BIO* outer = nullptr;
   if (!connection_ || BIO_new_bio_pair(&inner, buffer_size, &outer, buffer_size) != 1) {
@@ -159,6 +167,7 @@ TlsSession::TlsSession(TlsContext& context) : context_(&context) {
   SSL_set_bio(connection_.get(), inner, inner);
   SSL_set_connect_state(connection_.get());
   SSL_set_quiet_shutdown(connection_.get(), 1);
+  SSL_set_app_data(connection_.get(), &context);
   const std::string& name = context.name_;
   X509_VERIFY_PARAM* const checks = SSL_get0_param(connection_.get());
   const bool good = is_address(name)
@@ -216,7 +225,7 @@ int TlsSession::step(Step operation) {
 
 bool TlsSession::handshake() {
   if (is_over_) return true;
-  const MutexLock lock(context_->mutex_);
+  const MutexLock lock(context_->files_->mutex);
   is_over_ = step([](SSL* connection) { return SSL_do_handshake(connection); }) > 0;
   return is_over_;
 }
@@ -244,8 +253,8 @@ void TlsSession::fail() const {
       (alert == SSL_AD_HANDSHAKE_FAILURE && lacks_certificate())) {
     throw IoError(Errc::authentication_failed,
                   "TLS: the server refuses the client's certificate (" + text_of(error) +
-                      (context_->has_certificate_ ? "); check tls.certificate"
-                                                  : "); set tls.certificate and tls.key"));
+                      (context_->files_->has_certificate ? "); check tls.certificate"
+                                                         : "); set tls.certificate and tls.key"));
   }
   if (!is_over_ && is_other_protocol(error)) {
     throw IoError(Errc::unreachable, "this port does not speak TLS; use redis://, or another port");
@@ -284,7 +293,8 @@ void TlsSession::fail_verification() const {
 /// Whether the server has asked for a certificate, in vain. For TLS 1.2, which has no alert for
 /// that.
 bool TlsSession::lacks_certificate() const noexcept {
-  return !context_->has_certificate_ && SSL_get0_certificate_types(connection_.get(), nullptr) > 0;
+  return !context_->files_->has_certificate &&
+         SSL_get0_certificate_types(connection_.get(), nullptr) > 0;
 }
 
 }  // namespace redlatch::detail

@@ -22,9 +22,9 @@ namespace redlatch::detail {
 /// What the TLS connections to one server have in common: the checks of its certificate, the
 /// client's own, and the last session, which the next connection resumes.
 ///
-/// `mutex_` is held during each step of a handshake, as OpenSSL takes locks of its own then: with
-/// this mutex, `fork()` waits until they are free. A step takes about a millisecond and never waits
-/// for the peer.
+/// The mutex of the files is held during each step of a handshake, as OpenSSL takes locks of its
+/// own then: with this mutex, `fork()` waits until they are free. A step takes about a millisecond
+/// and never waits for the peer.
 class TlsContext {
  public:
   /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
@@ -35,9 +35,13 @@ class TlsContext {
   TlsContext& operator=(const TlsContext&) = delete;
   ~TlsContext();
 
-  // Around fork(2); the mutex is released in parent and child.
-  void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
-  void after_fork() REDLATCH_RELEASE(mutex_) { mutex_.unlock(); }
+  /// For another server with the same options. It shares what was read from the files, and its
+  /// sessions are its own.
+  std::shared_ptr<TlsContext> for_host(std::string_view host) const;
+
+  // Around fork(2), for all that share the files; the mutex is released in parent and child.
+  void before_fork() REDLATCH_ACQUIRE(files_->mutex) { files_->mutex.lock(); }
+  void after_fork() REDLATCH_RELEASE(files_->mutex) { files_->mutex.unlock(); }
 
  private:
   friend class TlsSession;
@@ -45,15 +49,24 @@ class TlsContext {
     void operator()(ssl_ctx_st* context) const noexcept;
   };
 
-  void read_files(const TlsOptions& options);
+  /// What the options say, but for the host.
+  struct Files {
+    explicit Files(const TlsOptions& options);
+    void read(const TlsOptions& options);
+
+    std::unique_ptr<ssl_ctx_st, Free> context;
+    const std::string server_name;
+    const bool verify;
+    const bool has_certificate;
+    Mutex mutex{};
+  };
+
+  TlsContext(std::shared_ptr<Files> files, std::string_view host);
   static int keep_session(ssl_st* connection, ssl_session_st* session) noexcept;
 
-  std::unique_ptr<ssl_ctx_st, Free> context_;
-  const std::string name_;  // that the certificate has to be for
-  const bool verify_;
-  const bool has_certificate_;
+  const std::shared_ptr<Files> files_;
+  const std::string name_;                         // that the certificate has to be for
   std::atomic<ssl_session_st*> session_{nullptr};  // to be resumed, once
-  Mutex mutex_{};
 };
 
 /// One end of a TLS connection: bytes of the peer in, bytes for the peer out, without a socket.

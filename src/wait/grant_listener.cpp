@@ -11,6 +11,7 @@
 #include "base/io_error.hpp"
 #include "base/unlocked.hpp"
 #include "net/poll.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 
@@ -33,6 +34,7 @@ constexpr std::chrono::milliseconds max_failure_delay{1000};
 GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
+  if (is_moved() && !busy_) lose({make_error_code(Errc::not_writable)});
   if (start < not_before_) return no_address();
   if (subscription_.is_open()) return subscription_.address();
   if (busy_) return {.is_pending = true};
@@ -217,9 +219,19 @@ void GrantListener::receive_while_idle() noexcept {
   if (can_listen()) receive_available();
 }
 
+/// A topology that has a version knows whether the subscription leads to the new server. Without
+/// one, a subscription that is new is taken to do so.
 void GrantListener::drop() noexcept {
   constexpr std::chrono::milliseconds is_new{50};
-  if (BootClock::now() - open_since_ >= is_new) lose({make_error_code(Errc::not_writable)});
+  if (!is_refused_) not_before_ = {};
+  const bool leads_elsewhere =
+      settings_.topology->version() > 0 ? is_moved() : BootClock::now() - open_since_ >= is_new;
+  if (leads_elsewhere) lose({make_error_code(Errc::not_writable)});
+}
+
+/// Whether the subscription is at a former primary.
+bool GrantListener::is_moved() const noexcept {
+  return subscription_.is_open() && subscription_.version() != settings_.topology->version();
 }
 
 /// Reads the messages and notifies the waiters. Grants for waiters that have left are given back

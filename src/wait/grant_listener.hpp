@@ -86,6 +86,7 @@ class GrantListener {
 
  private:
   GrantAddress no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  bool is_moved() const noexcept REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after(std::optional<Errc> failure) noexcept
       REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after_closing(TimePoint end) noexcept

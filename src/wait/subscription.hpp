@@ -53,6 +53,8 @@ class Subscription {
   void abandon(bool in_use) noexcept;
 
   GrantAddress address() const noexcept { return {channel_, link_.number}; }
+  /// Of the topology that led there.
+  std::uint64_t version() const noexcept { return is_open() ? link_.connection->version : 0; }
   int fd() const noexcept { return is_open() ? link_.connection->transport->fd() : -1; }
   /// All messages that have come. Throws `IoError` when the connection is lost.
   std::vector<Message> receive_available() const;

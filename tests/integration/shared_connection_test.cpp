@@ -98,7 +98,7 @@ class SharedConnectionToAForgetfulServer : public testing::Test {
       .endpoint = detail::parse_url(server.url()),
       .options = patient(),
       .server = server.url(),
-      .resolver = std::make_shared<detail::Resolver>(detail::parse_url(server.url())),
+      .topology = std::make_shared<detail::Resolver>(detail::parse_url(server.url())),
       .routes = std::make_shared<detail::Routes>(1),
       .closings = std::make_shared<detail::Closings>()};
   NoSink sink{};

@@ -1,0 +1,392 @@
+#include "net/sentinel_topology.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <exception>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include <redlatch/detail/token_source.hpp>
+#include <redlatch/protocol/command.hpp>
+
+#include "net/detached_call.hpp"
+#include "net/poll.hpp"
+#include "net/resolver.hpp"
+#include "net/tls_transport.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using protocol::Command;
+using protocol::Expect;
+using protocol::Reply;
+
+/// How long an answer counts as new.
+constexpr std::chrono::milliseconds fresh_for{100};
+/// The wait for a majority behind the first answer.
+constexpr std::chrono::milliseconds more_answers{100};
+/// The maximum wait for any answer while there is an older one.
+constexpr std::chrono::milliseconds max_wait{500};
+/// The pause before the next attempt to subscribe, with jitter.
+constexpr std::chrono::milliseconds min_pause{50};
+constexpr std::chrono::milliseconds max_pause{1000};
+/// How many failures an error names.
+constexpr std::size_t max_named = 5;
+
+constexpr const char* channel = "+switch-master";
+
+ClientOptions plain(const ClientOptions& options) {
+  return {.connect_timeout = options.connect_timeout, .command_timeout = options.command_timeout};
+}
+
+std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
+  if (!endpoint.tls) return nullptr;
+  const bool is_set = options.sentinel.tls != TlsOptions{};
+  return make_tls_context(is_set ? options.sentinel.tls : options.tls, "");
+}
+
+Reply say(const Connection& connection, const Command& command, TimePoint deadline) {
+  Reply reply = ask(*connection.stream, *connection.transport, command, deadline);
+  if (!reply.is_error()) return reply;
+  throw IoError(protocol::classify(reply.text),
+                protocol::explain(reply.text) +
+                    "; is this a Sentinel, and may the user ask it? (its usual port is 26379)");
+}
+
+/// For the worst failure of several, which is the error of all: configuration before outages.
+int rank(Errc code) noexcept {
+  if (code == Errc::invalid_argument) return 0;
+  if (code == Errc::authentication_failed) return 1;
+  return code == Errc::unreachable || code == Errc::timed_out ? 3 : 2;
+}
+
+}  // namespace
+
+SentinelTopology::SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
+                                   std::shared_ptr<TlsContext> tls)
+    : service_(endpoint.service),
+      options_(plain(options)),
+      map_address_(options.map_address),
+      sentinel_login_{.user = options.sentinel.user, .password = options.sentinel.password},
+      tls_(std::move(tls)),
+      sentinel_tls_(sentinel_tls(endpoint, options)),
+      view_(endpoint.sentinels),
+      random_(random_seed()) {}
+
+SentinelTopology::~SentinelTopology() = default;
+
+Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
+  Calls calls;
+  bool is_known = false;
+  {
+    const MutexLock lock(mutex_);
+    is_in_use_ = true;
+    is_known = primary_ != nullptr;
+    calls = ask_all();
+  }
+  const TimePoint now = BootClock::now();
+  const auto share = std::min<TimePoint::duration>(max_wait, (deadline - now) / 4);
+  wait_for(calls, is_known ? now + share : deadline, cancel);
+  std::shared_ptr<Resolver> primary;
+  Destination destination;
+  {
+    const MutexLock lock(mutex_);
+    if (!primary_) throw failure_of(calls);
+    primary = primary_;
+    destination.version = version();
+    destination.description =
+        "the primary of " + service_ + " is " + written(*primary_address_) + ", says Sentinel";
+  }
+  Destination resolved = primary->locate(deadline, cancel);
+  destination.addresses = std::move(resolved.addresses);
+  destination.tls = std::move(resolved.tls);
+  return destination;
+}
+
+/// Has all Sentinels asked, but for those whose answer is new or under way.
+SentinelTopology::Calls SentinelTopology::ask_all() {
+  Calls calls;
+  const std::vector<Address> all = view_.sentinels();
+  std::erase_if(sentinels_, [&](const Sentinel& one) {
+    return std::find(all.begin(), all.end(), one.address) == all.end();
+  });
+  const TimePoint now = BootClock::now();
+  for (const Address& address : all) {
+    Sentinel& one = sentinel_at(address);
+    const bool is_new =
+        one.asking && (!one.asking->is_finished() || now - one.asking->begun() < fresh_for);
+    if (!is_new) {
+      one.asking.reset();
+      try {
+        one.asking = Asking::start([self = shared_from_this(), address, settings = one.settings] {
+          return self->ask(address, *settings);
+        });
+      } catch (const std::system_error&) {
+        continue;  // no thread or descriptor is left
+      }
+    }
+    calls.push_back(one.asking);
+  }
+  return calls;
+}
+
+SentinelTopology::Sentinel& SentinelTopology::sentinel_at(const Address& address) {
+  const auto at = std::find_if(sentinels_.begin(), sentinels_.end(),
+                               [&](const Sentinel& one) { return one.address == address; });
+  if (at != sentinels_.end()) return *at;
+  return sentinels_.emplace_back(Sentinel{.address = address, .settings = settings_for(address)});
+}
+
+std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& address) const {
+  Endpoint endpoint = sentinel_login_;
+  endpoint.host = address.host;
+  endpoint.port = address.port;
+  auto tls = sentinel_tls_ ? sentinel_tls_->for_host(address.host) : nullptr;
+  auto resolver = std::make_shared<Resolver>(endpoint, tls);
+  auto settings = std::make_shared<Settings>(Settings{.endpoint = std::move(endpoint),
+                                                      .options = options_,
+                                                      .server = written(address),
+                                                      .role = {.only_login = true},
+                                                      .topology = std::move(resolver),
+                                                      .tls = std::move(tls),
+                                                      .closings = std::make_shared<Closings>()});
+  return settings;
+}
+
+/// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
+/// not.
+SentinelTopology::Outcome SentinelTopology::ask(const Address& address, const Settings& settings) {
+  Outcome outcome;
+  try {
+    outcome.answer = answer_of(settings, BootClock::now() + options_.connect_timeout);
+  } catch (const IoError& error) {
+    outcome.failure.emplace(error.code(), "Sentinel " + settings.server + ": " + error.what());
+  }
+  const MutexLock lock(mutex_);
+  if (outcome.answer) {
+    view_.take(address, *outcome.answer, BootClock::now());
+  } else {
+    view_.note_failure(address, BootClock::now());
+  }
+  note_primary();
+  return outcome;
+}
+
+/// The epoch is asked for before the primary. If a failover comes between the two, the new primary
+/// is taken for one of the older configuration, which is corrected by the next answer. The other
+/// way round, the former primary would be believed until the next failover.
+SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint deadline) const {
+  const Connection connection = connect(settings, deadline, never_cancelled);
+  const auto question = [&](const char* what) {
+    return Command(Expect::anything, "SENTINEL", what, service_);
+  };
+  SentinelAnswer answer;
+  const Reply primary = say(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline);
+  if (!read_primary(primary)) {
+    const Command all(Expect::anything, "SENTINEL", "MASTERS");
+    answer.services = read_services(say(connection, all, deadline));
+    return answer;
+  }
+  answer.epoch = read_epoch(say(connection, question("MASTER"), deadline));
+  answer.primary = read_primary(say(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline));
+  if (answer.primary) answer.primary = mapped(*answer.primary);
+  for (const Address& one : read_sentinels(say(connection, question("SENTINELS"), deadline))) {
+    answer.others.push_back(mapped(one));
+  }
+  return answer;
+}
+
+Address SentinelTopology::mapped(const Address& address) const {
+  if (!map_address_) return address;
+  std::string why;
+  try {
+    Address result = map_address_(address);
+    if (!result.host.empty() && result.port != 0) return result;
+    why = "has given no host or no port";
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    why = std::string("has thrown: ") + error.what();
+  } catch (...) {
+    why = "has thrown no std::exception";
+  }
+  throw IoError(Errc::unreachable, "ClientOptions::map_address " + why);
+}
+
+/// Until a majority has answered, or some have and the others are late, or all calls are over.
+void SentinelTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) const {
+  std::optional<TimePoint> first;
+  for (;;) {
+    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+    std::size_t answered = 0;
+    for (const auto& call : calls) {
+      if (!call->is_finished()) {
+        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+      } else if (call->result().answer && call->result().answer->primary) {
+        ++answered;
+      }
+    }
+    const TimePoint now = BootClock::now();
+    if (answered > 0 && !first) first = now;
+    const TimePoint end = first ? std::min(deadline, *first + more_answers) : deadline;
+    if (2 * answered > calls.size() || watched.size() == 1 || now >= end) return;
+    poll_until(watched, end);
+    if (watched.front().revents != 0) throw Cancelled();
+  }
+}
+
+/// Why no Sentinel has named a primary.
+IoError SentinelTopology::failure_of(const Calls& calls) const {
+  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a Sentinel"};
+  Errc code = Errc::unreachable;
+  std::string why;
+  std::size_t named = 0;
+  for (const auto& call : calls) {
+    if (!call->is_finished()) continue;
+    const Outcome& outcome = call->result();
+    Errc its = Errc::invalid_argument;
+    std::string text;
+    if (outcome.failure) {
+      its = outcome.failure->code();
+      text = outcome.failure->what();
+    } else {
+      text = "it does not know the service " + service_ + "; it knows:";
+      for (const std::string& one : outcome.answer->services) text += " " + one;
+    }
+    if (named == 0 || rank(its) < rank(code)) code = its;
+    if (named++ < max_named) why += (why.empty() ? "" : "; ") + text;
+  }
+  if (why.empty()) why = "no answer within connect_timeout";
+  return {code, "no Sentinel names the primary of " + service_ + ": " + why};
+}
+
+/// Follows the view when that has another primary.
+void SentinelTopology::note_primary() {
+  if (view_.primary() == primary_address_) return;
+  const Address& address = *view_.primary();
+  Endpoint endpoint;
+  endpoint.host = address.host;
+  endpoint.port = address.port;
+  primary_ = std::make_shared<Resolver>(endpoint, tls_ ? tls_->for_host(address.host) : nullptr);
+  primary_address_ = address;
+  note_change();
+}
+
+void SentinelTopology::prefer(const SocketAddress& address) noexcept {
+  const MutexLock lock(mutex_);
+  if (primary_) primary_->prefer(address);
+}
+
+void SentinelTopology::avoid(const SocketAddress& address) noexcept {
+  const MutexLock lock(mutex_);
+  if (primary_) primary_->avoid(address);
+}
+
+TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
+  const MutexLock lock(mutex_);
+  const auto add = [&](int fd) {
+    descriptors.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+  };
+  for (const Sentinel& one : sentinels_) {
+    if (one.asking && !one.asking->is_finished()) add(one.asking->fd());
+  }
+  if (subscribing_) add(subscribing_->fd());
+  if (subscription_) add(subscription_->transport->fd());
+  return !is_in_use_ || subscribing_ || subscription_ ? TimePoint::max() : subscribe_at_;
+}
+
+void SentinelTopology::attend() noexcept {
+  try {
+    const MutexLock lock(mutex_);
+    if (subscribing_ && subscribing_->is_finished()) end_subscribing();
+    if (subscription_) receive_messages();
+    if (is_in_use_ && !subscribing_ && !subscription_ && BootClock::now() >= subscribe_at_) {
+      subscribe();
+    }
+  } catch (const std::exception&) {
+    // No memory, thread or descriptor is left: the next connection asks anew.
+  }
+}
+
+void SentinelTopology::subscribe() {
+  subscribe_later();  // unless this works
+  const std::vector<Address> all = view_.sentinels();
+  const Sentinel& one = sentinel_at(all[subscribed_++ % all.size()]);
+  const TimePoint deadline = BootClock::now() + options_.connect_timeout;
+  subscribing_ = Subscribing::start([settings = one.settings, deadline] {
+    auto connection = std::make_shared<Connection>(connect(*settings, deadline, never_cancelled));
+    say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
+    connection->transport->settle_down();
+    return connection;
+  });
+}
+
+void SentinelTopology::end_subscribing() {
+  const std::shared_ptr<Subscribing> ended = std::exchange(subscribing_, nullptr);
+  try {
+    subscription_ = ended->result();
+  } catch (const std::exception&) {
+    return subscribe_later();
+  }
+  ask_all();  // what happened before the subscription was not heard
+}
+
+void SentinelTopology::receive_messages() {
+  bool switched = false;
+  try {
+    receive_into(*subscription_->stream, *subscription_->transport);
+    while (const std::optional<Reply> message = subscription_->stream->next_unasked()) {
+      if (message->elements.size() != 3 || message->elements[1].text != channel) continue;
+      switched |= is_switch_of(service_, message->elements[2].text);
+    }
+  } catch (const IoError&) {
+    subscription_.reset();
+    subscribe_later();
+  }
+  if (switched) ask_all();
+}
+
+void SentinelTopology::subscribe_later() {
+  const std::uniform_int_distribution<std::int64_t>::param_type range(min_pause.count(),
+                                                                      max_pause.count());
+  subscribe_at_ =
+      BootClock::now() +
+      std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(range)(random_));
+}
+
+void SentinelTopology::before_fork() {
+  mutex_.lock();
+  if (primary_) primary_->before_fork();
+  for (const Sentinel& one : sentinels_) one.settings->topology->before_fork();
+  if (sentinel_tls_) sentinel_tls_->before_fork();
+}
+
+void SentinelTopology::after_fork_in_parent() {
+  if (sentinel_tls_) sentinel_tls_->after_fork();
+  for (const Sentinel& one : sentinels_) one.settings->topology->after_fork_in_parent();
+  if (primary_) primary_->after_fork_in_parent();
+  mutex_.unlock();
+}
+
+void SentinelTopology::after_fork_in_child() noexcept {
+  if (sentinel_tls_) sentinel_tls_->after_fork();
+  for (Sentinel& one : sentinels_) {
+    one.settings->topology->after_fork_in_child();
+    if (one.asking) one.asking->abandon();
+    one.asking.reset();
+  }
+  if (primary_) primary_->after_fork_in_child();
+  if (subscribing_) subscribing_->abandon();
+  subscribing_.reset();
+  if (subscription_) subscription_->transport->close();
+  subscription_.reset();
+  is_in_use_ = false;
+  random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));
+  mutex_.unlock();
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <redlatch/options.hpp>
+
+#include "base/io_error.hpp"
+#include "base/mutex.hpp"
+#include "base/settings.hpp"
+#include "base/url.hpp"
+#include "net/connection.hpp"
+#include "net/sentinel_view.hpp"
+#include "net/topology.hpp"
+
+namespace redlatch::detail {
+
+template <class Result>
+class DetachedCall;
+class Resolver;
+
+/// The primary that the Sentinels of a service name.
+///
+/// **Asking.** Each new connection has all Sentinels asked at once, each on a thread of its own
+/// that ends with the answer (`DetachedCall`), as host names and connections may hang. Calls that
+/// are under way, or began less than 100 ms ago, serve all connections of the client. The wait ends
+/// with the answers of a majority, or 100 ms behind the first one. Whatever comes later still
+/// counts: each answer goes into the `SentinelView` when it comes, and a newer configuration makes
+/// the connections to the former primary obsolete (`Topology::version`). The connection then asks
+/// the server for its ROLE (`NodeRole::must_be_primary`).
+///
+/// **Listening.** The background thread keeps a subscription to +switch-master at one Sentinel, and
+/// has all of them asked when it hears of a failover, and whenever the subscription is opened.
+/// Without that, a client whose connections are idle would not notice that its primary was stopped,
+/// replaced, and woken up again as a former primary that believes in itself for some seconds.
+///
+/// If no Sentinel answers, the last primary is used: an outage of the Sentinels alone does no harm.
+class SentinelTopology final : public Topology,
+                               public std::enable_shared_from_this<SentinelTopology> {
+ public:
+  /// `tls`: of the servers; null without TLS. Reads the files of `options.sentinel.tls`, and throws
+  /// `Error` for one that cannot be used.
+  SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
+                   std::shared_ptr<TlsContext> tls);
+  ~SentinelTopology() override;
+
+  Destination locate(TimePoint deadline, int cancel) override;
+  void prefer(const SocketAddress& address) noexcept override;
+  void avoid(const SocketAddress& address) noexcept override;
+  TimePoint watch(std::vector<pollfd>& descriptors) override;
+  void attend() noexcept override;
+
+  // The mutexes of the members are locked by one call and unlocked by another, which the analysis
+  // cannot follow, as these are no mutexes of this class.
+  void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+
+ private:
+  /// What became of asking one Sentinel.
+  struct Outcome {
+    std::optional<SentinelAnswer> answer{};
+    std::optional<IoError> failure{};
+  };
+  using Asking = DetachedCall<Outcome>;
+  using Subscribing = DetachedCall<std::shared_ptr<Connection>>;
+
+  struct Sentinel {
+    Address address;
+    std::shared_ptr<const Settings> settings;  // to connect to it
+    std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
+  };
+  using Calls = std::vector<std::shared_ptr<const Asking>>;
+
+  Calls ask_all() REDLATCH_REQUIRES(mutex_);
+  Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
+  std::shared_ptr<const Settings> settings_for(const Address& address) const;
+  Outcome ask(const Address& address, const Settings& settings) REDLATCH_EXCLUDES(mutex_);
+  SentinelAnswer answer_of(const Settings& settings, TimePoint deadline) const;
+  Address mapped(const Address& address) const;
+  void wait_for(const Calls& calls, TimePoint deadline, int cancel) const;
+  IoError failure_of(const Calls& calls) const;
+  void note_primary() REDLATCH_REQUIRES(mutex_);
+  void subscribe() REDLATCH_REQUIRES(mutex_);
+  void end_subscribing() REDLATCH_REQUIRES(mutex_);
+  void receive_messages() REDLATCH_REQUIRES(mutex_);
+  void subscribe_later() REDLATCH_REQUIRES(mutex_);
+
+  const std::string service_;
+  const ClientOptions options_;  // with which a Sentinel is connected to
+  const std::function<Address(const Address&)> map_address_;
+  const Endpoint sentinel_login_;  // user and password at the Sentinels
+  const std::shared_ptr<TlsContext> tls_;
+  const std::shared_ptr<TlsContext> sentinel_tls_;
+
+  // Taken before those of the resolvers, of the primary and the Sentinels, and only around a fork
+  // together with them.
+  Mutex mutex_{};
+  SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
+  std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};      // of the view
+  std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
+  std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
+  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
+  std::shared_ptr<Subscribing> subscribing_ REDLATCH_GUARDED_BY(mutex_){};
+  std::shared_ptr<Connection> subscription_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint subscribe_at_ REDLATCH_GUARDED_BY(mutex_){};
+  std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;  // the next is at this Sentinel
+  std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
+};
+
+}  // namespace redlatch::detail

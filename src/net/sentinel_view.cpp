@@ -1,0 +1,149 @@
+#include "net/sentinel_view.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+#include <utility>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using protocol::Reply;
+
+constexpr std::size_t max_entries = 64;
+constexpr std::size_t max_name = 255;  // of a host, in bytes, and what is shown of a service
+
+[[noreturn]] void reject(const char* what) {
+  throw IoError(Errc::protocol_error,
+                std::string("the Sentinel's answer cannot be understood: ") + what);
+}
+
+std::uint64_t number(std::string_view text, std::uint64_t max) {
+  std::uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest != end || value > max) reject("a number is none");
+  return value;
+}
+
+bool is_printable(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
+Address address_of(const std::string& host, std::string_view port) {
+  if (host.empty() || host.size() > max_name || !is_printable(host)) reject("a host name is none");
+  const auto checked = static_cast<std::uint16_t>(number(port, UINT16_MAX));
+  if (checked == 0) reject("a port is 0");
+  return {host, checked};
+}
+
+/// The value of a name in a list of names and values.
+const std::string& field(const Reply& pairs, std::string_view name) {
+  for (std::size_t i = 0; i + 1 < pairs.elements.size(); i += 2) {
+    if (pairs.elements[i].text == name) return pairs.elements[i + 1].text;
+  }
+  reject("a field is missing");
+}
+
+}  // namespace
+
+std::optional<Address> read_primary(const Reply& reply) {
+  if (reply.kind == Reply::Kind::nil) return std::nullopt;
+  if (reply.elements.size() != 2) reject("it is no address");
+  return address_of(reply.elements[0].text, reply.elements[1].text);
+}
+
+std::uint64_t read_epoch(const Reply& reply) {
+  return number(field(reply, "config-epoch"), UINT64_MAX);
+}
+
+std::vector<Address> read_sentinels(const Reply& reply) {
+  std::vector<Address> sentinels;
+  for (const Reply& one : reply.elements) {
+    if (sentinels.size() == max_entries) break;
+    sentinels.push_back(address_of(field(one, "ip"), field(one, "port")));
+  }
+  return sentinels;
+}
+
+std::vector<std::string> read_services(const Reply& reply) {
+  std::vector<std::string> services;
+  for (const Reply& one : reply.elements) {
+    if (services.size() == max_entries) break;
+    const std::string& name = field(one, "name");
+    if (is_printable(name)) services.push_back(name.substr(0, max_name));
+  }
+  return services;
+}
+
+bool is_switch_of(std::string_view service, std::string_view message) noexcept {
+  return message.starts_with(service) && message.substr(service.size()).starts_with(' ');
+}
+
+SentinelView::SentinelView(const std::vector<Address>& named) {
+  for (const Address& one : named) sentinels_.push_back({.address = one, .is_named = true});
+}
+
+void SentinelView::take(const Address& sentinel, SentinelAnswer answer, TimePoint now) {
+  Sentinel* const one = find(sentinel);
+  if (one == nullptr) return;  // it has left the service meanwhile
+  one->answer = std::move(answer);
+  one->answered = now;
+  learn();
+  decide();
+}
+
+void SentinelView::note_failure(const Address& sentinel, TimePoint now) {
+  Sentinel* const one = find(sentinel);
+  if (one == nullptr || !one->answer || now - one->answered < memory) return;
+  one->answer.reset();
+  learn();
+  decide();
+}
+
+std::vector<Address> SentinelView::sentinels() const {
+  std::vector<Address> all;
+  for (const Sentinel& one : sentinels_) all.push_back(one.address);
+  return all;
+}
+
+SentinelView::Sentinel* SentinelView::find(const Address& sentinel) noexcept {
+  const auto at = std::find_if(sentinels_.begin(), sentinels_.end(),
+                               [&](const Sentinel& one) { return one.address == sentinel; });
+  return at == sentinels_.end() ? nullptr : &*at;
+}
+
+/// Keeps the Sentinels of the URL, and those that another one knows.
+void SentinelView::learn() {
+  std::vector<Address> known;
+  for (const Sentinel& one : sentinels_) {
+    if (one.answer) known.insert(known.end(), one.answer->others.begin(), one.answer->others.end());
+  }
+  std::erase_if(sentinels_, [&](const Sentinel& one) {
+    return !one.is_named && std::find(known.begin(), known.end(), one.address) == known.end();
+  });
+  for (const Address& one : known) {
+    const auto learned = std::count_if(sentinels_.begin(), sentinels_.end(),
+                                       [](const Sentinel& each) { return !each.is_named; });
+    if (static_cast<std::size_t>(learned) >= max_learned) return;
+    if (find(one) == nullptr) sentinels_.push_back({.address = one, .is_named = false});
+  }
+}
+
+/// The newest configuration wins; of equal ones, the last answer. Without any answer that names a
+/// primary, the last primary stays.
+void SentinelView::decide() {
+  const Sentinel* best = nullptr;
+  for (const Sentinel& one : sentinels_) {
+    if (!one.answer || !one.answer->primary) continue;
+    const bool is_better =
+        best == nullptr || one.answer->epoch > best->answer->epoch ||
+        (one.answer->epoch == best->answer->epoch && one.answered > best->answered);
+    if (is_better) best = &one;
+  }
+  if (best != nullptr) primary_ = best->answer->primary;
+}
+
+}  // namespace redlatch::detail
