@@ -37,6 +37,41 @@ sockaddr_in loopback_address(const std::string& port) noexcept {
 
 }  // namespace
 
+ReservedPort::ReservedPort(const std::vector<std::string>& addresses) {
+  for (int tries = 0; tries < 100; ++tries) {
+    if (reserve(addresses)) return;
+    close();
+  }
+  throw std::system_error(EADDRINUSE, std::generic_category(), "reserve a port");
+}
+
+ReservedPort::~ReservedPort() { close(); }
+
+bool ReservedPort::reserve(const std::vector<std::string>& addresses) {
+  for (const std::string& text : addresses) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) fail(fd);
+    sockets_.push_back(fd);
+    sockaddr_in address = loopback_address(std::to_string(number_));
+    ::inet_pton(AF_INET, text.c_str(), &address.sin_addr);
+    socklen_t size = sizeof address;
+    // For the kernel to choose a port that is free altogether, the option must not be set yet.
+    const int on = 1;
+    if (number_ != 0) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0) return false;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    number_ = ntohs(address.sin_port);
+  }
+  return true;
+}
+
+void ReservedPort::close() noexcept {
+  for (const int fd : sockets_) ::close(fd);
+  sockets_.clear();
+  number_ = 0;
+}
+
 int listen_on_loopback(std::uint16_t& port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   sockaddr_in address{};

@@ -3,8 +3,30 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace redlatch::test {
+
+/// A free loopback port that is kept for a server: no other program gets it, also while the server
+/// is down. The server has to set SO_REUSEADDR, as Redis and Valkey do.
+class ReservedPort {
+ public:
+  /// On each of these addresses. Throws std::system_error.
+  explicit ReservedPort(const std::vector<std::string>& addresses = {"127.0.0.1"});
+  ReservedPort(const ReservedPort&) = delete;
+  ReservedPort& operator=(const ReservedPort&) = delete;
+  ~ReservedPort();
+
+  std::uint16_t number() const noexcept { return number_; }
+
+ private:
+  /// False when another program has the number at one of the addresses.
+  bool reserve(const std::vector<std::string>& addresses);
+  void close() noexcept;
+
+  std::vector<int> sockets_{};
+  std::uint16_t number_ = 0;
+};
 
 /// A socket that listens on a free loopback port, which is left in `port`. Not blocking. Throws
 /// std::system_error.

@@ -1,15 +1,10 @@
 #include "redis_server.hpp"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -23,20 +18,6 @@
 
 namespace redlatch::test {
 namespace {
-
-std::string find_program() {
-  if (const char* chosen = std::getenv("REDLATCH_SERVER"); chosen != nullptr) return chosen;
-  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "/usr/bin";
-  for (const char* name : {"redis-server", "valkey-server"}) {
-    for (std::size_t from = 0; from <= path.size();) {
-      const std::size_t to = std::min(path.find(':', from), path.size());
-      const std::string candidate = path.substr(from, to - from) + "/" + name;
-      if (::access(candidate.c_str(), X_OK) == 0) return candidate;
-      from = to + 1;
-    }
-  }
-  throw std::runtime_error("no redis-server or valkey-server in PATH; ./dev install-deps gets one");
-}
 
 std::string text_of(const std::string& path) {
   std::ifstream file(path);
@@ -58,81 +39,39 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-RedisServer::RedisServer(std::vector<std::string> settings)
-    : settings_(std::move(settings)), has_tls_(std::getenv("REDLATCH_TEST_TLS") != nullptr) {
-  begin();
+RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
+  if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_.emplace();
+  start();
 }
 
 RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
-    : settings_(std::move(settings)), has_tls_(true) {
-  begin();
-}
-
-void RedisServer::begin() {
-  // Another program may take the port before the server does.
-  for (int tries = 0; tries < 10; ++tries) {
-    port_ = free_port();
-    if (has_tls_) tls_port_ = free_port();
-    if (spawn()) return;
-    kill();
-  }
-  throw std::runtime_error("the server does not start:\n" + text_of(directory() + "/log"));
+    : settings_(std::move(settings)) {
+  tls_port_.emplace();
+  start();
 }
 
 void RedisServer::start() {
-  if (!spawn()) {
-    throw std::runtime_error("the server does not start again:\n" + text_of(directory() + "/log"));
-  }
-}
-
-bool RedisServer::spawn() {
-  std::vector<std::string> arguments{find_program(),
-                                     "--port",
-                                     std::to_string(port_),
-                                     "--bind",
-                                     "127.0.0.1",
-                                     "--unixsocket",
-                                     socket(),
-                                     "--dir",
-                                     directory(),
-                                     "--logfile",
-                                     directory() + "/log",
-                                     "--save",
-                                     "",
-                                     "--appendonly",
-                                     "no"};
+  std::vector<std::string> arguments{"--port",       std::to_string(port()),
+                                     "--bind",       "127.0.0.1",
+                                     "--unixsocket", socket(),
+                                     "--dir",        directory(),
+                                     "--logfile",    directory() + "/log",
+                                     "--save",       "",
+                                     "--appendonly", "no"};
   add_tls(arguments);
   arguments.insert(arguments.end(), settings_.begin(), settings_.end());
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-
-  const pid_t parent = ::getpid();
-  pid_ = ::fork();
-  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (pid_ == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(1);
-    const int null = ::open("/dev/null", O_RDWR);
-    ::dup2(null, STDIN_FILENO);
-    ::dup2(null, STDOUT_FILENO);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
+  process_.start(std::move(arguments));
+  eventually([&] { return process_.has_ended() || answers(); });
+  if (process_.has_ended() || !answers()) {
+    throw std::runtime_error("the server does not start:\n" + text_of(directory() + "/log"));
   }
-  bool ended = false;
-  const bool up = eventually([&] {
-    ended = ::waitpid(pid_, nullptr, WNOHANG) == pid_;
-    return ended || answers();
-  });
-  if (ended) pid_ = -1;
-  return up && !ended;
 }
 
 void RedisServer::add_tls(std::vector<std::string>& arguments) const {
-  if (tls_port_ == 0) return;
+  if (!tls_port_) return;
   const OwnCertificates& own = own_certificates();
   for (const std::string& word :
-       {std::string("--tls-port"), std::to_string(tls_port_), std::string("--tls-cert-file"),
+       {std::string("--tls-port"), std::to_string(tls_port()), std::string("--tls-cert-file"),
         own.server.certificate, std::string("--tls-key-file"), own.server.key,
         std::string("--tls-ca-cert-file"), own.issuer, std::string("--tls-auth-clients"),
         std::string("no")}) {
@@ -151,20 +90,5 @@ bool RedisServer::answers() const {
     return false;
   }
 }
-
-void RedisServer::kill() noexcept {
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
-  pid_ = -1;
-}
-
-void RedisServer::pause() const {
-  ::kill(pid_, SIGSTOP);
-  int status = 0;
-  ::waitpid(pid_, &status, WUNTRACED);
-}
-
-void RedisServer::resume() const { ::kill(pid_, SIGCONT); }
 
 }  // namespace redlatch::test

@@ -1,19 +1,20 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "loopback.hpp"
+#include "server_process.hpp"
 #include "temporary_directory.hpp"
 
 namespace redlatch::test {
 
 /// A server of the test's own: on a free loopback port and on a Unix socket, with a data directory
 /// of its own and no persistence. It ends with the object, by process id, and with the test
-/// program. The binary is $REDLATCH_SERVER, else redis-server, else valkey-server. With
-/// $REDLATCH_TEST_TLS set, every server has a port for TLS.
+/// program. See ServerProcess for the binary. With $REDLATCH_TEST_TLS set, every server has a port
+/// for TLS.
 class RedisServer {
  public:
   /// More settings, as on the server's command line: {"--maxclients", "10"}.
@@ -23,38 +24,37 @@ class RedisServer {
   explicit RedisServer(WithTls tls, std::vector<std::string> settings = {});
   RedisServer(const RedisServer&) = delete;
   RedisServer& operator=(const RedisServer&) = delete;
-  ~RedisServer() { kill(); }
 
   std::string url() const {
-    return tls_port_ == 0 ? "redis://127.0.0.1:" + std::to_string(port_)
-                          : "rediss://127.0.0.1:" + std::to_string(tls_port_);
+    return tls_port_ ? "rediss://127.0.0.1:" + std::to_string(tls_port())
+                     : "redis://127.0.0.1:" + std::to_string(port());
   }
   std::string unix_url() const { return "unix://" + socket(); }
-  std::uint16_t port() const noexcept { return port_; }
-  std::uint16_t tls_port() const noexcept { return tls_port_; }
+  std::uint16_t port() const noexcept { return port_.number(); }
+  /// 0: none.
+  std::uint16_t tls_port() const noexcept { return tls_port_ ? tls_port_->number() : 0; }
   std::string socket() const { return directory_.path() + "/redis.sock"; }
   const std::string& directory() const noexcept { return directory_.path(); }
 
   /// Comes back when the server answers; on the same port and socket after a `kill`.
   void start();
   /// SIGKILL, and waits for its end. Nothing is kept.
-  void kill() noexcept;
+  void kill() noexcept { process_.kill(); }
   /// SIGSTOP and SIGCONT.
-  void pause() const;
-  void resume() const;
+  void pause() const { process_.pause(); }
+  void resume() const { process_.resume(); }
+  /// Whether it was neither killed nor stopped.
+  bool runs() const { return process_.runs(); }
 
  private:
-  void begin();
-  bool spawn();
   void add_tls(std::vector<std::string>& arguments) const;
   bool answers() const;
 
   TemporaryDirectory directory_{};
   std::vector<std::string> settings_;
-  std::uint16_t port_ = 0;
-  bool has_tls_ = false;
-  std::uint16_t tls_port_ = 0;  // 0: none
-  pid_t pid_ = -1;
+  ReservedPort port_{};
+  std::optional<ReservedPort> tls_port_{};
+  ServerProcess process_{};
 };
 
 /// A loopback port that nobody listens on at the moment.
