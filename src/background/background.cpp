@@ -306,7 +306,11 @@ void Background::attend_topology() {
     settings_.topology->attend();
   }
   const std::uint64_t version = settings_.topology->version();
-  if (std::exchange(topology_version_, version) != version) server_changed_ = true;
+  if (std::exchange(topology_version_, version) == version) return;
+  server_changed_ = true;
+  // A lock that the new server does not have is announced as lost now, and not with the next
+  // renewal, as another client may acquire it there.
+  renewer_.renew_all(BootClock::now());
 }
 
 void Background::renew_due() {

@@ -171,6 +171,15 @@ void Renewer::picked_up() noexcept {
   picked_up_.notify_all();
 }
 
+void Renewer::renew_all(TimePoint now) noexcept {
+  const MutexLock lock(mutex_);
+  for (Entry& entry : kept_) {
+    if (!entry.try_index.exists()) continue;  // suspended, not renewed, or on its way
+    entry.next_try = now;
+    put_in_heaps(entry);
+  }
+}
+
 /// Not one that is picked: the background thread is reading its key and its extension.
 Renewer::Entries::iterator Renewer::next_lost() noexcept {
   return std::find_if(lost_.begin(), lost_.end(), [](const Entry& entry) { return !entry.picked; });

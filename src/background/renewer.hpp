@@ -75,6 +75,9 @@ class Renewer {
   /// of its lease, and no loss of these leases is notified.
   std::span<Lease* const> pick(TimePoint now);
   void picked_up() noexcept;
+  /// Makes all leases that are renewed due now: another server has them from now on, or has
+  /// forgotten them.
+  void renew_all(TimePoint now) noexcept;
   /// `notifier` is signalled when there is a loss to notify, or when a loss will be due before the
   /// time that `next_loss_at` has returned. To be called before any lease is opened.
   void notify(const EventFd& notifier) noexcept { notifier_ = &notifier; }

@@ -167,6 +167,10 @@ Endpoint parse_sentinel(std::string_view text) {
     reject("the service is missing: the name by which the Sentinels know the server, behind a '#'");
   }
   endpoint.service = decoded(*service, "service");
+  if (!std::all_of(endpoint.service.begin(), endpoint.service.end(),
+                   [](char c) { return c > ' ' && c <= '~'; })) {
+    reject("the service has a space, a control character or one outside ASCII");
+  }
   if (place.find('?') != std::string_view::npos) {
     reject("it has a '?', and only the database and the service may follow the hosts");
   }

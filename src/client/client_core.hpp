@@ -26,7 +26,8 @@ namespace redlatch::detail {
 ///
 /// It has no mutex of its own. Those of its members are taken in the order `WaitQueues`,
 /// `SharedConnection`, `Background`, `Notifier`, `Renewer`, which is also the order before a fork;
-/// the topology's is taken under those of `SharedConnection` and `WaitQueues`, and takes none of them.
+/// the topology's is taken under those of `SharedConnection` and `WaitQueues`, and takes none of
+/// them.
 class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {

@@ -35,6 +35,7 @@ struct Leftovers {
     TimePoint since;  // when it was connected
     std::error_code why;
     bool outdated = false;  // its server is not a primary: others may lead there, too
+    bool moved = false;     // the topology knows another primary
     Pipeline retired{};
   };
   std::optional<Disconnection> disconnection{};

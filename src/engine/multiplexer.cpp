@@ -154,6 +154,7 @@ void Multiplexer::leave_former_primary(TimePoint now) noexcept {
   if (retry_.in_progress()) return lose_connection(nullptr, Errc::not_writable, why, now);
   mark_queued_overtakable();
   disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire, why);
+  leftovers_.disconnection->moved = true;
 }
 
 void Multiplexer::fail_connection(const IoError* why, TimePoint now) noexcept {

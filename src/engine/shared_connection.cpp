@@ -408,6 +408,9 @@ void SharedConnection::survive(Operation operation) noexcept {
 /// Before something is sent: drops a connection that the server has closed or on which it sent what
 /// no request asked for, and retires one that it leaves unanswered for too long.
 void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe) {
+  // The background thread may not have heard yet that the server is another one: this process may
+  // have been stopped.
+  if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
   read_overdue(now);
   if (!multiplexer_.connected()) return;
   const bool probes = multiplexer_.should_probe(now, probe);
@@ -486,9 +489,8 @@ void SharedConnection::part(Leftovers& leftovers) noexcept {
       sink_.adopt(std::move(disconnection.retired), std::move(transport));
       break;
   }
-  if (!disconnection.outdated) return;
-  settings_.topology->avoid(address_);
-  sink_.server_changed();
+  if (disconnection.outdated) settings_.topology->avoid(address_);
+  if (disconnection.outdated || disconnection.moved) sink_.server_changed();
 }
 
 /// Adds the names of the unanswered commands to the error of a closed connection.

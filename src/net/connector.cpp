@@ -199,7 +199,8 @@ class Race {
             (deadline - BootClock::now()) / static_cast<long>(destination_.addresses.size()),
             min_stagger, stagger)) {}
 
-  Connection run() {
+  /// None when the topology names another server meanwhile.
+  std::optional<Connection> run() {
     for (;;) {
       begin_due();
       if (attempts_.empty()) throw failure();
@@ -212,6 +213,8 @@ class Race {
         return connection;
       }
       if (!in_time && !attempts_.empty()) throw failure();
+      settings_.topology->attend();
+      if (in_time && settings_.topology->version() != destination_.version) return std::nullopt;
     }
   }
 
@@ -245,6 +248,7 @@ class Race {
     if (crowded) end = std::min(end, BootClock::now() + crowded_pause);
     std::vector<pollfd> watched{{.fd = cancel_, .events = POLLIN, .revents = 0}};
     for (const Attempt& one : attempts_) watched.push_back(one.awaited());
+    end = std::min(end, settings_.topology->watch(watched));
     poll_until(watched, end);
     if (watched.front().revents != 0) throw Cancelled();
     std::vector<Attempts::iterator> ready;
@@ -350,12 +354,13 @@ class Race {
 }  // namespace
 
 Connection connect(const Settings& settings, TimePoint deadline, int cancel) {
-  Connection winner = Race(settings, deadline, cancel).run();
-  settings.topology->prefer(winner.address);
-  winner.transport->begin_waiting({.usual = settings.options.command_timeout,
-                                   .busy_poll = settings.options.busy_poll,
-                                   .cancel = cancel});
-  return winner;
+  std::optional<Connection> winner;
+  while (!winner) winner = Race(settings, deadline, cancel).run();
+  settings.topology->prefer(winner->address);
+  winner->transport->begin_waiting({.usual = settings.options.command_timeout,
+                                    .busy_poll = settings.options.busy_poll,
+                                    .cancel = cancel});
+  return *std::move(winner);
 }
 
 }  // namespace redlatch::detail

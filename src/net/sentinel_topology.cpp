@@ -30,14 +30,16 @@ constexpr std::chrono::milliseconds fresh_for{100};
 /// The wait for a majority behind the first answer.
 constexpr std::chrono::milliseconds more_answers{100};
 /// The maximum wait for any answer while there is an older one.
-constexpr std::chrono::milliseconds max_wait{500};
+constexpr std::chrono::milliseconds max_wait_for_newer{500};
 /// The pause before the next attempt to subscribe, with jitter.
-constexpr std::chrono::milliseconds min_pause{50};
-constexpr std::chrono::milliseconds max_pause{1000};
+constexpr std::chrono::milliseconds min_subscribe_pause{50};
+constexpr std::chrono::milliseconds max_subscribe_pause{1000};
 /// How many failures an error names.
 constexpr std::size_t max_named = 5;
 
-constexpr const char* channel = "+switch-master";
+/// The events that a replica was promoted, which the Sentinel that leads a failover publishes some
+/// hundred milliseconds earlier, and that a Sentinel knows the new primary.
+constexpr std::array channels{"+promoted-slave", "+switch-master"};
 
 ClientOptions plain(const ClientOptions& options) {
   return {.connect_timeout = options.connect_timeout, .command_timeout = options.command_timeout};
@@ -89,7 +91,7 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
     calls = ask_all();
   }
   const TimePoint now = BootClock::now();
-  const auto share = std::min<TimePoint::duration>(max_wait, (deadline - now) / 4);
+  const auto share = std::min<TimePoint::duration>(max_wait_for_newer, (deadline - now) / 4);
   wait_for(calls, is_known ? now + share : deadline, cancel);
   std::shared_ptr<Resolver> primary;
   Destination destination;
@@ -319,7 +321,9 @@ void SentinelTopology::subscribe() {
   const TimePoint deadline = BootClock::now() + options_.connect_timeout;
   subscribing_ = Subscribing::start([settings = one.settings, deadline] {
     auto connection = std::make_shared<Connection>(connect(*settings, deadline, never_cancelled));
-    say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
+    for (const char* channel : channels) {
+      say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
+    }
     connection->transport->settle_down();
     return connection;
   });
@@ -340,19 +344,22 @@ void SentinelTopology::receive_messages() {
   try {
     receive_into(*subscription_->stream, *subscription_->transport);
     while (const std::optional<Reply> message = subscription_->stream->next_unasked()) {
-      if (message->elements.size() != 3 || message->elements[1].text != channel) continue;
-      switched |= is_switch_of(service_, message->elements[2].text);
+      switched |= message->elements.size() == 3 && is_about(service_, message->elements[2].text);
     }
   } catch (const IoError&) {
     subscription_.reset();
     subscribe_later();
   }
-  if (switched) ask_all();
+  if (!switched) return;
+  // Every connection is obsolete until Sentinels have been asked anew.
+  note_change();
+  for (Sentinel& one : sentinels_) one.asking.reset();
+  ask_all();
 }
 
 void SentinelTopology::subscribe_later() {
-  const std::uniform_int_distribution<std::int64_t>::param_type range(min_pause.count(),
-                                                                      max_pause.count());
+  const std::uniform_int_distribution<std::int64_t>::param_type range(min_subscribe_pause.count(),
+                                                                      max_subscribe_pause.count());
   subscribe_at_ =
       BootClock::now() +
       std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(range)(random_));

@@ -33,8 +33,8 @@ class Resolver;
 /// the connections to the former primary obsolete (`Topology::version`). The connection then asks
 /// the server for its ROLE (`NodeRole::must_be_primary`).
 ///
-/// **Listening.** The background thread keeps a subscription to +switch-master at one Sentinel, and
-/// has all of them asked when it hears of a failover, and whenever the subscription is opened.
+/// **Listening.** The background thread keeps a subscription at one Sentinel, and has all of them
+/// asked when it hears of a failover, and whenever the subscription is opened.
 /// Without that, a client whose connections are idle would not notice that its primary was stopped,
 /// replaced, and woken up again as a former primary that believes in itself for some seconds.
 ///

@@ -78,8 +78,13 @@ std::vector<std::string> read_services(const Reply& reply) {
   return services;
 }
 
-bool is_switch_of(std::string_view service, std::string_view message) noexcept {
-  return message.starts_with(service) && message.substr(service.size()).starts_with(' ');
+bool is_about(std::string_view service, std::string_view message) noexcept {
+  while (!message.empty()) {
+    const std::size_t end = std::min(message.find(' '), message.size());
+    if (message.substr(0, end) == service) return true;
+    message.remove_prefix(std::min(end + 1, message.size()));
+  }
+  return false;
 }
 
 SentinelView::SentinelView(const std::vector<Address>& named) {

@@ -36,8 +36,8 @@ std::uint64_t read_epoch(const protocol::Reply& reply);
 std::vector<Address> read_sentinels(const protocol::Reply& reply);
 /// SENTINEL MASTERS: the names of the services.
 std::vector<std::string> read_services(const protocol::Reply& reply);
-/// Whether the message of the channel +switch-master is about the service.
-bool is_switch_of(std::string_view service, std::string_view message) noexcept;
+/// Whether a message about an event has the name of the service as a word.
+bool is_about(std::string_view service, std::string_view message) noexcept;
 
 /// What all Sentinels of a service say, and which of them is believed: the one with the newest
 /// configuration. A Sentinel that was cut off from the others may name a former primary, which may

@@ -130,8 +130,8 @@ void TlsContext::Files::read(const TlsOptions& options) {
                                             : "tls.key is set without tls.certificate");
   }
   if (options.certificate.empty()) return;
-  check(SSL_CTX_use_certificate_chain_file(made, options.certificate.c_str()) == 1,
-        "certificate", options.certificate);
+  check(SSL_CTX_use_certificate_chain_file(made, options.certificate.c_str()) == 1, "certificate",
+        options.certificate);
   // A key with a password would be asked for at the terminal.
   SSL_CTX_set_default_passwd_cb(made, [](char*, int, int, void*) { return -1; });
   check(SSL_CTX_use_PrivateKey_file(made, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",

@@ -41,7 +41,9 @@ void check_name(const Endpoint& endpoint) {
   require(again.endpoint.has_value(), "the name can be read again: " + endpoint.name());
   require(again.endpoint->host == endpoint.host && again.endpoint->port == endpoint.port &&
               again.endpoint->path == endpoint.path &&
-              again.endpoint->database == endpoint.database,
+              again.endpoint->database == endpoint.database &&
+              again.endpoint->sentinels == endpoint.sentinels &&
+              again.endpoint->service == endpoint.service && again.endpoint->tls == endpoint.tls,
           "the name is that of the same endpoint: " + endpoint.name());
   require(again.endpoint->user.empty() && again.endpoint->password.empty(),
           "the name has no credentials: " + endpoint.name());

@@ -712,6 +712,33 @@ TEST_F(Multiplexer, KeepsANewConnectionToAReadOnlyServer) {
   EXPECT_TRUE(mux.connected());
 }
 
+TEST_F(Multiplexer, LeavesAFormerPrimaryOnceNoCallAwaitsAReply) {
+  Caller& one = acquire("a");
+  sent();
+  mux.leave_former_primary(now);
+  EXPECT_TRUE(mux.connected());
+  reply("+OK\r\n");
+  EXPECT_TRUE(one.call.done());
+  mux.leave_former_primary(now);
+  const Leftovers leftovers = mux.take_leftovers();
+  ASSERT_TRUE(leftovers.disconnection);
+  EXPECT_EQ(leftovers.disconnection->parting, Leftovers::Parting::close);
+  EXPECT_EQ(leftovers.disconnection->why, Errc::not_writable);
+  EXPECT_TRUE(leftovers.disconnection->moved);
+}
+
+TEST_F(Multiplexer, StillReadsTheReplyToAReleaseOfAFormerPrimary) {
+  post("a");
+  sent();
+  post("b");
+  mux.leave_former_primary(now);
+  const Leftovers leftovers = mux.take_leftovers();
+  ASSERT_TRUE(leftovers.disconnection);
+  EXPECT_EQ(leftovers.disconnection->parting, Leftovers::Parting::retire);
+  EXPECT_EQ(leftovers.disconnection->retired.in_flight.size(), 1U);
+  EXPECT_TRUE(mux.has_queued());  // what was not sent yet goes to the new primary
+}
+
 // Releases that are not possible
 
 class MultiplexerRefusedReleases : public MultiplexerTest {

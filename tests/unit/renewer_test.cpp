@@ -154,6 +154,17 @@ TEST_F(RenewerLeases, SaysWhenTheThreadHasToLookSooner) {
   EXPECT_TRUE(renewer.keep(opened(1s)));
 }
 
+TEST_F(RenewerLeases, RenewsAllAtOnceAtAnotherServer) {
+  for (int i = 0; i < 3; ++i) held(60s);
+  Lease& suspended = held(60s);
+  renewer.suspend(suspended);
+  renewer.renew_all(start + 1s);
+  EXPECT_EQ(renewer.due(), start + 1s);
+  EXPECT_EQ(picked(start + 1s), 3U);
+  renewer.renew_all(start + 2s);
+  EXPECT_EQ(picked(start + 2s), 0U);  // their answers are still to come
+}
+
 TEST_F(RenewerLeases, RenewsNothingThatIsSuspended) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);

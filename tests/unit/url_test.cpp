@@ -4,6 +4,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <redlatch/error.hpp>
 
@@ -294,9 +296,39 @@ TEST(Url, OfTlsHasThePartsOfOneWithout) {
   EXPECT_FALSE(parse_url("redis://h").tls);
 }
 
+TEST(Url, OfSentinelsHasTheirHostsAndTheService) {
+  const Endpoint endpoint = parse_url("redis-sentinel://bob:x%40y@h1,[::1]:7,h3:8/2#or%23ders");
+  EXPECT_EQ(endpoint.sentinels, (std::vector<Address>{{"h1", 26379}, {"::1", 7}, {"h3", 8}}));
+  EXPECT_EQ(endpoint.service, "or#ders");
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "x@y");
+  EXPECT_EQ(endpoint.database, 2);
+  EXPECT_TRUE(endpoint.host.empty());
+  EXPECT_FALSE(endpoint.tls);
+  EXPECT_EQ(endpoint.name(), "redis-sentinel://h1:26379,[::1]:7,h3:8/2#or#ders");
+  EXPECT_TRUE(parse_url("rediss-sentinel://h#s").tls);
+  EXPECT_EQ(parse_url("rediss-sentinel://h#s").name(), "rediss-sentinel://h:26379/0#s");
+  EXPECT_EQ(parse_url("redis-sentinel://h/#s%40%25").name(), "redis-sentinel://h:26379/0#s%40%25");
+}
+
+TEST(Url, OfSentinelsNamesThePartThatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> wrong{
+      {"h", "the service is missing"},  {"h#", "the service is missing"},
+      {"#s", "the host is missing"},    {"h,#s", "the host is missing"},
+      {",h#s", "the host is missing"},  {"h,h:26379#s", "named twice"},
+      {"h:x#s", "the port is not"},     {"h:0#s", "the port is not"},
+      {"h/x#s", "the database is not"}, {"h?x#s", "it has a '?'"},
+      {"[::1#s", "is not closed"},      {"h#%zz", "a '%' in the service"},
+      {"a:1:2#s", "more than one ':'"}, {"h#a%20b", "the service has a space"}};
+  for (const auto& [rest, part] : wrong) {
+    const Error error = error_of([&] { return parse_url("redis-sentinel://" + rest); });
+    EXPECT_EQ(error.code(), Errc::invalid_argument) << rest;
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
 TEST(Url, SaysWhichFormsAreNotBuilt) {
-  for (const char* scheme :
-       {"redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"}) {
+  for (const char* scheme : {"redis-cluster", "rediss-cluster"}) {
     const Error error = error_of([&] { return parse_url(std::string(scheme) + "://bob:x@h1,h2"); });
     EXPECT_EQ(error.code(), Errc::unsupported);
     EXPECT_NE(std::string(error.what()).find(scheme), std::string::npos);

@@ -1,0 +1,418 @@
+// Locks on a primary that Sentinels name.
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "certificates.hpp"
+#include "child.hpp"
+#include "fixture.hpp"
+#include "sentinel_trio.hpp"
+#include "shared_memory.hpp"
+
+namespace redlatch::test {
+namespace sentinel_client_test {
+
+/// Long enough for a failover on a busy machine.
+constexpr LockOptions long_enough{.ttl = 2min};
+
+ClientOptions options_for(const SentinelTrio& trio) {
+  ClientOptions options;
+  if (trio.options().tls) options.tls.ca_file = own_certificates().issuer;
+  options.sentinel.user = trio.options().sentinels.user;
+  options.sentinel.password = trio.options().sentinels.password;
+  return options;
+}
+
+/// How a primary is lost.
+enum class Loss { killed, stopped, ordered };
+
+void PrintTo(Loss loss, std::ostream* out) {
+  *out << (loss == Loss::killed ? "Killed" : loss == Loss::stopped ? "Stopped" : "Ordered");
+}
+
+/// Returns the number of the new primary.
+std::size_t fail_over(SentinelTrio& trio, Loss how) {
+  const std::size_t old = trio.primary().value();
+  switch (how) {
+    case Loss::killed:
+      trio.server(old).kill();
+      break;
+    case Loss::stopped:
+      trio.server(old).pause();
+      break;
+    case Loss::ordered:
+      if (!trio.fail_over()) throw std::runtime_error("SENTINEL FAILOVER was refused");
+      break;
+  }
+  const auto now = trio.switched_from(old);
+  if (!now) throw std::runtime_error("there was no failover");
+  return *now;
+}
+
+bool in_step(SentinelTrio& trio) {
+  return trio.at_server(trio.primary().value()).command({"WAIT", "2", "20000"}).integer == 2;
+}
+
+std::string text_of(const Error& error) { return error.what(); }
+
+// How it finds the primary
+
+struct SetUp {
+  std::string name;
+  TrioOptions trio;
+};
+
+void PrintTo(const SetUp& set_up, std::ostream* out) { *out << set_up.name; }
+
+class ClientSentinelSetUp : public testing::TestWithParam<SetUp> {};
+
+TEST_P(ClientSentinelSetUp, CarriesALifeOfALockAcrossAFailover) {
+  SentinelTrio trio(GetParam().trio);
+  Client client(trio.url(), options_for(trio));
+  RawClient raw = trio.at_server(0);
+  live_one_life(client, raw, long_lease);
+  Lock lock(client, "other", long_enough);
+  ASSERT_TRUE(in_step(trio));
+  RawClient next = trio.at_server(fail_over(trio, Loss::ordered));
+  EXPECT_TRUE(eventually([&] { return lock.verify(); }));
+  EXPECT_EQ(next.get("other"), lock.token());
+  live_one_life(client, next, long_lease);
+}
+
+TrioOptions with_passwords() {
+  return {.servers = {"locks", "s3cr3t-of-servers"}, .sentinels = {"asks", "s3cr3t-of-sentinels"}};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , ClientSentinelSetUp,
+    testing::Values(SetUp{"Plain", {}}, SetUp{"Passwords", with_passwords()},
+                    SetUp{"DefaultUsers",
+                          {.servers = {"", "one-password"}, .sentinels = {"", "another"}}},
+                    SetUp{"Tls", {.tls = true}}, SetUp{"HostNames", {.host = "localhost"}},
+                    SetUp{"TlsWithHostNames", {.tls = true, .host = "localhost"}}),
+    [](const auto& one) { return one.param.name; });
+
+class ClientSentinel : public testing::Test {
+ protected:
+  Client client() const { return Client(trio.url(), options); }
+  Error refusal(const std::string& url) const {
+    Client refused(url, options);
+    return thrown_by([&] { refused.ping(); });
+  }
+
+  SentinelTrio trio{};
+  ClientOptions options{};
+};
+
+TEST_F(ClientSentinel, NeedsOneSentinelThatAnswers) {
+  trio.sentinel(0).kill();
+  trio.sentinel(1).pause();
+  Client one = client();
+  const Lock lock(one, "job", long_enough);
+  EXPECT_EQ(trio.at_server(0).get("job"), lock.token());
+}
+
+TEST_F(ClientSentinel, LearnsTheOtherSentinels) {
+  Client one("redis-sentinel://127.0.0.1:" + std::to_string(trio.sentinel(0).port()) + "#orders");
+  one.ping();
+  trio.sentinel(0).kill();
+  const std::size_t next = fail_over(trio, Loss::killed);
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { one.ping(); }); }));
+  const Lock lock(one, "job", long_enough);
+  EXPECT_EQ(trio.at_server(next).get("job"), lock.token());
+}
+
+TEST_F(ClientSentinel, GoesOnWithoutAnySentinel) {
+  Client one = client();
+  one.ping();
+  for (std::size_t i = 0; i < SentinelTrio::size; ++i) trio.sentinel(i).kill();
+  trio.at_server(0).command({"CLIENT", "KILL", "TYPE", "normal"});
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { one.ping(); }); }));
+  EXPECT_EQ(error_of([&] { client().ping(); }), Errc::unreachable);
+}
+
+TEST_F(ClientSentinel, NamesTheServicesThatThereAre) {
+  std::string url = trio.url();
+  url.replace(url.find('#'), std::string::npos, "#oders");
+  const Error error = refusal(url);
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_FALSE(error.transient());
+  EXPECT_NE(text_of(error).find("the service oders; it knows: orders"), std::string::npos)
+      << error.what();
+  EXPECT_EQ(error.server(), url.insert(url.find('#'), "/0"));
+}
+
+TEST_F(ClientSentinel, SaysThatAServerIsNoSentinel) {
+  const Error error =
+      refusal("redis-sentinel://127.0.0.1:" + std::to_string(trio.port(0)) + "#orders");
+  EXPECT_EQ(error.code(), Errc::unsupported);
+  EXPECT_NE(text_of(error).find("is this a Sentinel"), std::string::npos) << error.what();
+}
+
+TEST_F(ClientSentinel, NamesEachSentinelThatCannotBeReached) {
+  const std::string one = "127.0.0.1:" + std::to_string(free_port());
+  const std::string other = "127.0.0.1:" + std::to_string(free_port());
+  const Error error = refusal("redis-sentinel://" + one + "," + other + "#orders");
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  for (const std::string& sentinel : {one, other}) {
+    EXPECT_NE(text_of(error).find("Sentinel " + sentinel + ": cannot connect"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(ClientSentinel, NamesThePrimaryThatCannotBeReached) {
+  const std::string primary = "127.0.0.1:" + std::to_string(trio.port(0));
+  trio.server(0).kill();
+  const Error error = refusal(trio.url());
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(text_of(error).find("the primary of orders is " + primary), std::string::npos)
+      << error.what();
+}
+
+TEST_F(ClientSentinel, TranslatesAddresses) {
+  std::atomic<int> translated = 0;
+  options.map_address = [&](const Address& address) -> Address {
+    ++translated;
+    EXPECT_EQ(address.host, "127.0.0.1");
+    return {"localhost", address.port};
+  };
+  Client one = client();
+  const Lock lock(one, "job", long_enough);
+  EXPECT_GE(translated, 2);
+  EXPECT_EQ(trio.at_server(0).get("job"), lock.token());
+}
+
+TEST_F(ClientSentinel, SaysWhatTheTranslationOfAddressesHasThrown) {
+  options.map_address = [](const Address&) -> Address { throw std::runtime_error("no map"); };
+  const Error thrown = refusal(trio.url());
+  EXPECT_EQ(thrown.code(), Errc::unreachable);
+  EXPECT_NE(text_of(thrown).find("map_address has thrown: no map"), std::string::npos)
+      << thrown.what();
+  options.map_address = [](const Address&) { return Address{}; };
+  EXPECT_NE(text_of(refusal(trio.url())).find("has given no host or no port"), std::string::npos);
+}
+
+TEST_F(ClientSentinel, IsOfAForkedChildToo) {
+  Client one = client();
+  const Lock lock(one, "job", long_enough);
+  EXPECT_EQ(in_child([&] {
+              const Lock own(one, "other", long_enough);
+              return own.owns_lock() && !Lock(one, "job", std::try_to_lock) ? 0 : 1;
+            }),
+            0);
+  EXPECT_EQ(trio.at_server(0).get("job"), lock.token());
+}
+
+TEST_F(ClientSentinel, IsRefusedToAQuorum) {
+  const Error error = thrown_by([&] { Quorum({trio.url(), trio.url() + "2", trio.url() + "3"}); });
+  EXPECT_EQ(error.code(), Errc::unsupported);
+  EXPECT_NE(text_of(error).find("a failover may forget"), std::string::npos) << error.what();
+}
+
+TEST(ClientSentinelPassword, ThatIsWrongIsNotShown) {
+  SentinelTrio trio(with_passwords());
+  for (const bool at_sentinels : {true, false}) {
+    ClientOptions options = options_for(trio);
+    std::string url = trio.url();
+    if (at_sentinels) {
+      options.sentinel.password = "wr0ng";
+    } else {
+      url.replace(url.find("s3cr3t-of-servers"), 17, "wr0ng");
+    }
+    Client client(url, options);
+    const Error error = thrown_by([&] { client.ping(); });
+    EXPECT_EQ(error.code(), Errc::authentication_failed);
+    EXPECT_EQ(text_of(error).find("Sentinel 127.0.0.1:") != std::string::npos, at_sentinels)
+        << error.what();
+    EXPECT_EQ(text_of(error).find("wr0ng"), std::string::npos);
+    EXPECT_EQ(text_of(error).find("s3cr3t"), std::string::npos);
+  }
+  Client client(trio.url());
+  EXPECT_EQ(error_of([&] { client.ping(); }), Errc::authentication_failed);
+}
+
+TEST(ClientSentinelTls, TrustsItsOwnIssuersAtTheSentinels) {
+  SentinelTrio trio(TrioOptions{.tls = true});
+  ClientOptions options = options_for(trio);
+  options.sentinel.tls.server_name = "redis.example";
+  options.sentinel.tls.ca_file = own_certificates().issuer;
+  Client refused(trio.url(), options);
+  const Error error = thrown_by([&] { refused.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("redis.example"), std::string::npos) << error.what();
+}
+
+// What becomes of locks in a failover
+
+class ClientSentinelFailover : public testing::TestWithParam<Loss> {
+ protected:
+  SentinelTrio trio{};
+  Client client{trio.url()};
+};
+
+TEST_P(ClientSentinelFailover, KeepsLocksOfAllClasses) {
+  Lock lock(client, "job", long_enough);
+  FairLock fair(client, "fair", long_enough);
+  ReadLock read(client, "read", long_enough);
+  WriteLock write(client, "write", long_enough);
+  RecursiveLock recursive(client, "recursive", long_enough);
+  MultiLock multi(client, {"{a}1", "{a}2"}, long_enough);
+  Permit permit(client, "permit", 3, long_enough);
+  LockOptions numbered = long_enough;
+  numbered.fencing = true;
+  Lock fenced(client, "fenced", numbered);
+  const std::uint64_t before = fenced.fencing_token();
+  ASSERT_TRUE(in_step(trio));
+  const std::size_t next = fail_over(trio, GetParam());
+  const auto is_there = [](auto& one) {
+    return eventually([&] {
+      try {
+        return one.verify();
+      } catch (const Error& error) {
+        EXPECT_TRUE(error.transient()) << error.what();
+        return false;
+      }
+    });
+  };
+  EXPECT_TRUE(is_there(lock) && is_there(fair) && is_there(read) && is_there(write) &&
+              is_there(recursive) && is_there(multi) && is_there(permit) && is_there(fenced));
+  EXPECT_TRUE(owns_all(lock, fair, read, write, recursive, multi, permit, fenced));
+  EXPECT_EQ(trio.at_server(next).get("job"), lock.token());
+  EXPECT_EQ(fenced.unlock(), Unlock::released);
+  fenced.lock();
+  EXPECT_GT(fenced.fencing_token(), before);
+  EXPECT_EQ(write.unlock(), Unlock::released);
+  EXPECT_TRUE(write.try_lock());
+}
+
+TEST_P(ClientSentinelFailover, RenewsAtTheNewPrimaryAtOnce) {
+  Lock lock(client, "job", {.ttl = 10min});
+  ASSERT_TRUE(in_step(trio));
+  const auto renewed = client.metrics().renewed;
+  const std::size_t next = fail_over(trio, GetParam());
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed > renewed; }, 40s));
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(trio.at_server(next).get("job"), lock.token());
+}
+
+TEST_P(ClientSentinelFailover, WakesWaiters) {
+  Client other(trio.url());
+  std::optional<Lock> held(std::in_place, client, "job", long_enough);
+  std::atomic<int> acquired = 0;
+  std::vector<std::jthread> waiting;
+  for (int i = 0; i < 3; ++i) {
+    waiting.emplace_back([&] {
+      const FairLock own(other, "job", 60s, long_enough);
+      acquired += own.owns_lock() ? 1 : 0;
+    });
+  }
+  ASSERT_TRUE(eventually([&] {
+    return trio.at_server(0).command({"LLEN", "job:redlatch:queue:{job}"}).integer >= 1;
+  }));
+  ASSERT_TRUE(in_step(trio));
+  fail_over(trio, GetParam());
+  EXPECT_TRUE(eventually([&] { return held->owns_lock() && !error_of([&] { client.ping(); }); }));
+  held.reset();
+  EXPECT_TRUE(eventually([&] { return acquired == 3; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(, ClientSentinelFailover,
+                         testing::Values(Loss::killed, Loss::stopped, Loss::ordered),
+                         testing::PrintToStringParamName());
+
+/// A primary that was stopped, replaced and woken up takes itself for the primary for some seconds.
+TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryThatWakesUp) {
+  Client one = client();
+  std::deque<Lock> held;  // on all connections
+  for (int i = 0; i < 8; ++i) held.emplace_back(one, "before" + std::to_string(i), long_enough);
+  ASSERT_TRUE(in_step(trio));
+  const std::size_t next = fail_over(trio, Loss::stopped);
+  trio.server(0).resume();
+  for (int i = 0; i < 8; ++i) {
+    const std::string key = "after" + std::to_string(i);
+    std::optional<Lock> lock;
+    EXPECT_TRUE(
+        eventually([&] { return !error_of([&] { lock.emplace(one, key, long_enough); }); }));
+    EXPECT_EQ(trio.at_server(next).get(key), lock->token());
+    held.push_back(*std::move(lock));
+  }
+  EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
+}
+
+/// The process slept through a failover: what its subscription has to say was not read yet.
+TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryAfterItsOwnPause) {
+  SharedMemory<std::atomic<int>> step;
+  Child child([&] {
+    Client own(trio.url());
+    const Lock lock(own, "before", long_enough);
+    *step = 1;
+    if (!eventually([&] { return *step == 2; })) throw std::runtime_error("not told to go on");
+    const Lock after(own, "after", 10s, long_enough);
+    *step = 3;
+    if (!eventually([&] { return *step == 4; })) throw std::runtime_error("not told to end");
+  });
+  ASSERT_TRUE(eventually([&] { return *step == 1; }));
+  ASSERT_TRUE(in_step(trio));
+  child.stop();
+  const std::size_t next = fail_over(trio, Loss::stopped);
+  trio.server(0).resume();
+  *step = 2;
+  child.go_on();
+  ASSERT_TRUE(eventually([&] { return *step == 3; }));
+  EXPECT_TRUE(trio.at_server(next).exists("after"));
+  *step = 4;
+  EXPECT_EQ(child.wait(), 0);
+}
+
+/// The replicas have no connection, and stand still, while the lock is acquired.
+TEST_F(ClientSentinel, AnnouncesALockThatTheFailoverHasForgotten) {
+  std::mutex mutex;
+  std::optional<std::chrono::steady_clock::time_point> lost_at;
+  options.on_event = [&](const Event& event) {
+    const std::lock_guard hold(mutex);
+    if (event.kind == EventKind::lost) lost_at = std::chrono::steady_clock::now();
+  };
+  Client one = client();
+  one.ping();
+  ASSERT_TRUE(in_step(trio));
+  for (std::size_t i = 1; i < SentinelTrio::size; ++i) trio.server(i).pause();
+  trio.at_server(0).command({"CLIENT", "KILL", "TYPE", "replica"});
+  Lock lock(one, "job", long_enough);
+  const auto end = lock.expires_at();
+  trio.server(0).kill();
+  for (std::size_t i = 1; i < SentinelTrio::size; ++i) trio.server(i).resume();
+  ASSERT_TRUE(trio.switched_from(0));
+  EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }, 40s));
+  EXPECT_FALSE(lock.owns_lock());
+  EXPECT_TRUE(eventually([&] {
+    const std::lock_guard hold(mutex);
+    return lost_at.has_value();
+  }));
+  EXPECT_LT(*lost_at, end);
+}
+
+/// Its own connections to the former primary are closed without a command there.
+TEST_F(ClientSentinel, SendsNothingToAFormerPrimary) {
+  Client one = client();
+  { const Lock lock(one, "job", long_enough); }
+  ASSERT_TRUE(in_step(trio));
+  ASSERT_TRUE(trio.fail_over());
+  const std::size_t next = trio.switched_from(0).value();
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { one.ping(); }); }));
+  for (int i = 0; i < 50; ++i) {
+    const Lock lock(one, "job" + std::to_string(i), long_enough);
+    EXPECT_EQ(trio.at_server(next).get(lock.key()), lock.token());
+  }
+}
+
+}  // namespace sentinel_client_test
+}  // namespace redlatch::test

@@ -1,0 +1,188 @@
+#include "net/sentinel_view.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "base/io_error.hpp"
+
+namespace redlatch::test::sentinel_view_test {
+namespace {
+
+using namespace std::chrono_literals;
+using detail::SentinelAnswer;
+using detail::SentinelView;
+using detail::TimePoint;
+using protocol::Reply;
+
+const Address first{"10.0.0.1", 26379};
+const Address second{"10.0.0.2", 26379};
+const Address third{"10.0.0.3", 26379};
+const Address one{"10.0.1.1", 6379};
+const Address other{"10.0.1.2", 6379};
+
+TimePoint at(std::chrono::milliseconds time) { return TimePoint{} + 1h + time; }
+
+SentinelAnswer names(const Address& primary, std::uint64_t epoch) {
+  return {.primary = primary, .epoch = epoch};
+}
+
+TEST(SentinelView, HasNoPrimaryBeforeAnAnswerNamesOne) {
+  SentinelView view({first, second});
+  EXPECT_FALSE(view.primary());
+  view.take(first, {.services = {"orders"}}, at(0ms));
+  view.note_failure(second, at(0ms));
+  EXPECT_FALSE(view.primary());
+  view.take(second, names(one, 1), at(1ms));
+  EXPECT_EQ(view.primary(), one);
+}
+
+TEST(SentinelView, BelievesTheNewestConfigurationWhateverTheOrderOfTheAnswers) {
+  for (const bool newest_first : {true, false}) {
+    SentinelView view({first, second, third});
+    if (newest_first) view.take(first, names(other, 8), at(0ms));
+    view.take(second, names(one, 7), at(1ms));
+    view.take(third, names(one, 7), at(2ms));
+    if (!newest_first) view.take(first, names(other, 8), at(3ms));
+    EXPECT_EQ(view.primary(), other);
+  }
+}
+
+TEST(SentinelView, GoesNotBackToAFormerPrimaryThatASentinelWithoutNewsNames) {
+  SentinelView view({first, second});
+  view.take(first, names(other, 8), at(0ms));
+  view.note_failure(first, at(10ms));
+  view.take(second, names(one, 7), at(20ms));
+  EXPECT_EQ(view.primary(), other);
+}
+
+TEST(SentinelView, BelievesSentinelsThatWereSetUpAnewAfterAMinute) {
+  SentinelView view({first, second});
+  view.take(first, names(other, 8), at(0ms));
+  view.take(second, names(one, 0), at(59s));
+  view.note_failure(first, at(59s));
+  EXPECT_EQ(view.primary(), other);
+  view.note_failure(first, at(60s));
+  EXPECT_EQ(view.primary(), one);
+}
+
+TEST(SentinelView, BelievesTheLastAnswerOfOneConfiguration) {
+  SentinelView view({first, second});
+  view.take(first, names(one, 8), at(0ms));
+  view.take(second, names(other, 8), at(1ms));
+  EXPECT_EQ(view.primary(), other);
+}
+
+TEST(SentinelView, KeepsTheLastPrimaryWhenNoSentinelNamesOne) {
+  SentinelView view({first});
+  view.take(first, names(one, 8), at(0ms));
+  view.take(first, {}, at(1ms));
+  EXPECT_EQ(view.primary(), one);
+}
+
+TEST(SentinelView, LearnsOtherSentinelsAndForgetsThoseThatNoneKnowsAnyMore) {
+  SentinelView view({first});
+  SentinelAnswer answer = names(one, 1);
+  answer.others = {second, third, second};
+  view.take(first, answer, at(0ms));
+  EXPECT_EQ(view.sentinels(), (std::vector{first, second, third}));
+  answer.others = {third};
+  view.take(first, answer, at(1ms));
+  EXPECT_EQ(view.sentinels(), (std::vector{first, third}));
+  // A late answer of one that has left does not count.
+  view.take(second, names(other, 9), at(2ms));
+  EXPECT_EQ(view.primary(), one);
+}
+
+TEST(SentinelView, KeepsTheSentinelsOfTheUrl) {
+  SentinelView view({first, second});
+  view.take(first, names(one, 1), at(0ms));
+  EXPECT_EQ(view.sentinels(), (std::vector{first, second}));
+}
+
+TEST(SentinelView, LearnsABoundedNumberOfSentinels) {
+  SentinelView view({first});
+  SentinelAnswer answer = names(one, 1);
+  for (int i = 0; i < 1000; ++i) answer.others.push_back({"s" + std::to_string(i), 1});
+  view.take(first, answer, at(0ms));
+  EXPECT_EQ(view.sentinels().size(), 1 + SentinelView::max_learned);
+}
+
+Reply text(std::string value) { return {.kind = Reply::Kind::string, .text = std::move(value)}; }
+
+Reply list(const std::vector<std::string>& values) {
+  Reply reply{.kind = Reply::Kind::array};
+  for (const std::string& value : values) reply.elements.push_back(text(value));
+  return reply;
+}
+
+Reply list_of(std::vector<Reply> elements) {
+  return {.kind = Reply::Kind::array, .elements = std::move(elements)};
+}
+
+template <class Function>
+std::string complaint(Function function) {
+  try {
+    function();
+  } catch (const detail::IoError& error) {
+    EXPECT_EQ(error.code(), Errc::protocol_error);
+    return error.what();
+  }
+  return {};
+}
+
+TEST(SentinelReplies, SayWhereThePrimaryIs) {
+  EXPECT_EQ(detail::read_primary(list({"10.0.1.1", "6379"})), one);
+  EXPECT_EQ(detail::read_primary(list({"fe80::1", "1"})), (Address{"fe80::1", 1}));
+  EXPECT_FALSE(detail::read_primary(Reply{}));
+}
+
+TEST(SentinelReplies, AreCheckedBeforeTheyAreUsed) {
+  const std::vector<std::vector<std::string>> bad{{},
+                                                  {"h"},
+                                                  {"h", "1", "2"},
+                                                  {"", "1"},
+                                                  {"h", ""},
+                                                  {"h", "x"},
+                                                  {"h", "1x"},
+                                                  {"h", "65536"},
+                                                  {"h", "0"},
+                                                  {"h", "-1"},
+                                                  {"a b", "1"},
+                                                  {"h\r\n", "1"},
+                                                  {"h", " 1"},
+                                                  {std::string(256, 'h'), "1"},
+                                                  {"h", "99999999999999999999"}};
+  for (const auto& words : bad) {
+    EXPECT_NE(complaint([&] { detail::read_primary(list(words)); }), "") << words.size();
+  }
+  EXPECT_NE(complaint([] { detail::read_epoch(list({"config-epoch", "x"})); }), "");
+  EXPECT_NE(complaint([] { detail::read_epoch(list({"config-epoch"})); }), "");
+  EXPECT_NE(complaint([] { detail::read_epoch(Reply{}); }), "");
+  EXPECT_NE(complaint([] { detail::read_sentinels(list_of({list({"ip", "h"})})); }), "");
+  EXPECT_NE(complaint([] { detail::read_services(list({"orders"})); }), "");
+}
+
+TEST(SentinelReplies, HaveFieldsInAnyOrder) {
+  EXPECT_EQ(detail::read_epoch(list({"name", "orders", "config-epoch", "18446744073709551615"})),
+            UINT64_MAX);
+  EXPECT_EQ(detail::read_sentinels(list_of({list({"port", "26379", "x", "y", "ip", "10.0.0.2"})})),
+            std::vector{second});
+  EXPECT_TRUE(detail::read_sentinels(Reply{}).empty());
+  EXPECT_EQ(detail::read_services(list_of({list({"name", "a"}), list({"name", "b"})})),
+            (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(SentinelReplies, NameAFailoverOfTheService) {
+  EXPECT_TRUE(detail::is_about("orders", "orders 10.0.1.1 6379 10.0.1.2 6379"));
+  EXPECT_TRUE(detail::is_about("orders", "slave h:1 h 1 @ orders 10.0.1.1 6379"));
+  EXPECT_FALSE(detail::is_about("orders", "orders2 10.0.1.1 6379 10.0.1.2 6379"));
+  EXPECT_FALSE(detail::is_about("orders", "my-orders 10.0.1.1 6379"));
+  EXPECT_FALSE(detail::is_about("orders", ""));
+  EXPECT_TRUE(detail::is_about("orders", "x orders"));
+}
+
+}  // namespace
+}  // namespace redlatch::test::sentinel_view_test
