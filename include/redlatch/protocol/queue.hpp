@@ -165,13 +165,19 @@ local function enqueue()
 end
 )";
 
-// Arguments as of `enqueue`. Returns eight times the expiry of the entry, plus its `QueueStatus`.
-inline constexpr std::string_view stand_lua = R"(local holder = redis.call('GET', KEYS[1])
+// Arguments as of `enqueue`. Returns eight times the expiry of the entry, plus its `QueueStatus`. A
+// new entry needs no queue where there is neither a holder nor an entry before it.
+inline constexpr std::string_view stand_if_free_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 4
 end
-local expiry, entry, index, length = enqueue()
+if not holder and ARGV[5] == 'new' and not redis.pcall('LINDEX', KEYS[2], '0') then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return 1
+end
+)";
+inline constexpr std::string_view stand_lua = R"(local expiry, entry, index, length = enqueue()
 if type(expiry) == 'table' then return expiry end
 if not holder then
   local served = serve(KEYS, ARGV[1])
@@ -183,11 +189,11 @@ end
 if not index then return 0 end
 return expiry * 8 + (index == 0 and 3 or 2))";
 extern const Sha1 stand_hash;
-inline constexpr Script stand_script{
-    .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, enqueue_lua, stand_lua>,
-    .hash = &stand_hash,
-    .effect = Script::Effect::other,
-    .side_keys = {"queue"}};
+inline constexpr Script stand_script{.text = joined<stand_if_free_lua, milliseconds_lua, entry_lua,
+                                                    serve_lua, find_lua, enqueue_lua, stand_lua>,
+                                     .hash = &stand_hash,
+                                     .effect = Script::Effect::other,
+                                     .side_keys = {"queue"}};
 
 // ARGV[1] the value, ARGV[2] the ttl, ARGV[3] the channel, ARGV[4] the last known expiry of the
 // entry; without the last three there is no entry. 1: it was in the queue, or had the key; 0:
