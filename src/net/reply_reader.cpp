@@ -27,9 +27,13 @@ using protocol::Reply;
 constexpr std::size_t max_bytes = std::size_t{1} << 20;
 constexpr std::size_t max_elements = std::size_t{1} << 16;
 
+ReplyTarget& target_of(const redisReadTask* task) {
+  return *static_cast<ReplyTarget*>(task->privdata);
+}
+
 /// Where the reply that is being read belongs: the root, or its place in the array around it.
 Reply& place_of(const redisReadTask* task) {
-  if (task->parent == nullptr) return *static_cast<Reply*>(task->privdata);
+  if (task->parent == nullptr) return target_of(task).root;
   auto& parent = *static_cast<Reply*>(task->parent->obj);
   // Elements come in order, each when the one before is whole, so no task points into the vector
   // when it grows.
@@ -70,7 +74,10 @@ void* create_nil(const redisReadTask* task) noexcept {
 template <class Count>
 void* create_array(const redisReadTask* task, Count count) noexcept {
   const auto size = static_cast<std::size_t>(count);
-  if (size > max_elements) return nullptr;
+  if (size > max_elements) {
+    target_of(task).is_too_long = true;
+    return nullptr;
+  }
   // The size is only what the server claims: memory is taken for elements that have come.
   return fill(task, Reply::Kind::array, [](Reply&) {});
 }
@@ -100,6 +107,11 @@ bool fits_header(const Reader& reader, const redisReplyObjectFunctions& function
 }
 
 [[noreturn]] void fail(const redisReader& reader, bool first_reply) {
+  // hiredis' word for every null that a callback has returned.
+  if (reader.err == REDIS_ERR_OOM) {
+    if (!static_cast<const ReplyTarget*>(reader.privdata)->is_too_long) throw std::bad_alloc();
+    throw IoError(Errc::protocol_error, "an answer has more elements than any that was asked for");
+  }
   // The first byte of an alert, by which a server that expects TLS answers to anything else. Behind
   // a reply it is none: the server has spoken the Redis protocol.
   // Source: RFC 8446, section 5.1, "ContentType".
@@ -127,15 +139,15 @@ ReplyReader::ReplyReader() {
                   "redlatch was built for another version of hiredis than the one that is loaded; "
                   "is there a second hiredis in this program?");
   }
-  reader_->privdata = &root_;
+  reader_->privdata = &target_;
 }
 
 ReplyReader::ReplyReader(ReplyReader&& other) noexcept
-    : root_(std::move(other.root_)),
+    : target_(std::move(other.target_)),
       unread_(other.unread_),
       first_reply_(other.first_reply_),
       reader_(std::move(other.reader_)) {
-  reader_->privdata = &root_;
+  reader_->privdata = &target_;
 }
 
 void ReplyReader::feed(std::string_view bytes) {
@@ -155,8 +167,10 @@ std::optional<Reply> ReplyReader::next() {
   if (reply == nullptr) return std::nullopt;
   unread_ = reader_->len - reader_->pos;
   first_reply_ = false;
-  if (reply != &root_) throw IoError(Errc::protocol_error, "the answer is of a kind of RESP3");
-  return std::exchange(root_, Reply{});
+  if (reply != &target_.root) {
+    throw IoError(Errc::protocol_error, "the answer is of a kind of RESP3");
+  }
+  return std::exchange(target_.root, Reply{});
 }
 
 bool ReplyReader::empty() const noexcept {

@@ -11,6 +11,12 @@ struct redisReader;
 
 namespace redlatch::detail {
 
+/// What hiredis' callbacks write to.
+struct ReplyTarget {
+  protocol::Reply root{};
+  bool is_too_long = false;  // an array of the reply claims to have too many elements
+};
+
 /// Cuts the bytes that a server sends into replies, by hiredis. The only file that includes
 /// hiredis.
 class ReplyReader {
@@ -24,7 +30,8 @@ class ReplyReader {
   ~ReplyReader() = default;
 
   /// Throws `IoError` when this is not the protocol, after which nothing can be read: `unreachable`
-  /// when the first reply is an alert of TLS, `protocol_error` otherwise.
+  /// when the first reply is an alert of TLS, `protocol_error` otherwise. Throws `std::bad_alloc`
+  /// when memory runs out, and then nothing can be read any more either.
   void feed(std::string_view bytes);
   /// The next whole reply, if it is there. Throws as `feed` does.
   std::optional<protocol::Reply> next();
@@ -36,7 +43,7 @@ class ReplyReader {
     void operator()(redisReader* reader) const noexcept;
   };
 
-  protocol::Reply root_{};
+  ReplyTarget target_{};
   std::size_t unread_ = 0;   // bytes of the reply that is being read, and behind it
   bool first_reply_ = true;  // no whole reply has been read
   std::unique_ptr<redisReader, Free> reader_;

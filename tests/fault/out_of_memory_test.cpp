@@ -83,6 +83,28 @@ TEST_F(LockOutOfMemory, LeavesNothingHeldAtAServer) {
   EXPECT_GT(failures, 5);
 }
 
+/// The reply to `verify` is the token, which is too long for a string without memory of its own.
+TEST_F(LockOutOfMemory, IsNoFaultOfTheServersReply) {
+  int failures = 0;
+  for (int i = 1; i < most; ++i) {
+    Client client(servers[0].url(), patient);
+    Lock lock(client, "job", long_lease);
+    left = i;
+    try {
+      EXPECT_TRUE(lock.verify());
+    } catch (const std::bad_alloc&) {
+      ++failures;
+    } catch (const Error& error) {
+      left = 0;
+      ADD_FAILURE() << "allocation " << i << ": " << error.what();
+    }
+    left = 0;
+    EXPECT_TRUE(lock.verify());
+    lock.unlock();
+  }
+  EXPECT_GT(failures, 0);
+}
+
 TEST_F(LockOutOfMemory, LeavesNothingHeldAtAQuorum) {
   int failures = 0;
   for (const bool warm : {false, true}) {
