@@ -5,6 +5,8 @@
 #include <system_error>
 #include <vector>
 
+#include <redlatch/detail/thread_name.hpp>
+
 #include "base/mutex.hpp"
 
 namespace redlatch::detail {
@@ -44,6 +46,7 @@ class ForkRegistry {
     registry().mutex_.unlock();
   }
   static void after_fork_in_child() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    forget_thread_number();
     for (ForkAware* member : registry().members_) member->after_fork_in_child();
     registry().mutex_.unlock();
   }

@@ -16,6 +16,7 @@ struct Named {
   std::array<char, 36> token{};
 };
 thread_local constinit Named named;
+thread_local constinit int known_number = 0;  // 0: not asked for yet
 
 }  // namespace
 
@@ -29,7 +30,12 @@ std::string thread_name() {
   return {named.token.data(), named.token.size()};
 }
 
-int thread_number() noexcept { return static_cast<int>(::syscall(SYS_gettid)); }
+int thread_number() noexcept {
+  if (known_number == 0) known_number = static_cast<int>(::syscall(SYS_gettid));
+  return known_number;
+}
+
+void forget_thread_number() noexcept { known_number = 0; }
 
 std::string held_by_thread(int number) {
   std::string text = "this process holds the key: thread " + std::to_string(number);

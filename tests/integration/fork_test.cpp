@@ -1,3 +1,6 @@
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <optional>
 #include <stop_token>
@@ -5,6 +8,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <redlatch/detail/thread_name.hpp>
 
 #include "child.hpp"
 #include "entries.hpp"
@@ -69,6 +74,16 @@ TEST_F(ClientFork, ChildIsToldOfTheLossOfItsOwnLease) {
               checks.expect(!lock.verify());
               checks.expect(eventually([&] { return lost.stop_requested(); }));
               checks.expect(!of_parent.stop_requested());
+              return checks.status();
+            }),
+            0);
+}
+
+TEST_F(ClientFork, ChildsThreadHasANumberOfItsOwn) {
+  EXPECT_EQ(detail::thread_number(), ::syscall(SYS_gettid));
+  EXPECT_EQ(in_child([&] {
+              Checks checks;
+              checks.expect(detail::thread_number() == ::syscall(SYS_gettid));
               return checks.status();
             }),
             0);

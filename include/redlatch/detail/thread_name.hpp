@@ -10,6 +10,8 @@ std::string thread_name();
 
 /// The number of the calling thread, as the operating system shows it.
 int thread_number() noexcept;
+/// In a forked child, whose thread has another number.
+void forget_thread_number() noexcept;
 
 /// Says that this process holds the key that the calling thread wants, by the thread with this
 /// number.
