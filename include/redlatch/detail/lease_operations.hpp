@@ -82,9 +82,10 @@ class LeaseOperations {
     const TimePoint end = exists() ? lease_->valid_until() : TimePoint{};
     return std::max(end - now, TimePoint::duration::zero());
   }
-  // `token`, `value` and `fencing_token` need a lease.
+  // `token`, `value`, `held_since` and `fencing_token` need a lease.
   const std::string& token() const noexcept { return lease_->token(); }
   const std::string& value() const noexcept { return lease_->value(); }
+  TimePoint held_since() const noexcept { return lease_->schedule().since; }
   std::uint64_t fencing_token() const noexcept { return lease_->fencing_token(); }
   std::stop_token lost_token() const {
     return exists() ? executor_->lost_token(*lease_) : std::stop_token();
@@ -166,25 +167,24 @@ class LeaseOperations {
   /// Accepts a lease without a wait for durability. Throws `Error` if it is not valid any more, and
   /// releases it.
   void have(LeasePtr lease, const CleanupRelease& cleanup) {
-    if (!lease->valid(executor_->now(), executor_->process())) {
+    const TimePoint now = executor_->now();
+    if (!lease->valid(now, executor_->process())) {
       executor_->post(protocol_.key(), cleanup);
       throw protocol::about(Errc::timed_out, protocol_.key(), executor_->server(0),
                             "the answer came after the lease was over; use a longer ttl", true);
     }
     lease_ = std::move(lease);
-    lease_->held_since(executor_->now());
+    lease_->held_since(now);
     executor_->keep(*lease_);
   }
 
-  /// The schedule of a lock that is acquired now.
+  /// The schedule of a lock that is being acquired; `have` sets the time since which it is held.
   RenewalSchedule schedule(const LockOptions& options) const noexcept {
-    const TimePoint now = executor_->now();
     const bool limited = options.max_hold > std::chrono::milliseconds::zero();
     return {.ttl = options.ttl,
             .renews = options.auto_renew,
-            .since = now,
             .thread = thread_number(),
-            .renew_until = limited ? now + options.max_hold : TimePoint::max()};
+            .renew_until = limited ? executor_->now() + options.max_hold : TimePoint::max()};
   }
 
   /// Extends the lease, or loses it if the servers answer that it is not ours any more. Renewals

@@ -120,7 +120,7 @@ class LockCoreOf final : public LockCore {
     failed_ = !held;
     if (held) {
       executor().record_event(
-          {.kind = EventKind::acquired, .key = key(), .elapsed = now() - begun});
+          {.kind = EventKind::acquired, .key = key(), .elapsed = operations_.held_since() - begun});
     }
     return held;
   }
