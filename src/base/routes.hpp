@@ -62,6 +62,8 @@ class Routes {
 
   /// The connection of the key, which is certain only while the key is pinned.
   std::size_t connection(std::string_view key) noexcept { return connection_in(slot_of(key)); }
+  /// The connection of the key that the pin keeps there. The pin must not be empty.
+  static std::size_t connection(const RoutePin& pin) noexcept { return connection_in(*pin.slot_); }
 
   RoutePin pin(std::string_view key) noexcept {
     Slot& slot = slot_of(key);

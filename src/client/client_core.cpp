@@ -98,7 +98,7 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
     // Where a connection is silent, the other half of the time is left for the acquisition.
     await_releases(request, end - settings_.options.command_timeout / 2);
   }
-  connection_of(request.key, request.blocks > std::chrono::milliseconds::zero())
+  connection(Routes::connection(pin), request.blocks > std::chrono::milliseconds::zero())
       .execute(request, responses.front(), policy, end);
   if (acquires && responses.front().failure) note_owed(*request.cleanup);
   background_.ensure_started();
@@ -134,7 +134,7 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 
 void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
-  switch (connection_of(key).post(key, cleanup)) {
+  switch (connection(Routes::connection(pin), false).post(key, cleanup)) {
     case SharedConnection::PostResult::yes:
       return note_owed(cleanup);
     case SharedConnection::PostResult::no_memory:  // the lease ends with its ttl
@@ -149,8 +149,7 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
   }
 }
 
-SharedConnection& ClientCore::connection_of(std::string_view key, bool apart) noexcept {
-  const std::size_t index = settings_.routes->connection(key);
+SharedConnection& ClientCore::connection(std::size_t index, bool apart) noexcept {
   assert(index < settings_.options.connections);
   return *connections_[apart ? settings_.options.connections + index : index];
 }

@@ -65,7 +65,9 @@ class ClientCore final : public Keeper,
 
   /// The connection of the key, certain only while the key is pinned. `apart`: that for commands
   /// which block at the server, such as WAIT, so that others do not wait behind them.
-  SharedConnection& connection_of(std::string_view key, bool apart = false) noexcept;
+  SharedConnection& connection_of(std::string_view key, bool apart = false) noexcept {
+    return connection(settings_.routes->connection(key), apart);
+  }
   /// Begins the end of the client, so that several clients can end at the same time.
   void stop() noexcept { background_.stop(); }
   /// Has the background thread connect the connection; does not wait for it.
@@ -74,6 +76,7 @@ class ClientCore final : public Keeper,
  private:
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view key) noexcept override;
+  SharedConnection& connection(std::size_t index, bool apart) noexcept;
   void await_releases(const Request& request, TimePoint end);
   /// Whether the release of several keys may be pending on a connection. An acquisition of one of
   /// the keys on another connection could overtake it.

@@ -286,7 +286,17 @@ void SharedConnection::lead(Call& call, const Deadline& deadline) {
                        (multiplexer_.has_retrying() && multiplexer_.next_leader() == nullptr))) {
       in_time = try_step(call, deadline);
     }
-  } while (!pass_on(in_time ? RefusedReleases::retry : RefusedReleases::leave, BootClock::now()));
+  } while (!leave_empty() &&
+           !pass_on(in_time ? RefusedReleases::retry : RefusedReleases::leave, BootClock::now()));
+}
+
+/// The leader leaves a connection on which nothing is queued or outstanding, as a caller without
+/// rivals mostly does. False when there is something, and so more to do: see `pass_on`.
+bool SharedConnection::leave_empty() noexcept {
+  if (multiplexer_.has_queued() || multiplexer_.owes()) return false;
+  multiplexer_.drop_outdated();
+  has_leader_ = false;
+  return true;
 }
 
 /// One step, with its failure dealt with. False when the step timed out although the call is done:
@@ -329,6 +339,7 @@ void SharedConnection::step(Call& call, const Deadline& deadline) {
   if (multiplexer_.is_exclusive()) return read_abandoned(end);
   if (multiplexer_.has_retrying()) return;
   multiplexer_.fill(Multiplexer::Send::all, now);
+  if (multiplexer_.awaited() && !multiplexer_.has_retrying()) return read(end);
   flush(end);
 }
 
@@ -504,16 +515,18 @@ auto SharedConnection::naming_owed(Transfer transfer) {
   }
 }
 
-/// Sends what the transport takes at once, with the mutex released. True when nothing is left.
-bool SharedConnection::send_now() {
+/// Sends what the transport takes at once, and does `then` when nothing is left, both with the
+/// mutex released. True when nothing is left.
+template <class Then>
+bool SharedConnection::send_now(Then then) {
   const std::string_view output = multiplexer_.output();
-  if (output.empty()) return true;
   Transport& transport = *transport_;
   std::size_t sent = 0;
   naming_owed([&]() REDLATCH_REQUIRES(mutex_) {
     try {
       const Pause pause(*this);
       transport.send_now(output, sent);
+      if (sent == output.size()) then(transport);
     } catch (const std::exception&) {
       multiplexer_.sent(sent);  // which decides what is in doubt
       throw;
@@ -523,33 +536,37 @@ bool SharedConnection::send_now() {
   return sent == output.size();
 }
 
-/// Sends all of the output. True when replies came first, which are taken in, and the rest is left
-/// to `read`: the peer may not read before they are read.
-bool SharedConnection::flush(TimePoint end) {
-  while (!send_now()) {
-    Transport& transport = *transport_;
-    bool is_readable = false;
-    {
-      const Pause pause(*this);
-      is_readable = transport.wait_for_room(end);
-    }
-    if (is_readable) {
-      receive_now();
-      return true;
-    }
-  }
-  return false;
+bool SharedConnection::send_now() {
+  return multiplexer_.output().empty() || send_now([](Transport&) {});
 }
 
-/// Sends what is left to send, and waits for bytes, with the mutex released.
-void SharedConnection::read(TimePoint end) {
-  if (flush(end)) return;
+/// Waits, with the mutex released, until the transport takes more. True when replies came first,
+/// which are taken in: the peer may not read before they are read.
+bool SharedConnection::wait_for_room(TimePoint end) {
   Transport& transport = *transport_;
-  std::array<char, 4096> room;
-  const std::size_t count = naming_owed([&]() REDLATCH_REQUIRES(mutex_) {
+  bool is_readable = false;
+  {
     const Pause pause(*this);
-    return transport.receive(room, end);
-  });
+    is_readable = transport.wait_for_room(end);
+  }
+  if (is_readable) receive_now();
+  return is_readable;
+}
+
+/// Sends the output, until replies come if the transport does not take all of it at once.
+void SharedConnection::flush(TimePoint end) {
+  while (!send_now()) {
+    if (wait_for_room(end)) return;
+  }
+}
+
+/// Sends what is left to send, and waits for bytes. The mutex is released once for both.
+void SharedConnection::read(TimePoint end) {
+  std::array<char, 4096> room;
+  std::size_t count = 0;
+  while (!send_now([&](Transport& transport) { count = transport.receive(room, end); })) {
+    if (wait_for_room(end)) return;
+  }
   multiplexer_.received({room.data(), count}, BootClock::now());
   // With TLS, the rest may stand in the transport, where no poll of the descriptor shows it.
   if (count == room.size()) receive_now();

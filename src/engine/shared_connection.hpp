@@ -207,6 +207,7 @@ class SharedConnection {
   enum class StaleConnection { retire, keep };
   bool pass_on(RefusedReleases releases, TimePoint now,
                StaleConnection stale = StaleConnection::retire) noexcept REDLATCH_REQUIRES(mutex_);
+  bool leave_empty() noexcept REDLATCH_REQUIRES(mutex_);
   bool begin_grace(Call& call, TimePoint now) const noexcept REDLATCH_REQUIRES(mutex_);
   TimePoint end_of(const Call& call, const Deadline& deadline) const noexcept
       REDLATCH_REQUIRES(mutex_) {
@@ -225,8 +226,11 @@ class SharedConnection {
   // The leader's I/O; all throw `IoError`.
   template <class Transfer>
   auto naming_owed(Transfer transfer) REDLATCH_REQUIRES(mutex_);
+  template <class Then>
+  bool send_now(Then then) REDLATCH_REQUIRES(mutex_);
   bool send_now() REDLATCH_REQUIRES(mutex_);
-  bool flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  bool wait_for_room(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void read(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void receive_now() REDLATCH_REQUIRES(mutex_);
 
