@@ -73,11 +73,12 @@ class DetachedCall {
     } catch (...) {
       failure_ = std::current_exception();
     }
+    function_ = nullptr;  // it may own what owns this call
     is_finished_ = true;
     finished_.signal();  // stays readable, for all that wait
   }
 
-  const std::function<Result()> function_;
+  std::function<Result()> function_;  // used by the thread alone
   const TimePoint begun_ = BootClock::now();
   EventFd finished_{};
   std::atomic<bool> is_finished_ = false;

@@ -3,20 +3,39 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fixture.hpp"
 
 namespace redlatch::test {
 
-/// A server, with a client and a quorum of it.
-struct Servers {
+/// A server, with a client and, once it is asked for, a quorum of it, which has no Sentinels.
+class Servers {
+ public:
   explicit Servers(const std::string& url, const ClientOptions& options = patient())
-      : client(url, options), nodes({url}, {.client = options, .server_timeout = 20s}) {}
+      : client(url, options), url_(url), options_(options) {}
+
+  Quorum& nodes() {
+    if (!nodes_) {
+      nodes_.emplace(std::vector<std::string>{url_},
+                     QuorumOptions{.client = options_, .server_timeout = 20s});
+    }
+    return *nodes_;
+  }
+  std::size_t waiting() const {
+    return client.metrics().waiting + (nodes_ ? nodes_->metrics().waiting : 0);
+  }
 
   Client client;
-  Quorum nodes;
+
+ private:
+  std::string url_;
+  ClientOptions options_;
+  std::optional<Quorum> nodes_{};
 };
 
 /// A class, and how a lock on "job" is made, with further arguments. Of permits there is one.
@@ -49,7 +68,7 @@ struct OnePermit : OneKey<Permit> {
 struct OfAQuorum : OneKey<Redlock> {
   template <class... How>
   static Redlock make(Servers& servers, How... how) {
-    return Redlock(servers.nodes, "job", std::move(how)...);
+    return Redlock(servers.nodes(), "job", std::move(how)...);
   }
 };
 using EveryClass =

@@ -40,7 +40,7 @@ class EveryLockRidesOut : public testing::Test {
   }
   bool waits() {
     return eventually(
-        [&] { return servers.client.metrics().waiting + servers.nodes.metrics().waiting == 1; });
+        [&] { return servers.waiting() == 1; });
   }
 
   RedisServer server{};

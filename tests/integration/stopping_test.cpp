@@ -22,7 +22,7 @@ class EveryLockStopping : public testing::Test {
   std::stop_token token() const { return stop.get_token(); }
   bool waits() {
     return eventually(
-        [&] { return servers.client.metrics().waiting + servers.nodes.metrics().waiting == 1; });
+        [&] { return servers.waiting() == 1; });
   }
   /// A stranger's lock, which keeps every class waiting.
   void take_the_key() {

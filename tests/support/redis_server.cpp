@@ -42,6 +42,19 @@ std::uint16_t free_port() {
 RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
   if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_.emplace();
   start();
+  if (std::getenv("REDLATCH_TEST_SENTINEL") == nullptr) return;
+  sentinel_ = std::make_unique<SentinelServer>(false);
+  // It never takes the server for dead: there is no replica that could replace it.
+  sentinel_->configure({"sentinel monitor test 127.0.0.1 " + std::to_string(port()) + " 1",
+                        "sentinel down-after-milliseconds test 3600000"});
+  sentinel_->start();
+}
+
+std::string RedisServer::url() const {
+  const std::string host = "127.0.0.1:";
+  if (sentinel_) return "redis-sentinel://" + host + std::to_string(sentinel_->port()) + "#test";
+  return tls_port_ ? "rediss://" + host + std::to_string(tls_port())
+                   : "redis://" + host + std::to_string(port());
 }
 
 RedisServer::RedisServer(WithTls, std::vector<std::string> settings)

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "loopback.hpp"
+#include "sentinel_server.hpp"
 #include "server_process.hpp"
 #include "temporary_directory.hpp"
 
@@ -14,7 +16,7 @@ namespace redlatch::test {
 /// A server of the test's own: on a free loopback port and on a Unix socket, with a data directory
 /// of its own and no persistence. It ends with the object, by process id, and with the test
 /// program. See ServerProcess for the binary. With $REDLATCH_TEST_TLS set, every server has a port
-/// for TLS.
+/// for TLS; with $REDLATCH_TEST_SENTINEL, a Sentinel of its own, which `url` leads to.
 class RedisServer {
  public:
   /// More settings, as on the server's command line: {"--maxclients", "10"}.
@@ -25,10 +27,7 @@ class RedisServer {
   RedisServer(const RedisServer&) = delete;
   RedisServer& operator=(const RedisServer&) = delete;
 
-  std::string url() const {
-    return tls_port_ ? "rediss://127.0.0.1:" + std::to_string(tls_port())
-                     : "redis://127.0.0.1:" + std::to_string(port());
-  }
+  std::string url() const;
   std::string unix_url() const { return "unix://" + socket(); }
   std::uint16_t port() const noexcept { return port_.number(); }
   /// 0: none.
@@ -55,6 +54,7 @@ class RedisServer {
   ReservedPort port_{};
   std::optional<ReservedPort> tls_port_{};
   ServerProcess process_{};
+  std::unique_ptr<SentinelServer> sentinel_{};
 };
 
 /// A loopback port that nobody listens on at the moment.

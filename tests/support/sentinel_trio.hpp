@@ -9,11 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "loopback.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
-#include "server_process.hpp"
-#include "temporary_directory.hpp"
+#include "sentinel_server.hpp"
 
 namespace redlatch::test {
 
@@ -39,34 +37,6 @@ struct TrioOptions {
   /// The sentinels look and talk more often than every 1, 2 and 10 s, as far as the server can be
   /// told to (SENTINEL DEBUG, from Redis 7.0 on).
   bool eager = true;
-};
-
-/// A process of `redis-server --sentinel`, on a free loopback port and a Unix socket.
-class SentinelServer {
- public:
-  explicit SentinelServer(bool tls) : tls_(tls) {}
-
-  /// Writes its configuration, which it changes itself later on.
-  void configure(const std::vector<std::string>& lines);
-  /// Comes back when it answers; with what it knew after a `kill`.
-  void start();
-  void kill() noexcept { process_.kill(); }
-  void pause() const { process_.pause(); }
-  void resume() const { process_.resume(); }
-  bool runs() const { return process_.runs(); }
-
-  std::uint16_t port() const noexcept { return port_.number(); }
-  std::string socket() const { return directory_.path() + "/sentinel.sock"; }
-  /// What it has written to its log.
-  std::string log() const;
-
- private:
-  bool answers() const;
-
-  TemporaryDirectory directory_{};
-  ReservedPort port_{};
-  bool tls_;
-  ServerProcess process_{};
 };
 
 /// One primary, two replicas and three sentinels, with ports and directories of their own, which
