@@ -34,6 +34,8 @@ constexpr std::chrono::milliseconds max_wait_for_newer{500};
 /// The pause before the next attempt to subscribe, with jitter.
 constexpr std::chrono::milliseconds min_subscribe_pause{50};
 constexpr std::chrono::milliseconds max_subscribe_pause{1000};
+/// And in front of that, after the Sentinel has refused it.
+constexpr std::chrono::minutes refusal_pause{1};
 /// How many failures an error names.
 constexpr std::size_t max_named = 5;
 
@@ -147,7 +149,7 @@ std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& ad
   Endpoint endpoint = sentinel_login_;
   endpoint.host = address.host;
   endpoint.port = address.port;
-  auto tls = sentinel_tls_ ? sentinel_tls_->for_host(address.host) : nullptr;
+  auto tls = tls_for_host(sentinel_tls_, address.host);
   auto resolver = std::make_shared<Resolver>(endpoint, tls);
   auto settings = std::make_shared<Settings>(Settings{.endpoint = std::move(endpoint),
                                                       .options = options_,
@@ -273,7 +275,7 @@ void SentinelTopology::note_primary() {
   Endpoint endpoint;
   endpoint.host = address.host;
   endpoint.port = address.port;
-  primary_ = std::make_shared<Resolver>(endpoint, tls_ ? tls_->for_host(address.host) : nullptr);
+  primary_ = std::make_shared<Resolver>(endpoint, tls_for_host(tls_, address.host));
   primary_address_ = address;
   note_change();
 }
@@ -333,6 +335,11 @@ void SentinelTopology::end_subscribing() {
   const std::shared_ptr<Subscribing> ended = std::exchange(subscribing_, nullptr);
   try {
     subscription_ = ended->result();
+  } catch (const IoError& error) {
+    subscribe_later();
+    const bool is_away = error.code() == Errc::unreachable || error.code() == Errc::timed_out;
+    if (!is_away) subscribe_at_ += refusal_pause;
+    return;
   } catch (const std::exception&) {
     return subscribe_later();
   }

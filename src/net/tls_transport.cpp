@@ -11,6 +11,11 @@ namespace redlatch::detail {
 
 #ifdef REDLATCH_TLS
 
+std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>& context,
+                                         std::string_view host) {
+  return context ? context->for_host(host) : nullptr;
+}
+
 std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host) {
   return std::make_shared<TlsContext>(options, host);
 }
@@ -117,7 +122,12 @@ std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view
               "REDLATCH_TLS on");
 }
 
-/// Never called, as there is no context.
+// There is no context, so none of the two has anything to do.
+
+std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>&, std::string_view) {
+  return nullptr;
+}
+
 std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext>, std::unique_ptr<Transport> under) {
   return under;
 }
