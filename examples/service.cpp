@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
   options.client_name = "invoice-service";
   options.on_event = log_event;
   redlatch::Client client(url != nullptr ? url : "redis://127.0.0.1:6379", options);
-  attempt([&] { client.ping(); });  // the waits ride out a server that is down, without a word
+  attempt([&] { client.ping(); });  // the waits ride out a server that is down
   std::vector<std::jthread> threads;
   threads.reserve(5);
   for (int i = 0; i < 4; ++i) {

@@ -40,7 +40,12 @@ enum class EventKind {
   connected,
   /// A connection is not used any more. `elapsed`: since it was opened. `error`: why; none if the
   /// server closed it while it was idle. No key.
-  disconnected
+  disconnected,
+  /// A connection for commands could not be opened. All calls share the attempts of a connection,
+  /// and the pauses between them, which grow to 1 s. `Metrics` counts each attempt; of those to one
+  /// server, `on_event` is called for one in a second. `elapsed`: since the attempt began. `error`:
+  /// why. No key.
+  connect_failed
 };
 
 /// The name of the enumerator, as "renewal_failed"; "?" for any other value.
@@ -81,6 +86,7 @@ struct Metrics {
   std::uint64_t release_unknown = 0;  ///< `EventKind::release_unknown`
   std::uint64_t connected = 0;        ///< `EventKind::connected`
   std::uint64_t disconnected = 0;     ///< `EventKind::disconnected`
+  std::uint64_t connect_failed = 0;   ///< `EventKind::connect_failed`, each attempt
   /// Events that were not delivered to `ClientOptions::on_event`, because too many were pending or
   /// memory had run out. The counts above include them.
   std::uint64_t events_dropped = 0;

@@ -34,11 +34,12 @@ class Counters {
             .release_unknown = of(EventKind::release_unknown),
             .connected = of(EventKind::connected),
             .disconnected = of(EventKind::disconnected),
+            .connect_failed = of(EventKind::connect_failed),
             .events_dropped = dropped_.load(std::memory_order_relaxed)};
   }
 
  private:
-  static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::disconnected) + 1;
+  static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::connect_failed) + 1;
 
   std::array<std::atomic<std::uint64_t>, kinds> counts_{};
   std::atomic<std::uint64_t> missed_ = 0;

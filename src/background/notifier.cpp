@@ -34,11 +34,24 @@ void Notifier::record_event(const EventRecord& record) noexcept {
   if (forward_) {
     EventRecord forwarded = record;
     forwarded.server = server_;
+    forwarded.is_counted_only = is_counted_only(record);
     return forward_(forwarded);
   }
-  if (!*on_event_) return;
+  if (!*on_event_ || is_counted_only(record)) return;
   const MutexLock lock(mutex_);
   enqueue(record);
+}
+
+/// Of a quorum, the client of the server decides, which knows of no other server.
+bool Notifier::is_counted_only(const EventRecord& record) noexcept {
+  if (record.kind != EventKind::connect_failed || !record.server.empty()) {
+    return record.is_counted_only;
+  }
+  const TimePoint now = BootClock::now();
+  const MutexLock lock(mutex_);
+  if (now < next_connect_failed_) return true;
+  next_connect_failed_ = now + connect_failed_interval;
+  return false;
 }
 
 void Notifier::enqueue(const EventRecord& record) noexcept {
@@ -179,6 +192,7 @@ void Notifier::rest() noexcept {
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
   deliver_at_ = TimePoint::max();
+  next_connect_failed_ = {};
   if (gone_) *gone_ = true;
   gone_.reset();
   std::construct_at(&thread_);

@@ -55,6 +55,8 @@ std::string_view to_string(EventKind kind) noexcept {
       return "connected";
     case EventKind::disconnected:
       return "disconnected";
+    case EventKind::connect_failed:
+      return "connect_failed";
   }
   return "?";
 }

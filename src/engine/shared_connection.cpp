@@ -634,12 +634,14 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   }
   connecting_ = true;
   connecting_since_ = start;
+  TimePoint begun = start;
   Connection connection{};
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
   try {
     await_attempt(next);
-    multiplexer_.schedule().attempted(BootClock::now());
+    begun = BootClock::now();
+    multiplexer_.schedule().attempted(begun);
     const Pause pause(*this);
     connection = connect(settings_, end, cancel);
     alive = std::make_shared<char>();
@@ -657,7 +659,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   if (connection.stream != nullptr) {
     multiplexer_.schedule().succeeded(done);
     failure_.reset();
-    sink_.record_event({.kind = EventKind::connected, .elapsed = done - start});
+    sink_.record_event({.kind = EventKind::connected, .elapsed = done - begun});
     connection.transport->settle_down();
     transport_ = std::move(connection.transport);
     address_ = connection.address;
@@ -667,6 +669,8 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   } else if (failure) {
     multiplexer_.schedule().failed(done);
     failure_.emplace(failure->code(), failure->what());
+    sink_.record_event(
+        {.kind = EventKind::connect_failed, .elapsed = done - begun, .why = failure->failure()});
   }
   {
     // The deadlines of the followers have changed. They are woken at once, as a call must not be

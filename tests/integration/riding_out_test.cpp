@@ -1,14 +1,18 @@
 // `LockOptions::ride_out`, of every class, while the server is away.
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "diary.hpp"
 #include "every_class.hpp"
 #include "proxy.hpp"
 
@@ -44,8 +48,9 @@ class EveryLockRidesOut : public testing::Test {
   }
 
   RedisServer server{};
+  Diary diary{};
   // The last of a client waits for what is owed: for so long.
-  Servers servers{server.url(), {.connect_timeout = 5s, .command_timeout = 1s}};
+  Servers servers{server.url(), diary.options({.connect_timeout = 5s, .command_timeout = 1s})};
   std::error_code thrown{};
   bool held = false;
   std::thread thread{};
@@ -78,6 +83,23 @@ TYPED_TEST(EveryLockRidesOut, UntilItIsStopped) {
   this->thread.join();
   EXPECT_EQ(this->thrown, std::error_code());
   EXPECT_FALSE(this->held);
+}
+
+TYPED_TEST(EveryLockRidesOut, WithAnEventThatSaysWhy) {
+  std::stop_source stop;
+  this->make_in_a_thread(stop.get_token(), rides_out);
+  const auto told = [this] { return this->diary.find(EventKind::connect_failed); };
+  EXPECT_TRUE(eventually([&] { return told().has_value(); }));
+  stop.request_stop();
+  this->thread.join();
+  ASSERT_TRUE(told());
+  const Event event = *told();
+  const std::string name = this->server.url() + "/0";
+  EXPECT_EQ(event.error, Errc::unreachable);
+  EXPECT_EQ(event.key, "");
+  EXPECT_EQ(event.server, name);
+  EXPECT_TRUE(event.detail.starts_with("redlatch: " + name + ": ")) << event.detail;
+  EXPECT_TRUE(event.detail.ends_with(": server unreachable")) << event.detail;
 }
 
 TYPED_TEST(EveryLockRidesOut, UntilItsTimeIsOver) {
@@ -141,6 +163,57 @@ TEST(LockRidesOut, WithoutAStormOfConnections) {
   EXPECT_GE(time, 1s);
   stop.request_stop();
   for (std::thread& thread : threads) thread.join();
+}
+
+/// A log gets a line in a second, however many threads wait by however many connections, and the
+/// numbers have every attempt.
+TEST(LockRidesOut, WithoutAFloodOfEvents) {
+  RedisServer server;
+  Proxy proxy(server.socket());
+  proxy.redirect("/nowhere");
+  Diary diary([](const Event& event) { return event.kind == EventKind::connect_failed; });
+  Client client(proxy.url(), diary.options({}));
+  std::list<std::thread> threads;
+  std::stop_source stop;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 64; ++i) {
+    threads.emplace_back([&, i] {
+      const Lock lock(client, "job " + std::to_string(i % 16), stop.get_token(), rides_out);
+      EXPECT_FALSE(lock.owns_lock());
+    });
+  }
+  constexpr std::uint64_t many = 30;
+  EXPECT_TRUE(eventually([&] { return client.metrics().connect_failed >= many; }, 60s));
+  stop.request_stop();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(client.metrics().connect_failed, proxy.refused()) << "not once for each caller";
+  const auto seconds =
+      std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
+  EXPECT_GE(diary.events().size(), 1U);
+  EXPECT_LE(diary.events().size(), static_cast<std::size_t>(seconds.count()));
+}
+
+/// Each server of a quorum has its own line.
+TEST(RedlockRidesOut, WithAnEventOfEachServer) {
+  Diary diary([](const Event& event) { return event.kind == EventKind::connect_failed; });
+  std::vector<std::string> urls;
+  for (int i = 0; i < 3; ++i) urls.push_back("redis://127.0.0.1:" + std::to_string(free_port()));
+  Quorum nodes(urls, {.client = diary.options(less_patient())});
+  std::stop_source stop;
+  std::thread waiter([&] {
+    const Redlock lock(nodes, "job", stop.get_token(), rides_out);
+    EXPECT_FALSE(lock.owns_lock());
+  });
+  const auto servers = [&] {
+    std::set<std::string> all;
+    for (const Event& event : diary.events()) all.insert(event.server);
+    return all;
+  };
+  EXPECT_TRUE(eventually([&] { return servers().size() == 3; }));
+  EXPECT_EQ(servers(), (std::set<std::string>{urls[0] + "/0", urls[1] + "/0", urls[2] + "/0"}));
+  EXPECT_GE(nodes.metrics().connect_failed, 3U);
+  stop.request_stop();
+  waiter.join();
 }
 
 /// Each attempt leaves a release, as it may have been carried out: these are not repeated one by

@@ -1,11 +1,20 @@
 // Constructors with a stop token, and `lost_token(other)`, of every class.
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <optional>
 #include <stop_token>
 #include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "every_class.hpp"
+#include "proxy.hpp"
+#include "scripted_server.hpp"
+#include "sleeps.hpp"
 
 namespace redlatch::test {
 namespace stopping_test {
@@ -149,6 +158,90 @@ TYPED_TEST(EveryLockStopping, IsHeldWithAllTheOthers) {
   EXPECT_FALSE(owns_all(lock, other));
   EXPECT_FALSE(owns_all(other, lock));
   EXPECT_TRUE(owns_all(other));
+}
+
+constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+
+/// Threads that wait for "job" until they are stopped.
+template <class Of>
+class StoppedWaiters {
+ public:
+  StoppedWaiters(Servers& servers, const LockOptions& options, std::size_t count = 1)
+      : threads_(count) {
+    for (auto& [thread, number] : threads_) {
+      thread = std::jthread([&servers, &number, options, token = stop_.get_token()] {
+        number = ::gettid();
+        EXPECT_FALSE(Of::make(servers, token, options).owns_lock());
+      });
+    }
+  }
+
+  bool all_sleep() {
+    return eventually([&] {
+      return std::all_of(threads_.begin(), threads_.end(),
+                         [](const Waiter& one) { return one.number != 0 && sleeps(one.number); });
+    });
+  }
+  /// How long they go on after the stop.
+  std::chrono::nanoseconds stop() {
+    return duration_of([this] {
+      stop_.request_stop();
+      for (Waiter& one : threads_) one.thread.join();
+    });
+  }
+
+ private:
+  struct Waiter {
+    std::jthread thread{};
+    std::atomic<pid_t> number = 0;
+  };
+
+  std::stop_source stop_{};
+  std::vector<Waiter> threads_;
+};
+
+template <class Of>
+class EveryLockStoppingInAnOutage : public testing::Test {};
+TYPED_TEST_SUITE(EveryLockStoppingInAnOutage, EveryClass, );
+
+/// The pauses between the attempts to connect have grown to a second.
+TYPED_TEST(EveryLockStoppingInAnOutage, EndsThePauseBetweenAttemptsToConnect) {
+  RedisServer server;
+  Proxy proxy(server.socket());
+  proxy.redirect("/nowhere");
+  Servers servers(proxy.url(), single());
+  std::array<std::chrono::nanoseconds, 7> times{};
+  for (auto& time : times) {
+    StoppedWaiters<TypeParam> waiters(servers, rides_out, 8);
+    EXPECT_TRUE(eventually([&] { return proxy.refused() >= 12; }));
+    EXPECT_TRUE(waiters.all_sleep());
+    time = waiters.stop();
+  }
+  std::ranges::nth_element(times, times.begin() + times.size() / 2);
+  EXPECT_LT(times[times.size() / 2], 100ms);
+}
+
+/// A server that accepts the connection, and answers nothing.
+TYPED_TEST(EveryLockStoppingInAnOutage, EndsAnAttemptToConnect) {
+  ScriptedServer server([](const ScriptedRequest&) { return std::string(); });
+  Servers servers(server.url());
+  StoppedWaiters<TypeParam> waiters(servers, long_lease, 3);
+  EXPECT_TRUE(eventually([&] { return !server.requests().empty(); }));
+  EXPECT_TRUE(waiters.all_sleep());
+  EXPECT_LT(waiters.stop(), 10s);
+}
+
+/// The attempt of the thread that is stopped is made anew by one that is not.
+TYPED_TEST(EveryLockStoppingInAnOutage, LeavesTheConnectionToOthers) {
+  RedisServer server;
+  server.pause();
+  Servers servers(server.url(), single());
+  StoppedWaiters<TypeParam> stopped(servers, long_lease);
+  EXPECT_TRUE(stopped.all_sleep());
+  std::thread other([&] { EXPECT_TRUE(TypeParam::make(servers, long_lease).owns_lock()); });
+  EXPECT_LT(stopped.stop(), 10s);
+  server.resume();
+  other.join();
 }
 
 }  // namespace stopping_test

@@ -28,6 +28,7 @@ struct EventRecord {
   /// of this client may hold one of them.
   const protocol::Command* about = nullptr;
   bool is_single_attempt = false;  // of `contended`
+  bool is_counted_only = false;    // not delivered, as a like event was a moment ago
 };
 
 }  // namespace redlatch::detail
