@@ -77,8 +77,8 @@ class REDLATCH_API BasicLock {
   void lock();
 
   /// Acquires the lock, and waits for it until a stop is requested: false if that comes first. A
-  /// command that is in flight then is waited for, and the lock is held if it succeeds. Throws as
-  /// `lock()` does.
+  /// command that is in flight then is waited for, and the lock is held if it succeeds; an attempt
+  /// to connect is not. Throws as `lock()` does.
   [[nodiscard]] bool lock(std::stop_token stop);
 
   /// Makes one attempt. False if the lock is held elsewhere, which is not an error. Throws as

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstddef>
 #include <new>
+#include <stop_token>
 #include <system_error>
 #include <utility>
 
@@ -88,10 +89,13 @@ std::size_t QuorumRequest::connected() const noexcept {
 }
 
 void QuorumRequest::wait(RequestTransport::Enough enough, TimePoint end, TimePoint end_for_new) {
+  const std::stop_token* const stop = calls_.front().call.request.stop;
+  const std::stop_callback stopping(stop != nullptr ? *stop : std::stop_token(),
+                                    [this] { poll_notifier_.notify(); });
   // Replies that have come by the end count, also when the thread woke up too late to read them.
   for (bool in_time = true; in_time && !is_over(enough, end_for_new);) {
-    in_time = BootClock::now() < end;
-    sleep(enough(responses_) ? end_for_new : end);
+    in_time = BootClock::now() < (is_stopped() ? std::min(end, end_for_new) : end);
+    sleep(enough(responses_) ? end_for_new : end, end_for_new);
   }
   static_cast<void>(is_over(enough, end_for_new));
   for (const NodeCall& node_call : calls_) node_call.node.note_waited();
@@ -102,6 +106,10 @@ bool QuorumRequest::is_over(RequestTransport::Enough enough, TimePoint end_for_n
   bool awaits_new = false;
   for (NodeCall& node_call : calls_) {
     if (!node_call.concluded && node_call.call.done()) conclude(node_call);
+    if (is_to_be_left(node_call)) {
+      node_call.connection.leave(node_call.call);
+      conclude(node_call);
+    }
     all = all && node_call.concluded;
     awaits_new =
         awaits_new || (!node_call.concluded && node_call.connects && node_call.node.is_new());
@@ -110,9 +118,15 @@ bool QuorumRequest::is_over(RequestTransport::Enough enough, TimePoint end_for_n
   return enough(responses_) && !(awaits_new && BootClock::now() < end_for_new);
 }
 
+/// Whether a stop was requested while the server was being connected.
+bool QuorumRequest::is_to_be_left(const NodeCall& node_call) noexcept {
+  return !node_call.concluded && node_call.connects && node_call.call.request.is_stopped() &&
+         node_call.connection.fd() < 0;
+}
+
 void QuorumRequest::conclude(NodeCall& node_call) {
   node_call.concluded = true;
-  if (node_call.connects && node_call.call.failure) {
+  if (node_call.connects && node_call.call.failure && !node_call.call.request.is_stopped()) {
     node_call.node.note_failure(BootClock::now(), node_call.call.failure->code());
   }
   node_call.connection.conclude(node_call.call);
@@ -127,17 +141,18 @@ void QuorumRequest::end() {
   }
 }
 
-void QuorumRequest::sleep(TimePoint end) {
+void QuorumRequest::sleep(TimePoint end, TimePoint end_if_stopped) {
   std::vector<pollfd> watched{{.fd = poll_notifier_.fd(), .events = POLLIN, .revents = 0}};
   std::vector<SharedConnection*> connections;
   poll_notifier_.listen();
   bool is_done = false;
   for (NodeCall& node_call : calls_) {
     if (node_call.concluded) continue;
-    is_done = is_done || node_call.call.done();
+    is_done = is_done || node_call.call.done() || is_to_be_left(node_call);
     watched.push_back({.fd = node_call.connection.fd(), .events = POLLIN, .revents = 0});
     connections.push_back(&node_call.connection);
   }
+  if (is_stopped()) end = std::min(end, end_if_stopped);
   if (!is_done) poll_until(watched, end);
   poll_notifier_.stop_listening();
   for (std::size_t i = 0; i < connections.size(); ++i) {

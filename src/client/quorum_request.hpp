@@ -110,6 +110,8 @@ class QuorumRequest {
   std::size_t connected() const noexcept;
   /// Waits until `enough` is true of the responses, until all servers have answered or failed, or
   /// until `end`. A new server is waited for until `end_for_new` even when the others are enough.
+  /// From a stop on (`Request::stop`), no server is waited for that is being connected, and the
+  /// others until `end_for_new`.
   void wait(RequestTransport::Enough enough, TimePoint end, TimePoint end_for_new);
   /// Ends the wait, and puts what is known of the pending requests into their responses.
   void end();
@@ -139,8 +141,11 @@ class QuorumRequest {
 
   void begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends);
   bool is_over(RequestTransport::Enough enough, TimePoint end_for_new);
+  static bool is_to_be_left(const NodeCall& node_call) noexcept;
   static void conclude(NodeCall& node_call);
-  void sleep(TimePoint end);
+  void sleep(TimePoint end, TimePoint end_if_stopped);
+
+  bool is_stopped() const noexcept { return calls_.front().call.request.is_stopped(); }
 
   std::span<Response> responses_;
   PollNotifier& poll_notifier_;

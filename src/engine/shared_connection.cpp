@@ -12,16 +12,24 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <stop_token>
+#include <system_error>
 #include <utility>
 
 #include <redlatch/protocol/reply.hpp>
 
+#include "base/event_fd.hpp"
 #include "base/io_error.hpp"
-#include "net/connection.hpp"
 #include "net/poll.hpp"
 #include "net/topology.hpp"
 
 namespace redlatch::detail {
+
+namespace {
+
+constexpr const char* is_stopped_text = "it was not waited for any longer, as a stop was requested";
+
+}  // namespace
 
 /// Holds the mutex of a connection until the end of the scope. What the multiplexer has left over
 /// is handed on before the mutex is released, and calls whose state has changed are woken behind
@@ -103,6 +111,9 @@ bool SharedConnection::execute_once(const Request& request, Response& response,
 /// Sleeps until the call is done, or appointed: then it leads. The state of a call that is done is
 /// read without the mutex, for which many threads that are woken at once would wait.
 void SharedConnection::follow(Call& call, const Deadline& deadline, TimePoint until) {
+  const std::stop_token* const stop = call.request.stop;
+  const std::stop_callback stopping(stop != nullptr ? *stop : std::stop_token(),
+                                    [&] { wake(call); });
   while (!call.done()) {
     if (call.baton.wait_until(until)) ++call.posts_taken;
     if (call.done()) return;
@@ -113,6 +124,12 @@ void SharedConnection::follow(Call& call, const Deadline& deadline, TimePoint un
       until = check_follower(call, deadline);
     }
   }
+}
+
+/// Has a follower look whether it is stopped. Called by the thread that requests the stop.
+void SharedConnection::wake(Call& call) noexcept {
+  const Section section(*this);
+  if (!call.done()) multiplexer_.wake(call);
 }
 
 void SharedConnection::begin(Call& call) {
@@ -267,6 +284,10 @@ TimePoint SharedConnection::check_follower(Call& call, const Deadline& deadline)
   const TimePoint now = BootClock::now();
   if (connecting_ && deadline.policy == ConnectPolicy::never) {
     multiplexer_.give_up(call, Errc::unreachable, "there is no connection yet", now);
+    return now;
+  }
+  if (call.request.is_stopped() && call.pending->status == PendingRequest::Status::queued) {
+    multiplexer_.give_up(call, Errc::unreachable, is_stopped_text, now);
     return now;
   }
   const bool others_connect = connecting_ && deadline.policy == ConnectPolicy::separate_timeout;
@@ -604,12 +625,30 @@ bool SharedConnection::may_connect() noexcept {
 }
 
 /// Waits, with the mutex released, until `next`, or until queued renewals need a connection sooner.
-void SharedConnection::await_attempt(TimePoint next) {
+/// Throws `Cancelled` when the call is stopped.
+void SharedConnection::await_attempt(const Call* call, TimePoint next) {
   constexpr std::chrono::milliseconds check_period{10};
   while (BootClock::now() < next && !may_connect()) {
+    if (call != nullptr && call->request.is_stopped()) throw Cancelled();
     const Pause pause(*this);
     poll_until({}, std::min(next, BootClock::now() + check_period));
   }
+}
+
+/// Connects until `end`, until `cancel` becomes readable, or until a stop of the call is requested.
+Connection SharedConnection::connect_for(const Call* call, TimePoint end, int cancel) const {
+  const std::stop_token* const stop = call == nullptr ? nullptr : call->request.stop;
+  if (stop == nullptr || !stop->stop_possible()) return connect(settings_, end, cancel);
+  EventFd stopped;
+  try {
+    stopped.open();
+  } catch (const std::system_error& error) {
+    throw IoError(Errc::unreachable, error.what());
+  }
+  const std::stop_callback stopping(*stop, [&] { stopped.signal(); });
+  Connection connection = connect(settings_, end, stopped.fd());
+  connection.transport->settle_down();  // so that it waits for `stopped` no longer
+  return connection;
 }
 
 /// Opens the connection with the mutex released. A leader with a call, which is in the queue, waits
@@ -638,15 +677,17 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   Connection connection{};
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
+  bool stopped = false;
   try {
-    await_attempt(next);
+    await_attempt(call, next);
     begun = BootClock::now();
     multiplexer_.schedule().attempted(begun);
     const Pause pause(*this);
-    connection = connect(settings_, end, cancel);
+    connection = connect_for(call, end, cancel);
     alive = std::make_shared<char>();
   } catch (const Cancelled&) {
-    // Only the background thread cancels, so there is no call, and the server is not to blame.
+    // Of the background thread or by a stop of the call: the server is not to blame.
+    stopped = call != nullptr;
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
@@ -682,6 +723,8 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   // If only this call's time was too short, calls with more time left try for themselves.
   if (failure && (full || done < end)) {
     multiplexer_.fail_queued(*failure, done);
+  } else if (stopped) {
+    multiplexer_.give_up(*call, Errc::unreachable, is_stopped_text, done);
   } else if (call != nullptr) {
     multiplexer_.fail_queued(*call, failure ? &*failure : nullptr);
   }

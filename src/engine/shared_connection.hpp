@@ -18,6 +18,7 @@
 #include "engine/completion_sink.hpp"
 #include "engine/multiplexer.hpp"
 #include "engine/pending_request.hpp"
+#include "net/connection.hpp"
 #include "net/socket_address.hpp"
 #include "net/transport.hpp"
 
@@ -80,6 +81,10 @@ namespace redlatch::detail {
 /// count against a call's time for the answer (`ConnectPolicy::separate_timeout`); followers share
 /// the outcome of the leader's attempt, so that a dead server costs all of them one
 /// `connect_timeout`.
+///
+/// **Stops.** A call whose `Request::stop` is requested leaves unless it was sent. A follower is
+/// woken for that by the thread that requests the stop (`wake`). A leader ends its attempt to
+/// connect, or the pause in front of it, and passes the lead on: the next leader connects anew.
 ///
 /// **Without callers.** `post` (a release), `begin` (one server of a quorum), `repeat` and
 /// `receive_available` (the background thread) set `has_leader_` and do one step of I/O with no
@@ -191,6 +196,7 @@ class SharedConnection {
   bool execute_once(const Request& request, Response& response, ConnectPolicy policy, TimePoint end)
       REDLATCH_EXCLUDES(mutex_);
   void follow(Call& call, const Deadline& deadline, TimePoint until) REDLATCH_EXCLUDES(mutex_);
+  void wake(Call& call) noexcept REDLATCH_EXCLUDES(mutex_);
   TimePoint check_follower(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
   void lead(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
   bool try_step(Call& call, const Deadline& deadline) REDLATCH_REQUIRES(mutex_);
@@ -235,7 +241,9 @@ class SharedConnection {
   void receive_now() REDLATCH_REQUIRES(mutex_);
 
   bool may_connect() noexcept REDLATCH_REQUIRES(mutex_);
-  void await_attempt(TimePoint next) REDLATCH_REQUIRES(mutex_);
+  void await_attempt(const Call* call, TimePoint next) REDLATCH_REQUIRES(mutex_);
+  Connection connect_for(const Call* call, TimePoint end, int cancel) const
+      REDLATCH_EXCLUDES(mutex_);
   void open(Call* call, const Deadline& deadline, int cancel) REDLATCH_REQUIRES(mutex_);
 
   TimePoint command_end() const noexcept {

@@ -48,7 +48,8 @@ class AcquireLoop {
 
   /// Waits until the lock is held (true), or the time is over or a stop requested (false). Once the
   /// server has answered, or with `LockOptions::ride_out`, a server that is down or cannot write is
-  /// ridden out. Throws `Error` for that when the time is over, and for any other error at once.
+  /// ridden out. Throws `Error` for that when the time is over, unless a stop was requested, and
+  /// for any other error at once.
   bool until_held() {
     bool held = false;
     // A lease that was handed over may be too old to be used: then the wait begins anew.
@@ -83,6 +84,7 @@ class AcquireLoop {
       const bool last = over(now);
       if (last || (asks && waiter.is_first() && is_due(waiter, now))) {
         if (is_held(waiter, error, last)) return true;
+        if (stop_.stop_requested()) return false;
         now = executor().now();
         if (last || deadlocks_ || over(now)) break;
       }
@@ -114,7 +116,7 @@ class AcquireLoop {
       held = ask(waiter, last);
       answered_ = true;
     } catch (const Error& failure) {
-      if (!(answered_ || options_.ride_out)) throw;
+      if (!(answered_ || options_.ride_out || stop_.stop_requested())) throw;
       if (!is_ridden_out(failure, executor().servers())) throw;
       error = failure;
       is_away_ = true;
@@ -176,7 +178,7 @@ class AcquireLoop {
         return outcome == Outcome::held;
       }
     }
-    const Attempt attempt = operations_.attempt(options_, query_);
+    const Attempt attempt = operations_.attempt(options_, query_, stop_);
     query_ = AttemptQuery::with_ttl;
     due_ = executor().now() + backoff_.next(attempt.remaining_ttl);
     note_deadlock(attempt.deadlocks);
@@ -248,7 +250,7 @@ class AcquireLoop {
   bool deadlocks_ = false;                  // the thread would wait for itself
   std::optional<TimePoint> released_by_{};  // see `is_being_released`
   bool is_closed_ = false;  // the connection for the queue, at the last attempt to open one
-  ServerQueue<Protocol> queueing_{operations_, options_};
+  ServerQueue<Protocol> queueing_{operations_, options_, stop_};
   Backoff backoff_{};
   AttemptQuery query_ = AttemptQuery::with_ttl_and_kind;
   TimePoint due_{};

@@ -91,20 +91,23 @@ class LeaseOperations {
     return exists() ? executor_->lost_token(*lease_) : std::stop_token();
   }
 
+  /// `stop`: as of a `Request`.
   QuorumReply ask(std::span<const protocol::Command> commands,
                   const CleanupRelease* cleanup = nullptr,
-                  ConnectPolicy policy = ConnectPolicy::separate_timeout) const {
-    return QuorumReply(*executor_,
-                       {.key = protocol_.key(), .commands = commands, .cleanup = cleanup}, policy);
+                  ConnectPolicy policy = ConnectPolicy::separate_timeout,
+                  const std::stop_token* stop = nullptr) const {
+    return QuorumReply(
+        *executor_,
+        {.key = protocol_.key(), .commands = commands, .cleanup = cleanup, .stop = stop}, policy);
   }
 
   /// Tries to acquire a lease with a fresh token, which the executor keeps from then on. Throws
   /// `Error` if the outcome is neither yes nor no; a lease that may be left at a server is released
-  /// then.
-  Attempt attempt(const LockOptions& options, AttemptQuery query) {
+  /// then. `stop`: as of a `Request`.
+  Attempt attempt(const LockOptions& options, AttemptQuery query, const std::stop_token& stop) {
     LeasePtr lease = new_lease(options);
     const CleanupRelease cleanup{protocol_.release(lease->value()), options.ttl};
-    const QuorumReply quorum_reply = ask_for(*lease, options, query, cleanup);
+    const QuorumReply quorum_reply = ask_for(*lease, options, query, cleanup, stop);
     const protocol::Vote vote = quorum_reply.vote(protocol::vote);
     if (vote == protocol::Vote::yes) {
       quorum_reply.learn_given(*lease, options.ttl, protocol::vote);
@@ -211,10 +214,11 @@ class LeaseOperations {
   /// Sends commands that may set the lease's remaining ttl to `ttl`. If that throws, for want of
   /// memory, their outcome is in doubt.
   QuorumReply ask_about(Lease& lease, std::span<const protocol::Command> commands,
-                        std::chrono::milliseconds ttl) const {
+                        std::chrono::milliseconds ttl,
+                        const std::stop_token* stop = nullptr) const {
     const TimePoint since = executor_->now();
     try {
-      return ask(commands);
+      return ask(commands, nullptr, ConnectPolicy::separate_timeout, stop);
     } catch (...) {
       lease.doubt({since}, ttl);
       throw;
@@ -388,11 +392,11 @@ class LeaseOperations {
   }
 
   QuorumReply ask_for(const Lease& lease, const LockOptions& options, AttemptQuery query,
-                      const CleanupRelease& cleanup) const {
-    const protocol::Command acquire = protocol_.acquire(lease.value(), options.ttl);
-    if (query == AttemptQuery::no) return ask({&acquire, 1}, &cleanup);
-    const std::array commands{acquire, protocol_.ask_ttl(), protocol_.kind()};
-    return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup);
+                      const CleanupRelease& cleanup, const std::stop_token& stop) const {
+    const std::array commands{protocol_.acquire(lease.value(), options.ttl), protocol_.ask_ttl(),
+                              protocol_.kind()};
+    return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup,
+               ConnectPolicy::separate_timeout, &stop);
   }
 
   /// For how long a release has to leave the key, by `LockOptions::min_hold`. The server granted

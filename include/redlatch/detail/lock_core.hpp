@@ -103,18 +103,18 @@ class LockCoreOf final : public LockCore {
     const bool asks = !waits || !(Protocol::joins_at_once || others_wait || failed_ ||
                                   executor().is_contended(key()));
     std::optional<Error> away;
-    bool held = asks && try_once(waits && options_.ride_out, away);
+    bool held = asks && try_once(waits && options_.ride_out, stop, away);
     if (!held) {
       const bool answered = asks && !away;
       if (answered) operations_.record_contention(now() - begun, !waits);
-      if (away && over(deadline)) throw operations_.with_holder(*away);
+      if (away && over(deadline) && !stop.stop_requested()) throw operations_.with_holder(*away);
       AcquireLoop waiting(operations_, options_, deadline, stop,
                           {.begun = begun,
                            .asked = answered,
                            .answered = answered || others_wait,
                            .away = away.has_value(),
                            .pauses = failed_});
-      held = over(deadline) ? !asks && try_once(false, away) : waiting.until_held();
+      held = over(deadline) ? !asks && try_once(false, stop, away) : waiting.until_held();
     }
     if (!held && !waits) look_at_kind();
     failed_ = !held;
@@ -209,12 +209,14 @@ class LockCoreOf final : public LockCore {
 
   Executor& executor() const noexcept { return operations_.executor(); }
 
-  /// Makes one attempt. An error is left in `away` if it `rides_out` such, and else thrown.
-  bool try_once(bool rides_out, std::optional<Error>& away) {
+  /// Makes one attempt. An error is left in `away` if it `rides_out` such, or a stop was requested
+  /// meanwhile, which ends an attempt to connect; and else thrown.
+  bool try_once(bool rides_out, const std::stop_token& stop, std::optional<Error>& away) {
     try {
-      return operations_.attempt(options_, AttemptQuery::no).held;
+      return operations_.attempt(options_, AttemptQuery::no, stop).held;
     } catch (const Error& error) {
-      if (!rides_out || !is_ridden_out(error, executor().servers())) throw;
+      if (!(rides_out || stop.stop_requested())) throw;
+      if (!is_ridden_out(error, executor().servers())) throw;
       away = error;
       return false;
     }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,6 +50,11 @@ struct Request {
   /// the connection, on top of `command_timeout`. Requests with the same one may be joined. They
   /// use connections of their own.
   std::chrono::milliseconds blocks{0};
+  /// Null, or the token by which the caller ends its wait: once a stop is requested, the request is
+  /// not waited for unless it was sent, and fails as `unreachable`. Outlives the request.
+  const std::stop_token* stop = nullptr;
+
+  bool is_stopped() const noexcept { return stop != nullptr && stop->stop_requested(); }
 };
 
 /// The replies to one request, in order, without memory from the heap.

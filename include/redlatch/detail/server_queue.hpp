@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string_view>
 #include <utility>
 
@@ -25,8 +26,10 @@ namespace redlatch::detail {
 template <class Protocol>
 class ServerQueue {
  public:
-  ServerQueue(LeaseOperations<Protocol>& operations, const LockOptions& options)
-      : operations_(operations), options_(options) {}
+  /// `stop`: as of a `Request`.
+  ServerQueue(LeaseOperations<Protocol>& operations, const LockOptions& options,
+              const std::stop_token& stop)
+      : operations_(operations), options_(options), stop_(stop) {}
 
   /// When the next command is due, unless there is news before.
   TimePoint due() const noexcept { return due_; }
@@ -95,6 +98,10 @@ class ServerQueue {
     return {operations_.protocol().dequeue(queue_entry(entry), entry.queued_until()), options_.ttl};
   }
 
+  QuorumReply ask(const protocol::Command& command, const CleanupRelease& cleanup) const {
+    return operations_.ask({&command, 1}, &cleanup, ConnectPolicy::separate_timeout, &stop_);
+  }
+
   /// Adds an entry, with a token that is used for no other entry.
   QueueStatus enter(Waiter& waiter) {
     waiter.enter(operations_.new_lease(options_));
@@ -103,7 +110,7 @@ class ServerQueue {
     try {
       const protocol::Command command =
           operations_.protocol().enqueue(queue_entry(*waiter.entry()));
-      const QuorumReply quorum_reply = operations_.ask({&command, 1}, &cleanup);
+      const QuorumReply quorum_reply = ask(command, cleanup);
       if (const auto status = status_in(quorum_reply, waiter)) {
         due_ += is_first_ ? untracked_time : refresh_period();
         return status;
@@ -129,7 +136,8 @@ class ServerQueue {
                               operations_.protocol().ask_ttl()};
     // A refresh without a reply may be carried out later, even behind the grant and an extension.
     const QuorumReply quorum_reply = operations_.ask_about(
-        *waiter.entry(), std::span(commands).first(watches ? commands.size() : 1), options_.ttl);
+        *waiter.entry(), std::span(commands).first(watches ? commands.size() : 1), options_.ttl,
+        &stop_);
     const QueueStatus status = status_in(quorum_reply, waiter);
     if (!status) {
       refuse(waiter, quorum_reply.error(key()));
@@ -215,7 +223,7 @@ class ServerQueue {
     const bool stale = entry.valid_until() - executor().now() < options_.ttl / 2;
     if (!options_.fencing && !stale) return true;
     const protocol::Command claim = operations_.protocol().claim(entry.value(), options_.ttl);
-    const QuorumReply quorum_reply = operations_.ask({&claim, 1}, &cleanup);
+    const QuorumReply quorum_reply = ask(claim, cleanup);
     // A fencing counter of the wrong type is an error, not a loss: every attempt would meet it.
     const protocol::Vote vote =
         quorum_reply.vote(options_.fencing ? protocol::vote : protocol::ours);
@@ -237,6 +245,7 @@ class ServerQueue {
 
   LeaseOperations<Protocol>& operations_;
   const LockOptions& options_;
+  const std::stop_token& stop_;
   Backoff backoff_{};
   std::string_view channel_{};
   TimePoint due_{};
