@@ -21,8 +21,10 @@ namespace redlatch {
 ///
 /// All servers are asked at once, and the lock is held as soon as n/2 + 1 of them have granted it
 /// with validity left, counted from before the first request was sent. Extensions, renewals and
-/// `verify()` need a majority, too; `Errc::no_quorum` if too few servers answer. An attempt without
-/// a majority is undone at all servers, also at those that answer later. Waiters try again after
+/// `verify()` need a majority, too; `Errc::no_quorum` if too few servers answer. If so many refuse
+/// for another reason than a transient one, such as a wrong password, that the others are no
+/// majority, it is the error of the first of these, and no wait rides it out. An attempt without a
+/// majority is undone at all servers, also at those that answer later. Waiters try again after
 /// full-jitter pauses of 1 to 100 ms: there is no queue. The release at the end of a scope does not
 /// wait for the servers: the event is `released` if the lock was valid.
 ///

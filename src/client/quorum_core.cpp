@@ -212,13 +212,13 @@ void QuorumCore::renew(std::span<Lease* const> due) {
     renewer.learn(extension.renewal, extension.responses);
     const protocol::Vote vote = QuorumReply::vote(extension.responses, protocol::ours);
     if (vote == protocol::Vote::refused) {
-      std::string why;
+      QuorumReply::NoMajority why;
       try {
         why = QuorumReply::no_majority(*this, extension.responses, true);
       } catch (const std::bad_alloc&) {
         // The event has the code alone.
       }
-      background_.renewal_failed(extension.renewal, {}, {make_error_code(Errc::no_quorum), why});
+      background_.renewal_failed(extension.renewal, {}, {make_error_code(why.code), why.text});
     } else {
       background_.renewed(extension.renewal, as_reply(vote), {});
     }

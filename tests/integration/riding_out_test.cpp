@@ -129,6 +129,37 @@ TEST(LockRidesOut, NoWrongPassword) {
             Errc::authentication_failed);
 }
 
+/// Of a quorum, where the servers with the right password are no majority.
+TEST(RedlockRidesOut, NoWrongPasswordOfAMajority) {
+  const RedisServer servers[] = {RedisServer({"--requirepass", "secret"}), RedisServer(),
+                                 RedisServer({"--requirepass", "secret"})};
+  std::vector<std::string> urls;
+  for (const RedisServer& one : servers) {
+    urls.push_back("redis://:wrong@127.0.0.1:" + std::to_string(one.port()));
+  }
+  urls[1] = servers[1].url();
+  Quorum nodes(urls, {.client = patient(), .server_timeout = 20s});
+  const Error error = thrown_by([&] { const Redlock lock(nodes, "job", 5s, rides_out); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_EQ(error.server(), "all");
+}
+
+TEST(RedlockRidesOut, AWrongPasswordWhereOthersAreAMajority) {
+  const RedisServer refuses({"--requirepass", "secret"});
+  const RedisServer first;
+  RedisServer second;
+  second.kill();
+  Quorum nodes(
+      {"redis://:wrong@127.0.0.1:" + std::to_string(refuses.port()), first.url(), second.url()},
+      {.client = less_patient(), .server_timeout = 10s});
+  std::thread waiter([&] {
+    EXPECT_EQ(error_of([&] { const Redlock lock(nodes, "job", rides_out); }), std::error_code());
+  });
+  EXPECT_TRUE(eventually([&] { return nodes.metrics().waiting == 1; }));
+  second.start();
+  waiter.join();
+}
+
 TEST(LockRidesOut, AServerThatCannotWriteYet) {
   RedisServer server;
   RawClient raw(server.socket());

@@ -265,6 +265,34 @@ TEST(QuorumReply, NameAllServersThatDidNotAgreeAndWhy) {
   EXPECT_NE(text.find("refused"), std::string::npos) << text;
 }
 
+/// p: a wrong password; the others as of `servers`.
+Errc code_of(std::string_view letters) {
+  std::vector<Answer> answers;
+  for (const char letter : letters) {
+    answers.push_back(letter == 'p' ? Answer{.failure = Error(Errc::authentication_failed, "wrong",
+                                                              "redis://fake:1/0"),
+                                             .sent_after{}}
+                                    : servers(std::string_view(&letter, 1)).front());
+  }
+  return static_cast<Errc>(Question(answers)->error("job").code().value());
+}
+
+TEST(QuorumReply, FailAsTheServersDoThatPreventAMajorityForGood) {
+  for (const char* letters : {"pp", "yp", "ppp", "ppy", "npp", "app", "pdp", "spp", "nyppp"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(code_of(letters), Errc::authentication_failed);
+  }
+  const std::vector<Answer> both{says(refusal("NOPERM no")), away(), says(refusal("WRONGPASS no"))};
+  EXPECT_EQ(Question(both)->error("job").code(), Errc::not_permitted) << "the first of them";
+}
+
+TEST(QuorumReply, LackAQuorumThatOtherServersMayGiveLater) {
+  for (const char* letters : {"ay", "aap", "ayp", "nap", "dps", "eep", "sss", "yaapp", "aaapp"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_EQ(code_of(letters), Errc::no_quorum);
+  }
+}
+
 TEST(QuorumReply, PassAFailureOn) {
   const Error error = Question(servers("d"))->error("job");
   EXPECT_EQ(error.code(), Errc::timed_out);

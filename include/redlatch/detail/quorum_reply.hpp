@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -139,21 +140,36 @@ class QuorumReply {
   /// Why the vote is `refused`.
   Error error(std::string_view key) const {
     if (responses_.size() == 1) return error_of(0, key);
-    return protocol::about(Errc::no_quorum, key, std::string(all_servers),
-                           no_majority(transport_, responses_, script_), in_doubt());
+    const NoMajority why = no_majority(transport_, responses_, script_);
+    return protocol::about(why.code, key, std::string(all_servers), why.text, in_doubt());
   }
-  /// Which servers have failed, where there is no majority. `script`: the request was one.
-  static std::string no_majority(const RequestTransport& transport,
-                                 std::span<const Response> responses, bool script) {
-    std::string why = std::to_string(responses.size() / 2 + 1) + " of " +
-                      std::to_string(responses.size()) + " servers have to agree";
+  /// Why there is no majority. `text`: which servers have failed. `code`: `no_quorum`, unless so
+  /// many servers have failed with errors that are not transient that the others are no majority,
+  /// so that another attempt would end in the same way; then that of the first of these errors.
+  struct NoMajority {
+    Errc code = Errc::no_quorum;
+    std::string text{};
+  };
+  /// `script`: the request was one.
+  static NoMajority no_majority(const RequestTransport& transport,
+                                std::span<const Response> responses, bool script) {
+    const std::size_t quorum = responses.size() / 2 + 1;
+    NoMajority why{.text = std::to_string(quorum) + " of " + std::to_string(responses.size()) +
+                           " servers have to agree"};
+    std::optional<Errc> first;
+    std::size_t lasting = 0;  // failures that are not transient
     for (std::size_t i = 0; i < responses.size(); ++i) {
       const Response& response = responses[i];
-      const bool voted_no =
+      const bool voted =
           !response.failure && !response.replies.empty() && !response.replies.front().is_error();
-      if (voted_no || is_open(response)) continue;
-      why.append("; ").append(error_of(transport, response, i, {}, script).what());
+      if (voted || is_open(response)) continue;
+      const Error error = error_of(transport, response, i, {}, script);
+      why.text.append("; ").append(error.what());
+      if (error.transient()) continue;
+      ++lasting;
+      if (!first) first = static_cast<Errc>(error.code().value());
     }
+    if (lasting > responses.size() - quorum) why.code = *first;
     return why;
   }
 
