@@ -23,7 +23,8 @@ enum class EventKind {
   /// A renewal failed, and is tried again in time. `elapsed`: since the acquisition. `error`: why.
   renewal_failed,
   /// A lock is not ours any more: the key was deleted or taken over, or the lease was not renewed
-  /// in time; or the reply to a release showed it. `elapsed`: as of `released`.
+  /// in time; or the reply to a release showed it. `elapsed`: as of `released`. `detail`: which of
+  /// these. `error`: of the last renewal, if the lease was not renewed in time because of it.
   lost,
   /// The server has released a lock. `elapsed`: for how long it was held, from the acquisition
   /// until `unlock()` was called or its scope ended, or until its lease was over. The time until
@@ -63,8 +64,8 @@ struct Event {
   std::chrono::microseconds elapsed{};
   /// The reason of a failure, an `Errc` or `std::errc::not_enough_memory`; empty for a success.
   std::error_code error{};
-  /// For people: the text that an `Error` with this code would have, at most 1,024 bytes; never a
-  /// password or a token. Empty for a success.
+  /// For people: why, as the text that an `Error` would have, at most 1,024 bytes; never a password
+  /// or a token. Empty for a success.
   std::string detail{};
   /// The server's URL without user or password, as `Error::server()`; "all" for the locks of a
   /// `Quorum`, which concern all of its servers.

@@ -109,10 +109,10 @@ void Background::adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) 
 void Background::ended(const PendingRelease& release, ReleaseOutcome outcome) noexcept {
   const std::optional<EventKind> kind = event_of(outcome);
   if (!kind) return;
-  record_event({.kind = *kind,
-                .key = release.key(),
-                .elapsed = release.held(),
-                .why = outcome == ReleaseOutcome::unknown ? release.why() : Failure{}});
+  EventRecord record{.kind = *kind, .key = release.key(), .elapsed = release.held()};
+  if (outcome == ReleaseOutcome::unknown) record.why = release.why();
+  if (outcome == ReleaseOutcome::lost) record.why.text = release.loss();
+  record_event(record);
 }
 
 Metrics Background::metrics() const {
@@ -202,7 +202,7 @@ void Background::renewed(const PendingRenewal& renewal, const protocol::Reply& r
 void Background::renewal_failed(const PendingRenewal& renewal, TimePoint sent,
                                 const Failure& why) noexcept {
   const Sent asked{sent, renewal.connection};
-  if (!renewer_.failed(*renewal.lease, renewal.ttl, asked, BootClock::now())) return;
+  if (!renewer_.failed(*renewal.lease, renewal.ttl, asked, BootClock::now(), why)) return;
   record_event({.kind = EventKind::renewal_failed,
                 .key = renewal.key(),
                 .elapsed = BootClock::now() - renewal.since,
@@ -343,11 +343,12 @@ bool Background::send_renewals(int cancel) {
   for (Lease* lease : due) {
     SharedConnection& connection = connection_of_(lease->key());
     if (!connection.renew(*lease)) {
-      renewer_.failed(*lease, {}, {}, BootClock::now());
+      const Failure why{make_error_code(std::errc::not_enough_memory)};
+      renewer_.failed(*lease, {}, {}, BootClock::now(), why);
       record_event({.kind = EventKind::renewal_failed,
                     .key = lease->key(),
                     .elapsed = BootClock::now() - lease->schedule().since,
-                    .why = {make_error_code(std::errc::not_enough_memory)}});
+                    .why = why});
     }
     if (std::find(renewing_.begin(), renewing_.end(), &connection) == renewing_.end()) {
       renewing_.push_back(&connection);

@@ -155,7 +155,10 @@ void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone
     if (loss) {
       counters_.count(EventKind::lost);
       if (on_event) {
-        enqueue({.kind = EventKind::lost, .key = loss->key, .elapsed = loss->held});
+        enqueue({.kind = EventKind::lost,
+                 .key = loss->key,
+                 .elapsed = loss->held,
+                 .why = {loss->code, loss->explanation}});
       }
     } else if (events->empty()) {
       break;

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cassert>
+#include <new>
+#include <string>
 #include <utility>
 
 #include <redlatch/detail/quorum_reply.hpp>
+
+#include "base/io_error.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -17,6 +21,31 @@ constexpr std::size_t max_picked = 256;
 std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl() / 100; }
 
 }  // namespace
+
+/// Without memory, the code has to do.
+void Renewer::Entry::note(const Failure& why) noexcept {
+  failure = why.code;
+  try {
+    explanation = why.text;
+  } catch (const std::bad_alloc&) {
+    explanation.clear();
+  }
+}
+
+void Renewer::Entry::explain(Loss& loss) const {
+  if (!is_late) {
+    loss.explanation = is_not_ours;
+    return;
+  }
+  if (!failure && renew_at() == TimePoint::max()) {
+    loss.explanation = "its ttl is over, and it is not renewed (auto_renew, max_hold)";
+    return;
+  }
+  loss.explanation = "it was not renewed in time";
+  loss.code = failure;
+  if (!failure && awaits_answer) loss.code = make_error_code(Errc::timed_out);
+  if (!explanation.empty()) loss.explanation += "; the last attempt: " + explanation;
+}
 
 Lease& Renewer::open(RoutePin route) {
   if (Entry* const entry = aside_.exchange(nullptr)) {
@@ -65,7 +94,8 @@ bool Renewer::keep(Lease& lease) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   entry.next_try = next_renewal(entry);
-  entry.is_suspended = entry.is_free = false;
+  entry.is_suspended = entry.is_free = entry.is_late = false;
+  entry.forget_failure();
   if (entry.is_lost()) {
     if (entry.is_notified) return false;
     move(entry, Place::lost);
@@ -109,6 +139,7 @@ Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& sche
   entry.renew_for(schedule);
   entry.lost() = std::stop_source(std::nostopstate);
   entry.next_try = next_renewal(entry);
+  entry.forget_failure();
   const TimePoint before = due_;
   put_in_heaps(entry);
   return due_ < before ? HandedOver::yes_and_sooner : HandedOver::yes;
@@ -152,7 +183,10 @@ std::span<Lease* const> Renewer::pick(TimePoint now) {
 void Renewer::find_losses(TimePoint now) noexcept {
   while (losses_.first_due() <= now) {
     Entry& entry = losses_.first();
-    if (now >= entry.notify_loss_at()) entry.lose();
+    if (!entry.is_lost() && now >= entry.notify_loss_at()) {
+      entry.is_late = true;
+      entry.lose();
+    }
     if (entry.is_lost()) {
       move(entry, Place::lost);
     } else {
@@ -193,7 +227,13 @@ std::optional<Loss> Renewer::next_loss(TimePoint now) noexcept {
   Entry& entry = *next;
   move(entry, Place::own);
   entry.is_notified = true;
-  return Loss{.notified = entry.lost(), .key = entry.take_key(), .held = entry.held(now)};
+  Loss loss{.notified = entry.lost(), .key = entry.take_key(), .held = entry.held(now)};
+  try {
+    entry.explain(loss);
+  } catch (const std::bad_alloc&) {
+    loss.explanation.clear();
+  }
+  return loss;
 }
 
 TimePoint Renewer::due() const noexcept {
@@ -256,13 +296,16 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
     // An error in doubt may be that of a proxy, so it is not known on which connection the server
     // would still carry the renewal out.
     const Sent doubted{protocol::leaves_script_in_doubt(reply.text) ? sent : TimePoint{}};
-    return failed(*renewal.lease, renewal.ttl, doubted, now) ? Answered::counted
-                                                             : Answered::too_late;
+    const std::string explanation = explanation_of(reply);
+    const Failure why{make_error_code(protocol::classify(reply.text)), explanation};
+    return failed(*renewal.lease, renewal.ttl, doubted, now, why) ? Answered::counted
+                                                                  : Answered::too_late;
   }
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(*renewal.lease);
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
+  entry.forget_failure();
   if (vote == protocol::Vote::no) {
     entry.lose();
   } else if (sent != TimePoint{}) {
@@ -284,12 +327,13 @@ void Renewer::learn(const PendingRenewal& renewal, std::span<const Response> res
   QuorumReply::learn_extended(*renewal.lease, responses, renewal.ttl, protocol::ours);
 }
 
-bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent,
-                     TimePoint now) noexcept {
+bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now,
+                     const Failure& why) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);
   answered(entry);
   if (!is_looked_after(entry)) return false;
+  entry.note(why);
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
   if (entry.place != Place::kept) return true;
   if (!entry.is_suspended) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
@@ -32,6 +33,9 @@ struct Loss {
   std::stop_source notified;  // of the lock's `lost_token()`
   std::string key;
   TimePoint::duration held;  // for how long the lock was held
+  // Why: for the event.
+  std::error_code code{};
+  std::string explanation{};
 };
 
 /// The leases of a client: decides which one is due for a renewal, and which loss is to be
@@ -114,8 +118,10 @@ class Renewer {
   Answered answered(const PendingRenewal& renewal, const protocol::Reply& reply, TimePoint sent,
                     TimePoint now) noexcept;
   /// There will be no reply to a renewal. `sent` is at `TimePoint{}` when the renewal was not sent,
-  /// or `learn` has taken its times. False when that is `too_late`.
-  bool failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now) noexcept;
+  /// or `learn` has taken its times. `why`: told if the lease is lost before another renewal
+  /// succeeds. False when that is `too_late`.
+  bool failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now,
+              const Failure& why) noexcept;
 
   // Around fork(2): the child renews no lease of its parent.
   void before_fork() REDLATCH_ACQUIRE(mutex_) { mutex_.lock(); }
@@ -143,12 +149,24 @@ class Renewer {
     bool is_notified = false;    // the notifier has taken the loss
     bool awaits_answer = false;  // a renewal is picked, queued, in flight or to be retried
     bool is_suspended = false;   // kept without renewals
+    bool is_late = false;        // lost, as no renewal was confirmed in time
+    // Of the last renewal, if that has failed.
+    std::error_code failure{};
+    std::string explanation{};
     // Only the lock's thread knows of it: it was never kept, or was detached with no renewal in
     // flight. Such an entry is closed and opened again without the mutex.
     bool is_free = false;
     TimePoint next_try = TimePoint::max();
     RoutePin route{};
     std::list<Entry>::iterator self{};
+
+    void note(const Failure& why) noexcept;
+    void forget_failure() noexcept {
+      failure.clear();
+      explanation.clear();
+    }
+    /// Puts into `loss` why the lease is lost. Throws `std::bad_alloc`.
+    void explain(Loss& loss) const;
   };
   using Entries = std::list<Entry>;
   using KeptKeys = KeyTable<Entry, &Entry::key_link>;

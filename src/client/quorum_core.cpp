@@ -142,7 +142,10 @@ void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
   if (cleanup.of == CleanupRelease::Reason::lease)
     record_event({.kind = EventKind::released, .key = key, .elapsed = cleanup.held});
   if (cleanup.of == CleanupRelease::Reason::ended_lease)
-    record_event({.kind = EventKind::lost, .key = key, .elapsed = cleanup.held});
+    record_event({.kind = EventKind::lost,
+                  .key = key,
+                  .elapsed = cleanup.held,
+                  .why = {.text = lease_was_over}});
 }
 
 Metrics QuorumCore::metrics() const {
@@ -192,11 +195,12 @@ void QuorumCore::renew(std::span<Lease* const> due) {
       extensions.emplace_back(nodes_, *lease, **poll_notifier, end);
     } catch (const std::exception&) {
       // No memory or descriptor is left: the renewal is retried.
-      if (renewer.failed(*lease, lease->schedule().ttl, {sent}, BootClock::now())) {
+      const Failure why{make_error_code(std::errc::not_enough_memory)};
+      if (renewer.failed(*lease, lease->schedule().ttl, {sent}, BootClock::now(), why)) {
         record_event({.kind = EventKind::renewal_failed,
                       .key = lease->key(),
                       .elapsed = BootClock::now() - lease->schedule().since,
-                      .why = {make_error_code(std::errc::not_enough_memory)}});
+                      .why = why});
       }
     }
   }

@@ -74,6 +74,10 @@ class PendingRelease {
   bool was_not_writable() const noexcept { return was_not_writable_; }
   /// The error of the last failed attempt, of which this keeps the text.
   Failure why() const noexcept { return {make_error_code(why_), explanation_}; }
+  /// Why the lock is lost, if that is the outcome.
+  std::string_view loss() const noexcept {
+    return reason_ == CleanupRelease::Reason::ended_lease ? lease_was_over : is_not_ours;
+  }
 
  private:
   std::string key_{};

@@ -211,6 +211,59 @@ TEST_F(EventDetail, CountsSingleAttemptsApartFromWaits) {
   EXPECT_EQ(metrics.missed, 8U);
 }
 
+/// Why a lock is lost.
+template <class Of>
+class EveryLockLost : public testing::Test {
+ protected:
+  static constexpr bool is_of_a_quorum = std::is_same_v<Of, OfAQuorum>;
+
+  auto make(const LockOptions& options) { return Of::make(servers, options); }
+  Event told() const { return found(diary, EventKind::lost).value_or(Event{}); }
+  void expect_said(const Event& event, const std::string& text) const {
+    const std::string where = is_of_a_quorum ? "all" : server.url() + "/0";
+    EXPECT_TRUE(event.detail.starts_with("redlatch: lock \"" + event.key + "\" on " + where + ": "))
+        << event.detail;
+    EXPECT_NE(event.detail.find(text), std::string::npos) << event.detail;
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Diary diary{};
+  Servers servers{server.url(), diary.options({.connect_timeout = 5s, .command_timeout = 1s})};
+};
+TYPED_TEST_SUITE(EveryLockLost, EveryClass, );
+
+TYPED_TEST(EveryLockLost, SaysThatTheServerDoesNotHaveIt) {
+  const auto lock = this->make({.ttl = 300ms});
+  this->raw.command({"DEL", "job"});
+  const Event event = this->told();
+  EXPECT_FALSE(event.error);
+  this->expect_said(event, "the server does not have this lock any more");
+}
+
+TYPED_TEST(EveryLockLost, SaysThatItsReleaseHasFoundAnotherHolder) {
+  auto lock = this->make(long_lease);
+  this->raw.command({"DEL", "job"});
+  EXPECT_EQ(lock.unlock(), Unlock::lost);
+  this->expect_said(this->told(), "the server does not have this lock any more");
+}
+
+TYPED_TEST(EveryLockLost, SaysHowTheLastRenewalHasFailed) {
+  const auto lock = this->make({.ttl = 1s});
+  this->server.kill();
+  const Event event = this->told();
+  EXPECT_TRUE(event.error == Errc::unreachable || event.error == Errc::no_quorum) << event.error;
+  this->expect_said(event, "it was not renewed in time; the last attempt: ");
+  EXPECT_TRUE(event.detail.ends_with(": " + event.error.message())) << event.detail;
+}
+
+TYPED_TEST(EveryLockLost, SaysThatItIsNotRenewed) {
+  const auto lock = this->make({.ttl = 100ms, .auto_renew = false});
+  const Event event = this->told();
+  EXPECT_FALSE(event.error);
+  this->expect_said(event, "it is not renewed");
+}
+
 /// Two objects of one process on one key.
 template <class Of>
 class EveryLockTwice : public testing::Test {

@@ -138,7 +138,8 @@ TEST(RedlockRidesOut, NoWrongPasswordOfAMajority) {
     urls.push_back("redis://:wrong@127.0.0.1:" + std::to_string(one.port()));
   }
   urls[1] = servers[1].url();
-  Quorum nodes(urls, {.client = patient(), .server_timeout = 20s});
+  const ClientOptions options{.connect_timeout = 20s, .command_timeout = 1s};
+  Quorum nodes(urls, {.client = options, .server_timeout = 20s});
   const Error error = thrown_by([&] { const Redlock lock(nodes, "job", 5s, rides_out); });
   EXPECT_EQ(error.code(), Errc::authentication_failed);
   EXPECT_EQ(error.server(), "all");

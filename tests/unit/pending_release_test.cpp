@@ -136,6 +136,11 @@ TEST(PendingRelease, OfALeaseThatNeverWentOutBeforeIsLostAndNotUnknown) {
   EXPECT_EQ(fate_of(release, integer(0)), ReleaseOutcome::lost);
 }
 
+TEST(PendingRelease, SaysWhyTheLockIsLost) {
+  EXPECT_EQ(release_of(Reason::lease).loss(), detail::is_not_ours);
+  EXPECT_EQ(release_of(Reason::ended_lease).loss(), detail::lease_was_over);
+}
+
 TEST(PendingRelease, OfAnEndedLeaseIsLostAlsoWhenRepeated) {
   EXPECT_EQ(fate_of(broken_release_of(Reason::ended_lease), integer(1)), ReleaseOutcome::lost);
   EXPECT_EQ(fate_of(broken_release_of(Reason::ended_lease), integer(0)), ReleaseOutcome::lost);

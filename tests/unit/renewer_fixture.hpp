@@ -55,8 +55,8 @@ class RenewerLeases : public testing::Test {
     renewal.begin(lease);
     return renewer.answered(renewal, reply, sent, sent + 1ms);
   }
-  void failed(Lease& lease, TimePoint sent) {
-    renewer.failed(lease, lease.schedule().ttl, {sent}, sent + 1ms);
+  void failed(Lease& lease, TimePoint sent, const detail::Failure& why = {}) {
+    renewer.failed(lease, lease.schedule().ttl, {sent}, sent + 1ms, why);
   }
 
   Renewer renewer{0};

@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 #include <stop_token>
+#include <string>
 
 #include "base/event_fd.hpp"
 #include "net/poll.hpp"
@@ -31,6 +32,88 @@ TEST_F(RenewerLeases, CountNoTimeBeyondTheLeaseAsHeld) {
   const std::optional<detail::Loss> loss = renewer.next_loss(start + 1h);
   ASSERT_TRUE(loss);
   EXPECT_EQ(loss->held, 9s);
+}
+
+/// What a loss says of itself.
+class RenewerLoss : public RenewerLeases {
+ protected:
+  detail::Loss lost_at(TimePoint now) {
+    const std::optional<detail::Loss> loss = renewer.next_loss(now);
+    EXPECT_TRUE(loss);
+    return loss.value_or(detail::Loss{});
+  }
+  static detail::Failure away() {
+    return {make_error_code(Errc::unreachable), "cannot connect: Connection refused"};
+  }
+};
+
+TEST_F(RenewerLoss, SaysThatTheServerDoesNotHaveIt) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  failed(lease, start + 3s, away());
+  EXPECT_EQ(picked(start + 4s), 1U);
+  EXPECT_TRUE(answered(lease, integer(0), start + 4s));
+  const detail::Loss loss = lost_at(start + 4s);
+  EXPECT_EQ(loss.explanation, detail::is_not_ours);
+  EXPECT_FALSE(loss.code);
+}
+
+/// As `verify` or an extension of the lock's own thread has found.
+TEST_F(RenewerLoss, SaysThatTheServerDoesNotHaveItWhereItsThreadWasTold) {
+  Lease& lease = held();
+  renewer.suspend(lease);
+  lease.lose();
+  EXPECT_EQ(picked(start + 20s), 0U) << "the thread has not kept it again yet";
+  renewer.pause_renewal(lease);
+  renewer.keep(lease);
+  EXPECT_EQ(lost_at(start + 20s).explanation, detail::is_not_ours);
+}
+
+TEST_F(RenewerLoss, SaysHowTheLastRenewalHasFailed) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  failed(lease, start + 3s, {make_error_code(Errc::timed_out), "no answer"});
+  EXPECT_EQ(picked(start + 6s), 1U);
+  failed(lease, start + 6s, away());
+  const detail::Loss loss = lost_at(start + 9s);
+  EXPECT_EQ(loss.code, Errc::unreachable);
+  EXPECT_EQ(loss.explanation,
+            "it was not renewed in time; the last attempt: cannot connect: Connection refused");
+}
+
+TEST_F(RenewerLoss, SaysHowTheLastRenewalWasRefused) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  EXPECT_FALSE(answered(lease, refusal("OOM command not allowed"), start + 3s));
+  const detail::Loss loss = lost_at(start + 9s);
+  EXPECT_EQ(loss.code, Errc::not_writable);
+  EXPECT_NE(loss.explanation.find("OOM"), std::string::npos) << loss.explanation;
+}
+
+TEST_F(RenewerLoss, SaysThatTheLastRenewalHasNoAnswer) {
+  held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  const detail::Loss loss = lost_at(start + 9s);
+  EXPECT_EQ(loss.code, Errc::timed_out);
+  EXPECT_EQ(loss.explanation, "it was not renewed in time");
+}
+
+TEST_F(RenewerLoss, SaysNothingOfFailuresBeforeARenewal) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  failed(lease, start + 3s, away());
+  EXPECT_EQ(picked(start + 4s), 1U);
+  EXPECT_FALSE(answered(lease, integer(1), start + 4s));
+  const detail::Loss loss = lost_at(start + 1h);
+  EXPECT_FALSE(loss.code);
+  EXPECT_EQ(loss.explanation, "it was not renewed in time");
+}
+
+TEST_F(RenewerLoss, SaysThatItIsNotRenewed) {
+  held(9s, false);
+  const detail::Loss loss = lost_at(start + 9s);
+  EXPECT_FALSE(loss.code);
+  EXPECT_NE(loss.explanation.find("it is not renewed"), std::string::npos) << loss.explanation;
 }
 
 /// Nor is anything due in the distant past, from where no time can be counted without overflow.

@@ -103,7 +103,7 @@ TEST_F(RenewerLeases, TriesAgainUntilTheLossHasToBeTold) {
 TEST_F(RenewerLeases, TriesAgainWhatCouldNotBeSentAtAll) {
   Lease& lease = held();
   EXPECT_EQ(picked(start + 3s), 1U);
-  renewer.failed(lease, 9s, {}, start + 3s);
+  renewer.failed(lease, 9s, {}, start + 3s, {});
   EXPECT_EQ(picked(start + 4s), 1U);
 }
 

@@ -16,6 +16,12 @@ struct Failure {
   std::string_view text{};
 };
 
+// Why a lock is `lost`, where no error says so.
+inline constexpr std::string_view is_not_ours =
+    "the server does not have this lock any more: the key was deleted, has expired or has another "
+    "holder";
+inline constexpr std::string_view lease_was_over = "its lease was over when it was released";
+
 /// An event as it is recorded. Nothing of it is copied unless the program wants events.
 struct EventRecord {
   EventKind kind{};

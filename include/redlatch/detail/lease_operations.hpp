@@ -331,6 +331,7 @@ class LeaseOperations {
     if (was_valid && vote == protocol::Vote::yes) ending = EventKind::released;
     if (was_valid && vote == protocol::Vote::refused) ending = EventKind::release_unknown;
     EventRecord record{.kind = ending, .key = protocol_.key(), .elapsed = held};
+    if (ending == EventKind::lost) record.why.text = was_valid ? is_not_ours : lease_was_over;
     if (ending == EventKind::release_unknown) {
       record.why.code = error ? error->code() : make_error_code(std::errc::not_enough_memory);
       record.detail = error ? error->what() : std::string_view();
