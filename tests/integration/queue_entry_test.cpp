@@ -1,6 +1,7 @@
 // What the scripts make of an entry in the queue at the server.
 
 #include <atomic>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -9,6 +10,8 @@
 #include <redlatch/protocol/queue.hpp>
 
 #include "contender.hpp"
+#include "family.hpp"
+#include "filter_proxy.hpp"
 #include "scripts.hpp"
 
 namespace redlatch::test {
@@ -66,6 +69,32 @@ TEST_F(ServerQueueEntry, IsNotInheritedByAWaiterWithAnotherLabel) {
   EXPECT_TRUE(eventually([&] { return is_held.load(); }));
   EXPECT_TRUE(raw.get("job").ends_with(" another")) << raw.get("job");
   is_over = true;
+}
+
+template <class Classes>
+class EveryQueueEntry : public FamilyTest<Classes> {};
+TYPED_TEST_SUITE(EveryQueueEntry, Pairs, );
+
+/// While scripts are refused, its waiter cannot take it out. It does afterwards, and if the waiter
+/// is gone by then, the queue ends by itself.
+TYPED_TEST(EveryQueueEntry, IsLeftForAMinuteAtMostWhereScriptsAreRefused) {
+  ASSERT_TRUE(this->holder.try_lock());
+  std::atomic<bool> refuses = false;
+  const FilterProxy proxy(this->server.socket(),
+                          [&](const ScriptedRequest& request) -> std::optional<std::string> {
+                            if (!refuses || !request.name().starts_with("EVAL")) return {};
+                            return resp::error("ERR command not support for your account");
+                          });
+  Rival<typename TypeParam::Waiter> contender(Client(proxy.url(), less_patient()));
+  ASSERT_TRUE(this->is_queued(1));
+  refuses = true;
+  contender.cancel();
+  EXPECT_TRUE(contender.is_cancelled());
+  EXPECT_EQ(this->queued(), 1);
+  EXPECT_GT(this->raw.pttl(this->queue), 0);
+  EXPECT_LE(this->raw.pttl(this->queue), 60'000);
+  refuses = false;
+  EXPECT_TRUE(this->is_queued(0));
 }
 
 TEST_F(ServerQueueEntry, IsFoundByTheWayThatItLookedLast) {
