@@ -36,7 +36,8 @@ void log(const std::string& line) { std::clog << line + '\n'; }
 
 /// Called on a thread of the client, one event at a time. Not for what happens all the time.
 void log_event(const redlatch::Event& event) {
-  if (event.error || event.kind == redlatch::EventKind::lost) {
+  using redlatch::EventKind;
+  if (event.error || event.kind == EventKind::lost || event.kind == EventKind::disconnected) {
     std::ostringstream line;
     line << event.kind << ' ' << event.key << ": " << event.detail;
     log(line.str());

@@ -48,6 +48,10 @@ REDLATCH_API std::error_code make_error_code(Errc code) noexcept;
 
 /// The name of the enumerator, as "timed_out"; "?" for any other value.
 REDLATCH_API std::string_view to_string(Errc code) noexcept;
+/// The name of the code of an error or an event, for logs: that of the `Errc`, or
+/// "not_enough_memory" or "resource_deadlock_would_occur"; empty for no error, and "?" for any
+/// other code. To be called as `redlatch::to_string(event.error)`, as the type is one of `std`.
+REDLATCH_API std::string_view to_string(const std::error_code& code) noexcept;
 /// Writes `to_string(code)`.
 REDLATCH_API std::ostream& operator<<(std::ostream& out, Errc code);
 

@@ -17,6 +17,8 @@ enum class EventKind {
   acquired,
   /// The first attempt of a call found the lock held elsewhere. `elapsed`: since the call.
   /// `detail`: if another object of this client holds the lock, the thread that has acquired it.
+  /// `error`: `std::errc::resource_deadlock_would_occur` if that is the calling thread, which waits
+  /// for itself unless another thread releases the lock.
   contended,
   /// A renewal succeeded. `elapsed`: since the acquisition.
   renewed,
@@ -62,7 +64,8 @@ struct Event {
   std::string key{};
   /// A duration whose beginning the kind defines, in microseconds.
   std::chrono::microseconds elapsed{};
-  /// The reason of a failure, an `Errc` or `std::errc::not_enough_memory`; empty for a success.
+  /// The reason of a failure, an `Errc` or `std::errc::not_enough_memory`; also that of
+  /// `contended`. Empty for a success.
   std::error_code error{};
   /// For people: why, as the text that an `Error` would have, at most 1,024 bytes; never a password
   /// or a token. Empty for a success.

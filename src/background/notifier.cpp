@@ -61,13 +61,17 @@ void Notifier::enqueue(const EventRecord& record) noexcept {
   if (events_->size() >= (is_success ? max_queued_successes : max_queued))
     return counters_.count_dropped();
   const std::string_view server = record.server.empty() ? server_ : record.server;
+  const int holder =
+      record.about != nullptr ? renewer_.holding_thread(record.key, *record.about) : 0;
+  const bool holds_itself = holder != 0 && holder == thread_number();
   try {
     events_->push_back(
         {.kind = kind,
          .key = std::string(record.key),
          .elapsed = std::chrono::duration_cast<std::chrono::microseconds>(record.elapsed),
-         .error = record.why.code,
-         .detail = detail_of(record, server),
+         .error = holds_itself ? make_error_code(std::errc::resource_deadlock_would_occur)
+                               : record.why.code,
+         .detail = detail_of(record, server, holder),
          .server = std::string(server)});
   } catch (const std::bad_alloc&) {
     return counters_.count_dropped();
@@ -80,13 +84,10 @@ void Notifier::enqueue(const EventRecord& record) noexcept {
 }
 
 /// Throws `std::bad_alloc`.
-std::string Notifier::detail_of(const EventRecord& record, std::string_view server) const {
+std::string Notifier::detail_of(const EventRecord& record, std::string_view server, int holder) {
   std::string detail(record.detail);
   std::string explanation(record.why.text);
-  if (record.about != nullptr) {
-    const int thread = renewer_.holding_thread(record.key, *record.about);
-    if (thread != 0) explanation = held_by_thread(thread);
-  }
+  if (holder != 0) explanation = held_by_thread(holder);
   if (detail.empty() && (record.why.code || !explanation.empty())) {
     detail = "redlatch: ";
     if (!record.key.empty()) detail += "lock \"" + protocol::printable(record.key) + "\" on ";

@@ -83,7 +83,8 @@ class Notifier {
 
   bool is_counted_only(const EventRecord& record) noexcept REDLATCH_EXCLUDES(mutex_);
   void enqueue(const EventRecord& record) noexcept REDLATCH_REQUIRES(mutex_);
-  std::string detail_of(const EventRecord& record, std::string_view server) const;
+  /// `holder`: the number of the thread of this client that holds the lock; 0: none.
+  static std::string detail_of(const EventRecord& record, std::string_view server, int holder);
   bool start() noexcept REDLATCH_REQUIRES(mutex_);
   void run() noexcept REDLATCH_EXCLUDES(mutex_);
   /// Notifies all losses and delivers all events. Returns with the mutex held, unless `gone`, which

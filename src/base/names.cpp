@@ -2,6 +2,7 @@
 
 #include <ostream>
 #include <string_view>
+#include <system_error>
 
 #include <redlatch/basic_lock.hpp>
 #include <redlatch/error.hpp>
@@ -32,6 +33,14 @@ std::string_view to_string(Errc code) noexcept {
     case Errc::invalid_argument:
       return "invalid_argument";
   }
+  return "?";
+}
+
+std::string_view to_string(const std::error_code& code) noexcept {
+  if (!code) return "";
+  if (code == static_cast<Errc>(code.value())) return to_string(static_cast<Errc>(code.value()));
+  if (code == std::errc::not_enough_memory) return "not_enough_memory";
+  if (code == std::errc::resource_deadlock_would_occur) return "resource_deadlock_would_occur";
   return "?";
 }
 

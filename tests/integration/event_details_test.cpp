@@ -296,6 +296,7 @@ TYPED_TEST(EveryLockTwice, IsToldWithTheThreadThatHoldsIt) {
                                ", which asks for it"),
             std::string::npos)
       << event->detail;
+  EXPECT_EQ(event->error, std::errc::resource_deadlock_would_occur);
 }
 
 TYPED_TEST(EveryLockTwice, IsToldWithAnotherThreadThatHoldsIt) {
@@ -311,6 +312,7 @@ TYPED_TEST(EveryLockTwice, IsToldWithAnotherThreadThatHoldsIt) {
   EXPECT_NE(event->detail.find("this process holds the key: thread " + thread + " has acquired it"),
             std::string::npos)
       << event->detail;
+  EXPECT_FALSE(event->error);
 }
 
 TEST_F(EventDetail, IsEmptyWhereAnotherProcessHoldsTheKey) {

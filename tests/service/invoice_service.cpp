@@ -222,7 +222,8 @@ class Service {
   }
 
   static void log_event(const std::string& name, const Event& event) {
-    if (!event.error && event.kind != EventKind::lost) return;
+    const bool ends = event.kind == EventKind::lost || event.kind == EventKind::disconnected;
+    if (!event.error && !ends) return;
     std::ostringstream text;
     text << name << ": " << event.kind << ' ' << event.key << ", " << event.detail;
     log(text.str());

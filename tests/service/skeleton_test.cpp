@@ -43,6 +43,7 @@ class ServiceSkeleton : public testing::Test {
     Child& child() noexcept { return child_; }
     bool prints(const std::string& text) const { return is_in(output_, text); }
     bool logs(const std::string& text) const { return is_in(log_, text); }
+    bool has_logged(const std::string& text) const { return has(log_, text); }
     std::vector<std::int64_t> invoices() const {
       std::vector<std::int64_t> numbers;
       std::ifstream file(output_);
@@ -61,14 +62,13 @@ class ServiceSkeleton : public testing::Test {
     static void redirect(const std::string& file, int to) {
       ::dup2(::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), to);
     }
+    static bool has(const std::string& path, const std::string& text) {
+      std::ifstream file(path);
+      const std::string all((std::istreambuf_iterator<char>(file)), {});
+      return all.find(text) != std::string::npos;
+    }
     static bool is_in(const std::string& path, const std::string& text) {
-      return eventually(
-          [&] {
-            std::ifstream file(path);
-            const std::string all((std::istreambuf_iterator<char>(file)), {});
-            return all.find(text) != std::string::npos;
-          },
-          enough);
+      return eventually([&] { return has(path, text); }, enough);
     }
 
     std::string output_;
@@ -89,6 +89,22 @@ TEST_F(ServiceSkeleton, StartsBeforeItsServer) {
   server.start();
   EXPECT_TRUE(process.prints("invoice 3"));
   EXPECT_TRUE(process.prints("housekeeping"));
+  EXPECT_EQ(process.ends(), 0);
+}
+
+TEST_F(ServiceSkeleton, LogsWhyItWaitsAndThatItsConnectionsWereClosed) {
+  server.kill();
+  Process process = start("a");
+  EXPECT_TRUE(process.logs("connect_failed : redlatch: unix://"));
+  server.start();
+  ASSERT_TRUE(process.prints("invoice 5"));
+  EXPECT_FALSE(process.has_logged("contended")) << "its threads take turns";
+  RawClient raw(server.socket());
+  const auto is_closed_while_idle = [&] {
+    raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    return process.has_logged("disconnected : \n");
+  };
+  EXPECT_TRUE(eventually(is_closed_while_idle, enough));
   EXPECT_EQ(process.ends(), 0);
 }
 

@@ -46,6 +46,16 @@ TEST(Errc, HasNames) {
                                   "no_quorum", "unsupported", "invalid_argument"}));
 }
 
+TEST(ErrorCode, HasTheNameOfItsErrc) {
+  EXPECT_EQ(to_string(make_error_code(Errc::unreachable)), "unreachable");
+  EXPECT_EQ(to_string(Error(Errc::no_quorum, "too few").code()), "no_quorum");
+  EXPECT_EQ(to_string(make_error_code(std::errc::not_enough_memory)), "not_enough_memory");
+  EXPECT_EQ(to_string(make_error_code(std::errc::resource_deadlock_would_occur)),
+            "resource_deadlock_would_occur");
+  EXPECT_EQ(to_string(std::error_code()), "");
+  EXPECT_EQ(to_string(make_error_code(std::errc::timed_out)), "?") << "which is not ours";
+}
+
 TEST(EventKind, HasAQuestionMarkForValuesOfANewerVersion) {
   EXPECT_EQ(to_string(static_cast<EventKind>(99)), "?");
   EXPECT_EQ(to_string(static_cast<Unlock>(99)), "?");
