@@ -22,11 +22,14 @@ configure() { "$CMAKE" -G Ninja -S "$1" -B "$2" "-DCMAKE_CXX_COMPILER=$CXX" \
 
 # Installs a static or a shared redlatch into $work_root/KIND/prefix, by way of another directory.
 install_() {
-  local work=$work_root/$1 shared=OFF
+  local work=$work_root/$1 shared=OFF printed
   [[ $1 == static ]] || shared=ON
   rm -rf "$work/prefix" "$work/installed"
-  configure "$SOURCE" "$work/library" -DREDLATCH_BUILD_TESTS=OFF -DREDLATCH_BUILD_EXAMPLES=OFF \
-    -DCMAKE_INSTALL_LIBDIR=lib "-DBUILD_SHARED_LIBS=$shared" "-DCMAKE_INSTALL_PREFIX=$work/installed"
+  printed=$(configure "$SOURCE" "$work/library" -DREDLATCH_BUILD_TESTS=OFF \
+    -DREDLATCH_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_LIBDIR=lib "-DBUILD_SHARED_LIBS=$shared" \
+    "-DCMAKE_INSTALL_PREFIX=$work/installed")
+  grep -q 'redlatch: TLS is o' <<<"$printed" || fail "not said whether there is TLS: $printed"
+  grep -q 'redlatch: hiredis [0-9]' <<<"$printed" || fail "not said which hiredis: $printed"
   "$CMAKE" --build "$work/library" --parallel 2
   "$CMAKE" --install "$work/library"
   mv "$work/installed" "$work/prefix"
@@ -212,6 +215,8 @@ calls() {
   says "$lock, LockOptions{}, 5s)" 'LockOptions, last'
   says "$lock, {.ttl = 5})" 'times have a unit'
   says "$lock, 5s, {.ttl = 5})" 'Times have a unit'
+  says "$lock, {.ttl = 0.5s})" 'whole ms'
+  says "$lock, 5s, {.ttl = 1500us})" 'whole ms'
   says "$lock, 5)" 'Here is a wait'
   says "$lock, ClientOptions{})" 'LockOptions, last'
   says 'Lock lock("redis://localhost", "k")' 'The first argument is a Client'
