@@ -60,11 +60,11 @@ class CheckedLock : public BasicLock {
       (const Other&, What..., detail::AnyType, detail::AnyType = {}) = delete;
   /// Not with options of another type or in front of the wait.
   template <class Other>
-  CheckedLock  // The options come last, and times have a unit: (client, key, 5s, {.ttl = 30s}).
+  CheckedLock  // The options come last; times have a unit, and are whole ms: (..., {.ttl = 500ms}).
       (const Other&, What..., detail::MistypedOptions, detail::AnyType = {}) = delete;
   /// Not with options of another type behind the wait.
   template <class Other>
-  CheckedLock  // The wait or an option has another type. Times have a unit: 5s, {.ttl = 30s}.
+  CheckedLock  // The wait or an option has another type. Times have a unit, and options whole ms.
       (const Other&, What..., detail::AnyType, detail::MistypedOptions) = delete;
   // clang-format on
 

@@ -140,7 +140,8 @@ struct Owner {
   std::string name;
 };
 
-/// The properties of a lock. The lock's constructor checks them.
+/// The properties of a lock. The lock's constructor checks them. Times are whole milliseconds, of
+/// any unit that converts to them, as 30s or 500ms; 0.5s and 1500us do not compile.
 struct LockOptions {
   /// The length of the lease, in milliseconds: the server removes the lock this long after it was
   /// acquired or extended. At least 10 ms, else `Errc::invalid_argument`. Choose it long enough for
