@@ -184,12 +184,6 @@ class Multiplexer {
     assert(!call.done() && call.poll_notifier == nullptr);
     to_wake_.appoint(call);
   }
-  /// Has the thread of a call that is not done look at the call again. For the first one only that
-  /// is woken since the mutex was taken.
-  void wake(Call& call) noexcept {
-    assert(!call.done());
-    to_wake_.add(call);
-  }
   /// Has all queued calls compute their deadlines anew.
   void wake_queued() noexcept;
   /// The calls to wake once the mutex is released: their states have changed.

@@ -126,10 +126,13 @@ void SharedConnection::follow(Call& call, const Deadline& deadline, TimePoint un
   }
 }
 
-/// Has a follower look whether it is stopped. Called by the thread that requests the stop.
+/// Has a follower look whether it is stopped. Called by the thread that requests the stop. It posts
+/// with the mutex, as the call may be in the list of those that another thread wakes.
 void SharedConnection::wake(Call& call) noexcept {
-  const Section section(*this);
-  if (!call.done()) multiplexer_.wake(call);
+  const MutexLock lock(mutex_);
+  if (call.done()) return;
+  ++call.posts;
+  call.baton.post();
 }
 
 void SharedConnection::begin(Call& call) {

@@ -51,6 +51,7 @@ class EveryLockRidesOut : public testing::Test {
   Diary diary{};
   // The last of a client waits for what is owed: for so long.
   Servers servers{server.url(), diary.options({.connect_timeout = 5s, .command_timeout = 1s})};
+  std::stop_source stop{};
   std::error_code thrown{};
   bool held = false;
   std::thread thread{};
@@ -76,21 +77,19 @@ TYPED_TEST(EveryLockRidesOut, AServerThatIsAwayAtFirstInABoundedWait) {
 }
 
 TYPED_TEST(EveryLockRidesOut, UntilItIsStopped) {
-  std::stop_source stop;
-  this->make_in_a_thread(stop.get_token(), rides_out);
+  this->make_in_a_thread(this->stop.get_token(), rides_out);
   EXPECT_TRUE(this->waits());
-  stop.request_stop();
+  this->stop.request_stop();
   this->thread.join();
   EXPECT_EQ(this->thrown, std::error_code());
   EXPECT_FALSE(this->held);
 }
 
 TYPED_TEST(EveryLockRidesOut, WithAnEventThatSaysWhy) {
-  std::stop_source stop;
-  this->make_in_a_thread(stop.get_token(), rides_out);
+  this->make_in_a_thread(this->stop.get_token(), rides_out);
   const auto told = [this] { return this->diary.find(EventKind::connect_failed); };
   EXPECT_TRUE(eventually([&] { return told().has_value(); }));
-  stop.request_stop();
+  this->stop.request_stop();
   this->thread.join();
   ASSERT_TRUE(told());
   const Event event = *told();
