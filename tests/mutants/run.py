@@ -147,7 +147,7 @@ class Builder:
             return None
         command = [self.compiler, object_file, *sorted(BUILD.glob("**/libredlatch_test_support.a")),
                    *sorted(BUILD.glob("**/libredlatch_internal.a")), "-lgtest_main", "-lgtest",
-                   "-lhiredis", "-pthread", "-o", program]
+                   "-lhiredis", "-lssl", "-lcrypto", "-pthread", "-o", program]
         return program if run(command, TIME_FOR_A_BUILD) else None
 
     def compile_in_parallel(self, names):
