@@ -14,7 +14,7 @@ namespace many_connections_test {
 
 constexpr auto command_timeout = 500ms;
 
-/// Without scripts, renewals and releases are said in exchanges that keep a connection.
+/// Without scripts, renewals and releases are exchanges that keep a connection.
 class ClientManyConnections : public testing::Test {
  protected:
   ~ClientManyConnections() override { server.resume(); }
@@ -41,6 +41,17 @@ TEST_F(ClientManyConnections, DoNotDelayTheNoticeOfALoss) {
 }
 
 TEST_F(ClientManyConnections, DoNotDelayTheEndOfTheClient) {
+  hold(long_lease);
+  server.pause();
+  held.clear();
+  EXPECT_LT(duration_of([&] { client.reset(); }), 2 * command_timeout + 1s);
+}
+
+/// With scripts, the release at the end of a scope is sent at once, so that each connection has
+/// replies to wait for at the end: one time-out for each of them would be 16 x 500 ms.
+TEST_F(ClientManyConnections, ShareOneTimeOutAtTheEndOfTheClient) {
+  client = std::make_unique<Client>(
+      server.url(), ClientOptions{.command_timeout = command_timeout, .connections = 16});
   hold(long_lease);
   server.pause();
   held.clear();
