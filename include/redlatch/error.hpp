@@ -26,7 +26,7 @@ enum class Errc {
   /// The server cannot write now: it is a replica, loading, out of memory, busy with a script, or a
   /// save has failed.
   not_writable,
-  /// The key exists and is not a lock of this kind.
+  /// The key exists and is not a lock of this class.
   wrong_type,
   /// A reply that violates the protocol, or an error reply that no other code stands for.
   protocol_error,

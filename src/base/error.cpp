@@ -42,7 +42,7 @@ class Category final : public std::error_category {
       case Errc::not_writable:
         return "server cannot write now";
       case Errc::wrong_type:
-        return "key of another kind";
+        return "key of another type";
       case Errc::protocol_error:
         return "unexpected answer";
       case Errc::no_quorum:

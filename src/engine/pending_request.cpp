@@ -9,7 +9,7 @@ namespace redlatch::detail {
 namespace {
 
 /// Whether an attempt failed because of the state of the key: the lock is held, or the key is not a
-/// lock of this kind.
+/// lock of this class.
 bool is_turned_away(const protocol::Reply& reply) noexcept {
   if (!reply.is_error()) return protocol::vote(reply) == protocol::Vote::no;
   const Errc code = protocol::classify(reply.text);

@@ -22,9 +22,9 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
   if (reply.elements.size() != 3 || reply.elements[0].text != "message") return;
   const Reply& payload = reply.elements[2];
   if (reply.elements[1].text != protocol::invalidated) {
-    if (const auto grant = protocol::read_grant(payload.text)) {
-      messages.push_back({grant->key.empty() ? Kind::refresh : Kind::grant, std::string(grant->key),
-                          std::string(grant->value)});
+    if (const auto read = protocol::read_notification(payload.text)) {
+      messages.push_back({read->is_grant() ? Kind::grant : Kind::refresh, std::string(read->key),
+                          std::string(read->value)});
     }
   } else if (payload.kind == Reply::Kind::nil) {
     messages.push_back({.kind = Kind::flush});
@@ -36,6 +36,8 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
 }  // namespace
 
 Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
+  // One channel for the life of the client: entries that it has at the server name it, also across
+  // a new connection.
   if (channel_.empty()) channel_ = "redlatch:" + make_token();
   Link link{std::make_unique<Connection>(connect(settings_, end, cancel))};
   // A proxy may close the connection at any of these. Only the last one is needed: the first two
@@ -60,6 +62,8 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
     if (watches) closings.note_closed(Closings::Step::changes, begun, BootClock::now());
     return {};
   }
+  // `watching` may be refused by an ACL: then the first waiter asks by its timer, and misses
+  // nothing.
   if (subscribed.is_error()) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }

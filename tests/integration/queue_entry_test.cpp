@@ -29,7 +29,7 @@ class ServerQueueEntry : public ServerQueueTest {
   }
 };
 
-/// One has expired, the waiter of one is gone, and one is of a lock of another kind.
+/// One has expired, the waiter of one is gone, and one is of a lock of another class.
 TEST_F(ServerQueueEntry, IsSkippedIfItCannotHold) {
   RawClient listener(server.socket());
   listener.command({"SUBSCRIBE", "redlatch:heard"});

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/lock_protocol.hpp>
+#include <redlatch/protocol/permit.hpp>
+#include <redlatch/protocol/shared.hpp>
 
 #include "replies.hpp"
 #include "scripts.hpp"
@@ -31,6 +34,14 @@ Words words(const Command& command) {
 }
 
 const Exclusive exclusive("job:42");
+
+/// Says that a release can leave the key, and has no command for that.
+struct WithoutReleaseAfter : Permit {
+  static constexpr bool has_min_hold = true;
+};
+static_assert(LockProtocol<Exclusive> && LockProtocol<Permit>);
+static_assert(!LockProtocol<Shared>, "has no owner tag");
+static_assert(!LockProtocol<WithoutReleaseAfter>);
 
 TEST(ExclusiveProtocol, AcquiresWithOneSet) {
   const Command command = exclusive.acquire("token", 1500ms);
@@ -82,8 +93,8 @@ TEST(ExclusiveProtocol, AsksHowLongTheLeaseMayLast) {
 }
 
 TEST(ExclusiveProtocol, AsksForTheKind) {
-  EXPECT_EQ(words(exclusive.kind()), (Words{"TYPE", "job:42"}));
-  EXPECT_EQ(exclusive.kind().expect(), Expect::status);
+  EXPECT_EQ(words(exclusive.type()), (Words{"TYPE", "job:42"}));
+  EXPECT_EQ(exclusive.type().expect(), Expect::status);
 }
 
 TEST(ExclusiveProtocol, RecognisesItsTokenOnlyInAString) {

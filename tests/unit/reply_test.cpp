@@ -223,17 +223,17 @@ TEST(ReplyExplain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
   }
 }
 
-/// So that whoever looks after the library can find the place.
+/// So that maintainers of the library can find the place.
 TEST(ReplyExplain, QuotesAllOfAnUnknownErrorInAScript) {
   constexpr std::string_view odd =
       "ERR nobody is served script: cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:9.";
   EXPECT_EQ(explain(odd), "the server said \"" + std::string(odd) + "\"");
 }
 
-/// It may be somebody's lock.
+/// It may be the lock of another client.
 TEST(ReplyExplain, NeverAdvisesToDeleteAKey) {
   for (const char* reply : {"WRONGTYPE no", "NOLOCK mail is no queue of a lock",
-                            "NOLOCK the key is a lock of another kind", "OOM no", "LIMIT no"}) {
+                            "NOLOCK the key is a lock of another class", "OOM no", "LIMIT no"}) {
     EXPECT_EQ(explain(reply).find("delete"), std::string::npos) << explain(reply);
   }
 }

@@ -252,7 +252,7 @@ class AcquireLoop {
   bool is_closed_ = false;  // the connection for the queue, at the last attempt to open one
   ServerQueue<Protocol> queueing_{operations_, options_, stop_};
   Backoff backoff_{};
-  AttemptQuery query_ = AttemptQuery::with_ttl_and_kind;
+  AttemptQuery query_ = AttemptQuery::with_ttl_and_type;
   TimePoint due_{};
   static constexpr TimePoint::duration min_pace = std::chrono::milliseconds(1);
   TimePoint::duration pace_ = min_pace;

@@ -34,8 +34,8 @@ namespace redlatch::detail {
 
 /// Which further commands an attempt sends behind the acquisition, for use if it fails. `no`: none,
 /// in a first attempt. `with_ttl`: the remaining ttl, which limits the next pause.
-/// `with_ttl_and_kind`: the type of the key, too, once for each wait.
-enum class AttemptQuery { no, with_ttl, with_ttl_and_kind };
+/// `with_ttl_and_type`: the type of the key, too, once for each wait.
+enum class AttemptQuery { no, with_ttl, with_ttl_and_type };
 
 struct Attempt {
   bool held = false;
@@ -119,17 +119,17 @@ class LeaseOperations {
     }
     if (quorum_reply.may_have_acted()) executor_->post(protocol_.key(), cleanup);
     if (vote == protocol::Vote::refused) throw quorum_reply.error(protocol_.key());
-    check_kind(quorum_reply.reply(2));
+    check_type(quorum_reply.reply(2));
     return {.deadlocks = protocol::is_deadlock(quorum_reply.number()),
             .remaining_ttl = protocol::life_in(quorum_reply.reply(1))};
   }
 
   /// Asks for the type of the key after a failed attempt. Throws `Errc::wrong_type` if it is not a
   /// lock of this class. A missing reply is no error, and no connection is opened for the question.
-  void look_at_kind() const {
-    const protocol::Command question = protocol_.kind();
+  void look_at_type() const {
+    const protocol::Command question = protocol_.type();
     const QuorumReply quorum_reply = ask({&question, 1}, nullptr, ConnectPolicy::never);
-    check_kind(quorum_reply.reply(0));
+    check_type(quorum_reply.reply(0));
   }
 
   /// The lock is held elsewhere, as the first attempt of a call has found.
@@ -376,11 +376,11 @@ class LeaseOperations {
     return validity;
   }
 
-  void check_kind(const protocol::Reply* kind) const {
-    if (kind == nullptr || Protocol::is_lock(*kind)) return;
+  void check_type(const protocol::Reply* type) const {
+    if (type == nullptr || Protocol::is_lock(*type)) return;
     throw protocol::about(
         Errc::wrong_type, protocol_.key(), executor_->server(0),
-        "the key holds a " + kind->text + ", which is not a lock of this kind; use another key");
+        "the key holds a " + type->text + ", which is not a lock of this class; use another key");
   }
 
   /// Whether the server has answered with an error, and still has the lease.
@@ -394,10 +394,12 @@ class LeaseOperations {
 
   QuorumReply ask_for(const Lease& lease, const LockOptions& options, AttemptQuery query,
                       const CleanupRelease& cleanup, const std::stop_token& stop) const {
-    const std::array commands{protocol_.acquire(lease.value(), options.ttl), protocol_.ask_ttl(),
-                              protocol_.kind()};
-    return ask(std::span(commands).first(1 + static_cast<std::size_t>(query)), &cleanup,
-               ConnectPolicy::separate_timeout, &stop);
+    constexpr auto policy = ConnectPolicy::separate_timeout;
+    const protocol::Command acquire = protocol_.acquire(lease.value(), options.ttl);
+    if (query == AttemptQuery::no) return ask({&acquire, 1}, &cleanup, policy, &stop);
+    const std::array commands{acquire, protocol_.ask_ttl(), protocol_.type()};
+    const auto asked = std::span(commands).first(1 + static_cast<std::size_t>(query));
+    return ask(asked, &cleanup, policy, &stop);
   }
 
   /// For how long a release has to leave the key, by `LockOptions::min_hold`. The server granted

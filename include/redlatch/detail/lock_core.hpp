@@ -21,6 +21,7 @@
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
+#include <redlatch/protocol/lock_protocol.hpp>
 
 namespace redlatch::detail {
 
@@ -60,7 +61,7 @@ class LockCore {
 
 /// The state machine of every lock class. `Protocol` makes the commands and interprets the replies;
 /// the executor sends the commands.
-template <class Protocol>
+template <protocol::LockProtocol Protocol>
 class LockCoreOf final : public LockCore {
  public:
   LockCoreOf(std::shared_ptr<Executor> executor, Protocol protocol, LockOptions options)
@@ -116,7 +117,7 @@ class LockCoreOf final : public LockCore {
                            .pauses = failed_});
       held = over(deadline) ? !asks && try_once(false, stop, away) : waiting.until_held();
     }
-    if (!held && !waits) look_at_kind();
+    if (!held && !waits) look_at_type();
     failed_ = !held;
     if (held) {
       executor().record_event(
@@ -186,7 +187,7 @@ class LockCoreOf final : public LockCore {
   /// step. Throws `Error` if the server refuses or does not answer; then this lock is held as
   /// before, unless the outcome is in doubt. Throws `std::errc::operation_not_permitted` if it is
   /// not held, or not any more. Does not wait for durability again.
-  template <class Other>
+  template <protocol::LockProtocol Other>
   LockCoreOf<Other> turn_into(Other protocol) {
     if (!owns_lock()) {
       throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
@@ -204,7 +205,7 @@ class LockCoreOf final : public LockCore {
   std::int64_t count() const { return operations_.count(); }
 
  private:
-  template <class>
+  template <protocol::LockProtocol>
   friend class LockCoreOf;
 
   Executor& executor() const noexcept { return operations_.executor(); }
@@ -227,9 +228,10 @@ class LockCoreOf final : public LockCore {
   }
 
   /// Once for each object: a key that is not a lock would look like one that is held without end.
-  void look_at_kind() {
-    if (Protocol::says_kind || executor().servers() > 1 || std::exchange(has_looked_, true)) return;
-    operations_.look_at_kind();
+  void look_at_type() {
+    if (Protocol::checks_type || executor().servers() > 1 || std::exchange(has_looked_, true))
+      return;
+    operations_.look_at_type();
   }
 
   LeaseOperations<Protocol> operations_;

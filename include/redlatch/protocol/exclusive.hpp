@@ -60,8 +60,8 @@ constexpr std::string_view released_value(std::string_view value) noexcept {
 /// from which every acquisition draws a larger number.
 /// Source: redis.io/docs/latest/develop/use/patterns/distributed-locks, "single instance".
 ///
-/// Every protocol has these members. `release_after` is needed with `has_min_hold` only, and the
-/// four commands of the queue with `has_queue` only. `turn_into` (of `WriteSide`) and `count` (of
+/// Every protocol has these members: `LockProtocol` lists them, with what the replies mean.
+/// `release_after` is needed with `has_min_hold` only. `turn_into` (of `WriteSide`) and `count` (of
 /// `Recursive`) belong to one class each.
 class Exclusive {
  public:
@@ -75,8 +75,8 @@ class Exclusive {
   /// There is no form of its commands without scripts.
   static constexpr bool needs_scripts = false;
   /// The acquisition itself has an error reply if the key is not a lock of this class, so that a
-  /// failed attempt need not ask for the `kind`. A wait asks for it all the same.
-  static constexpr bool says_kind = false;
+  /// failed attempt need not ask for the `type`. A wait asks for it all the same.
+  static constexpr bool checks_type = false;
   /// There is a queue at the server for waiters.
   static constexpr bool has_queue = true;
   /// A release can leave the key for a time: `release_after`.
@@ -144,9 +144,9 @@ class Exclusive {
   Command ask_ttl() const { return Command(Expect::integer, "PTTL", key_); }
 
   /// Asks for the type of the key; `is_lock` reads the reply.
-  Command kind() const { return Command(Expect::status, "TYPE", key_); }
-  static bool is_lock(const Reply& kind) noexcept {
-    return kind.kind != Reply::Kind::status || kind.text == "string" || kind.text == "none";
+  Command type() const { return Command(Expect::status, "TYPE", key_); }
+  static bool is_lock(const Reply& type) noexcept {
+    return type.kind != Reply::Kind::status || type.text == "string" || type.text == "none";
   }
 
  private:

@@ -180,7 +180,7 @@ class Multi : public Exclusive {
  public:
   static constexpr bool is_passed_on = false;
   static constexpr bool needs_scripts = true;
-  static constexpr bool says_kind = true;
+  static constexpr bool checks_type = true;
   static constexpr bool has_queue = false;
   static constexpr bool has_min_hold = false;
 

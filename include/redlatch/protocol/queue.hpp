@@ -55,7 +55,7 @@ end
 )";
 
 // `serve` grants the key to the first entry whose waiter can be notified, or to `me`, which need
-// not be notified, and deletes the key if there is none. Entries of locks of another kind are
+// not be notified, and deletes the key if there is none. Entries of locks of another class are
 // skipped. The key is set before the waiter is notified. An error must not leave half a release: it
 // leaves the key deleted. Returns the value that the key has now, or an error, or false. `entry` is
 // the first entry, if it is known. The parameter is named KEYS because some services run only
@@ -272,18 +272,21 @@ inline std::int64_t expiry(const Reply& reply) noexcept {
   return std::max<std::int64_t>(reply.integer / 8, 0);
 }
 
-/// The message to a waiter. With a key it is a grant. Without a key it asks the waiter to refresh
-/// its entry: no grant will come, as the key was left to expire.
-struct Grant {
+/// What `is_told` of the scripts publishes on the channel of a waiter, about its entry with this
+/// value: a grant of the lock `key`, or, without a key, a request to refresh the entry, as no grant
+/// will come: the key was left to expire (`release_after_script`).
+struct Notification {
   std::string_view value;
   std::string_view key;
+
+  bool is_grant() const noexcept { return !key.empty(); }
 };
 /// The value is the first line, as labels have no control characters. Nothing if the message is not
 /// of this form.
-inline std::optional<Grant> read_grant(std::string_view message) noexcept {
+inline std::optional<Notification> read_notification(std::string_view message) noexcept {
   const auto end = message.find('\n');
   if (end == std::string_view::npos) return std::nullopt;
-  return Grant{.value = message.substr(0, end), .key = message.substr(end + 1)};
+  return Notification{.value = message.substr(0, end), .key = message.substr(end + 1)};
 }
 
 // The channel on which the server announces that a key has changed, to the connection `subscriber`:

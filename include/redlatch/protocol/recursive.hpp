@@ -16,7 +16,7 @@ namespace redlatch::protocol {
 // KEYS[1] the holders, ARGV[1] a value or its owner tag. The number of holds of that owner.
 inline constexpr std::string_view count_lua =
     R"(local held = first_holder()
-return held and mark(held) == mark(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
+return held and owner_tag(held) == owner_tag(ARGV[1]) and redis.call('ZCARD', KEYS[1]) or 0)";
 extern const Sha1 count_hash;
 inline constexpr Script count_script{
     .text = joined<milliseconds_lua, holders_lua, remove_expired_lua, count_lua>,

@@ -13,7 +13,7 @@
 #include <redlatch/protocol/queue.hpp>
 
 /// Locks with several holders: a sorted set of their values, each with its own expiry as the score.
-/// A value begins with an owner tag, which the scripts call its mark: the limit, for one of several
+/// A value begins with an owner tag: the limit, for one of several
 /// permits; `r` or `w` and a thread, for a reader or a writer; `=` and a name, for a hold of that
 /// owner. All times are the server's.
 namespace redlatch::protocol {
@@ -45,7 +45,7 @@ local function first_holder()
   if first == nil then first = redis.call('ZRANGE', KEYS[1], '0', '0')[1] or false end
   return first
 end
-local function mark(value) return string.match(value, '^%S+') end
+local function owner_tag(value) return string.match(value, '^%S+') end
 )";
 
 // Removes the expired holders. A script that may write nothing else does so even if there are none:
@@ -90,7 +90,7 @@ end
 inline constexpr std::string_view admits_lua = R"(local function admits(value)
   local held = first_holder()
   if not held then return true end
-  local ours, theirs = mark(value), mark(held)
+  local ours, theirs = owner_tag(value), owner_tag(held)
   local limit, other = tonumber(ours), tonumber(theirs)
   if limit and other then
     if limit ~= other then
@@ -102,14 +102,14 @@ inline constexpr std::string_view admits_lua = R"(local function admits(value)
   if both == 'rr' then return true end
   if both == 'rw' or both == 'wr' or both == 'ww' then return false end
   if both == '==' then return ours == theirs end
-  return redis.error_reply('NOLOCK the key is a lock of another kind')
+  return redis.error_reply('NOLOCK the key is a lock of another class')
 end
 )";
 
 // `admit_waiting` makes holders of the first entries that `admits` allows and whose waiters can be
 // notified; `me` need not be notified. `entry` is the first entry, if it is known. Returns whether
 // `me` was one of them, or an error if the queue is another program's; and whether there are
-// entries left. Entries of locks of another kind are removed.
+// entries left. Entries of locks of another class are removed.
 //
 // `own_reader` returns the remaining ttl of the reader that the writer's own thread holds, or nil.
 inline constexpr std::string_view admit_waiting_lua = R"(local function admit_waiting(me, entry)
@@ -134,14 +134,14 @@ inline constexpr std::string_view admit_waiting_lua = R"(local function admit_wa
 end
 local function holds_already(value)
   local held = string.sub(value, 1, 1) == '=' and first_holder()
-  return held and mark(held) == mark(value)
+  return held and owner_tag(held) == owner_tag(value)
 end
 local function own_reader(writer)
   local thread = string.match(writer, '^w(%S+)')
   local held = thread and redis.call('ZRANGE', KEYS[1], '0', '-1', 'WITHSCORES') or {}
   local left
   for i = 1, #held, 2 do
-    if mark(held[i]) == 'r' .. thread then left = held[i + 1] - now end
+    if owner_tag(held[i]) == 'r' .. thread then left = held[i + 1] - now end
   end
   return left
 end
@@ -284,7 +284,7 @@ class Shared {
   static constexpr bool is_passed_on = false;
   static constexpr bool joins_at_once = false;
   static constexpr bool needs_scripts = true;
-  static constexpr bool says_kind = true;
+  static constexpr bool checks_type = true;
   static constexpr bool has_queue = true;
   static constexpr bool has_min_hold = false;
 
@@ -329,9 +329,9 @@ class Shared {
 
   Command ask_ttl() const { return Command(life_shared_script, key_); }
 
-  Command kind() const { return Command(Expect::status, "TYPE", key_); }
-  static bool is_lock(const Reply& kind) noexcept {
-    return kind.kind != Reply::Kind::status || kind.text == "zset" || kind.text == "none";
+  Command type() const { return Command(Expect::status, "TYPE", key_); }
+  static bool is_lock(const Reply& type) noexcept {
+    return type.kind != Reply::Kind::status || type.text == "zset" || type.text == "none";
   }
 
  protected:
