@@ -35,8 +35,9 @@ class EveryLockStopping : public testing::Test {
   }
   /// A stranger's lock, which keeps every class waiting.
   void take_the_key() {
-    if (std::is_same_v<L, Lock> || std::is_same_v<L, FairLock> || std::is_same_v<L, MultiLock> ||
-        std::is_same_v<L, Redlock>) {
+    constexpr bool is_string = std::is_same_v<L, Lock> || std::is_same_v<L, FairLock> ||
+                               std::is_same_v<L, MultiLock> || std::is_same_v<L, Redlock>;
+    if constexpr (is_string) {
       raw.command({"SET", "job", "a stranger"});
       return;
     }
@@ -49,6 +50,8 @@ class EveryLockStopping : public testing::Test {
       holder.emplace(*stranger, "job", Owner{"stranger"}, std::defer_lock, long_lease);
     } else if constexpr (std::is_same_v<L, WriteLock>) {
       holder.emplace(*stranger, "job", std::defer_lock, long_lease);
+    } else {
+      static_assert(is_string, "say what keeps this class waiting");
     }
     if (holder) holder->lock();
   }
