@@ -50,7 +50,7 @@ Background::~Background() {
   if (thread_.joinable()) {
     thread_.join();
   } else {
-    run();
+    run();  // the system had no thread: the open releases are sent by this one
   }
   notifier_.finish();
 }
@@ -121,6 +121,8 @@ Metrics Background::metrics() const {
   return metrics;
 }
 
+// Called at the end of most calls, so it mostly reads one flag. The thread clears the flag before
+// it looks at the connections: a reply that is owed from then on sets it again.
 void Background::expect_answers() noexcept {
   if (expecting_.load(std::memory_order_relaxed) || expecting_.exchange(true)) return;
   const MutexLock lock(mutex_);
@@ -139,6 +141,8 @@ void Background::wake() noexcept {
   event_fd_.signal();
 }
 
+// `wants_thread_` is set before the attempt and cleared behind it, so that it stays set when the
+// attempt fails at any point.
 void Background::start() noexcept {
   if (thread_.joinable() || stopping_) return;
   wants_thread_ = true;
@@ -218,6 +222,9 @@ void Background::retry_start() noexcept {
   start();
 }
 
+// What the parent owes to the servers, the parent sends: the child would release the locks of its
+// parent, or close its connections in its name. The thread does not exist here either: to destroy
+// or join its handle would end the process, so it is left as it is.
 void Background::after_fork_in_child() noexcept {
   draining_.abandon();
   releases_.clear();
@@ -403,6 +410,8 @@ void Background::connect_wanted() {
   }
 }
 
+/// A release that a server refused because it cannot write waits for the next probe, which is one
+/// release for all of them in each `probe_period`.
 TimePoint Background::due_of(const PendingRelease& release) const noexcept {
   if (!is_not_writable_ || !release.was_not_writable()) return release.due();
   return std::max(release.due(), next_probe_);
@@ -466,6 +475,8 @@ void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, in
   }
 }
 
+/// A subscription on a server that is no primary any more gets no grants: these are published where
+/// the releases are carried out.
 void Background::drop_subscription() {
   if (event_source_ == nullptr) return;
   const Unlocked unlocked(mutex_);

@@ -162,7 +162,7 @@ class Background final : public CompletionSink {
   // Read by calls without the mutex.
   std::atomic<bool> expecting_ = false;     // a connection may have unread replies
   std::atomic<bool> wants_thread_ = false;  // the system had no thread left for the last start
-  std::atomic<bool> runs_ = false;          // this thread and the notifier's have been started
+  std::atomic<bool> runs_ = false;          // both threads, this and the notifier's, have started
 
   Mutex mutex_{};
   PendingRequests releases_ REDLATCH_GUARDED_BY(mutex_){};  // open, each with the time of its retry

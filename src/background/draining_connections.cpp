@@ -53,6 +53,7 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline,
     copy(pipeline.in_flight, one, pipeline.alive, copies);
   }
   try {
+    // Without a release in flight, no reply of this connection matters any more.
     if (has_releases(pipeline.in_flight) && all_.size() < max_draining &&
         send_available(*pipeline.stream, *transport)) {
       Draining& one = all_.emplace_back();

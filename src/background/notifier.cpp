@@ -76,6 +76,7 @@ void Notifier::enqueue(const EventRecord& record) noexcept {
   } catch (const std::bad_alloc&) {
     return counters_.count_dropped();
   }
+  // The thread is awake by then, or will be: one wake-up serves all successes of 50 ms.
   if (is_success && deliver_at_ != TimePoint::max()) return;
   const TimePoint now = BootClock::now();
   deliver_at_ = is_success ? now + max_delay : now;
@@ -121,6 +122,8 @@ void Notifier::finish() noexcept {
   assert(!stopping_);
   stopping_ = true;  // so that no thread is started any more
   event_fd_.signal();
+  // Three ways: a callback ends the client, so that its thread cannot be joined; the usual one; and
+  // a thread that the system did not give, whose events this one delivers.
   if (thread_.get_id() == std::this_thread::get_id()) {
     assert(gone_ != nullptr && !*gone_);
     *gone_ = true;
@@ -148,6 +151,8 @@ void Notifier::run() noexcept {
   }
 }
 
+/// One callback at a time, losses first, each with the mutex released. `events` and `on_event` are
+/// this thread's own shares: behind a callback that has set `gone`, no member may be touched.
 void Notifier::notify(MutexLock& lock, const OnEvent& on_event, const bool& gone) noexcept {
   const std::shared_ptr<Events> events = events_;
   deliver_at_ = TimePoint::max();
@@ -193,6 +198,8 @@ void Notifier::rest() noexcept {
   event_fd_.clear();
 }
 
+// The events are the parent's, which delivers them. A callback that has forked returns to `notify`
+// in the child, on a thread of which this object knows nothing any more: its `gone` is set.
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
   deliver_at_ = TimePoint::max();

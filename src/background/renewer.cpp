@@ -57,6 +57,7 @@ Lease& Renewer::open(RoutePin route) {
   }
   const MutexLock lock(mutex_);
   if (spare_.empty()) {
+    // All the memory that a lease ever needs here is taken now, before anything is sent.
     tries_.reserve(entries_ + 1);
     losses_.reserve(entries_ + 1);
     spare_.emplace_back();
@@ -118,6 +119,8 @@ void Renewer::suspend(Lease& lease) noexcept {
   tries_.remove(entry);
 }
 
+/// Until the background thread has put the renewals of all picked entries into the queues of their
+/// connections, which waits for no server: what the lock sends next is behind them.
 void Renewer::await_picked_up(const Entry& entry) noexcept {
   while (entry.picked) mutex_.wait(picked_up_);
 }
@@ -137,6 +140,7 @@ Renewer::HandedOver Renewer::hand_over(Lease& lease, const RenewalSchedule& sche
   await_picked_up(entry);
   if (entry.place != Place::kept || entry.is_lost()) return HandedOver::no;
   entry.renew_for(schedule);
+  // The token that the last holder has given out must not tell it of a loss of the next one's.
   entry.lost() = std::stop_source(std::nostopstate);
   entry.next_try = next_renewal(entry);
   entry.forget_failure();
@@ -347,6 +351,8 @@ bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, Tim
   return true;
 }
 
+// The last look before a renewal goes out: none is sent behind the release of its lease, on
+// whatever way it has waited until now.
 bool Renewer::is_wanted(Lease& lease) noexcept {
   const MutexLock lock(mutex_);
   Entry& entry = entry_of(lease);

@@ -21,6 +21,7 @@ bool Baton::wait_until(TimePoint end) noexcept {
       see_posts();
       return true;
     }
+    // A signal neither ends the wait nor prolongs it.
     if (errno != EINTR && BootClock::now() >= end) return false;
   }
 }

@@ -8,7 +8,10 @@
 
 namespace redlatch::detail {
 
-/// Lets one thread sleep until other threads post. The woken thread may destroy the baton at once,
+/// Lets one thread sleep until other threads post. Posts are counted, so a post before the wait is
+/// not lost. A post is the last thing that a thread does with the baton of another thread, and the
+/// owner takes every post before it destroys the baton: `Call` and `LocalWaiter` count them, under
+/// the mutex that guards their state, for that. The woken thread may destroy the baton at once,
 /// while `post` is still returning: POSIX promises that of a semaphore, and glibc keeps to it.
 class Baton {
  public:
@@ -17,12 +20,14 @@ class Baton {
   Baton& operator=(const Baton&) = delete;
   ~Baton() { ::sem_destroy(&semaphore_); }
 
+  /// Any thread may call it, with any mutex held; it never waits.
   void post() noexcept {
     posts_.fetch_add(1, std::memory_order_release);
     ::sem_post(&semaphore_);
   }
   /// Sleeps until there is a post, and takes it. False when there was none by `end`.
   bool wait_until(TimePoint end) noexcept;
+  /// The same without a bound, for a post that is known to come.
   void wait() noexcept;
 
  private:

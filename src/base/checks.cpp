@@ -7,10 +7,15 @@
 namespace redlatch::detail {
 namespace {
 
+// No time may be longer than a century: `TimePoint` counts nanoseconds in 64 bits, which are 292
+// years, so that no sum of a time and now, or of two times, overflows.
+
 [[noreturn]] void refuse(const std::string& what) { throw Error(Errc::invalid_argument, what); }
 
 std::string text(std::chrono::milliseconds time) { return std::to_string(time.count()) + " ms"; }
 
+// A label is a part of the value, and goes out with each command about the lock. The value is a
+// line of the messages to waiters, so it must not have a line break.
 void check_label(const std::string& label) {
   if (std::any_of(label.begin(), label.end(),
                   [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; })) {
@@ -27,6 +32,8 @@ void check_durability(const Durability& durability) {
   }
 }
 
+// The key has to last for `min_hold` while the lock is held, by its ttl or by renewals; afterwards
+// the release sees to that.
 void check_min_hold(const LockOptions& options, bool has_min_hold) {
   const std::chrono::milliseconds time = options.min_hold;
   if (time == std::chrono::milliseconds::zero()) return;
@@ -51,6 +58,8 @@ void check_min_hold(const LockOptions& options, bool has_min_hold) {
 
 }  // namespace
 
+// The margin for drift takes 2 ms and 1 % of a ttl, so less than 10 ms leaves nothing for the work
+// once the answer has come.
 void check_ttl(std::chrono::milliseconds ttl) {
   if (ttl < std::chrono::milliseconds(10) || ttl > std::chrono::years(100)) {
     refuse("a ttl of " + text(ttl) + " cannot work; use 10 ms to 100 years");

@@ -25,7 +25,9 @@ class DueIndex {
 };
 
 /// Items by the time when they are due, the earliest first: a binary heap in which each item knows
-/// its index, so that it can be moved and removed. Takes memory in `reserve` alone.
+/// its index, so that it can be moved and removed. Takes memory in `reserve` alone, which the first
+/// use of a lease calls: no lease that is held ever fails to be renewed, or its loss to be
+/// notified, for want of memory.
 template <class Item, DueIndex Item::*index>
 class DueHeap {
  public:

@@ -25,6 +25,8 @@ struct Class {
   std::string_view advice{};
 };
 
+// The errors that are told apart, by what they begin with; of two that fit, the first in the list
+// counts. Any other error is `protocol_error`, and shown as the server has sent it.
 // redis.io/docs/latest/develop/reference/protocol-spec: the first word of an error is its kind.
 constexpr std::array classes{
     Class{"READONLY", Errc::not_writable, "it is a replica; use its primary"},
@@ -61,6 +63,8 @@ constexpr std::array classes{
           "use a database below its setting \"databases\""},
 };
 
+// Errors that servers give before they run anything of a script, and our scripts' own words, which
+// they give before they write. A script with any other error may have acted.
 constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
     "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
 
@@ -78,6 +82,8 @@ constexpr std::array<std::string_view, 11> no_refusals{"NOSCRIPT",
                                                        "ERR invalid expire time",
                                                        "ERR wrong number of arguments"};
 
+// Errors of all commands on a connection until the server changes, or the connection leads to
+// another one. NOAUTH: the password was changed, or the server has restarted with one.
 constexpr std::array<std::string_view, 4> refusals_by_connection_state{"READONLY", "LOADING",
                                                                        "MASTERDOWN", "NOAUTH"};
 
@@ -111,6 +117,7 @@ bool names(std::string_view error_reply, std::string_view command) noexcept {
          error_reply.end();
 }
 
+// By whole words: "BUSY" is not "BUSYGROUP". A comma follows where a server repeats arguments.
 bool begins_with_words(std::string_view text, std::string_view words) {
   return text.starts_with(words) &&
          (text.size() == words.size() || text[words.size()] == ' ' || text[words.size()] == ',');
@@ -197,6 +204,8 @@ bool concerns_connection(std::string_view error_reply) noexcept {
                      [&](std::string_view word) { return begins_with_words(text, word); });
 }
 
+// Doubt is the safe answer: it costs a release by token, while a script that acted unseen would
+// leave a lock that no client knows of until its ttl is over.
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept {
   error_reply = without_arguments(error_reply);
   if (error_reply.find(in_script) != std::string_view::npos) return true;
@@ -215,6 +224,8 @@ bool refuses_command(std::string_view error_reply) noexcept {
           error_reply.find("to run the '") != std::string_view::npos);
 }
 
+// A service may say "ERR this command is blocked by policy", a proxy "ERR unsupported": all errors
+// that are not known to mean something else are candidates, which `are_scripts_refused` looks into.
 bool may_refuse_command(std::string_view error_reply) noexcept {
   if (refuses_command(error_reply)) return true;
   error_reply = without_arguments(error_reply);
@@ -249,6 +260,7 @@ Error about(Errc code, std::string_view key, const std::string& server,
 }
 
 std::string explain(std::string_view error_reply) {
+  // The server's own words, since an administrator can search for them, then the remedy.
   std::string explanation = "the server said \"";
   const Class known = classified(error_reply);
   if (begins_with_words(error_reply, refused)) {

@@ -13,8 +13,10 @@ class EventFd {
 
   /// Throws `std::system_error` when there is no descriptor left.
   void open();
-  /// Does nothing before `open`.
+  /// Makes it readable until `clear`; several signals are as one. Does nothing before `open`.
   void signal() const noexcept;
+  /// To be called by the thread that polls, before it looks at what it was woken for: a signal that
+  /// comes later than that ends its next poll.
   void clear() const noexcept;
   void close() noexcept;
   int fd() const noexcept { return fd_; }

@@ -11,8 +11,14 @@
 
 namespace redlatch::detail {
 
-/// All objects that are called around forks. Its mutex is held from before a fork until after it,
-/// and taken before the mutexes of the members.
+/// All objects that are called around forks, in the order of their registration. An object that
+/// takes the mutexes of others under its own registers before them, or locks them itself: the
+/// clients of a quorum register before the quorum, as they record events in it with their own
+/// mutexes held. Threads that are in the middle of something end it first, so a fork waits for a
+/// step of each, and never for a server.
+///
+/// Its mutex is held from before a fork until after it, and taken before the mutexes of the
+/// members, so no object comes or goes meanwhile.
 class ForkRegistry {
  public:
   ForkRegistry() {
@@ -20,7 +26,9 @@ class ForkRegistry {
     if (error != 0) throw std::system_error(error, std::generic_category(), "redlatch: atfork");
   }
 
-  /// Never destroyed: a fork may come after the end of main.
+  /// Registered with the system once, as handlers cannot be removed again; each copy of the library
+  /// in a process has a registry of its own. Never destroyed: a fork may come after the end of
+  /// main.
   static ForkRegistry& registry() {
     static ForkRegistry& registry = *new ForkRegistry;
     return registry;

@@ -16,12 +16,14 @@ struct KeyLink {
 };
 
 /// Items by their keys, to find those with a key without looking at all of them: a hash table with
-/// chains through the items, so that it takes no memory. Items with several keys have a chain of
-/// their own.
+/// chains through the items, so that it takes no memory when a lease begins. Items with several
+/// keys have a chain of their own, which each look-up visits.
 template <class Item, KeyLink<Item> Item::*link>
 class KeyTable {
  public:
-  static constexpr std::size_t several = 256;  // the chain of items with several keys
+  // The chain of items with several keys, behind the others. 256 chains take 2 KB for each client,
+  // and with 10,000 leases a look-up visits 40 of them.
+  static constexpr std::size_t several = 256;
   static std::size_t chain_of(std::string_view key) noexcept {
     return std::hash<std::string_view>{}(key) % several;
   }

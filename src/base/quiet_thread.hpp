@@ -10,6 +10,9 @@ namespace redlatch::detail {
 
 /// Starts a thread on which all signals are blocked, so that the program's handlers run on the
 /// program's threads. Throws `std::system_error` when the system has no thread left.
+///
+/// A thread inherits the mask of its creator, which is set before it begins: if it blocked signals
+/// itself, a handler could run on it in the moment before.
 template <class Work>
 std::thread thread_without_signals(Work work) {
   sigset_t all;

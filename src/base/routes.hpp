@@ -45,9 +45,11 @@ class RoutePin {
 };
 
 /// Which of a client's connections each key goes through. Commands about a key reach the server in
-/// the order in which they were queued because all of them go through one connection; the key may
-/// move to another one only while it has no pin. Threads whose keys share a connection wait for
-/// each other, so an acquisition may move its key from a busy connection to an idle one.
+/// the order in which they were queued because all of them go through one connection: a release
+/// that is not waited for is in front of the next acquisition, the cleanup of an acquisition in
+/// doubt behind it, and no renewal behind the release. The key may move to another connection only
+/// while it has no pin. Threads whose keys share a connection wait for each other, so an
+/// acquisition may move its key from a busy connection to an idle one.
 ///
 /// Keys with the same remainder of their hash share a slot, and so pins and connection. A slot is
 /// one word, so there is no mutex, and in a forked child a pin of a thread that does not exist
@@ -65,6 +67,8 @@ class Routes {
   /// The connection of the key that the pin keeps there. The pin must not be empty.
   static std::size_t connection(const RoutePin& pin) noexcept { return connection_in(*pin.slot_); }
 
+  /// Pins the key to the connection that it has now. `connection` is to be asked afterwards, as the
+  /// key may have moved until then.
   RoutePin pin(std::string_view key) noexcept {
     Slot& slot = slot_of(key);
     ++slot;
@@ -103,6 +107,9 @@ class Routes {
   Slot& slot_of(std::string_view key) noexcept {
     return slots_[std::hash<std::string_view>{}(key) % slots];
   }
+  /// The first pin decides the connection, in the same step in which it pins: another thread that
+  /// pins the key at this moment either comes first, and this one takes its connection, or finds
+  /// the connection that was chosen here.
   template <class Choose>
   static RoutePin choose_and_pin(Slot& slot, const Choose& choose) {
     std::uint64_t word = slot;

@@ -10,7 +10,9 @@
 namespace redlatch::detail {
 namespace {
 
-/// Without a destructor, so that it can be used until the very end of a thread.
+/// The name of a thread at the servers, in owner tags, where threads of all hosts meet: a random
+/// token, drawn when the thread first needs it, and once more in a forked child, whose thread is
+/// another owner. Without a destructor, so that it can be used until the very end of a thread.
 struct Named {
   pid_t process = 0;
   std::array<char, 36> token{};

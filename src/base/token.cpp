@@ -73,10 +73,13 @@ bool take(Stock& stock, Bytes& bytes) {
     draw({stock.drawn.front().data(), sizeof stock.drawn});
     stock.left = Stock::capacity;
   }
+  // In a child that a signal's handler has forked at this point, `left` is 0. The remainder keeps
+  // the index in range, and the second look at `exists` discards what was read.
   Bytes& next = stock.drawn[(stock.left - 1) % Stock::capacity];
   bytes = next;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (!stock.exists) return false;
+  // A token is the right to release, so no second copy of it stays in memory.
   ::explicit_bzero(next.data(), next.size());
   --stock.left;
   return true;
@@ -85,7 +88,7 @@ bool take(Stock& stock, Bytes& bytes) {
 /// Locks in static storage go after the main thread's own storage, so its end has to be known.
 thread_local constinit bool thread_ends = false;
 struct Spare {
-  std::string text{};
+  std::string text{};  // the memory of a token that is over: 36 bytes are more than a string holds
   Stock* stock = new_stock();
   Spare() = default;
   Spare(const Spare&) = delete;
@@ -101,7 +104,7 @@ Bytes next_bytes() {
   Bytes bytes{};
   if (!thread_ends && spare.stock != nullptr) {
     if (take(*spare.stock, bytes)) return bytes;
-    new (spare.stock) Stock;
+    new (spare.stock) Stock;  // this is a child, in which the page was wiped
     if (take(*spare.stock, bytes)) return bytes;
   }
   draw(bytes);

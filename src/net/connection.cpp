@@ -34,6 +34,8 @@ bool send_available(RespStream& stream, Transport& transport) {
   return sent == output.size();
 }
 
+// Reads until less came than there was room for: then the system has no more, and a poll shows what
+// comes next. With TLS, a rest may stand in the transport, where no poll shows it.
 void receive_into(RespStream& stream, Transport& transport) {
   std::array<char, 4096> room;
   std::size_t count = 0;
@@ -47,6 +49,7 @@ protocol::Reply ask(RespStream& stream, Transport& transport, const protocol::Co
                     TimePoint deadline) {
   assert(stream.owed() == 0);
   stream.append(command);
+  // A peer that waits for its own bytes to be read may not read ours before that.
   while (!send_available(stream, transport)) {
     if (transport.wait_for_room(deadline)) receive_into(stream, transport);
   }

@@ -15,6 +15,9 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
   std::shared_ptr<const DetachedCall<Credentials>> call;
   try {
     const MutexLock lock(mutex_);
+    // A call that is under way serves this log-in, too: a client that connects all its connections
+    // at once asks the service behind the function once. A finished call serves none, as its
+    // credentials may have expired by now.
     if (!under_way_ || under_way_->is_finished()) {
       under_way_ = DetachedCall<Credentials>::start(function_);
     }

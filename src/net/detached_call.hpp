@@ -27,7 +27,11 @@ void run_detached(std::function<void()> work);
 /// that wait for the result, each until a deadline of its own. The thread exists as long as the
 /// call, which may outlive the client, so the function has to own what it uses.
 ///
-/// The thread writes the result and then `is_finished_`; after that all threads only read it.
+/// getaddrinfo(3) and a program's own function can hang for as long as they like: a client that
+/// called them on its background thread would lose every lock that is due for renewal meanwhile.
+///
+/// No mutex: the thread writes the result and then `is_finished_`; after that all threads only read
+/// the result.
 template <class Result>
 class DetachedCall {
  public:
@@ -42,6 +46,7 @@ class DetachedCall {
     finished_.open();
   }
 
+  /// `finished_` is never cleared, so any number of threads may poll it, in any order.
   /// False when the call has not finished by `until`. Throws `Cancelled` when `cancel` gets
   /// readable; -1: never.
   bool wait(TimePoint until, int cancel) const {

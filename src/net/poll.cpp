@@ -10,6 +10,8 @@
 namespace redlatch::detail {
 
 int poll_until(std::span<pollfd> descriptors, TimePoint deadline) {
+  // ppoll(2), as poll(2) counts in milliseconds: a wait for less would end early, and become a loop
+  // without a pause, or late. What is left is measured anew after each signal.
   for (;;) {
     const auto left = std::max(deadline - BootClock::now(), TimePoint::duration::zero());
     const auto seconds = std::chrono::floor<std::chrono::seconds>(left);

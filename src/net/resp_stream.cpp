@@ -94,6 +94,7 @@ void RespStream::append_keys(std::string_view lock, const protocol::Script& scri
 }
 
 void RespStream::append(const protocol::Command& command, ScriptCall call) {
+  // All is sent: the memory is used again. Until then sent bytes stay, for `owed_names`.
   if (sent_ == out_.size()) {
     base_ += out_.size();
     out_.clear();
@@ -131,6 +132,8 @@ IoError RespStream::naming_owed(const IoError& error) const {
 std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
   std::optional<protocol::Reply> reply = reader_.next();
   if (!reply) return reply;
+  // A reply of another form shows that replies were lost, doubled or swapped on the way: from here
+  // on each would be taken for the answer to another command.
   if (!protocol::answers(expect, *reply)) {
     throw IoError(Errc::protocol_error, "the server answered another question");
   }

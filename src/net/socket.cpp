@@ -101,6 +101,8 @@ void Socket::finish_connecting() {
 }
 
 void Socket::begin_waiting(const Waiting& waiting) {
+  // recv(2) may wait by itself for half of the usual time; a caller with less time left polls
+  // first. So the option is set once for each connection, and no call is late by it.
   own_wait_ = waiting.usual / 2;
   busy_poll_ = waiting.busy_poll;
   cancel_ = waiting.cancel;
@@ -171,6 +173,7 @@ std::size_t Socket::receive_busily(std::span<char> room, TimePoint deadline) {
   const TimePoint end = std::min(BootClock::now() + busy_poll_, deadline);
   do {
     if (const std::size_t count = receive_once(room, MSG_DONTWAIT); count > 0) return count;
+    // On a machine with more threads than cores, the server may need this one to answer.
     ::sched_yield();
   } while (BootClock::now() < end);
   return 0;
@@ -178,6 +181,7 @@ std::size_t Socket::receive_busily(std::span<char> room, TimePoint deadline) {
 
 std::size_t Socket::receive_now(std::span<char> room) { return receive_once(room, MSG_DONTWAIT); }
 
+// One system call: EAGAIN is an open connection without unread bytes, 0 is one that was closed.
 bool Socket::is_idle() noexcept {
   char byte = 0;
   ssize_t count = 0;
@@ -187,12 +191,17 @@ bool Socket::is_idle() noexcept {
   return count < 0 && errno == EAGAIN;
 }
 
+// Without lingering, close(2) sends a reset and drops what is in the kernel's buffer: an
+// acquisition that still waits there must not reach the server after its cleanup went out
+// elsewhere.
 void Socket::discard() noexcept {
   const linger none{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
   close();
 }
 
+// May run in a forked child while a thread of the parent is anywhere in this object, so it looks at
+// the descriptor only, and closes it once.
 void Socket::close() noexcept {
   const int fd = fd_.exchange(-1);
   if (fd >= 0) ::close(fd);

@@ -30,6 +30,8 @@ std::string SocketAddress::text() const {
   return known ? host.data() : "";
 }
 
+// The bytes of a `sockaddr` that was zeroed first and filled by the system compare as the addresses
+// do, port and zone included.
 bool SocketAddress::operator==(const SocketAddress& other) const noexcept {
   return size == other.size && std::memcmp(&storage, &other.storage, size) == 0;
 }

@@ -166,10 +166,13 @@ TlsSession::TlsSession(TlsContext& context) : context_(&context) {
   wire_.reset(outer);
   SSL_set_bio(connection_.get(), inner, inner);
   SSL_set_connect_state(connection_.get());
+  // No alert at the end: what matters is that all replies were read, and the engine knows that. A
+  // forked child must not send one on its parent's connection.
   SSL_set_quiet_shutdown(connection_.get(), 1);
   SSL_set_app_data(connection_.get(), &context);
   const std::string& name = context.name_;
   X509_VERIFY_PARAM* const checks = SSL_get0_param(connection_.get());
+  // OpenSSL compares no name unless it is told to: any server with a certificate would do.
   const bool good = is_address(name)
                         ? X509_VERIFY_PARAM_set1_ip_asc(checks, name.c_str()) == 1
                         : SSL_set1_host(connection_.get(), name.c_str()) == 1 &&

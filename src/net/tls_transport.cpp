@@ -70,6 +70,8 @@ Transport::Handshake TlsTransport::handshake() {
   }
 }
 
+/// `sent` counts the bytes of a record once all of the record is sent: a part of a record is
+/// nothing to the server, so a command in it is certain not to be carried out.
 void TlsTransport::send_now(std::string_view bytes, std::size_t& sent) {
   while (flush_now()) {
     sent += std::exchange(encrypted_, 0);
@@ -98,6 +100,7 @@ std::size_t TlsTransport::receive_now(std::span<char> room) {
       if (decrypted == 0 && !fill_now()) break;
     }
   } catch (const IoError& error) {
+    // Replies that came in front of the end are given out first: they settle what is in doubt.
     failure_ = error;
     if (count == 0) throw;
   }

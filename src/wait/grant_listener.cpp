@@ -41,7 +41,9 @@ GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& sto
   if (start >= latest) return {};
   busy_ = true;
   Subscription::Link link;
-  // While `busy_` is set, no other thread subscribes or reads, so the mutex is not needed for that.
+  // The attempt may take all of connect_timeout, so the mutex, which every waiter and each release
+  // needs, is released. While `busy_` is set, no other thread subscribes or reads, so the mutex is
+  // not needed for that.
   Subscription* const subscribing = &subscription_;
   if (is_refused_ || start - not_before_ > refusal_delay) closings_ = 0;
   is_refused_ = false;
@@ -104,6 +106,8 @@ std::chrono::nanoseconds GrantListener::delay_after_closing(TimePoint end) noexc
   return std::min(failure_delay * (1U << std::min(closings_ - 1, min_closings)), max_failure_delay);
 }
 
+// As after a refused SUBSCRIBE: the waiters pause and ask by themselves for a minute, instead of
+// being refused at each step.
 void GrantListener::refuse() noexcept {
   is_refused_ = true;
   closings_ = 0;

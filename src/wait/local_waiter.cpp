@@ -19,6 +19,8 @@ constexpr std::chrono::seconds idle_bound{10};
 
 }  // namespace
 
+/// `key_` refers to the key in the map, which outlives the waiter: the last waiter of a queue
+/// removes it. Throws `std::bad_alloc`, with no effect.
 LocalWaiter::LocalWaiter(WaitQueues& queues, std::string_view key, const LockOptions& wanted,
                          QueueMode where)
     : queues_(queues), wanted_(wanted), key_(key) {
@@ -47,6 +49,8 @@ void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
   {
     const MutexLock lock(queues_.mutex());
     assert(posts_taken_ <= posts_);
+    // A post that was not taken yet is a reason to look at once; as the listener, this waiter would
+    // not see it.
     const bool has_posts = posts_taken_ < posts_;
     if (entry_ && listens() && !has_posts && queues_.grant_listener_.can_listen()) {
       if (queues_.grant_listener_.listen(*this, end)) return;
@@ -132,6 +136,7 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
   MutexLock lock(queues_.mutex());
   assert(queues_.size_ > 0);
   --queues_.size_;
+  // A lease that was handed over in this moment is the caller's to take or to give back.
   const bool holds = held || has_lease_;
   LocalWaiter* const next = leave_queue(holds);
   if (entry_) {
@@ -150,6 +155,7 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
   const int posts = posts_;
   lock.unlock();
   if (baton != nullptr) baton->post();
+  // Other threads may be between the count and the post: the baton lives until all have posted.
   for (; posts_taken_ < posts; ++posts_taken_) baton_.wait();
   left.lease = std::move(lease_);
   return left;

@@ -37,6 +37,7 @@ bool WaitQueues::is_waited_for(std::string_view key) const noexcept {
   return found != by_key_.end() && found->second.gets_answers;
 }
 
+/// Until a wait at the server has happened once, this costs a look at a flag.
 void WaitQueues::note_contention(std::string_view key, bool had_to_wait) noexcept {
   if (!had_to_wait && !any_contention_) return;
   const std::size_t hash = Hash{}(key);
@@ -54,6 +55,10 @@ bool WaitQueues::is_contended(std::string_view key) const noexcept {
          grant_listener_.can_listen();
 }
 
+/// Whether a lease with the options `given` is what a lock with the options `wanted` would have had
+/// from the server. Half of the ttl has to be left, so that the next holder need not renew at once,
+/// and the run of hand-overs must not be over, so that other processes have their turn. A fencing
+/// token has to be drawn at the server.
 bool WaitQueues::fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                       TimePoint now) noexcept {
   const RenewalSchedule& schedule = lease.schedule();
@@ -126,6 +131,7 @@ void WaitQueues::drop() noexcept {
   grant_listener_.drop();
 }
 
+// The waiters stand on the stacks of threads that do not exist here: they are forgotten, not freed.
 void WaitQueues::after_fork_in_child() noexcept {
   grant_listener_.after_fork_in_child();
   by_key_.clear();

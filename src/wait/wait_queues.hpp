@@ -37,6 +37,33 @@ struct WaitQueue {
 /// The queues of a client's threads, one for each key that a thread waits for. A lock that no other
 /// thread of the client wants costs nothing here but a look at one counter.
 ///
+/// # Who is woken, and how
+///
+/// A waiter sleeps on its own baton or, as the listener, in a poll of the subscription. A wake-up
+/// carries no meaning: the waiter looks at its members (`is_first_`, `has_lease_`, `news_`) and
+/// decides anew what to do. Each cause has one function:
+///
+/// | cause | function | woken |
+/// | --- | --- | --- |
+/// | a release in this process hands its lease over | `hand_over` | the first, with the lease |
+/// | a release in this process went to the server | `wake_first` | the first |
+/// | the waiter in front leaves | `LocalWaiter::leave` | the next, if it has to act at once |
+/// | a stop is requested | `LocalWaiter::wake` | that waiter |
+/// | a message of the server | `GrantListener::deliver` | each waiter that the message is for |
+/// | messages may be missing | `GrantListener::note_change_of_all` | each waiter with an entry |
+/// | the listener leaves | `GrantListener::appoint_listener` | one waiter, to listen |
+///
+/// `prepare_wake` and `GrantListener::wake` choose between the two ways to sleep: the listener is
+/// woken by `event_fd_`, every other waiter by its baton. The first four causes post the baton
+/// after the mutex is released, so that the waiter does not wake up only to wait for the mutex. The
+/// listener's three post it with the mutex held, as they have many waiters to look at. Each post is
+/// counted in `posts_`, and `leave` takes all of them before the waiter is destroyed.
+///
+/// No wake-up is needed for a wait to end: `wait` ends by the time of the next refresh, and
+/// `wait_in_line` looks for itself after 100 ms and then every 10 s.
+///
+/// # Locking
+///
 /// One mutex guards all queues, their waiters and the grant listener. It is the first to be taken:
 /// `renew` and the listener's `Help` take those of `Background`, `Notifier` and `Renewer` under it,
 /// and `give_back`, which uses a connection, is called without it.
