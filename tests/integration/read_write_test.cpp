@@ -194,6 +194,17 @@ TEST_F(ReadLockWriteLock, StarvesNeitherSide) {
 class ReadLockDeadlock : public ReadLockWriteLock {
  protected:
   static constexpr std::errc expected = std::errc::resource_deadlock_would_occur;
+
+  /// Released here, and held at the server for this time. Returns the member at the server.
+  std::string leave_reader_behind(std::chrono::milliseconds rest) {
+    reader.lock();
+    std::string member = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
+    EXPECT_EQ(reader.unlock(), Unlock::released);
+    const std::vector<RawReply> time = raw.command({"TIME"}).elements;
+    const long long now = std::stoll(time.at(0).text) * 1000 + std::stoll(time.at(1).text) / 1000;
+    raw.command({"ZADD", "job", std::to_string(now + rest.count()), member});
+    return member;
+  }
 };
 
 TEST_F(ReadLockDeadlock, IsToldToAWriterWhoseThreadReads) {
@@ -275,13 +286,21 @@ TEST_F(ReadLockDeadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
 
 /// As after an outage, when the release is repeated in the background.
 TEST_F(ReadLockDeadlock, IsNoneWhileTheReleaseOfTheReadLockIsStillToCome) {
-  reader.lock();
-  const std::string member = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
-  EXPECT_EQ(reader.unlock(), Unlock::released);
-  const std::vector<RawReply> time = raw.command({"TIME"}).elements;
-  const long long now = std::stoll(time.at(0).text) * 1000 + std::stoll(time.at(1).text) / 1000;
-  raw.command({"ZADD", "job", std::to_string(now + 700), member});
+  leave_reader_behind(700ms);
   WriteLock next(client, "job", std::defer_lock, {.ttl = 2s});
+  next.lock();
+  EXPECT_TRUE(next.owns_lock());
+}
+
+/// A reader that the server has for no longer than a lost lease can last is waited for in the
+/// queue.
+TEST_F(ReadLockDeadlock, IsNoneForAWriterThatIsQueuedUntilThen) {
+  const std::string member = leave_reader_behind(5s);
+  WriteLock next(client, "job", std::defer_lock, long_lease);
+  const std::jthread watcher([&] {
+    EXPECT_TRUE(is_queued(1));
+    raw.command({"ZREM", "job", member});
+  });
   next.lock();
   EXPECT_TRUE(next.owns_lock());
 }
