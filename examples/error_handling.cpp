@@ -20,7 +20,7 @@ bool guarded_work(redlatch::Client& client) {
     switch (lock.unlock()) {
       case redlatch::Unlock::released:
         return true;
-      case redlatch::Unlock::lost:  // somebody else may have been in here too: check the work
+      case redlatch::Unlock::lost:  // another holder may have worked here, too: check
         std::cerr << "the lease was over before the work was\n";
         return false;
       case redlatch::Unlock::unknown:  // done, and the key is free after the ttl at the latest

@@ -1,5 +1,4 @@
-// Strictly first come, first served: nobody overtakes those who wait, in whatever thread or
-// process.
+// Strictly first come, first served: no acquisition overtakes a waiter, in any thread or process.
 
 #include <cstddef>
 #include <cstdlib>

@@ -21,7 +21,7 @@ int main() {
 
   redlatch::Lock lock(client, "migration", {.ttl = 1s, .auto_renew = false});
   for (int step = 1; step <= 15; ++step) {
-    if (!lock.extend()) {  // back to a full ttl, unless somebody else has it by now
+    if (!lock.extend()) {  // back to a full ttl, unless another holder has it by now
       std::cerr << "lost the lock before step " << step << "; not touching anything more\n";
       return 1;
     }

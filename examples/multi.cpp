@@ -1,5 +1,5 @@
-// All the parts of an order at once, or none: whoever waits for one holds none of the others
-// meanwhile, so that two orders of the same parts in another order do not block each other.
+// All the parts of an order at once, or none: a waiter for one part holds none of the others, so
+// that two orders of the same parts in another order do not block each other.
 
 #include <array>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Many may read at once, or one may write. Whoever has written can go on reading without letting
+// Many may read at once, or one may write. A writer can go on as a reader without
 // another writer in between.
 
 #include <cstdlib>

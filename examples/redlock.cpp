@@ -30,7 +30,7 @@ int main() {
   try {
     redlatch::Redlock lock(nodes, "report", 10s, {.ttl = 30s});
     if (!lock) {
-      std::cout << "somebody else is at it\n";
+      std::cout << "another holder is at it\n";
       return 0;
     }
     std::cout << "only one of us is here, for the next " << lock.remaining().count() << " ms\n";

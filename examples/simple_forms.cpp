@@ -36,7 +36,7 @@ bool setnx_until(const std::string& key, std::chrono::steady_clock::time_point e
     if (std::chrono::steady_clock::now() >= end) return false;
     std::this_thread::sleep_for(1ms);
   }
-  return true;  // until DEL, by whoever says it
+  return true;  // until DEL, by any client
 }
 
 bool set_with_expiry(const std::string& key, const std::string& token) {

@@ -34,7 +34,7 @@ struct TlsOptions {
   /// The name or IP address that the server's certificate has to be for, and that is sent to the
   /// server (SNI) if it is a name. Empty: the host of the URL.
   std::string server_name{};
-  /// False: any certificate is accepted, so that anybody in between can read and change what is
+  /// False: any certificate is accepted, so that a machine in between can read and change what is
   /// sent. For tests.
   bool verify = true;
 

@@ -27,12 +27,12 @@ struct alignas(64) Seat {
 /// Who held the lock last, and since when no more.
 struct Parting {
   std::size_t holder = 0;
-  bool awaited = false;  // somebody was waiting at that moment
+  bool awaited = false;  // another contender was waiting at that moment
   Clock::time_point at{};
 };
 
-/// What the contenders for a lock and the one who watches them share, across processes: it has no
-/// pointers and takes no memory of its own.
+/// What the contenders for a lock and the process that watches them share, across processes: it has
+/// no pointers and takes no memory of its own.
 class Arena {
  public:
   static constexpr std::size_t most_contenders = 32;

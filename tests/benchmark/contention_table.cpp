@@ -42,7 +42,7 @@ void print_contention(const Results& results, const Table& rows) {
 void explain_contention() {
   std::printf(
       "\nhand-over: us from just before a release until the next contender has the lock, where\n"
-      "somebody waited at the release and another one has it next; \"of all\": the share of the\n"
+      "a contender waited at the release and has it next; \"of all\": the share of the\n"
       "acquisitions that are such. Waits that are open at the end count as far as they have got:\n"
       "none is longer than warm-up and window. CPU and commands are for each acquisition; "
       "\"sent\"\n"

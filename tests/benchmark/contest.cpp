@@ -71,7 +71,7 @@ Sample tally(const Arena& arena, int contenders, Clock::duration open_wait) {
     sum += acquisitions;
     squares += acquisitions * acquisitions;
   }
-  if (sum == 0) throw std::runtime_error("nobody acquired the lock");
+  if (sum == 0) throw std::runtime_error("no contender acquired the lock");
   Sample sample{{"acquisitions", sum},
                 {"jain", sum * sum / (contenders * squares)},
                 {"longest_wait_ms", Milliseconds(longest_wait).count()},
@@ -83,7 +83,7 @@ Sample tally(const Arena& arena, int contenders, Clock::duration open_wait) {
   return sample;
 }
 
-/// What clients send themselves is heard for so long, afterwards.
+/// For how long, afterwards, messages that clients send to themselves are awaited.
 std::chrono::milliseconds time_to_hear(const Window& window) { return window.measured / 12; }
 
 }  // namespace

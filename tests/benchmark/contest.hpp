@@ -12,7 +12,7 @@ namespace redlatch::benchmark {
 ///
 /// - acquisitions_per_second
 /// - hand_over_p50_us, hand_over_p99_us: from just before a release until the next contender has
-///   the lock, wherever somebody was waiting at the release and it went to another contender;
+///   the lock, wherever a contender was waiting at the release and it went to another one;
 ///   hand_overs: the share of the acquisitions where that is so
 /// - longest_wait_ms: from a call until it had the lock or, if it had not, until the end of the
 ///   measured time; calls made during the warm-up count in full

@@ -26,9 +26,9 @@ class ServerView {
   Calls calls();
   /// What those who were killed have left.
   void forget_locks() { client_.command({"FLUSHALL"}); }
-  /// Has the server say it on, to whoever hears its MONITOR.
+  /// Has the server repeat the text to the clients that MONITOR it.
   void say(const std::string& text) { client_.command({"ECHO", text}); }
-  /// Waits until nobody is connected and there is no key; throws when somebody left one behind.
+  /// Waits until no client is connected; throws when one has left a key behind.
   void wait_until_deserted();
 
  private:

@@ -21,7 +21,7 @@ std::string url_of(const Scenario& scenario, const test::RedisServer& server);
 /// Bare hiredis with a connection of its own.
 class Bare final : public Worker {
  public:
-  /// `when_taken` is what it does, before it tries again, while somebody else has the lock; what it
+  /// `when_taken` is what it does, before it tries again, while the lock is held; what it
   /// throws ends the attempt.
   Bare(const Scenario& scenario, const test::RedisServer& server, std::string key,
        std::function<void()> when_taken);

@@ -1,7 +1,7 @@
 // Threads share one connection, their commands go out as one batch, and it breaks at every byte of
-// what they say or hear. Half of the threads leave their guarded sections without waiting.
-// Whatever the byte: nobody gets a wrong answer, nobody misses one that had come, nothing stays
-// held and nothing of anybody else's is touched.
+// what they send or receive. Half of the threads leave their guarded sections without waiting.
+// Whatever the byte: no thread gets a wrong answer or misses one that had come, nothing stays held,
+// and no key of another client is touched.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -123,7 +123,7 @@ bool BatchLane::survive(const Proxy::Fault& fault) {
   first_occupant.join();
   if (second_occupant.joinable()) second_occupant.join();
 
-  // The last answers may still be on their way, and nobody waits for them.
+  // The last answers may still be on their way, and no thread waits for them.
   if (fault.after == never) {
     return eventually([&] { return all_came(); }, 1s) && all_were_told_yes();
   }
@@ -151,7 +151,7 @@ void BatchLane::visit(Visitor& visitor, Gate& gate) {
     lock.reset();
     Lock again(*client_, visitor.key, std::defer_lock, long_lease);
     visitor.second = acquire(again, visitor);
-    // Behind its release on the same connection, and nobody else wants the key.
+    // Behind its release on the same connection, and no other thread wants the key.
     const bool is_same = !proxy.struck() && proxy.connections() == connections_;
     if (visitor.second == Told::no && is_same) violation("overtook its own release");
   }
@@ -176,7 +176,7 @@ Told BatchLane::acquire(Lock& lock, Visitor& visitor) {
     violation(visitor.key + " is held without having it");
   }
   if (answer == Told::no && before.empty() && !visitor.doubted()) {
-    violation(visitor.key + " is held by nobody");
+    violation(visitor.key + " is held, and no lock holds it");
   }
   return answer;
 }
@@ -233,7 +233,7 @@ bool BatchLane::all_were_told_yes() const {
   });
 }
 
-/// False when it was too late for somebody to be told.
+/// False when an answer came too late for its thread.
 bool BatchLane::check_delivery() {
   const Proxy::Traffic traffic = proxy.traffic();
   const std::vector<Command> commands = commands_in(traffic.said);
@@ -259,7 +259,7 @@ bool BatchLane::check_delivery() {
   return true;
 }
 
-/// What came of a command; nothing when nobody waited.
+/// What came of a command; nothing when no thread waited.
 Told BatchLane::told(const std::vector<Command>& commands, std::size_t at) const {
   const auto visitor = std::find_if(visitors_.begin(), visitors_.end(),
                                     [&](const auto& one) { return one->key == commands[at].key; });
@@ -281,7 +281,7 @@ TEST_P(LockBatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
   std::cout << "cut with commands of several threads under way: " << tally.shared
             << ", answers that had come: " << tally.answered << ", delivered: " << tally.delivered
             << '\n';
-  // Of the answers, many are the last of a batch, or for whom kept the connection busy.
+  // Of the answers, many are the last of a batch, or for the threads that kept the connection busy.
   EXPECT_GT((GetParam().direction == request ? 2 : 3) * tally.shared, positions);
   EXPECT_GT(tally.answered, 0U);
 }

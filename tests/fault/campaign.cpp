@@ -84,8 +84,8 @@ std::unique_ptr<Client> Lane::connected() {
                                                        .connections = 1,
                                                        .scripting = campaign.scripting,
                                                        .on_event = [this](const Event& event) {
-                                                         // Nobody ever takes a lock here that is
-                                                         // not free.
+                                                         // No lock is taken here that is not
+                                                         // free.
                                                          if (event.kind == EventKind::lost)
                                                            violation(event.key + " was lost");
                                                        }});
@@ -125,7 +125,7 @@ void Lane::check_works(Client& client, const std::string& key) {
   if (is_taken_by(client, key)) violation(key + " is the stranger's");
   const std::string other = key + "+";
   if (!eventually([&] { return is_taken_by(client, other); })) {
-    violation(other + " is held by nobody");
+    violation(other + " is held, and no lock holds it");
   }
 }
 

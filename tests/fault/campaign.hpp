@@ -78,7 +78,7 @@ class Lane {
   void take_over(const std::string& key);
   /// The client takes and releases another key again, and leaves the stranger's.
   void check_works(Client& client, const std::string& key);
-  /// Nobody has taken the stranger's key since.
+  /// The stranger's key was not taken since.
   void give_back(const std::string& key);
 
   const char name;

@@ -9,11 +9,11 @@
 namespace redlatch::test {
 
 /// A number in a database file, for many processes, and the largest fencing token that it has been
-/// shown. Whoever shows a smaller one is refused. Those who all show 0 never are.
+/// shown. A smaller one is refused; where all tokens are 0, none is.
 ///
-/// A read is refused, and its token remembered, like a write. Otherwise somebody whose lease is
+/// A read is refused, and its token remembered, like a write. Otherwise a process whose lease is
 /// over could write between the next holder's read and its first write, with a token that is still
-/// the largest, and the next holder would write over that. So nobody with a smaller token writes
+/// the largest, and the next holder would write over that. So no smaller token writes
 /// after a read, and what is written is always one more than what is there.
 class Counter {
  public:

@@ -1,6 +1,6 @@
 // The connection breaks at every byte of every request and reply of an acquisition and its release.
-// Whatever the byte: what is in doubt is cleaned up long before the ttl, nothing of anybody else's
-// is touched, and the client goes on working.
+// Whatever the byte: what is in doubt is cleaned up long before the ttl, no key of another
+// client is touched, and the client goes on working.
 
 #include <gtest/gtest.h>
 
@@ -96,7 +96,7 @@ void LockCutAtEveryByte::cut_at(std::size_t byte, std::size_t attempt) {
     Client client(url(), options());
     Lock lock(client, key, std::defer_lock, {.ttl = ttl});
     try {
-      ASSERT_TRUE(lock.try_lock()) << "nobody else has it";
+      ASSERT_TRUE(lock.try_lock()) << "no other client has it";
       unlocked = lock.unlock();
     } catch (const Error& error) {
       EXPECT_FALSE(lock.owns_lock());
@@ -113,7 +113,7 @@ void LockCutAtEveryByte::cut_at(std::size_t byte, std::size_t attempt) {
     EXPECT_FALSE(unlocked == Unlock::released && stranger_.exists(key));
     proxy_.release();
 
-    // Free by clean-up; whoever takes it now must keep it, whatever is cleaned up later.
+    // Free by clean-up; a stranger takes it and must keep it, whatever is cleaned up later.
     EXPECT_TRUE(eventually([&] {
       return stranger_.command({"SET", key, "stranger", "NX", "PX", "60000"}).text == "OK";
     })) << "still held by "

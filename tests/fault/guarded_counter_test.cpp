@@ -58,8 +58,8 @@ enum class Fencing {
   used
 };
 
-/// Takes the lock, reads, works, writes. It never asks whether the lock is still its own: whoever
-/// asks can be stopped right behind the answer.
+/// Takes the lock, reads, works, writes. It never asks whether the lock is still its own: a
+/// process can be stopped right behind the answer.
 class Worker {
  public:
   Worker(const std::string& url, const std::string& path, Fencing fencing, std::size_t number,
@@ -210,7 +210,7 @@ class LockGuardedCounter : public testing::Test {
   std::mt19937 random_{seed_};
   const TemporaryDirectory directory_{};
   const std::string path_ = directory_.path() + "/counter";
-  // Without a port, which somebody else could take while the server restarts.
+  // Without a port, which another process could take while the server restarts.
   RedisServer server_{{"--port", "0", "--maxmemory-policy", "volatile-ttl"}};
   unsigned stops_ = 0;
   std::map<Mishap, unsigned> landed_{};

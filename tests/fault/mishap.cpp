@@ -17,7 +17,7 @@ class Meddler {
   Meddler(const RedisServer& server, const std::string& key)
       : raw_(server.socket()), key_(key), counter_(protocol::side_key(key, "fence")) {}
 
-  /// Nobody else's command comes between the question and the deed.
+  /// No other client's command comes between the question and the deed.
   bool does_while_held(const std::vector<std::vector<std::string>>& commands) {
     raw_.command({"MULTI"});
     raw_.command({"EXISTS", key_});
@@ -30,7 +30,7 @@ class Meddler {
   }
   bool deletes_counter() { return does_while_held({{"DEL", counter_}}); }
   bool expires_counter() {
-    // Nobody makes a new one before it was seen to be gone.
+    // No client makes a new one before it was seen to be gone.
     const bool done =
         does_while_held({{"PEXPIRE", counter_, "1"}, {"CLIENT", "PAUSE", "60000", "WRITE"}});
     const bool gone = counter_is_gone();
@@ -62,7 +62,7 @@ bool befall(RedisServer& server, const std::string& key, Mishap mishap) {
   Meddler meddler(server, key);
   switch (mishap) {
     case Mishap::restart: {
-      // From there on nobody is served, so that it is held still when the server dies.
+      // From there on no client is served, so that it is held still when the server dies.
       const bool held = meddler.does_while_held({{"CLIENT", "PAUSE", "60000"}});
       server.kill();
       server.start();

@@ -1,5 +1,5 @@
 // A holder that is stopped at random points, for longer than its lease: whatever it was doing, it
-// does not claim the lock while somebody else has it. REDLATCH_STOPS is the number of stops.
+// does not claim the lock while another holder has it. REDLATCH_STOPS is the number of stops.
 
 #include <gtest/gtest.h>
 

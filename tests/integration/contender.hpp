@@ -12,8 +12,8 @@
 
 namespace redlatch::test {
 
-/// Somebody who waits for "job" with a client of their own, as another process would, and holds it
-/// until they are told to go on. `What` is what it takes to make one, besides the key.
+/// A thread that waits for "job" with a client of its own, as another process would, and holds it
+/// until it is told to go on. `What` is what it takes to make one, besides the key.
 template <class L>
 class ContenderOf {
  public:

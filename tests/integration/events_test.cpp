@@ -1,4 +1,4 @@
-// What `ClientOptions::on_event` is told of releases that nobody waited for.
+// The events about releases that no thread has waited for.
 
 #include <algorithm>
 #include <atomic>

@@ -14,7 +14,7 @@
 namespace redlatch::test {
 namespace exclusion_test {
 
-/// A number that many change, each by reading it and writing it back: the one who does not exclude
+/// A number that many change, each by reading it and writing it back: a lock that does not exclude
 /// the others loses their changes.
 class LockExclusion : public ServerTest {
  protected:

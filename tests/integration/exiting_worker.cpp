@@ -41,7 +41,7 @@ struct ExitAtTheEnd {
 
 int main(int argc, char** argv) {
   if (argc != 4) return 64;
-  ::alarm(120);  // in case that nobody is left to end it
+  ::alarm(120);  // in case that its test is gone
   const std::string key = argv[2];
   const std::string manner = argv[3];
   redlatch::Client client(argv[1], {.connect_timeout = 20s, .command_timeout = 20s});

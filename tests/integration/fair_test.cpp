@@ -80,7 +80,7 @@ TEST(FairLockOrder, OfTenThousandGrantsInEightProcessesIsTheOrderOfArrival) {
     if (change[0] == "RPUSH") {
       const std::string& entry = change.at(2);
       const std::string token = entry.substr(entry.rfind(' ') + 1);
-      // On a machine that stood still somebody may have been passed over, and come again.
+      // On a machine that stood still a waiter may have been passed over, and come again.
       if (known.contains(token)) arrived.push_back(token);
       queued.insert(token);
     }
@@ -95,7 +95,7 @@ TEST(FairLockOrder, OfTenThousandGrantsInEightProcessesIsTheOrderOfArrival) {
 
 class FairLockWaiting : public QueueTest {
  protected:
-  /// Somebody who can be told, and neither asks nor hurries.
+  /// An entry whose waiter can be notified, and never asks.
   void let_somebody_wait() {
     listener.command({"SUBSCRIBE", "redlatch:somebody"});
     raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody " + somebody});

@@ -22,7 +22,8 @@ class FakeResolver {
   static void set_addresses(std::vector<std::string> addresses);
   /// Look-ups fail with that error of getaddrinfo(3); 0: not any more.
   static void fail_with(int error);
-  /// Look-ups hang from now on, holding a mutex as glibc's do, until `answer` or for so long.
+  /// Look-ups hang from now on, holding a mutex as glibc's do, until `answer`, for at most this
+  /// time.
   static constexpr std::chrono::seconds longest{15};
   static void hang();
   static void answer();

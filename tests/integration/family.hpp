@@ -56,7 +56,7 @@ using Pairs =
                    Pair<WriteLock, ReadLock>, Pair<ReadLock, WriteLock>,
                    Pair<RecursiveLock, RecursiveLock>, Pair<Permit, Permit>>;
 
-/// "job" as a pair of classes sees it. Nobody holds it at first.
+/// "job" as a pair of classes sees it. It is free at first.
 template <class Classes>
 class FamilyTest : public QueueTest {
  protected:

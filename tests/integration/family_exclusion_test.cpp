@@ -1,4 +1,4 @@
-// Many who count: whoever does not keep the others out loses their changes.
+// Many count at once: a lock that does not keep the others out loses their changes.
 
 #include <atomic>
 #include <list>
@@ -23,7 +23,7 @@ class EveryLockExclusion : public FamilyTest<Pair<L, L>> {
       auto lock = deferred<L>(own);
       lock.lock();
       const int seen = *number;
-      std::this_thread::yield();  // somebody else's turn
+      std::this_thread::yield();  // another one's turn
       *number = seen + 1;
     }
   }

@@ -43,7 +43,7 @@ const Rights to_queue{"&redlatch:*", "+rpush",   "+lpos",      "+lset",         
 const Rights to_give_way{"+lpop", "+exists"};
 /// To verify it.
 const Rights to_verify{"+getrange"};
-/// For the first in the queue to see at once that somebody without a queue has let go.
+/// For the first in the queue to see at once that a holder that knows no queue has released.
 const Rights to_watch{"&__redis__:invalidate", "+client|id", "+client|tracking", "+client|caching",
                       "+pttl"};
 /// What a client does without as well, and the server would note.

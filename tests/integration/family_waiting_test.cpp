@@ -176,7 +176,7 @@ TYPED_TEST(EveryLockWaiting, IsNotStoppedByEntriesThatCannotBeServed) {
 }
 
 /// As after a JOIN that comes late, over a connection that was cut: the entry is served, and
-/// whoever wanted it has given up.
+/// its waiter has given up.
 TYPED_TEST(EveryLockWaiting, GivesBackAGrantThatComesTooLate) {
   Client other = this->another();
   elsewhere([&] {

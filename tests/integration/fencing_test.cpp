@@ -156,7 +156,7 @@ TEST_F(LockFencing, NeedsTheseRightsAndNoMore) {
     if (left_out < rights.size()) some.erase(some.begin() + static_cast<std::ptrdiff_t>(left_out));
     allow(some);
     raw.command({"SCRIPT", "FLUSH"});
-    // The client's end waits so long for a release that is refused.
+    // The client's end waits for command_timeout for a release that is refused.
     Client worker = user({.connect_timeout = 20s, .command_timeout = 2s});
     const auto live = [&] {
       Lock lock(worker, "lock:job", std::try_to_lock, fenced);

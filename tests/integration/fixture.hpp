@@ -37,7 +37,7 @@ class ServerTest : public testing::Test {
  protected:
   explicit ServerTest(const ClientOptions& options = patient()) : client(server.url(), options) {}
 
-  /// Until somebody who was turned away queues up for "job".
+  /// Waits until there is an entry in the queue of "job".
   bool somebody_waits() {
     return eventually([&] { return raw.exists("job:redlatch:queue:{job}"); });
   }

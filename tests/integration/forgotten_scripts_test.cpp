@@ -1,4 +1,4 @@
-// Releases that nobody waits for, to a server that does not know the script or does not let its
+// Releases that no thread waits for, to a server that does not know the script or does not let its
 // user run one.
 
 #include <atomic>

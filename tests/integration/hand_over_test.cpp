@@ -316,7 +316,7 @@ TEST_F(LockHandOver, EndsWithTheClientsLocksInAForkedChild) {
   EXPECT_EQ(next.ends(), Unlock::released);
 }
 
-/// Contenders of all kinds: nobody is forgotten, nothing is held twice, nothing is left.
+/// Contenders of all kinds: none is forgotten, nothing is held twice, nothing is left.
 TEST_F(LockHandOver, LosesNobodyAmongManyThatComeAndGo) {
   holder.unlock();
   std::atomic<int> inside = 0;

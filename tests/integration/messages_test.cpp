@@ -19,7 +19,7 @@ class ClientMessages : public ServerQueueTest {
   Proxy proxy{server.socket()};
 };
 
-/// The server goes on telling somebody whom nothing reaches.
+/// The server goes on sending messages, which do not arrive.
 TEST_F(ClientMessages, ThatDoNotArriveShowThatTheConnectionIsHalfOpen) {
   Client deaf(proxy.url(), {.connect_timeout = 20s, .command_timeout = 1s});
   Lock lock(deaf, "job", std::defer_lock, long_lease);

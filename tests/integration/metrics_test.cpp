@@ -155,7 +155,7 @@ TEST_F(ClientMetrics, AreTheSameWithoutSomebodyToTell) {
   EXPECT_EQ(quiet.metrics().acquired, 10U);
 }
 
-/// Bad news is not lost among good news that nobody has the time to hear.
+/// A loss is not lost among events that the callback is too slow for.
 TEST_F(ClientMetrics, IsALossBehindTenThousandsOfOtherEvents) {
   std::atomic<bool> busy = true;
   std::atomic<int> good = 0;

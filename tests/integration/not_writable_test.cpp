@@ -233,7 +233,7 @@ class LockLoading : public testing::Test {
 
   RedisServer server{
       {"--key-load-delay", "700", "--loading-process-events-interval-bytes", "1024"}};
-  // The last of a client waits so long for what is owed behind a broken connection.
+  // The end of a client waits for command_timeout for releases behind a broken connection.
   Client client{server.url(), {.connect_timeout = 20s, .command_timeout = 2s}};
 };
 

@@ -9,7 +9,7 @@ namespace outages_test {
 /// A lock that is held, and another one that is being waited for in a thread.
 class LockOutages : public ServerTest {
  protected:
-  // The last of a client waits for what is owed behind a broken connection: for so long.
+  // The end of a client waits for command_timeout for releases behind a broken connection.
   LockOutages() : ServerTest({.connect_timeout = 10s, .command_timeout = 1s}) {}
   ~LockOutages() override {
     if (waiter_.joinable()) waiter_.join();

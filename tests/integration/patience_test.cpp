@@ -1,4 +1,4 @@
-// Who waits for whom on one connection, and for how long.
+// Which call waits for which on one connection, and for how long.
 
 #include <sys/resource.h>
 
@@ -77,7 +77,7 @@ TEST(ConnectPolicy, ThatFailedForLackOfTimeIsNotSharedWithThePatient) {
   Lock lock(client, "job", long_lease);
   held = true;
   server.close_all();
-  // Connects to where nobody greets, with no more time than a command has.
+  // Connects to a server that does not answer its greeting, with no more time than a command has.
   const std::jthread hasty([&] { EXPECT_EQ(lock.unlock(), Unlock::unknown); });
   ASSERT_TRUE(eventually([&] { return server.connections() == 2; }));
   EXPECT_FALSE(error_of([&] { client.ping(); }));

@@ -58,7 +58,7 @@ class ServerQueueRights : public ServerQueueTest {
     ASSERT_TRUE(eventually([&] { return contender.client().metrics().contended == 1; }));
     holder.unlock();
     EXPECT_TRUE(contender.has_it());
-    // Nobody is kept out by what is left of it.
+    // What is left of the queue keeps no client out.
     contender.ends();
     EXPECT_TRUE(holder.try_lock_for(30s));
   }

@@ -10,7 +10,7 @@ namespace redlatch::test {
 class ReadWriteTest : public QueueTest {
  protected:
   std::int64_t holders() { return raw.command({"ZCARD", "job"}).integer; }
-  /// By another thread, as whoever reads may not try to write.
+  /// By another thread, as a thread that reads may not try to write.
   bool may_be_read() {
     return elsewhere([&] { return ReadLock(client, "job", std::try_to_lock).owns_lock(); });
   }

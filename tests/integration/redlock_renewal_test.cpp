@@ -70,7 +70,7 @@ TEST_F(RedlockKeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   EXPECT_TRUE(lock.owns_lock()) << "one is not enough";
   for (const auto& one : raw) one->command({"DEL", "job"});
   EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }));
-  EXPECT_TRUE(is_free()) << "what is lost stands in nobody's way";
+  EXPECT_TRUE(is_free()) << "a lost lease blocks no other client";
   EXPECT_EQ(lock.unlock(), Unlock::lost);
 }
 
@@ -159,7 +159,7 @@ TEST_F(RedlockKeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
   for (const Redlock& lock : held) EXPECT_TRUE(lock.owns_lock());
 }
 
-/// Nobody but the renewals connects again.
+/// Only the renewals connect again.
 TEST_F(RedlockKeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
   Quorum nodes(urls, calm());
   Redlock lock(nodes, "job", {.ttl = 600ms});

@@ -203,7 +203,8 @@ TEST_F(EveryLockScopeExit, AServerThatStopsIsDoneOnceItGoesOn) {
   }
   server.pause();
   locks.clear();
-  // By now the connection has been left for another one, on which nobody answers either.
+  // By now the connection has been left for another one, on which the server does not answer
+  // either.
   EXPECT_TRUE(eventually([&] { return error_of([&] { hasty.ping(); }) == Errc::unreachable; }));
   server.resume();
   EXPECT_TRUE(is_empty()) << raw.command({"DBSIZE"}).integer;

@@ -1,5 +1,5 @@
-// Clients that wait for the same key queue up at the server, and whoever gives it up grants it to
-// the first of them.
+// Clients that wait for the same key queue up at the server, and a release grants it to the
+// first of them.
 
 #include <chrono>
 #include <memory>

@@ -14,7 +14,7 @@
 namespace redlatch::test {
 namespace silent_connection_test {
 
-/// So long, at most, a key may be held by a lock that nothing holds any more.
+/// Maximum time for which a key may be held after its lock was released.
 constexpr auto bound = 3s;
 
 class ClientSilentConnection : public testing::Test {

@@ -38,7 +38,7 @@ std::string hear() {
 void add_locked(redlatch::Client& client, const std::string& key, const std::string& file) {
   const redlatch::Lock lock(client, key, {.ttl = 60s});
   const long number = read_number(file);
-  std::this_thread::yield();  // somebody else's turn
+  std::this_thread::yield();  // another one's turn
   write_number(file, number + 1);
 }
 
@@ -53,7 +53,7 @@ void add_unlocked(const std::string& file) {
 
 int main(int argc, char** argv) {
   if (argc != 5) return 64;
-  ::alarm(120);  // in case that nobody is left to end it
+  ::alarm(120);  // in case that its test is gone
   const std::string key = argv[2];
   const std::string file = argv[3];
   const bool locked = argv[4] == std::string("locked");

@@ -57,7 +57,7 @@ class RedisServer {
   std::unique_ptr<SentinelServer> sentinel_{};
 };
 
-/// A loopback port that nobody listens on at the moment.
+/// A loopback port that no process listens on at the moment.
 std::uint16_t free_port();
 
 }  // namespace redlatch::test

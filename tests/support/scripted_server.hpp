@@ -44,7 +44,7 @@ class ScriptedServer {
   std::unique_lock<std::mutex> hold() { return std::unique_lock(handling_); }
   /// For handlers: the connection ends once the answer has been sent.
   void close_after_answer() { closing_ = true; }
-  /// Says something to a connection that nobody asked for. May be called by any thread.
+  /// Sends bytes to a connection that are no answer. May be called by any thread.
   void say(std::size_t connection, std::string_view bytes);
   /// Ends every connection.
   void close_all();

@@ -33,7 +33,7 @@ template <class... Replies>
 Answer says(Replies... replies) {
   return {.replies = {std::move(replies)...}};
 }
-/// Nobody is there: nothing was sent.
+/// There is no server: nothing was sent.
 inline Answer away() {
   return {.failure = Error(Errc::unreachable, "refused", "redis://fake:1/0"), .sent_after{}};
 }

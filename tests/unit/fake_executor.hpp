@@ -34,8 +34,8 @@ namespace redlatch::test {
 
 using namespace std::chrono_literals;
 
-/// Servers that say what they were told to say, on a clock that only moves when it is told to, or
-/// when somebody pauses or waits for an answer. Remembers everything.
+/// Servers with scripted answers, on a clock that only moves when a test moves it, or when the lock
+/// pauses or waits for an answer. Remembers everything.
 class FakeExecutor final : public detail::Executor {
  public:
   explicit FakeExecutor(std::vector<std::deque<Answer>> answers) : answers_(std::move(answers)) {}
@@ -175,8 +175,8 @@ class FakeExecutor final : public detail::Executor {
   bool others_wait = false;  // and came before
   bool contended = false;
   bool passes_on = false;
-  detail::LeasePtr passed_on{};  // to the one who waits
-  detail::GrantAddress address{};     // where that one can be told
+  detail::LeasePtr passed_on{};    // to the waiter
+  detail::GrantAddress address{};  // of the waiter
   detail::LeasePtr entry{};
   bool entry_is_inherited = false;  // by the next waiter
   bool granted = false;
@@ -254,8 +254,8 @@ class FakeExecutor final : public detail::Executor {
     return call;
   }
 
-  /// A release that nobody scripted is granted, so that destructors need no script. Anything else
-  /// ends the test, which might wait for ever otherwise.
+  /// A release that is not scripted is answered with yes, so that destructors need no script.
+  /// Anything else ends the test, which might wait for ever otherwise.
   Answer next_answer(std::size_t server) {
     if (answers_[server].empty()) {
       const std::string& command = calls.back().commands.front();

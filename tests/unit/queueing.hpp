@@ -28,7 +28,7 @@ inline Answer gone() { return says(integer(0)); }
 
 inline constexpr auto drift = 100ms + 2ms;  // of the usual ttl, 10 s
 
-/// Lets the server grant the entry as soon as somebody waits for it.
+/// Lets the server grant the entry as soon as the waiter pauses.
 inline void grant_while_waiting(const Fake& executor, TimePoint::duration after = 0ns) {
   executor->on_pause = [server = executor.get(), after] {
     server->advance(after);

@@ -1,4 +1,4 @@
-// When the loss of a lease is told, and to whom.
+// When the loss of a lease is notified, and by which means.
 
 #include <poll.h>
 

@@ -12,7 +12,7 @@ namespace wait_test {
 
 using Clock = std::chrono::steady_clock;
 
-/// "Held by another", as often as anybody asks.
+/// "Held by another", as often as the lock asks.
 void contend(const Fake& executor, int times, std::int64_t life = -1) {
   executor->will(says(nil()));
   for (int i = 1; i < times; ++i) {
