@@ -2,6 +2,7 @@
 """Applies each fault of mutants.txt to a copy of the tree and shows that a test fails then.
 
     run.py [NAME...]    only the faults with one of these texts in their name
+    run.py --check      only that each text is found exactly once, in the tree as it is
 
 Exits with 1 when a fault survives, and with 2 when the table is not true any more: a text is not
 found exactly once, a fault does not compile, or a test fails without any fault.
@@ -44,10 +45,10 @@ class Mutant:
         words = " ".join(self.old).split()
         return re.compile(r"\s+".join(re.escape(word) for word in words))
 
-    def find(self):
+    def find(self, tree=TREE):
         """The file with the text, and the file's text with the fault in it."""
         found = []
-        for path in sorted([*TREE.glob("src/**/*.?pp"), *TREE.glob("include/**/*.hpp")]):
+        for path in sorted([*tree.glob("src/**/*.?pp"), *tree.glob("include/**/*.hpp")]):
             text = path.read_text()
             found += [(path, text, match) for match in self.pattern().finditer(text)]
         if len(found) != 1:
@@ -225,8 +226,22 @@ def check_without_faults(builder, mutants):
             raise TableError(f"{file} {tests} fails, or is empty, without any fault\n{run.output}")
 
 
+def check_table(mutants):
+    faults = []
+    for mutant in mutants:
+        try:
+            mutant.find(ROOT)
+        except TableError as error:
+            faults.append(str(error))
+    if faults:
+        raise TableError("\n".join(faults))
+    return 0
+
+
 def main(names):
     mutants = read_table(Path(__file__).with_name("mutants.txt"))
+    if names == ["--check"]:
+        return check_table(mutants)
     mutants = [one for one in mutants if not names or any(name in one.name for name in names)]
     copy_tree()
     for mutant in mutants:
