@@ -27,6 +27,7 @@ BasicLock& BasicLock::operator=(BasicLock&& other) noexcept {
   return *this;
 }
 
+// A wait without bound returns only with the lock, or throws.
 void BasicLock::lock() { static_cast<void>(core_->acquire(std::nullopt, {})); }
 
 bool BasicLock::lock(std::stop_token stop) { return core_->acquire(std::nullopt, std::move(stop)); }
@@ -49,6 +50,7 @@ std::chrono::steady_clock::time_point BasicLock::expires_at() const noexcept {
                                                          : std::chrono::steady_clock::time_point();
 }
 
+// Rounded down, so that the last millisecond is not promised when a part of it is left.
 std::chrono::milliseconds BasicLock::remaining() const noexcept {
   return std::chrono::floor<std::chrono::milliseconds>(core_->remaining());
 }
@@ -64,6 +66,7 @@ const std::string& BasicLock::key() const noexcept { return core_->key(); }
 const std::string& BasicLock::token() const noexcept { return core_->token(); }
 
 std::stop_token BasicLock::lost_token() const noexcept {
+  // A stop state takes memory. A token without one never stops, as the documentation says.
   try {
     return core_->lost_token();
   } catch (const std::bad_alloc&) {

@@ -14,6 +14,7 @@ Client::Client(std::string_view url, ClientOptions options)
 
 Metrics Client::metrics() const { return executor_->metrics(); }
 
+// With the key "", which has a connection like any other key: no lock has it.
 void Client::ping() {
   const protocol::Command ping(protocol::Expect::status, "PING");
   const std::array<detail::Request, 1> requests{{{.key = {}, .commands = {&ping, 1}}}};

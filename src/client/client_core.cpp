@@ -89,6 +89,8 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole rol
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,
                          Enough /*one server is enough or not there*/, ConnectPolicy policy) {
   const Request& request = requests.front();
+  // Keeps the key on one connection until the answer, or what becomes of a request in doubt, has a
+  // pin of its own there.
   const RoutePin pin = settings_.routes->pin(request.key);
   ++callers_;
   const Finally leave([this] { --callers_; });
@@ -132,6 +134,8 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
   }
 }
 
+/// A release goes out now if that needs no wait, and by the background thread if not, so that the
+/// end of a scope waits for a server only where the server takes releases by WATCH alone.
 void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
   switch (connection(Routes::connection(pin), false).post(key, cleanup)) {
@@ -163,6 +167,8 @@ RoutePin ClientCore::route(std::string_view key) noexcept {
       key, [this](std::size_t connection) { return connections_[connection]->busy(); });
 }
 
+/// In the order in which these mutexes are taken under each other. Each member then is whole in the
+/// child, whatever the threads of the parent were doing.
 void ClientCore::before_fork() {
   wait_queues_.before_fork();
   for (const auto& connection : connections_) connection->before_fork();
@@ -182,7 +188,7 @@ void ClientCore::after_fork_in_parent() {
 }
 
 void ClientCore::after_fork_in_child() noexcept {
-  ++process_;
+  ++process_;  // so no lease of the parent counts here: see `Lease::exists`
   callers_ = 0;
   if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_child();

@@ -13,6 +13,8 @@ namespace redlatch::detail {
 /// client and a quorum.
 class Keeper : public Executor {
  public:
+  // The thread first: a lease that could not be renewed, or its loss not be notified, must not
+  // begin.
   Lease& open_lease(std::string_view key) override {
     background().require_thread();
     return background().renewer().open(route(key));

@@ -67,6 +67,7 @@ Redlock::Redlock(Quorum& nodes, std::string key, std::defer_lock_t, LockOptions 
     : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::Majority>>, nodes.executor(),
                   protocol::Majority(std::move(key), options.fencing), std::move(options)) {}
 
+// The cores of these classes are always of these types: their constructors above make them.
 ReadLock::ReadLock(detail::LockCore& writer)
     : CheckedLock(std::in_place_type<detail::LockCoreOf<protocol::ReadSide>>,
                   static_cast<detail::LockCoreOf<protocol::WriteSide>&>(writer).turn_into(

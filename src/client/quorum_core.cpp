@@ -17,6 +17,8 @@
 namespace redlatch::detail {
 namespace {
 
+/// What can be known without a connection. Two names of one server are found by its id, with the
+/// first connections: `DistinctServers`.
 void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   require(!urls.empty(), "a quorum has no servers; name an odd number of them, three or five");
   std::set<std::string> names;
@@ -101,6 +103,8 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
   return nodes;
 }
 
+/// The nodes are destroyed one after the other, and each waits for its open releases until its
+/// `command_timeout` is over. All of these times begin here, so that the whole takes only one.
 QuorumCore::~QuorumCore() {
   {
     const MutexLock lock(renewing_);
@@ -120,8 +124,12 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
         separate_timeout ? end + settings_.options.connect_timeout : end;
     QuorumRequest request(nodes_, requests, responses, policy, *poll_notifier,
                           {end, connecting_end});
+    // With a majority connected, no acquisition waits for a server that is down; without one there
+    // can be no lock before more are connected.
     if (request.connected() <= nodes_.size() / 2) end = connecting_end;
     request.wait(enough, end, begun + server_timeout_);
+    // At the end of the time the requests without an answer have failed. With enough answers before
+    // that they are only left: they may still be carried out, and their answers are discarded.
     if (BootClock::now() >= end) request.end();
     request.leave();
     // A connection that `admit` has refused is tried again with the next attempt only.
@@ -168,7 +176,7 @@ void QuorumCore::after_fork_in_parent() {
 }
 
 void QuorumCore::after_fork_in_child() noexcept {
-  std::construct_at(&renewing_);
+  std::construct_at(&renewing_);  // a renewal of the parent may have held it
   distinct_servers_.after_fork_in_child();
   notifiers_.after_fork_in_child();
   background_.after_fork_in_child();

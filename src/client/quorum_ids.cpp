@@ -10,6 +10,8 @@
 
 namespace redlatch::detail {
 
+// Refuses the connection of the second of two URLs that lead to one server. Acquisitions throw from
+// then on, by `require_distinct`, until a new connection of one of the URLs leads elsewhere.
 void DistinctServers::admit(std::size_t url, std::string_view id) {
   const MutexLock lock(mutex_);
   assert(url < ids_.size());

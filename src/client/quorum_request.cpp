@@ -14,6 +14,8 @@
 
 namespace redlatch::detail {
 
+// The descriptor is made without the mutex: that takes a system call, for which other calls would
+// wait.
 std::unique_ptr<PollNotifier> PollNotifierPool::take() {
   {
     const MutexLock lock(mutex_);
@@ -52,6 +54,7 @@ QuorumRequest::QuorumRequest(std::span<const std::unique_ptr<Node>> nodes,
 
 /// A connection that the server has closed is noticed by `begin`, which sends on it.
 void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends) {
+  // If `begin` throws, the request is not queued, and the destructor must not leave it.
   node_call.concluded = true;
   node_call.call.poll_notifier = &poll_notifier_;
   node_call.call.end = ends.connected;
@@ -73,6 +76,8 @@ void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends&
 
 QuorumRequest::~QuorumRequest() { leave(); }
 
+/// `take_posts`, as a leader may have completed the call in this moment and be about to notify it,
+/// and the call is destroyed next.
 void QuorumRequest::leave() noexcept {
   for (NodeCall& node_call : calls_) {
     if (std::exchange(node_call.concluded, true)) continue;
@@ -101,6 +106,8 @@ void QuorumRequest::wait(RequestTransport::Enough enough, TimePoint end, TimePoi
   for (const NodeCall& node_call : calls_) node_call.node.note_waited();
 }
 
+/// A server that no call has waited for yet is waited for although the others are enough, so that
+/// the first lock of a quorum is acquired on all servers that are there.
 bool QuorumRequest::is_over(RequestTransport::Enough enough, TimePoint end_for_new) {
   bool all = true;
   bool awaits_new = false;
@@ -144,6 +151,8 @@ void QuorumRequest::end() {
 void QuorumRequest::sleep(TimePoint end, TimePoint end_if_stopped) {
   std::vector<pollfd> watched{{.fd = poll_notifier_.fd(), .events = POLLIN, .revents = 0}};
   std::vector<SharedConnection*> connections;
+  // Listens before the calls are looked at, so that a leader that completes one later than that
+  // ends the poll. For bytes that a leader reads the poll ends as well, and `look` does nothing.
   poll_notifier_.listen();
   bool is_done = false;
   for (NodeCall& node_call : calls_) {

@@ -122,10 +122,12 @@ class Attempt {
   }
 
  private:
+  /// `go_on` moves from one to the next. An attempt that fails is destroyed, in whatever state it
+  /// is.
   enum class State {
     crowded,     // until there is room in a Unix socket's queue
     connecting,  // until the socket is writable
-    handshake,   // until that of TLS is over
+    handshake,   // until that of TLS is over; without TLS it is over at once
     greeting     // until all of the greeting is answered
   };
 
@@ -186,7 +188,8 @@ class Attempt {
   std::unique_ptr<RespStream> stream_ = std::make_unique<RespStream>();
 };
 
-/// Attempts beside each other. Ends with the first that logs in.
+/// Attempts beside each other. Ends with the first that logs in, not with the first that connects:
+/// a proxy, or a host that has hung, may accept connections and never answer.
 class Race {
  public:
   Race(const Settings& settings, TimePoint deadline, int cancel)
@@ -204,6 +207,8 @@ class Race {
     for (;;) {
       begin_due();
       if (attempts_.empty()) throw failure();
+      // The time is looked at before the poll: answers that came while this process was stopped are
+      // read once, although the deadline is over by then.
       const bool in_time = BootClock::now() < deadline_;
       for (const auto one : wait()) {
         if (!go_on(one)) continue;

@@ -23,7 +23,8 @@ namespace {
 /// Scripts are loaded ahead, so that the first release is not answered with NOSCRIPT.
 constexpr std::array scripts{&protocol::release_script, &protocol::extend_script};
 
-/// Throws when the server refuses the client, as opposed to the command.
+/// Throws when the server refuses the client, as opposed to the command. Most checks begin with it:
+/// a server may answer any command of the batch so.
 void check_admission(const Reply& reply) {
   if (!reply.is_error()) return;
   const Errc code = protocol::classify(reply.text);
@@ -172,6 +173,8 @@ void Greeting::append_to(RespStream& stream) const {
   for (const Query& query : queries_) stream.append(query.command);
 }
 
+// In the order of the commands, so the first refusal is the one that is told: NOAUTH to all
+// commands behind a wrong password is only its consequence.
 bool Greeting::receive_available(RespStream& stream) {
   while (answered_ < queries_.size()) {
     const auto reply = stream.next(Expect::anything);

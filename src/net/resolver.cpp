@@ -44,6 +44,7 @@ FoundAddresses find(const std::string& host, std::uint16_t port, int flags) {
   return found;
 }
 
+/// Empty for a name. AI_NUMERICHOST never asks a name server, so this cannot hang.
 SocketAddresses without_look_up(const Endpoint& endpoint) {
   if (!endpoint.path.empty()) return {SocketAddress::of_unix(endpoint.path)};
   // The number of the network interface in an IPv6 address may change.
@@ -141,6 +142,7 @@ void Resolver::learn(const LookUp& finished) {
     if (is_an_answer(found)) known_.clear();
     return;
   }
+  // What was learned about an address is kept for as long as name servers have that address.
   std::vector<Known> known;
   for (const SocketAddress& address : found.addresses) {
     const Known* const before = find_known(address);
@@ -149,6 +151,8 @@ void Resolver::learn(const LookUp& finished) {
   known_ = std::move(known);
 }
 
+/// Preferred first, then those that were never avoided in the order of the name server, then the
+/// others, the one that was avoided last at the end.
 SocketAddresses Resolver::known() const {
   std::vector<Known> sorted = known_;
   std::stable_sort(sorted.begin(), sorted.end(), [](const Known& one, const Known& other) {
