@@ -226,7 +226,7 @@ TEST(ClientLoginThatExpires, IsRepeatedWithTheCredentialsOfThatMoment) {
     if (request.is("SET")) {
       return request.connection == 1 ? resp::error("NOAUTH Authentication required.") : resp::ok;
     }
-    return resp::ok;
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });
   ClientOptions options = single();
   options.credentials = [&] {

@@ -199,7 +199,7 @@ Error said_by_a_server_that_answers(const std::string& bytes) {
     server->close_after_answer();
     return bytes;
   });
-  Client client(server->url(), patient());
+  Client client(server->url(), less_patient());
   return thrown_by([&] { const Lock lock(client, "job"); });
 }
 

@@ -107,7 +107,7 @@ TEST(ClientUnreachable, LeavesNoDescriptorOpen) {
        {"unix://" + directory.path() + "/nobody", std::string("redis://127.0.0.1:1")}) {
     Client client(url, patient());
     const auto before = descriptors();
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < 10; ++i) {
       EXPECT_EQ(thrown_by([&] { client.ping(); }).code(), Errc::unreachable);
     }
     EXPECT_EQ(descriptors(), before) << url;

@@ -74,7 +74,9 @@ TEST_F(ClientTls, RenewsAndNoticesALoss) {
 }
 
 TEST_F(ClientTls, ConnectsAgainAfterTheConnectionsWereClosed) {
-  Client client(server.url(), trusting());
+  ClientOptions options = trusting();
+  options.command_timeout = 2s;  // for which the end of the client waits for what is in doubt
+  Client client(server.url(), options);
   for (int i = 0; i < 5; ++i) {
     raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     Lock lock(client, "job", std::defer_lock);
