@@ -43,8 +43,7 @@ class EveryLockRidesOut : public testing::Test {
         [this, how...] { thrown = error_of([&] { held = make(how...).owns_lock(); }); });
   }
   bool waits() {
-    return eventually(
-        [&] { return servers.waiting() == 1; });
+    return eventually([&] { return servers.waiting() == 1; });
   }
 
   RedisServer server{};

@@ -30,8 +30,7 @@ class EveryLockStopping : public testing::Test {
   }
   std::stop_token token() const { return stop.get_token(); }
   bool waits() {
-    return eventually(
-        [&] { return servers.waiting() == 1; });
+    return eventually([&] { return servers.waiting() == 1; });
   }
   /// A stranger's lock, which keeps every class waiting.
   void take_the_key() {
