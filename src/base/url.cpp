@@ -225,7 +225,8 @@ std::string Endpoint::name() const {
   const std::string number = std::to_string(database);
   if (!sentinels.empty()) {
     std::string text = tls ? "rediss-sentinel://" : "redis-sentinel://";
-    for (const Address& one : sentinels) text += (&one == &sentinels[0] ? "" : ",") + written(one);
+    for (const Address& one : sentinels)
+      text += (&one == sentinels.data() ? "" : ",") + written(one);
     return text + "/" + number + "#" + encoded(service, "%@");
   }
   if (!path.empty()) {

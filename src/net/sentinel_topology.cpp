@@ -222,7 +222,7 @@ Address SentinelTopology::mapped(const Address& address) const {
 }
 
 /// Until a majority has answered, or some have and the others are late, or all calls are over.
-void SentinelTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) const {
+void SentinelTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) {
   std::optional<TimePoint> first;
   for (;;) {
     std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};

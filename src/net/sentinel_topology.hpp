@@ -46,6 +46,8 @@ class SentinelTopology final : public Topology,
   /// `Error` for one that cannot be used.
   SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
                    std::shared_ptr<TlsContext> tls);
+  SentinelTopology(const SentinelTopology&) = delete;
+  SentinelTopology& operator=(const SentinelTopology&) = delete;
   ~SentinelTopology() override;
 
   Destination locate(TimePoint deadline, int cancel) override;
@@ -82,7 +84,7 @@ class SentinelTopology final : public Topology,
   Outcome ask(const Address& address, const Settings& settings) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline) const;
   Address mapped(const Address& address) const;
-  void wait_for(const Calls& calls, TimePoint deadline, int cancel) const;
+  static void wait_for(const Calls& calls, TimePoint deadline, int cancel);
   IoError failure_of(const Calls& calls) const;
   void note_primary() REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
