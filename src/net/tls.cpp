@@ -90,6 +90,8 @@ TlsContext::Files::Files(const TlsOptions& options)
       has_certificate(!options.certificate.empty()) {
   if (!context) throw std::bad_alloc();
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  // A second handshake would take place without the mutex. TLS 1.3 has none.
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                       SSL_MODE_RELEASE_BUFFERS);
@@ -170,6 +172,8 @@ TlsSession::TlsSession(TlsContext& context) : context_(&context) {
   // forked child must not send one on its parent's connection.
   SSL_set_quiet_shutdown(connection_.get(), 1);
   SSL_set_app_data(connection_.get(), &context);
+  SSL_set_msg_callback(connection_.get(), begin_message);
+  SSL_set_msg_callback_arg(connection_.get(), this);
   const std::string& name = context.name_;
   X509_VERIFY_PARAM* const checks = SSL_get0_param(connection_.get());
   // OpenSSL compares no name unless it is told to: any server with a certificate would do.
@@ -209,11 +213,27 @@ void TlsSession::sent(std::size_t count) noexcept {
   assert(taken == static_cast<int>(count));
 }
 
+/// Called by OpenSSL when it has read a message, before it acts on it, or has written one. Of the
+/// bytes of the program it says only that there is a record. Those of a handshake are behind it:
+/// new keys and sessions, for which OpenSSL takes locks of its own.
+void TlsSession::begin_message(int, int, int type, const void*, std::size_t, ssl_st*,
+                               void* session) noexcept {
+  auto* const self = static_cast<TlsSession*>(session);
+  if (type != SSL3_RT_HANDSHAKE || !self->is_over_ || self->holds_mutex_) return;
+  self->context_->files_->mutex.lock();
+  self->holds_mutex_ = true;
+}
+
+void TlsSession::end_message() noexcept {
+  if (std::exchange(holds_mutex_, false)) context_->files_->mutex.unlock();
+}
+
 /// The result of an operation, or 0 when it needs more from the peer, or more room in `output`.
 template <class Step>
 int TlsSession::step(Step operation) {
   ERR_clear_error();
   const int result = operation(connection_.get());
+  end_message();
   if (result > 0) return result;
   switch (SSL_get_error(connection_.get(), result)) {
     case SSL_ERROR_WANT_READ:
@@ -240,10 +260,17 @@ std::size_t TlsSession::encrypt(std::string_view text) {
       step([&](SSL* connection) { return SSL_write(connection, text.data(), size); }));
 }
 
+/// The replies to a few requests for new keys find room behind a whole record that is not sent yet,
+/// so that `decrypt` need not wait for room, as `encrypt` does.
 std::size_t TlsSession::decrypt(std::span<char> text) {
   const int size = static_cast<int>(std::min<std::size_t>(text.size(), INT_MAX));
-  return static_cast<std::size_t>(
-      step([&](SSL* connection) { return SSL_read(connection, text.data(), size); }));
+  const int count = step([&](SSL* connection) { return SSL_read(connection, text.data(), size); });
+  if (count == 0 && SSL_want_write(connection_.get())) {
+    throw IoError(
+        Errc::unreachable,
+        "TLS: the server asks for new keys again and again, and does not read the replies");
+  }
+  return static_cast<std::size_t>(count);
 }
 
 /// Throws the error that OpenSSL has left.

@@ -22,9 +22,9 @@ namespace redlatch::detail {
 /// What the TLS connections to one server have in common: the checks of its certificate, the
 /// client's own, and the last session, which the next connection resumes.
 ///
-/// The mutex of the files is held during each step of a handshake, as OpenSSL takes locks of its
-/// own then: with this mutex, `fork()` waits until they are free. A step takes about a millisecond
-/// and never waits for the peer.
+/// The mutex of the files is held during each step of a handshake, and while a session or new keys
+/// are taken in behind it, as OpenSSL takes locks of its own then: with this mutex, `fork()` waits
+/// until they are free. A step takes about a millisecond and never waits for the peer.
 class TlsContext {
  public:
   /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
@@ -106,6 +106,10 @@ class TlsSession {
 
   template <class Step>
   int step(Step operation);
+  static void begin_message(int is_written, int version, int type, const void* bytes,
+                            std::size_t size, ssl_st* connection,
+                            void* session) noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  void end_message() noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   [[noreturn]] void fail() const;
   [[noreturn]] void fail_verification() const;
   bool lacks_certificate() const noexcept;
@@ -113,7 +117,8 @@ class TlsSession {
   TlsContext* context_;
   std::unique_ptr<ssl_st, Free> connection_;
   std::unique_ptr<bio_st, Free> wire_;
-  bool is_over_ = false;  // the handshake
+  bool is_over_ = false;      // the handshake
+  bool holds_mutex_ = false;  // from `begin_message` to `end_message`
 };
 
 }  // namespace redlatch::detail

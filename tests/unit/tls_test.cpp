@@ -3,22 +3,27 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
 
 #include "base/io_error.hpp"
 #include "certificates.hpp"
+#include "eventually.hpp"
 #include "net/tls_transport.hpp"
+#include "sleeps.hpp"
 #include "temporary_directory.hpp"
 
 namespace redlatch::test::tls_test {
@@ -88,6 +93,8 @@ class Server {
     SSL_write(connection_.get(), text.data(), static_cast<int>(text.size()));
     return take();
   }
+  /// The next bytes of `say` follow a request that both ends use new keys.
+  void update_keys() { SSL_key_update(connection_.get(), SSL_KEY_UPDATE_REQUESTED); }
   std::string close() {
     SSL_shutdown(connection_.get());
     return take();
@@ -368,6 +375,33 @@ TEST(TlsSession, ResumesTheLastSession) {
   }
 }
 
+/// In TLS 1.3, the server sends a session behind the handshake. OpenSSL takes locks of its own for
+/// that, and none for bytes of the program.
+TEST(TlsSession, TakesASessionInWithTheMutexThatForkWaitsFor) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().good);
+  TlsSession client(context);
+  shake_hands(client, server);
+
+  context.before_fork();
+  std::atomic<pid_t> reader = 0;
+  std::atomic<bool> has_read = false;
+  std::jthread reading([&] {
+    reader = ::gettid();
+    read_all(client);
+    has_read = true;
+  });
+  EXPECT_TRUE(eventually([&] { return has_read || (reader != 0 && sleeps(reader)); }));
+  EXPECT_FALSE(has_read);
+  context.after_fork();
+  reading.join();
+
+  context.before_fork();
+  give(client, server.say("+OK"), 1 << 20, [] {});
+  EXPECT_EQ(read_all(client), "+OK");
+  context.after_fork();
+}
+
 std::string refusal_of(const TlsOptions& options) {
   try {
     const TlsContext context(options, "localhost");
@@ -420,6 +454,88 @@ TEST(TlsTransport, SaysThatACertificateIsRefusedThoughTheServerHasLeft) {
     FAIL() << "The handshake goes on.";
   } catch (const IoError& error) {
     EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+  }
+}
+
+/// The connection to a server that takes no bytes while it is deaf.
+class DeafPeer final : public detail::Transport {
+ public:
+  explicit DeafPeer(Server& server) : server_(server) {}
+
+  bool is_deaf = false;
+  void give(const std::string& bytes) { bytes_ += bytes; }
+
+  void begin_waiting(const detail::Waiting&) override {}
+  void settle_down() noexcept override {}
+  void send_now(std::string_view bytes, std::size_t& sent) override {
+    if (is_deaf) return;
+    bytes_ += server_.exchange(bytes);
+    sent += bytes.size();
+  }
+  bool wait_for_room(detail::TimePoint) override { return true; }
+  std::size_t receive(std::span<char> room, detail::TimePoint) override {
+    return receive_now(room);
+  }
+  std::size_t receive_now(std::span<char> room) override {
+    EXPECT_FALSE(room.empty());
+    const std::size_t count = bytes_.copy(room.data(), room.size());
+    bytes_.erase(0, count);
+    return count;
+  }
+  bool is_idle() noexcept override { return false; }
+  int fd() const noexcept override { return -1; }
+  void close() noexcept override {}
+  void discard() noexcept override {}
+
+ private:
+  Server& server_;
+  std::string bytes_{};
+};
+
+class TlsTransportUnread : public testing::Test {
+ protected:
+  TlsTransportUnread() {
+    while (client.handshake() != detail::Transport::Handshake::done) continue;
+    peer.is_deaf = true;
+    client.send_now(question, sent);
+    EXPECT_EQ(sent, 0U);
+  }
+
+  /// What the client reads when the server has asked for new keys before its answer.
+  std::string read_behind_request_for_keys() {
+    server.update_keys();
+    peer.give(server.say(answer));
+    std::string read;
+    std::array<char, 4096> room{};
+    while (read.size() < answer.size()) read.append(room.data(), client.receive(room, {}));
+    return read;
+  }
+
+  const std::string question = std::string(100'000, 'q');
+  const std::string answer = std::string(20'000, 'a');
+  std::size_t sent = 0;
+  Server server{files().good};
+  std::unique_ptr<DeafPeer> made = std::make_unique<DeafPeer>(server);
+  DeafPeer& peer = *made;
+  detail::TlsTransport client{std::make_shared<TlsContext>(trusting(), "localhost"),
+                              std::move(made)};
+};
+
+TEST_F(TlsTransportUnread, ReadsWhatIsBehindARequestForNewKeys) {
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(read_behind_request_for_keys(), answer);
+  peer.is_deaf = false;
+  client.send_now(question, sent);
+  EXPECT_EQ(sent, question.size());
+  EXPECT_EQ(server.read(), question);
+}
+
+TEST_F(TlsTransportUnread, GivesAPeerUpWhoseRequestsForNewKeysFillTheOutput) {
+  try {
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(read_behind_request_for_keys(), answer);
+    ADD_FAILURE() << "no error";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), Errc::unreachable);
+    EXPECT_NE(text_of(error).find("new keys"), std::string::npos) << error.what();
   }
 }
 
