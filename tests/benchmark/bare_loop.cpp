@@ -10,11 +10,6 @@
 namespace redlatch::benchmark {
 namespace {
 
-// Everybody's release script: redis.io/docs/latest/develop/use/patterns/distributed-locks
-constexpr const char* release_script =
-    "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "
-    "end";
-
 struct FreeReply {
   void operator()(redisReply* reply) const noexcept { ::freeReplyObject(reply); }
 };

@@ -8,6 +8,11 @@ struct redisContext;
 
 namespace redlatch::benchmark {
 
+/// The usual release script: redis.io/docs/latest/develop/use/patterns/distributed-locks
+inline constexpr const char* release_script =
+    "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "
+    "end";
+
 /// What redlatch is compared to: the least that anybody would write with hiredis. It waits for both
 /// answers, formats with hiredis and checks nothing but that the lock was taken and given back.
 class BareLoop {

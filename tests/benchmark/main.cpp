@@ -29,7 +29,7 @@ using namespace redlatch::benchmark;
 constexpr int bad_usage = 64;  // the exit status of sysexits(3)
 
 constexpr const char* usage =
-    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|contention]\n"
+    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|tls|contention]\n"
     "                   [--quick] [--only REGEX] [--data FILE]\n"
     "\n"
     "  --quick  short and few measurements: under a minute, and only good for a look\n"
@@ -87,7 +87,7 @@ bool measure(const std::vector<Match>& matches, int rounds, const Setting& setti
 }
 
 int run(const Request& request) {
-  auto [matches, full, quick, figures] = suite(request.suite);
+  auto [matches, full, quick, figures, tls] = suite(request.suite);
   std::erase_if(matches, [&](const Match& match) {
     return !std::regex_search(match.scenario.title(), request.only);
   });
@@ -95,7 +95,8 @@ int run(const Request& request) {
     std::cerr << "bench: there is nothing of that kind to measure\n" << usage;
     return bad_usage;
   }
-  const redlatch::test::RedisServer server;
+  using redlatch::test::RedisServer;
+  const RedisServer server = tls ? RedisServer(RedisServer::WithTls{}) : RedisServer();
   ServerView view(server.socket());
   const auto& [rounds, window] = request.quick ? quick : full;
   const Setting setting{server, view, window};

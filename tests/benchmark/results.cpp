@@ -1,7 +1,10 @@
 #include "results.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdio>
+#include <map>
 #include <utility>
 
 namespace redlatch::benchmark {
@@ -49,16 +52,30 @@ Row& Results::row(const Scenario& scenario, const std::string& contestant) {
 }
 
 std::optional<Spread> Results::ratio(const Row& row, const std::string& figure) const {
-  const auto base = std::find_if(rows_.begin(), rows_.end(), is(row.scenario, figures_.baseline));
-  if (base == rows_.end()) return std::nullopt;
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < std::min(row.rounds.size(), base->rounds.size()); ++i) {
-    const auto mine = row.rounds[i].find(figure);
-    const auto theirs = base->rounds[i].find(figure);
-    if (mine == row.rounds[i].end() || theirs == base->rounds[i].end()) continue;
-    ratios.push_back(mine->second / theirs->second);
+  return quotient(row.scenario, {{}, {row.contestant}, {figures_.baseline}}, figure);
+}
+
+std::optional<Spread> Results::quotient(const Scenario& scenario, const Quotient& quotient,
+                                        const std::string& figure) const {
+  std::map<std::size_t, std::pair<double, std::size_t>> rounds;  // value, and factors that it has
+  const auto multiply = [&](const std::string& contestant, double exponent) {
+    const auto row = std::find_if(rows_.begin(), rows_.end(), is(scenario, contestant));
+    for (std::size_t i = 0; row != rows_.end() && i < row->rounds.size(); ++i) {
+      const auto found = row->rounds[i].find(figure);
+      if (found == row->rounds[i].end()) continue;
+      auto& [value, factors] = rounds.try_emplace(i, 1.0, 0).first->second;
+      value *= std::pow(found->second, exponent);
+      ++factors;
+    }
+  };
+  for (const std::string& contestant : quotient.over) multiply(contestant, 1);
+  for (const std::string& contestant : quotient.under) multiply(contestant, -1);
+  std::vector<double> values;
+  for (const auto& [round, product] : rounds) {
+    const auto& [value, factors] = product;
+    if (factors == quotient.over.size() + quotient.under.size()) values.push_back(value);
   }
-  return spread_of(std::move(ratios));
+  return spread_of(std::move(values));
 }
 
 }  // namespace redlatch::benchmark

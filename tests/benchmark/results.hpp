@@ -27,11 +27,19 @@ struct Row {
   std::string calls() const;
 };
 
+/// The product of a figure of some contestants, divided by that of others, formed in each round.
+struct Quotient {
+  std::string title;
+  std::vector<std::string> over;
+  std::vector<std::string> under;
+};
+
 /// What is told of a run.
 struct Figures {
   std::vector<std::string> absolute{};
   std::vector<std::string> relative{};  // also as multiples of the baseline's
   std::string baseline{};               // a contestant
+  std::vector<Quotient> quotients{};    // of cycles per second
 };
 
 /// What was measured so far. Rounds count from 0, and a round has one sample of each contestant.
@@ -47,6 +55,9 @@ class Results {
 
   /// The figure as a multiple of what the baseline had in the same round.
   std::optional<Spread> ratio(const Row& row, const std::string& figure) const;
+  /// Nothing when a contestant has no such figure in this scenario.
+  std::optional<Spread> quotient(const Scenario& scenario, const Quotient& quotient,
+                                 const std::string& figure) const;
 
  private:
   Figures figures_;

@@ -61,6 +61,7 @@ Suite suite(const std::string& name) {
   if (name == "contention") return contention();
   if (name == "redlock") return redlock();
   if (name == "family") return family();
+  if (name == "tls") return tls();
   return {
       .matches = uncontended(name),
       .full = {11, {100ms, 500ms}},

@@ -24,6 +24,7 @@ struct Suite {
   Effort full;
   Effort quick;
   Figures figures;
+  bool tls = false;  // the server has a port for TLS, too
 };
 
 /// One of these, or "all" of the first four but core, which is a part of engine:
@@ -34,6 +35,7 @@ struct Suite {
 /// - busy_poll: `ClientOptions::busy_poll`, in a library that has it
 /// - family: a cycle of each class beside one of Lock, and readers of one key
 /// - redlock: a lock on five servers beside one on one of them, and beside asking one by one
+/// - tls: over TLS and over plain TCP, beside blocking loops with OpenSSL and without it
 /// - contention: one key and 2, 8 and 32 contenders, in processes, threads and both
 ///
 /// Without matches for any other name.
@@ -42,8 +44,9 @@ Suite suite(const std::string& name);
 /// The matches of busy_poll.
 std::vector<Match> busy_poll();
 
-/// The ones of redlock, family and contention.
+/// The ones of redlock, tls, family and contention.
 Suite redlock();
+Suite tls();
 Suite family();
 Suite contention();
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <vector>
 
 #include "cells.hpp"
 #include "contention_table.hpp"
@@ -45,10 +46,26 @@ void print_writers(const Table& rows) {
   }
 }
 
+void print_quotients(const Results& results, const Table& rows) {
+  const std::vector<Quotient>& quotients = results.figures().quotients;
+  if (!quotients.empty()) std::printf("\n  threads %-43s %s\n", "cycles/s of:", "(least - most)");
+  const Scenario* scenario = nullptr;
+  for (const Row* row : rows) {
+    if (scenario != nullptr && *scenario == row->scenario) continue;
+    scenario = &row->scenario;
+    for (const Quotient& one : quotients) {
+      const auto spread = results.quotient(*scenario, one, "cycles_per_second");
+      std::printf("  %7d %-43s %s\n", scenario->threads, one.title.c_str(),
+                  with_spread(spread, "%.2f (%.2f - %.2f)").c_str());
+    }
+  }
+}
+
 void print_uncontended(const Results& results, const Table& rows) {
   print_rates(results, rows);
   print_latencies(results, rows);
   print_writers(rows);
+  print_quotients(results, rows);
 }
 
 bool is_contended(const Row& row) { return row.scenario.suite == "contention"; }

@@ -14,7 +14,8 @@ void write(std::ostream& out, const std::optional<Spread>& spread) {
 }  // namespace
 
 void write_tsv(std::ostream& out, const Circumstances& circumstances, const Results& results) {
-  const auto& [absolute, relative, ignored] = results.figures();
+  const std::vector<std::string>& absolute = results.figures().absolute;
+  const std::vector<std::string>& relative = results.figures().relative;
   for (const auto& [label, text] : circumstances) out << "# " << label << ": " << text << '\n';
   out << "suite\ttransport\tcores\tprocesses\tthreads\tsection_ms\tcontestant\trounds\tcalls";
   const auto name = [&](const std::string& column) {
