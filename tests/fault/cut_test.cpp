@@ -32,13 +32,28 @@ using redlatch::test::Proxy;
 using redlatch::test::RawClient;
 using redlatch::test::RedisServer;
 
+enum class Tls { none, v1_2, v1_3 };
+
 struct Campaign {
   const char* name;
   Proxy::Direction direction;
   Proxy::Manner manner;
   bool scripting;
-  bool tls = false;
+  Tls tls = Tls::none;
 };
+
+/// The frame of a record: RFC 8446, sections 5.2 and 5.4, and RFC 5288, section 3.
+std::size_t frame(Tls tls) {
+  switch (tls) {
+    case Tls::none:
+      return 0;
+    case Tls::v1_2:
+      return 5 + 8 + 16;
+    case Tls::v1_3:
+      return 5 + 1 + 16;
+  }
+  return 0;
+}
 
 void PrintTo(const Campaign& campaign, std::ostream* out) { *out << campaign.name; }
 
@@ -79,11 +94,14 @@ class LockCutAtEveryByte : public testing::TestWithParam<Campaign> {
     EXPECT_TRUE(proxy_.struck()) << "the fault did not land at byte " << byte;
   }
 
-  std::string url() const { return GetParam().tls ? proxy_.tls_url() : proxy_.url(); }
+  static bool has_tls() { return GetParam().tls != Tls::none; }
+  std::string url() const { return has_tls() ? proxy_.tls_url() : proxy_.url(); }
 
-  RedisServer server_{RedisServer::WithTls{}};
+  RedisServer server_{RedisServer::WithTls{},
+                      {"--tls-protocols", GetParam().tls == Tls::v1_2 ? "TLSv1.2" : "TLSv1.3",
+                       "--tls-ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"}};
   RawClient stranger_{server_.socket()};
-  Proxy proxy_{GetParam().tls ? ":" + std::to_string(server_.tls_port()) : server_.socket()};
+  Proxy proxy_{has_tls() ? ":" + std::to_string(server_.tls_port()) : server_.socket()};
   std::size_t in_doubt_ = 0;
 };
 
@@ -150,10 +168,8 @@ TEST_P(LockCutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
     // A login that stalls costs all of connect_timeout and leaves nothing to doubt.
     if (stalls) first = greeted;
     std::size_t ping = GetParam().direction == Proxy::Direction::request ? 14 : 7;
-    if (GetParam().tls) {
-      ping += 22;  // the frame of a record: RFC 8446, sections 5.2 and 5.4
-      handshake = greeted - ping;
-    }
+    ping += frame(GetParam().tls);
+    if (has_tls()) handshake = greeted - ping;
     last -= ping;  // the campaign has no PING in it
     if (stalls) first -= ping;
   }
@@ -182,11 +198,15 @@ INSTANTIATE_TEST_SUITE_P(
                     Campaign{"ReplyReset", reply, Proxy::Manner::reset, true},
                     Campaign{"RequestStalled", request, Proxy::Manner::stall, true},
                     Campaign{"ReplyStalled", reply, Proxy::Manner::stall, true},
-                    Campaign{"TlsRequestClosed", request, Proxy::Manner::close, true, true},
-                    Campaign{"TlsReplyClosed", reply, Proxy::Manner::close, true, true},
-                    Campaign{"TlsReplyReset", reply, Proxy::Manner::reset, true, true},
-                    Campaign{"TlsRequestStalled", request, Proxy::Manner::stall, true, true},
-                    Campaign{"TlsReplyStalled", reply, Proxy::Manner::stall, true, true},
+                    Campaign{"TlsRequestClosed", request, Proxy::Manner::close, true, Tls::v1_3},
+                    Campaign{"TlsReplyClosed", reply, Proxy::Manner::close, true, Tls::v1_3},
+                    Campaign{"TlsReplyReset", reply, Proxy::Manner::reset, true, Tls::v1_3},
+                    Campaign{"TlsRequestStalled", request, Proxy::Manner::stall, true, Tls::v1_3},
+                    Campaign{"TlsReplyStalled", reply, Proxy::Manner::stall, true, Tls::v1_3},
+                    Campaign{"Tls12RequestClosed", request, Proxy::Manner::close, true, Tls::v1_2},
+                    Campaign{"Tls12ReplyClosed", reply, Proxy::Manner::close, true, Tls::v1_2},
+                    Campaign{"Tls12RequestStalled", request, Proxy::Manner::stall, true, Tls::v1_2},
+                    Campaign{"Tls12ReplyStalled", reply, Proxy::Manner::stall, true, Tls::v1_2},
                     Campaign{"WithoutScriptsRequestClosed", request, Proxy::Manner::close, false},
                     Campaign{"WithoutScriptsReplyClosed", reply, Proxy::Manner::close, false},
                     Campaign{"WithoutScriptsRequestStalled", request, Proxy::Manner::stall, false},
