@@ -93,8 +93,7 @@ TlsContext::Files::Files(const TlsOptions& options)
   // A second handshake would take place without the mutex. TLS 1.3 has none.
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                      SSL_MODE_RELEASE_BUFFERS);
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), keep_session);
@@ -228,10 +227,15 @@ void TlsSession::end_message() noexcept {
   if (std::exchange(holds_mutex_, false)) context_->files_->mutex.unlock();
 }
 
+bool TlsSession::has_input() const noexcept {
+  return BIO_ctrl_wpending(wire_.get()) > 0 || SSL_pending(connection_.get()) > 0;
+}
+
 /// The result of an operation, or 0 when it needs more from the peer, or more room in `output`.
 template <class Step>
 int TlsSession::step(Step operation) {
-  ERR_clear_error();
+  // Errors of others in this thread. To clear the queue costs as much as all else around a reply.
+  if (ERR_peek_error() != 0) ERR_clear_error();
   const int result = operation(connection_.get());
   end_message();
   if (result > 0) return result;

@@ -93,6 +93,9 @@ class TlsSession {
   std::string_view output() noexcept;
   void sent(std::size_t count) noexcept;
 
+  /// Whether there are bytes to decrypt or to give out. False behind a `decrypt` that returned 0: a
+  /// part of a record is no input.
+  bool has_input() const noexcept;
   /// Encrypts as much as `output` has room for; returns how many bytes that are, perhaps 0.
   std::size_t encrypt(std::string_view text);
   /// Returns how many decrypted bytes stand in `text` now: 0 when more has to be received first.

@@ -46,13 +46,14 @@ void TlsTransport::send_alert() {
   }
 }
 
-/// False when there were no bytes.
-bool TlsTransport::fill_now() {
+/// Returns how many bytes there were without waiting. `is_drained` says whether there are no more.
+std::size_t TlsTransport::fill_now(bool& is_drained) {
   const std::span<char> room = session_.room();
   assert(!room.empty());
   const std::size_t count = under_->receive_now(room);
   session_.received(count);
-  return count > 0;
+  is_drained = count < room.size();
+  return count;
 }
 
 Transport::Handshake TlsTransport::handshake() {
@@ -66,7 +67,8 @@ Transport::Handshake TlsTransport::handshake() {
     }
     if (!flush_now()) return Handshake::wants_room;
     if (is_over) return Handshake::done;
-    if (!fill_now()) return Handshake::wants_bytes;
+    bool is_drained = false;
+    if (fill_now(is_drained) == 0) return Handshake::wants_bytes;
   }
 }
 
@@ -82,22 +84,35 @@ void TlsTransport::send_now(std::string_view bytes, std::size_t& sent) {
 }
 
 std::size_t TlsTransport::receive(std::span<char> room, TimePoint deadline) {
+  bool is_drained = false;
   for (;;) {
-    if (const std::size_t count = receive_now(room); count > 0) return count;
-    session_.received(under_->receive(session_.room(), deadline));
+    if (failure_ || session_.has_input()) {
+      if (const std::size_t count = take(room, is_drained); count > 0) return count;
+    }
+    const std::span<char> wanted = session_.room();
+    const std::size_t count = under_->receive(wanted, deadline);
+    session_.received(count);
+    is_drained = count < wanted.size();
   }
 }
 
+std::size_t TlsTransport::receive_now(std::span<char> room) { return take(room, false); }
+
 /// Returns less than there is room for only when all that has come is given out: a poll of the
-/// descriptor shows no bytes that stand in the session.
-std::size_t TlsTransport::receive_now(std::span<char> room) {
+/// descriptor shows no bytes that stand in the session. `is_drained`: nothing more has come than
+/// stands there.
+std::size_t TlsTransport::take(std::span<char> room, bool is_drained) {
   if (failure_) throw IoError(*failure_);
   std::size_t count = 0;
   try {
     while (count < room.size()) {
-      const std::size_t decrypted = session_.decrypt(room.subspan(count));
-      count += decrypted;
-      if (decrypted == 0 && !fill_now()) break;
+      if (session_.has_input()) {
+        count += session_.decrypt(room.subspan(count));
+      } else if (is_drained) {
+        break;
+      } else {
+        fill_now(is_drained);
+      }
     }
   } catch (const IoError& error) {
     // Replies that came in front of the end are given out first: they settle what is in doubt.

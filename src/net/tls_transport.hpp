@@ -40,7 +40,8 @@ class TlsTransport final : public Transport {
  private:
   bool flush_now();
   void send_alert();
-  bool fill_now();
+  std::size_t fill_now(bool& is_drained);
+  std::size_t take(std::span<char> room, bool is_drained);
 
   const std::shared_ptr<TlsContext> context_;
   TlsSession session_;

@@ -58,15 +58,22 @@ std::string written(std::initializer_list<std::string_view> words) {
 void BlockingLoop::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
 void BlockingLoop::Free::operator()(ssl_st* connection) const noexcept { SSL_free(connection); }
 
-BlockingLoop::BlockingLoop(std::uint16_t port, const std::string& ca_file, std::string key)
-    : fd_(connected_to(port)), key_(std::move(key)), reply_(512, '\0') {
+BlockingLoop::BlockingLoop(std::uint16_t port, const std::string& ca_file, Release release,
+                           std::string key)
+    : fd_(connected_to(port)), release_(release), key_(std::move(key)), room_(512, '\0') {
   if (!ca_file.empty()) secure(ca_file);
-  const std::string_view loaded = ask(written({"SCRIPT", "LOAD", release_script}));
-  if (!loaded.starts_with("$40\r\n")) fail("no scripts");
-  sha1_ = loaded.substr(5, 40);
+  send(written({"SCRIPT", "LOAD", release_script}));
+  sha1_ = receive(sizeof "$40\r\n" - 1 + 40 + 2).substr(5, 40);
 }
 
-BlockingLoop::~BlockingLoop() { ::close(fd_); }
+BlockingLoop::~BlockingLoop() {
+  try {
+    expect("", "no release");
+  } catch (const std::exception&) {
+    // The server is gone; what is measured next says so.
+  }
+  ::close(fd_);
+}
 
 void BlockingLoop::secure(const std::string& ca_file) {
   context_.reset(SSL_CTX_new(TLS_client_method()));
@@ -78,29 +85,43 @@ void BlockingLoop::secure(const std::string& ca_file) {
   }
 }
 
-/// The reply, up to its end, as the server sends all of a short one at once.
-std::string_view BlockingLoop::ask(std::string_view command) {
+void BlockingLoop::send(std::string_view command) {
   const int size = static_cast<int>(command.size());
-  const int room = static_cast<int>(reply_.size());
-  ssize_t count = 0;
-  if (connection_ != nullptr) {
-    if (SSL_write(connection_.get(), command.data(), size) != size) fail("cannot write");
-    count = SSL_read(connection_.get(), reply_.data(), room);
-  } else {
-    if (::send(fd_, command.data(), command.size(), MSG_NOSIGNAL) != size) fail("cannot write");
-    count = ::recv(fd_, reply_.data(), reply_.size(), 0);
+  const auto sent = connection_ == nullptr
+                        ? ::send(fd_, command.data(), command.size(), MSG_NOSIGNAL)
+                        : SSL_write(connection_.get(), command.data(), size);
+  if (sent != size) fail("cannot send");
+}
+
+std::string_view BlockingLoop::receive(std::size_t size) {
+  std::size_t received = 0;
+  while (received < size) {
+    char* const next = room_.data() + received;
+    const std::size_t left = room_.size() - received;
+    const auto count = connection_ == nullptr
+                           ? ::recv(fd_, next, left, 0)
+                           : SSL_read(connection_.get(), next, static_cast<int>(left));
+    if (count <= 0) fail("no answer");
+    received += static_cast<std::size_t>(count);
   }
-  if (count <= 0) fail("no answer");
-  return std::string_view(reply_).substr(0, static_cast<std::size_t>(count));
+  return std::string_view(room_).substr(0, received);
+}
+
+void BlockingLoop::expect(std::string_view reply, const char* failure) {
+  const std::string all = std::exchange(owed_, {}).append(reply);
+  if (receive(all.size()) != all) fail(failure);
 }
 
 void BlockingLoop::acquire() {
   token_ = make_token();  // a new one for each lease, as it has to be
-  if (ask(written({"SET", key_, token_, "NX", "PX", "10000"})) != "+OK\r\n") fail("no lock");
+  send(written({"SET", key_, token_, "NX", "PX", "10000"}));
+  expect("+OK\r\n", "no lock");
 }
 
 void BlockingLoop::release() {
-  if (ask(written({"EVALSHA", sha1_, "1", key_, token_})) != ":1\r\n") fail("lost the lock");
+  send(written({"EVALSHA", sha1_, "1", key_, token_}));
+  owed_ = ":1\r\n";
+  if (release_ == Release::waited_for) expect("", "lost the lock");
 }
 
 }  // namespace redlatch::benchmark

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,12 +13,17 @@ struct ssl_st;
 
 namespace redlatch::benchmark {
 
-/// What TLS costs at least: a blocking socket, and OpenSSL right above it. One command after the
-/// other, each in one write, and of the reply no more is read than that it is the right one.
+/// What TLS costs at least: a blocking socket, and OpenSSL right above it. Each command is one
+/// write, and of a reply no more is looked at than that it is the right one.
 class BlockingLoop final : public Worker {
  public:
-  /// The issuer of the server's certificate; empty: plain TCP.
-  BlockingLoop(std::uint16_t port, const std::string& ca_file, std::string key);
+  enum class Release {
+    waited_for,  // as `unlock()` does
+    sent         // as `~Lock` does: the reply is read with the next acquisition's
+  };
+
+  /// `ca_file` is the issuer of the server's certificate; empty: plain TCP.
+  BlockingLoop(std::uint16_t port, const std::string& ca_file, Release release, std::string key);
   ~BlockingLoop() override;
 
   /// `SET key token NX PX 10000`, and the release script by EVALSHA.
@@ -31,15 +37,19 @@ class BlockingLoop final : public Worker {
   };
 
   void secure(const std::string& ca_file);
-  std::string_view ask(std::string_view command);
+  void send(std::string_view command);
+  std::string_view receive(std::size_t size);
+  void expect(std::string_view reply, const char* failure);
 
   int fd_;
+  Release release_;
   std::unique_ptr<ssl_ctx_st, Free> context_{};
   std::unique_ptr<ssl_st, Free> connection_{};  // null: plain TCP
   std::string key_;
   std::string token_{};
   std::string sha1_{};
-  std::string reply_;
+  std::string owed_{};  // the reply to a release that was not waited for
+  std::string room_;
 };
 
 }  // namespace redlatch::benchmark

@@ -10,11 +10,11 @@ namespace redlatch::benchmark {
 namespace {
 
 void print_rates(const Results& results, const Table& rows) {
-  std::printf("  threads %-18s %-24s %-20s %8s %8s %6s  %s\n", "", "cycles/s (least - most)",
+  std::printf("  threads %-29s %-24s %-20s %8s %8s %6s  %s\n", "", "cycles/s (least - most)",
               ("x " + results.figures().baseline).c_str(), "CPU us", "allocs", "conns",
               "commands at the server");
   for (const Row* row : rows) {
-    std::printf("  %7d %-18s %-24s %-20s %8s %8s %6s  %s\n", row->scenario.threads,
+    std::printf("  %7d %-29s %-24s %-20s %8s %8s %6s  %s\n", row->scenario.threads,
                 row->contestant.c_str(),
                 with_spread(row->spread("cycles_per_second"), "%6.0f (%.0f - %.0f)").c_str(),
                 ratio(results, *row, "cycles_per_second").c_str(),
@@ -24,11 +24,11 @@ void print_rates(const Results& results, const Table& rows) {
 }
 
 void print_latencies(const Results& results, const Table& rows) {
-  std::printf("\n  threads %-18s %16s %16s %16s   %-20s %s\n", "us, p50 and p99 of:", "acquire",
+  std::printf("\n  threads %-29s %16s %16s %16s   %-20s %s\n", "us, p50 and p99 of:", "acquire",
               "release", "cycle", "p99 of cycle, and",
               ("p50 of acquire x " + results.figures().baseline).c_str());
   for (const Row* row : rows) {
-    std::printf("  %7d %-18s %16s %16s %16s   %-20s %s\n", row->scenario.threads,
+    std::printf("  %7d %-29s %16s %16s %16s   %-20s %s\n", row->scenario.threads,
                 row->contestant.c_str(), p50_p99(*row, "acquire").c_str(),
                 p50_p99(*row, "release").c_str(), p50_p99(*row, "cycle").c_str(),
                 ratio(results, *row, "cycle_p99_us").c_str(),

@@ -1,7 +1,9 @@
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "blocking_loop.hpp"
 #include "certificates.hpp"
@@ -15,13 +17,15 @@ using namespace std::chrono_literals;
 
 std::string key_of(int thread) { return "bench:" + std::to_string(thread); }
 
-Contestant blocking(std::string name, bool tls) {
-  return {std::move(name), [tls](const Scenario& scenario, const Setting& setting) {
+using Release = BlockingLoop::Release;
+
+Contestant blocking(std::string name, bool tls, Release release) {
+  return {std::move(name), [=](const Scenario& scenario, const Setting& setting) {
             const std::uint16_t port = tls ? setting.server.tls_port() : setting.server.port();
             const std::string issuer = tls ? test::own_certificates().issuer : "";
             Team team;
             for (int i = 0; i < scenario.threads; ++i) {
-              team.push_back(std::make_unique<BlockingLoop>(port, issuer, key_of(i)));
+              team.push_back(std::make_unique<BlockingLoop>(port, issuer, release, key_of(i)));
             }
             return run(team, setting.window, setting.view);
           }};
@@ -43,39 +47,46 @@ Contestant sharing_a_client(std::string name, bool tls) {
           }};
 }
 
+/// The rate over TLS as a share of the one over plain TCP, for redlatch and for a bare loop that
+/// waits for as many replies, and what redlatch's share is of the bare one.
+void compare(std::vector<Quotient>& quotients, const std::string& own, const std::string& bare) {
+  const std::string own_tls = own + ", TLS";
+  const std::string own_plain = own + ", plain";
+  const std::string bare_tls = bare + ", TLS";
+  const std::string bare_plain = bare + ", plain";
+  quotients.push_back({own + ": TLS / plain", {own_tls}, {own_plain}});
+  quotients.push_back({bare + ": TLS / plain", {bare_tls}, {bare_plain}});
+  quotients.push_back({"the former / the latter", {own_tls, bare_plain}, {own_plain, bare_tls}});
+  quotients.push_back({own + " / " + bare + ", TLS", {own_tls}, {bare_tls}});
+}
+
 }  // namespace
 
 Suite tls() {
-  const std::string base = "blocking, plain";
+  const std::string waiting = "blocking";
+  const std::string sending = "blocking, release sent";
+  std::vector<Contestant> contestants;
+  for (const bool tls : {false, true}) {
+    const std::string transport = tls ? ", TLS" : ", plain";
+    contestants.push_back(sharing_a_client<Guard>("guard" + transport, tls));
+    contestants.push_back(sharing_a_client<Waiting>("unlock" + transport, tls));
+    contestants.push_back(blocking(waiting + transport, tls, Release::waited_for));
+    contestants.push_back(blocking(sending + transport, tls, Release::sent));
+  }
   Suite suite{
       .matches = {},
-      .full = {11, {100ms, 500ms}},
+      .full = {31, {50ms, 200ms}},
       .quick = {3, {30ms, 100ms}},
-      .figures =
-          {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us", "release_p50_us",
-                        "release_p99_us", "cycle_p50_us", "cycle_p99_us", "commands", "cpu_us",
-                        "allocations", "connections"},
-           .relative = {"cycles_per_second", "cycle_p99_us"},
-           .baseline = base,
-           .quotients = {{"blocking loop, TLS / plain", {"blocking, TLS"}, {base}},
-                         {"guard, TLS / plain", {"guard, TLS"}, {"guard, plain"}},
-                         {"unlock, TLS / plain", {"unlock, TLS"}, {"unlock, plain"}},
-                         {"guard, TLS / blocking loop, TLS", {"guard, TLS"}, {"blocking, TLS"}},
-                         {"TLS / plain, of guard / of blocking loop",
-                          {"guard, TLS", base},
-                          {"guard, plain", "blocking, TLS"}},
-                         {"TLS / plain, of unlock / of blocking loop",
-                          {"unlock, TLS", base},
-                          {"unlock, plain", "blocking, TLS"}}}},
+      .figures = {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us",
+                               "release_p50_us", "release_p99_us", "cycle_p50_us", "cycle_p99_us",
+                               "commands", "cpu_us", "allocations", "connections"},
+                  .relative = {"cycles_per_second", "cycle_p99_us"},
+                  .baseline = waiting + ", plain"},
       .tls = true};
+  compare(suite.figures.quotients, "unlock", waiting);
+  compare(suite.figures.quotients, "guard", sending);
   for (const int threads : {1, 64}) {
-    const Scenario scenario{.suite = "tls", .threads = threads};
-    suite.matches.push_back({scenario,
-                             {sharing_a_client<Guard>("guard, plain", false),
-                              sharing_a_client<Guard>("guard, TLS", true),
-                              sharing_a_client<Waiting>("unlock, plain", false),
-                              sharing_a_client<Waiting>("unlock, TLS", true), blocking(base, false),
-                              blocking("blocking, TLS", true)}});
+    suite.matches.push_back({Scenario{.suite = "tls", .threads = threads}, contestants});
   }
   return suite;
 }
