@@ -59,7 +59,6 @@ void set_option(int fd, int level, int name, int value) noexcept {
 /// By the system's defaults, a connection whose packets get lost lasts for a quarter of an hour
 /// when something was sent, and for ever when not.
 void set_up_tcp(int fd, std::chrono::milliseconds command_timeout) noexcept {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   // Probes also keep a NAT's or a firewall's entry for an idle connection alive.
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
@@ -78,6 +77,8 @@ void Socket::open(int family) {
   fd_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) fail("cannot open a socket", errno);
   family_ = family;
+  // From the first byte on: nothing of the peer's acknowledges the last one of a TLS handshake.
+  if (family != AF_UNIX) set_option(fd_, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 Socket::Progress Socket::connect(const SocketAddress& address) {

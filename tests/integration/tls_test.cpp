@@ -1,3 +1,7 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -9,11 +13,26 @@
 #include "certificates.hpp"
 #include "child.hpp"
 #include "fixture.hpp"
+#include "net/resolver.hpp"
+#include "net/socket.hpp"
 #include "proxy.hpp"
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace tls_test {
+
+/// The client's last flight in a resumed handshake of TLS 1.2 has no reply. By Nagle's algorithm
+/// the greeting behind it would wait for a late acknowledgement, for 40 ms.
+TEST(Socket, DelaysNoSmallFlightFromTheFirstOn) {
+  const RedisServer server;
+  detail::Resolver resolver({.host = "127.0.0.1", .port = server.port()});
+  detail::Socket socket;
+  static_cast<void>(socket.connect(resolver.addresses({}, detail::never_cancelled).front()));
+  int value = 0;
+  socklen_t size = sizeof value;
+  ASSERT_EQ(::getsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
+  EXPECT_EQ(value, 1);
+}
 
 std::string tls_url(std::uint16_t port, const std::string& host = "127.0.0.1") {
   return "rediss://" + host + ":" + std::to_string(port);
