@@ -82,6 +82,9 @@ bool is_other_protocol(unsigned long error) noexcept {
 }  // namespace
 
 void TlsContext::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
+void TlsContext::Free::operator()(ssl_session_st* session) const noexcept {
+  SSL_SESSION_free(session);
+}
 
 TlsContext::Files::Files(const TlsOptions& options)
     : context(SSL_CTX_new(TLS_client_method())),
@@ -92,8 +95,8 @@ TlsContext::Files::Files(const TlsOptions& options)
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   // A second handshake would take place without the mutex. TLS 1.3 has none.
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), keep_session);
@@ -108,7 +111,10 @@ TlsContext::TlsContext(std::shared_ptr<Files> files, std::string_view host)
     : files_(std::move(files)),
       name_(files_->server_name.empty() ? host.substr(0, host.find('%')) : files_->server_name) {}
 
-TlsContext::~TlsContext() { SSL_SESSION_free(session_.load()); }
+TlsContext::~TlsContext() {
+  const MutexLock lock(files_->mutex);
+  session_.reset();
+}
 
 std::shared_ptr<TlsContext> TlsContext::for_host(std::string_view host) const {
   return std::shared_ptr<TlsContext>(new TlsContext(files_, host));
@@ -140,10 +146,11 @@ void TlsContext::Files::read(const TlsOptions& options) {
   check(SSL_CTX_check_private_key(made) == 1, "key", options.key);
 }
 
-/// Called by OpenSSL with a session that the server lets us resume. The result says that we own it.
+/// Called by OpenSSL with a session that the server lets us resume, in a handshake or behind it,
+/// with the mutex held. The result says that we own it.
 int TlsContext::keep_session(ssl_st* connection, ssl_session_st* session) noexcept {
   auto* const self = static_cast<TlsContext*>(SSL_get_app_data(connection));
-  SSL_SESSION_free(self->session_.exchange(session));
+  self->session_.reset(session);
   return 1;
 }
 
@@ -181,10 +188,12 @@ TlsSession::TlsSession(TlsContext& context) : context_(&context) {
                         : SSL_set1_host(connection_.get(), name.c_str()) == 1 &&
                               SSL_set_tlsext_host_name(connection_.get(), name.c_str()) == 1;
   if (!good) throw IoError(Errc::unreachable, "TLS: \"" + name + "\" can be no server's name");
-  // A session is resumed once, as RFC 8446, appendix C.4 advises.
-  if (SSL_SESSION* const session = context.session_.exchange(nullptr)) {
-    SSL_set_session(connection_.get(), session);
-    SSL_SESSION_free(session);
+  if (!context.session_) return;
+  SSL_set_session(connection_.get(), context.session_.get());
+  // One of TLS 1.3 is resumed once, as RFC 8446, appendix C.4 advises: each connection gets a new
+  // one. With TLS 1.2 a server may send none with a session that it resumes.
+  if (SSL_SESSION_get_protocol_version(context.session_.get()) >= TLS1_3_VERSION) {
+    context.session_.reset();
   }
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -47,6 +46,7 @@ class TlsContext {
   friend class TlsSession;
   struct Free {
     void operator()(ssl_ctx_st* context) const noexcept;
+    void operator()(ssl_session_st* session) const noexcept;
   };
 
   /// What the options say, but for the host.
@@ -62,11 +62,13 @@ class TlsContext {
   };
 
   TlsContext(std::shared_ptr<Files> files, std::string_view host);
-  static int keep_session(ssl_st* connection, ssl_session_st* session) noexcept;
+  static int keep_session(ssl_st* connection,
+                          ssl_session_st* session) noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
   const std::shared_ptr<Files> files_;
-  const std::string name_;                         // that the certificate has to be for
-  std::atomic<ssl_session_st*> session_{nullptr};  // to be resumed, once
+  const std::string name_;  // that the certificate has to be for
+  // To be resumed; null: none.
+  std::unique_ptr<ssl_session_st, Free> session_ REDLATCH_GUARDED_BY(files_->mutex){};
 };
 
 /// One end of a TLS connection: bytes of the peer in, bytes for the peer out, without a socket.

@@ -17,6 +17,7 @@
 
 #include "machine.hpp"
 #include "pinned.hpp"
+#include "reconnect.hpp"
 #include "redis_server.hpp"
 #include "report.hpp"
 #include "rounds.hpp"
@@ -29,7 +30,8 @@ using namespace redlatch::benchmark;
 constexpr int bad_usage = 64;  // the exit status of sysexits(3)
 
 constexpr const char* usage =
-    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|tls|contention]\n"
+    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|tls|contention|\n"
+    "                    reconnect]\n"
     "                   [--quick] [--only REGEX] [--data FILE]\n"
     "\n"
     "  --quick  short and few measurements: under a minute, and only good for a look\n"
@@ -87,6 +89,10 @@ bool measure(const std::vector<Match>& matches, int rounds, const Setting& setti
 }
 
 int run(const Request& request) {
+  if (request.suite == "reconnect") {
+    reconnect(request.quick, request.data);
+    return 0;
+  }
   auto [matches, full, quick, figures, tls] = suite(request.suite);
   std::erase_if(matches, [&](const Match& match) {
     return !std::regex_search(match.scenario.title(), request.only);

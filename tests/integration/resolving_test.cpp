@@ -6,13 +6,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/io_error.hpp"
@@ -92,6 +99,66 @@ TEST_F(ResolverHanging, DoesNotDelayTheNoticeOfALoss) {
   raw.command({"DEL", "job:7"});
   EXPECT_TRUE(eventually([&] { return lost.stop_requested(); }, 8s));
   EXPECT_EQ(FakeResolver::hanging(), 1);
+}
+
+/// The longest time from one renewal of a lock to its next one.
+class LongestPause {
+ public:
+  void operator()(const Event& event) {
+    if (event.kind != EventKind::acquired && event.kind != EventKind::renewed) return;
+    const std::scoped_lock lock(mutex_);
+    const bool is_first = event.kind == EventKind::acquired;
+    const auto since = is_first ? std::chrono::microseconds(0) : event.elapsed;
+    longest_ = std::max(longest_, since - std::exchange(last_[event.key], since));
+    ++renewals_[event.key];
+  }
+  bool has(std::size_t locks, int renewals) {
+    const std::scoped_lock lock(mutex_);
+    return renewals_.size() == locks &&
+           std::ranges::all_of(renewals_, [&](const auto& one) { return one.second > renewals; });
+  }
+  std::chrono::microseconds get() {
+    const std::scoped_lock lock(mutex_);
+    return longest_;
+  }
+
+ private:
+  std::mutex mutex_{};
+  std::map<std::string, std::chrono::microseconds> last_{};  // since the acquisition
+  std::map<std::string, int> renewals_{};
+  std::chrono::microseconds longest_{0};
+};
+
+class ResolverDuringRenewals : public NamedServer {
+ protected:
+  /// Of 16 locks on four connections, one of which is lost while the resolver works or hangs.
+  std::chrono::microseconds longest_pause(bool hangs) {
+    constexpr std::size_t count = 16;
+    LongestPause pause;
+    Client client(url, {.client_name = "held", .on_event = std::ref(pause)});
+    std::vector<std::unique_ptr<Lock>> locks;
+    for (std::size_t i = 0; i < count; ++i) {
+      locks.push_back(
+          std::make_unique<Lock>(client, "job:" + std::to_string(i), LockOptions{.ttl = 3s}));
+    }
+    if (hangs) FakeResolver::hang();
+    raw.command({"CLIENT", "KILL", "ID", raw.clients("held").front()});
+    EXPECT_TRUE(eventually([&] { return pause.has(count, 3); }, 12s));
+    EXPECT_EQ(FakeResolver::hanging(), hangs ? 1 : 0);
+    EXPECT_EQ(client.metrics().lost, 0U);
+    FakeResolver::answer();
+    return pause.get();
+  }
+};
+
+/// A lock with a ttl of 3 s is renewed 0.9 to 1.0 s after it was. The first to connect while the
+/// resolver hangs waits for it, for half a second at most, before it takes the known addresses.
+TEST_F(ResolverDuringRenewals, DelaysOneForHalfASecondAtMostWhileItHangs) {
+  const auto working = longest_pause(false);
+  const auto hanging = longest_pause(true);
+  std::cout << "longest time between two renewals, resolver working: " << working.count()
+            << " us, hanging: " << hanging.count() << " us\n";
+  EXPECT_LT(hanging, 2s);
 }
 
 using ResolverLookUp = NamedServer;

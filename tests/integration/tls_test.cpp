@@ -3,6 +3,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <ctime>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -104,6 +107,60 @@ TEST_F(ClientTls, ConnectsAgainAfterTheConnectionsWereClosed) {
     }));
   }
 }
+
+class ClientTlsResumption : public testing::TestWithParam<const char*> {
+ protected:
+  static constexpr int count = 100;
+
+  /// In ms for each of 100 connections.
+  template <class Connect>
+  static double processor_time(Connect connect) {
+    const auto used = [] {
+      timespec time{};
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+      return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
+    };
+    const double before = used();
+    for (int i = 0; i < count; ++i) connect();
+    return (used() - before) / count;
+  }
+
+  RedisServer server{RedisServer::WithTls{}, {"--tls-protocols", GetParam()}};
+  Proxy proxy{":" + std::to_string(server.tls_port())};
+  ClientOptions options = [] {
+    ClientOptions one_connection = trusting();
+    one_connection.connections = 1;
+    return one_connection;
+  }();
+};
+
+/// A server that resumes a session sends no certificate.
+TEST_P(ClientTlsResumption, SparesEveryReconnectAFullHandshake) {
+  const auto received = [&] { return proxy.passed(Proxy::Direction::reply); };
+  std::size_t full_size = 0;
+  const double full = processor_time([&] {
+    Client client(proxy.tls_url(), options);
+    client.ping();
+    full_size = received();
+  });
+  Client client(proxy.tls_url(), options);
+  client.ping();
+  int resumed = 0;
+  const double again = processor_time([&] {
+    proxy.cut();
+    eventually([&] { return !error_of([&] { client.ping(); }); });
+    if (received() + 300 < full_size) ++resumed;
+  });
+  std::cout << GetParam() << ": " << resumed << " of " << count
+            << " reconnects resumed the session; ms of processor time for each: " << again
+            << ", for a full handshake: " << full << '\n';
+  EXPECT_EQ(resumed, count);
+}
+
+INSTANTIATE_TEST_SUITE_P(Client, ClientTlsResumption, testing::Values("TLSv1.2", "TLSv1.3"),
+                         [](const auto& one) {
+                           return std::string(one.param) == "TLSv1.2" ? "Tls12" : "Tls13";
+                         });
 
 TEST_F(ClientTls, ConnectsAgainAfterTheServerHasRestarted) {
   Client client(server.url(), trusting());
