@@ -188,13 +188,15 @@ void Proxy::run() {
 void Proxy::accept_one() {
   const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
   if (client < 0) return;
-  const int on = 1;
-  ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const int server = connect_to(server_socket_);
   if (server < 0) {
     ::close(client);
     ++refused_;
     return;
+  }
+  const int on = 1;
+  for (const int fd : {client, server}) {  // of which a Unix socket has no use for it
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
   links_.push_back({.client = {.fd = client}, .server = {.fd = server}});
   links_.back().fault = std::exchange(armed_, std::nullopt);
