@@ -161,7 +161,11 @@ void TlsSession::Free::operator()(ssl_st* connection) const noexcept {
 }
 void TlsSession::Free::operator()(bio_st* bio) const noexcept { BIO_free(bio); }
 
-TlsSession::~TlsSession() = default;
+TlsSession::~TlsSession() {
+  const MutexLock lock(context_->files_->mutex);
+  connection_.reset();
+  wire_.reset();
+}
 
 TlsSession::TlsSession(TlsContext& context) : context_(&context) {
   const MutexLock lock(context.files_->mutex);

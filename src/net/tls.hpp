@@ -21,9 +21,10 @@ namespace redlatch::detail {
 /// What the TLS connections to one server have in common: the checks of its certificate, the
 /// client's own, and the last session, which the next connection resumes.
 ///
-/// The mutex of the files is held during each step of a handshake, and while a session or new keys
-/// are taken in behind it, as OpenSSL takes locks of its own then: with this mutex, `fork()` waits
-/// until they are free. A step takes about a millisecond and never waits for the peer.
+/// The mutex of the files is held during each step of a handshake, while a session or new keys are
+/// taken in behind it, and while a connection is made or freed, as OpenSSL takes locks of its own
+/// then: with this mutex, `fork()` waits until they are free. A step takes about a millisecond and
+/// never waits for the peer.
 class TlsContext {
  public:
   /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
