@@ -39,7 +39,7 @@ struct Figures {
   std::vector<std::string> absolute{};
   std::vector<std::string> relative{};  // also as multiples of the baseline's
   std::string baseline{};               // a contestant
-  std::vector<Quotient> quotients{};    // of cycles per second
+  std::vector<Quotient> quotients{};
 };
 
 /// What was measured so far. Rounds count from 0, and a round has one sample of each contestant.

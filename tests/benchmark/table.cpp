@@ -48,15 +48,18 @@ void print_writers(const Table& rows) {
 
 void print_quotients(const Results& results, const Table& rows) {
   const std::vector<Quotient>& quotients = results.figures().quotients;
-  if (!quotients.empty()) std::printf("\n  threads %-43s %s\n", "cycles/s of:", "(least - most)");
+  if (quotients.empty()) return;
+  std::printf("\n  threads %-40s %-24s %s\n", "", "cycles/s (least - most)", "CPU time of a cycle");
   const Scenario* scenario = nullptr;
   for (const Row* row : rows) {
     if (scenario != nullptr && *scenario == row->scenario) continue;
     scenario = &row->scenario;
     for (const Quotient& one : quotients) {
-      const auto spread = results.quotient(*scenario, one, "cycles_per_second");
-      std::printf("  %7d %-43s %s\n", scenario->threads, one.title.c_str(),
-                  with_spread(spread, "%.2f (%.2f - %.2f)").c_str());
+      const auto of = [&](const std::string& figure) {
+        return with_spread(results.quotient(*scenario, one, figure), "%.2f (%.2f - %.2f)");
+      };
+      std::printf("  %7d %-40s %-24s %s\n", scenario->threads, one.title.c_str(),
+                  of("cycles_per_second").c_str(), of("cpu_us").c_str());
     }
   }
 }
