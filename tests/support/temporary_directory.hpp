@@ -1,5 +1,8 @@
 #pragma once
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -7,7 +10,8 @@
 
 namespace redlatch::test {
 
-/// A new directory with a short path (a Unix socket fits in), gone with the object.
+/// A new directory with a short path (a Unix socket fits in), gone with the object; not with the
+/// copy of a forked child.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
@@ -19,6 +23,7 @@ class TemporaryDirectory {
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   ~TemporaryDirectory() {
+    if (::getpid() != owner_) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -26,6 +31,7 @@ class TemporaryDirectory {
   const std::string& path() const noexcept { return path_; }
 
  private:
+  const pid_t owner_ = ::getpid();
   std::string path_;
 };
 
