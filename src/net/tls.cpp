@@ -79,6 +79,31 @@ bool is_other_protocol(unsigned long error) noexcept {
           reason == SSL_R_UNEXPECTED_MESSAGE || reason == SSL_R_BAD_RECORD_TYPE);
 }
 
+void read_files(SSL_CTX* context, const TlsOptions& options) {
+  if (!options.ca_file.empty()) {
+    check(SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) == 1, "ca_file",
+          options.ca_file);
+  }
+  if (!options.ca_dir.empty()) {
+    check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
+          options.ca_dir);
+  }
+  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(context);
+  if (options.certificate.empty() != options.key.empty()) {
+    throw Error(Errc::invalid_argument, options.key.empty()
+                                            ? "tls.certificate is set without tls.key"
+                                            : "tls.key is set without tls.certificate");
+  }
+  if (options.certificate.empty()) return;
+  check(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
+        "certificate", options.certificate);
+  // A key with a password would be asked for at the terminal.
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
+  check(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
+        options.key);
+  check(SSL_CTX_check_private_key(context) == 1, "key", options.key);
+}
+
 }  // namespace
 
 void TlsContext::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
@@ -101,7 +126,7 @@ TlsContext::Files::Files(const TlsOptions& options)
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), keep_session);
   ERR_clear_error();
-  read(options);
+  read_files(context.get(), options);
 }
 
 TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
@@ -118,32 +143,6 @@ TlsContext::~TlsContext() {
 
 std::shared_ptr<TlsContext> TlsContext::for_host(std::string_view host) const {
   return std::shared_ptr<TlsContext>(new TlsContext(files_, host));
-}
-
-void TlsContext::Files::read(const TlsOptions& options) {
-  SSL_CTX* const made = context.get();
-  if (!options.ca_file.empty()) {
-    check(SSL_CTX_load_verify_locations(made, options.ca_file.c_str(), nullptr) == 1, "ca_file",
-          options.ca_file);
-  }
-  if (!options.ca_dir.empty()) {
-    check(SSL_CTX_load_verify_locations(made, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
-          options.ca_dir);
-  }
-  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(made);
-  if (options.certificate.empty() != options.key.empty()) {
-    throw Error(Errc::invalid_argument, options.key.empty()
-                                            ? "tls.certificate is set without tls.key"
-                                            : "tls.key is set without tls.certificate");
-  }
-  if (options.certificate.empty()) return;
-  check(SSL_CTX_use_certificate_chain_file(made, options.certificate.c_str()) == 1, "certificate",
-        options.certificate);
-  // A key with a password would be asked for at the terminal.
-  SSL_CTX_set_default_passwd_cb(made, [](char*, int, int, void*) { return -1; });
-  check(SSL_CTX_use_PrivateKey_file(made, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
-        options.key);
-  check(SSL_CTX_check_private_key(made) == 1, "key", options.key);
 }
 
 /// Called by OpenSSL with a session that the server lets us resume, in a handshake or behind it,

@@ -53,7 +53,6 @@ class TlsContext {
   /// What the options say, but for the host.
   struct Files {
     explicit Files(const TlsOptions& options);
-    void read(const TlsOptions& options);
 
     std::unique_ptr<ssl_ctx_st, Free> context;
     const std::string server_name;
