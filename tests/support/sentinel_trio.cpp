@@ -36,6 +36,12 @@ std::string id_of(std::size_t sentinel, std::uint16_t port) {
 
 }  // namespace
 
+bool are_in_step(RawClient primary, std::size_t replicas) {
+  primary.command({"SET", "in step?", "", "PX", "1"});
+  const RawReply got_it = primary.command({"WAIT", std::to_string(replicas), "100"});
+  return got_it.integer >= static_cast<std::int64_t>(replicas);
+}
+
 SentinelTrio::SentinelTrio(TrioOptions options) : options_(std::move(options)) {
   for (auto& server : servers_) {
     server = options_.tls ? std::make_unique<RedisServer>(RedisServer::WithTls{}, server_settings())
@@ -189,7 +195,12 @@ bool SentinelTrio::becomes_healthy(std::chrono::milliseconds bound) {
   if (options_.eager) {
     for (std::size_t i = 0; i < size; ++i) hurry(i);
   }
-  return eventually([&] { return is_healthy(); }, bound);
+  return eventually([&] { return is_healthy() && primary_is_in_step(); }, bound);
+}
+
+bool SentinelTrio::primary_is_in_step() {
+  const std::optional<std::size_t> leader = primary();
+  return leader && are_in_step(at_server(*leader), size - 1);
 }
 
 bool SentinelTrio::fail_over() {

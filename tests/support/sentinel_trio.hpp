@@ -15,6 +15,11 @@
 
 namespace redlatch::test {
 
+/// Whether so many replicas have what is written to their primary now. A replica that has just had
+/// all of its data is sent nothing more until it has answered for the first time, up to a second
+/// later, although ROLE counts it.
+bool are_in_step(RawClient primary, std::size_t replicas);
+
 /// How a SentinelTrio is set up.
 struct TrioOptions {
   /// Without a user, the password is that of the default user; without a password, none is asked
@@ -83,6 +88,7 @@ class SentinelTrio {
   bool server_is_healthy(std::size_t number, std::size_t primary);
   bool sentinel_is_healthy(std::size_t number);
   bool is_healthy();
+  bool primary_is_in_step();
   void hurry(std::size_t sentinel);
 
   TrioOptions options_;

@@ -1,0 +1,183 @@
+// Processes hold and wait for locks of all classes while the primary fails over again and again: it
+// is killed, stopped and continued, demoted by SENTINEL FAILOVER, or left by the name that led to
+// it. What they have claimed is judged afterwards. REDLATCH_FAILOVERS is the number of failovers,
+// REDLATCH_SEED what their kinds and times are drawn from.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <iostream>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "child.hpp"
+#include "environment.hpp"
+#include "eventually.hpp"
+#include "failover_check.hpp"
+#include "failover_history.hpp"
+#include "failover_stage.hpp"
+#include "failover_worker.hpp"
+#include "fake_resolver.hpp"
+
+namespace redlatch::test {
+namespace failover_campaign_test {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::array capacities{1, 1, 1, 1, 1, 1, 1, 1000, 2, 1, 1, 1};
+constexpr std::array roles{
+    Role{.name = "Lock", .kind = LockKind::lock, .resource = 0, .fences = true},
+    Role{.name = "Lock, ttl 300 ms", .kind = LockKind::lock, .resource = 1, .ttl = 300ms},
+    Role{.name = "Lock, ttl 6 s",
+         .kind = LockKind::lock,
+         .resource = 2,
+         .ttl = 6s,
+         .max_hold = 400ms,
+         .threads = 2},
+    Role{.name = "Lock, not renewed",
+         .kind = LockKind::lock,
+         .resource = 3,
+         .ttl = 1s,
+         .renews = false},
+    Role{.name = "Lock, 1 replica", .kind = LockKind::lock, .resource = 4, .replicas = 1},
+    Role{.name = "Lock, 2 replicas", .kind = LockKind::lock, .resource = 5, .replicas = 2},
+    Role{.name = "FairLock", .kind = LockKind::fair, .resource = 6, .fences = true},
+    Role{.name = "ReadLock", .kind = LockKind::read, .resource = 7, .threads = 2},
+    Role{
+        .name = "WriteLock", .kind = LockKind::write, .resource = 7, .units = 1000, .fences = true},
+    Role{.name = "Permit", .kind = LockKind::permit, .resource = 8, .ttl = 2s},
+    Role{.name = "RecursiveLock", .kind = LockKind::recursive, .resource = 9},
+    Role{.name = "MultiLock",
+         .kind = LockKind::multi,
+         .resource = 10,
+         .resources = 2,
+         .may_starve = true},
+    Role{.name = "Lock beside MultiLock",
+         .kind = LockKind::lock,
+         .resource = 11,
+         .max_pause = 1500ms}};
+
+class FailoverCampaign : public testing::Test {
+ protected:
+  static constexpr std::uint16_t workers = 3;
+
+  /// So many failovers, with three workers at it: one as it is by default, one that rides out, and
+  /// one that is patient.
+  FailoverFindings endure(Stage& stage, unsigned failovers, Flaw flaw = Flaw::none) {
+    std::deque<Child> children;
+    for (std::uint16_t i = 0; i < workers; ++i) {
+      children.emplace_back([&, i] { run_worker(stage, i, flaw); });
+    }
+    for (unsigned i = 0; i < failovers && !HasFatalFailure(); ++i) fail_over_once(stage);
+    work_goes_on();
+    const Moment end = Clock::now();
+    history_.shared().over = true;
+    for (Child& child : children) EXPECT_EQ(child.wait(), 0);
+    EXPECT_FALSE(history_.is_full()) << "there is no more room for what the workers do";
+    const FailoverFindings found = check({.roles = roles,
+                                          .capacities = capacities,
+                                          .replicas = Stage::replicas,
+                                          .attempts = history_.attempts(),
+                                          .failovers = failovers_,
+                                          .end = end});
+    std::cout << found << "failovers: " << failovers_.size() << ", not seen to land: " << missed_
+              << ", seed: " << seed_ << '\n';
+    return found;
+  }
+  /// Each is shown with the failovers around it.
+  void expect_none(const FailoverFindings& found) {
+    constexpr std::size_t many = 20;
+    for (std::size_t i = 0; i < std::min(many, found.violations.size()); ++i) {
+      ADD_FAILURE() << found.violations[i];
+    }
+    if (!found.violations.empty()) print_failovers();
+    for (const Role& role : roles) EXPECT_TRUE(found.held.contains(role.name)) << role.name;
+  }
+
+  static unsigned wanted(unsigned otherwise) { return chosen("REDLATCH_FAILOVERS", otherwise); }
+
+  History history_{};
+
+ private:
+  void run_worker(Stage& stage, std::uint16_t number, Flaw flaw) {
+    FakeResolver resolver({"127.0.0.1"});
+    WorkerOptions options{.url = stage.url(),
+                          .number = number,
+                          .seed = seed_ + 100'000U * number,
+                          .rides_out = number == 1,
+                          .flaw = flaw,
+                          .set_address = [](std::size_t address) {
+                            FakeResolver::set_addresses({"127.0.0." + std::to_string(address + 1)});
+                          }};
+    if (number == 2) options.client = {.connect_timeout = 3s, .command_timeout = 3s};
+    work(options, roles, history_);
+  }
+
+  void work_goes_on() {
+    const std::uint64_t before = history_.shared().acquired;
+    const std::uint64_t some = 20 + random_() % 80;
+    EXPECT_TRUE(eventually([&] { return history_.shared().acquired >= before + some; }, 60s));
+  }
+  void fail_over_once(Stage& stage) {
+    work_goes_on();
+    const auto faults = stage.faults();
+    const std::optional<Failover> seen =
+        stage.fail_over(faults[(failovers_.size() + missed_) % faults.size()], random_);
+    if (seen) {
+      failovers_.push_back(*seen);
+    } else {
+      ++missed_;
+    }
+  }
+  void print_failovers() {
+    const auto attempts = history_.attempts();
+    Moment start = Moment::max();
+    for (const Attempt& one : attempts) start = std::min(start, one.asked);
+    const auto time = [&](Moment at) { return std::chrono::duration<double>(at - start).count(); };
+    for (const Failover& one : failovers_) {
+      std::cout << to_string(one.fault) << ": began " << time(one.began) << " s, lossy until "
+                << time(one.lossy_until) << ", served " << time(one.served) << ", healthy "
+                << time(one.healthy) << '\n';
+    }
+  }
+
+  const unsigned seed_ = chosen("REDLATCH_SEED", std::random_device()());
+  const testing::ScopedTrace trace_{__FILE__, __LINE__, "REDLATCH_SEED=" + std::to_string(seed_)};
+  std::mt19937 random_{seed_};
+  std::vector<Failover> failovers_{};
+  unsigned missed_ = 0;
+};
+
+TEST_F(FailoverCampaign, KeepsEveryPromiseWhenANameMoves) {
+  NameStage stage(history_.shared());
+  const unsigned failovers = wanted(4);
+  const FailoverFindings found = endure(stage, failovers);
+  expect_none(found);
+  std::size_t landed = 0;
+  for (const auto& [fault, times] : found.to_acquisition) landed += times.size();
+  EXPECT_EQ(landed, failovers);
+}
+
+/// The old primary goes on for a while: what it grants then is lost.
+TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
+  NameStage stage(history_.shared(), 400ms);
+  const FailoverFindings found = endure(stage, 4);
+  expect_none(found);
+  EXPECT_GT(found.excused_overlaps + found.losses.at(0).lost, 0U);
+  EXPECT_EQ(found.losses.at(2).lost, 0U);
+}
+
+TEST_F(FailoverCampaign, FindsClaimsThatLastTooLong) {
+  NameStage stage(history_.shared(), 400ms);
+  const FailoverFindings found = endure(stage, 3, Flaw::claims_longer);
+  EXPECT_FALSE(found.violations.empty());
+}
+
+}  // namespace failover_campaign_test
+}  // namespace redlatch::test

@@ -1,0 +1,133 @@
+#include "failover_stage.hpp"
+
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "eventually.hpp"
+
+namespace redlatch::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+/// A server that was killed or stopped comes back a random time after the new primary is known.
+constexpr unsigned longest_absence_in_ms = 500;
+
+bool is_primary(RawClient client) {
+  const RawReply role = client.command({"ROLE"});
+  return !role.elements.empty() && role.elements[0].text == "master";
+}
+
+}  // namespace
+
+NameStage::NameStage(History::Shared& shared, std::chrono::milliseconds lossy)
+    : shared_(shared), lossy_(lossy) {
+  const std::string port = std::to_string(port_.number());
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    servers_[i] = std::make_unique<RedisServer>(std::vector<std::string>{
+        "--bind", addresses[i], "--port", port, "--repl-diskless-sync-delay", "0"});
+    if (i > 0) follow(i, 0);
+  }
+  if (!eventually([&] { return is_healthy(); })) throw std::runtime_error("no replicas");
+}
+
+std::string NameStage::url() const {
+  return "redis://redis.test:" + std::to_string(port_.number());
+}
+
+std::span<const Fault> NameStage::faults() const {
+  static constexpr std::array all{Fault::kill, Fault::name};
+  return all;
+}
+
+void NameStage::follow(std::size_t number, std::size_t primary) {
+  at(number).command({"REPLICAOF", addresses[primary], std::to_string(port_.number())});
+}
+
+void NameStage::promote(std::size_t number) {
+  at(number).command({"REPLICAOF", "NO", "ONE"});
+  primary_ = number;
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    if (i != number && servers_[i]->runs() && !is_primary(at(i))) follow(i, number);
+  }
+}
+
+bool NameStage::is_healthy() {
+  return is_primary(at(primary_)) && are_in_step(at(primary_), servers_.size() - 1);
+}
+
+std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) {
+  const std::size_t old = primary_;
+  const std::size_t next = (old + 1 + random() % 2) % servers_.size();
+  Failover seen{fault, Clock::now(), {}, {}, {}};
+  if (fault == Fault::kill) servers_[old]->kill();
+  if (fault == Fault::kill) seen.lossy_until = Clock::now();
+  promote(next);
+  if (fault == Fault::name) {
+    std::this_thread::sleep_for(lossy_);
+    shared_.address = next;
+    follow(old, next);
+    seen.lossy_until = Clock::now();
+  }
+  shared_.address = next;
+  seen.served = Clock::now();
+  if (!is_primary(at(next))) return std::nullopt;
+  if (fault == Fault::kill) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % longest_absence_in_ms));
+    servers_[old]->start();
+    follow(old, next);
+  }
+  if (!eventually([&] { return is_healthy(); })) return std::nullopt;
+  seen.healthy = Clock::now();
+  return seen;
+}
+
+std::span<const Fault> SentinelStage::faults() const {
+  static constexpr std::array all{Fault::kill, Fault::stop, Fault::failover};
+  return all;
+}
+
+std::optional<Failover> SentinelStage::fail_over(Fault fault, std::mt19937& random) {
+  const std::optional<std::size_t> old = trio_.primary();
+  if (!old) return std::nullopt;
+  Failover seen{fault, Clock::now(), {}, {}, {}};
+  const bool landed = begin(fault, *old, seen) && trio_.switched_from(*old).has_value();
+  seen.served = Clock::now();
+  end(fault, *old, random);
+  if (!trio_.becomes_healthy() || !landed) return std::nullopt;
+  seen.healthy = Clock::now();
+  return seen;
+}
+
+bool SentinelStage::begin(Fault fault, std::size_t old, Failover& seen) {
+  switch (fault) {
+    case Fault::kill:
+      trio_.server(old).kill();
+      break;
+    case Fault::stop:
+      trio_.server(old).pause();
+      break;
+    case Fault::failover: {
+      if (!trio_.fail_over()) return false;
+      const bool demoted = eventually([&] { return !is_primary(trio_.at_server(old)); }, 20s);
+      seen.lossy_until = Clock::now();
+      return demoted;
+    }
+    case Fault::name:
+      return false;
+  }
+  seen.lossy_until = Clock::now();
+  return true;
+}
+
+/// One that was killed comes back empty, one that was stopped with what it had; both take
+/// themselves for a primary until the sentinels make them replicas.
+void SentinelStage::end(Fault fault, std::size_t old, std::mt19937& random) {
+  if (fault != Fault::kill && fault != Fault::stop) return;
+  std::this_thread::sleep_for(std::chrono::milliseconds(random() % longest_absence_in_ms));
+  fault == Fault::kill ? trio_.server(old).start() : trio_.server(old).resume();
+}
+
+}  // namespace redlatch::test
