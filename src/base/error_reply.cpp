@@ -30,6 +30,7 @@ struct Class {
 // redis.io/docs/latest/develop/reference/protocol-spec: the first word of an error is its kind.
 constexpr std::array classes{
     Class{"READONLY", Errc::not_writable, "it is a replica; use its primary"},
+    Class{"UNBLOCKED", Errc::not_writable, "it has become a replica meanwhile; use its primary"},
     Class{"LOADING", Errc::not_writable, "it is reading its data; try again later"},
     Class{"MASTERDOWN", Errc::not_writable, "it is a replica without its primary; use the primary"},
     Class{"MISCONF", Errc::not_writable, "it cannot save its data; look at its log and disk"},

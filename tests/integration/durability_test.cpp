@@ -99,6 +99,22 @@ TEST_F(LockDurable, LocksDoNotKeepOthersWaiting) {
   EXPECT_NE(raw.command({"INFO", "clients"}).text.find("blocked_clients:1"), std::string::npos);
 }
 
+/// What was asked is refused with a word of its own (UNBLOCKED).
+TEST_F(LockDurable, LocksAreNotWritableWhereThePrimaryIsDemotedMeanwhile) {
+  replica.pause();
+  std::jthread demotion([&] {
+    eventually([&] {
+      return raw.command({"INFO", "clients"}).text.find("blocked_clients:1") != std::string::npos;
+    });
+    raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  });
+  const Error error = thrown_by([&] { const Lock lock(client, "job", on_one); });
+  EXPECT_EQ(error.code(), Errc::not_writable) << error.what();
+  EXPECT_TRUE(error.transient());
+  demotion.join();
+  raw.command({"REPLICAOF", "NO", "ONE"});
+}
+
 TEST_F(LockDurable, LocksMayBeTakenWithoutScripts) {
   Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
   const Lock lock(plain, "job", on_one);

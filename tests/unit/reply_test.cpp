@@ -106,8 +106,8 @@ TEST(QueueStatus, IsGoneForNumbersThatNoScriptGives) {
 }
 
 TEST(ReplyClassify, KnowsWhoCannotWriteNow) {
-  for (const char* word : {"READONLY", "LOADING", "MASTERDOWN", "MISCONF", "OOM", "NOREPLICAS",
-                           "BUSY", "CLUSTERDOWN", "TRYAGAIN"}) {
+  for (const char* word : {"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN", "MISCONF", "OOM",
+                           "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN"}) {
     SCOPED_TRACE(word);
     EXPECT_EQ(classify(word), Errc::not_writable);
     EXPECT_EQ(classify(std::string(word) + " and why"), Errc::not_writable);
