@@ -20,6 +20,17 @@ void log_in(RawClient& client, const TrioOptions::Login& login) {
   }
 }
 
+/// What the question gives, or nothing (false) where a connection is lost: a server that becomes a
+/// replica closes all of them.
+template <class Question>
+auto answered(Question question) -> decltype(question()) {
+  try {
+    return question();
+  } catch (const std::runtime_error&) {
+    return {};
+  }
+}
+
 /// What INFO or a table of SENTINEL says of `name`.
 std::string field(const RawReply& table, const std::string& name) {
   for (std::size_t i = 0; i + 1 < table.elements.size(); i += 2) {
@@ -91,8 +102,11 @@ std::vector<std::string> SentinelTrio::configuration_of(std::size_t sentinel) co
   }
   lines.push_back("sentinel myid " + id(sentinel));
   lines.push_back("sentinel monitor " + name + " " + address(port(0)) + " 2");
+  // If all three begin a failover at the same moment, each votes for itself, and nothing happens
+  // for twice the failover time-out. The last one leaves it to the others.
+  const auto down_after = sentinel + 1 < size ? options_.down_after : options_.down_after * 3 / 2;
   lines.push_back("sentinel down-after-milliseconds " + name + " " +
-                  std::to_string(options_.down_after.count()));
+                  std::to_string(down_after.count()));
   lines.push_back("sentinel failover-timeout " + name + " " +
                   std::to_string(options_.failover_timeout.count()));
   lines.push_back("sentinel parallel-syncs " + name + " " +
@@ -122,11 +136,12 @@ std::vector<std::string> SentinelTrio::configuration_of(std::size_t sentinel) co
   return lines;
 }
 
-/// A promoted replica is seen after a second, whatever is set here. Until then other sentinels take
-/// it for a primary by mistake, and would make it a replica again after four periods of publishing:
-/// these must last longer.
+/// During a failover, replicas are looked at (INFO) once a second, whatever is set here. So long a
+/// sentinel takes a promoted replica for a primary by mistake, which it would make a replica again
+/// after four periods of publishing; and no replica is promoted whose last INFO is older than five
+/// periods of pings. Both must last longer.
 void SentinelTrio::hurry(std::size_t sentinel) {
-  at_sentinel(sentinel).command({"SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "100",
+  at_sentinel(sentinel).command({"SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "400",
                                  "ASK-PERIOD", "100", "PUBLISH-PERIOD", "500",
                                  "MIN-LINK-RECONNECT-PERIOD", "100", "ELECTION-TIMEOUT", "1000"});
 }
@@ -160,6 +175,10 @@ RawClient SentinelTrio::at_sentinel(std::size_t number) {
 }
 
 std::optional<std::size_t> SentinelTrio::primary() {
+  return answered([&] { return agreed_primary(); });
+}
+
+std::optional<std::size_t> SentinelTrio::agreed_primary() {
   std::string agreed;
   for (std::size_t i = 0; i < size; ++i) {
     if (!sentinels_[i]->runs()) continue;
@@ -195,12 +214,7 @@ bool SentinelTrio::becomes_healthy(std::chrono::milliseconds bound) {
   if (options_.eager) {
     for (std::size_t i = 0; i < size; ++i) hurry(i);
   }
-  return eventually([&] { return is_healthy() && primary_is_in_step(); }, bound);
-}
-
-bool SentinelTrio::primary_is_in_step() {
-  const std::optional<std::size_t> leader = primary();
-  return leader && are_in_step(at_server(*leader), size - 1);
+  return eventually([&] { return answered([&] { return is_healthy(); }); }, bound);
 }
 
 bool SentinelTrio::fail_over() {
@@ -217,7 +231,7 @@ bool SentinelTrio::is_healthy() {
   for (std::size_t i = 0; i < size; ++i) {
     if (!server_is_healthy(i, *leader) || !sentinel_is_healthy(i)) return false;
   }
-  return true;
+  return are_in_step(at_server(*leader), size - 1);
 }
 
 bool SentinelTrio::server_is_healthy(std::size_t number, std::size_t primary) {

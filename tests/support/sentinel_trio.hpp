@@ -83,12 +83,12 @@ class SentinelTrio {
  private:
   static constexpr std::chrono::milliseconds default_bound{40'000};
 
+  std::optional<std::size_t> agreed_primary();
   std::vector<std::string> server_settings() const;
   std::vector<std::string> configuration_of(std::size_t sentinel) const;
   bool server_is_healthy(std::size_t number, std::size_t primary);
   bool sentinel_is_healthy(std::size_t number);
   bool is_healthy();
-  bool primary_is_in_step();
   void hurry(std::size_t sentinel);
 
   TrioOptions options_;
