@@ -59,6 +59,7 @@ bool NameStage::is_healthy() {
 }
 
 std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) {
+  if (!eventually([&] { return is_healthy(); })) return std::nullopt;
   const std::size_t old = primary_;
   const std::size_t next = (old + 1 + random() % 2) % servers_.size();
   Failover seen{fault, Clock::now(), {}, {}, {}};
@@ -90,18 +91,23 @@ std::span<const Fault> SentinelStage::faults() const {
 }
 
 std::optional<Failover> SentinelStage::fail_over(Fault fault, std::mt19937& random) {
-  const std::optional<std::size_t> old = trio_.primary();
+  // Replicas may have fallen behind again since the last failover.
+  const std::optional<std::size_t> old = trio_.becomes_healthy() ? trio_.primary() : std::nullopt;
   if (!old) return std::nullopt;
   Failover seen{fault, Clock::now(), {}, {}, {}};
-  const bool landed = begin(fault, *old, seen) && trio_.switched_from(*old).has_value();
+  bool landed = begin(fault, *old);
+  seen.lossy_until = Clock::now();
+  landed = landed && trio_.switched_from(*old).has_value();
   seen.served = Clock::now();
+  // The old primary goes on, until every sentinel can have told every client to leave it.
+  if (fault == Fault::failover) seen.lossy_until = seen.served;
   end(fault, *old, random);
   if (!trio_.becomes_healthy() || !landed) return std::nullopt;
   seen.healthy = Clock::now();
   return seen;
 }
 
-bool SentinelStage::begin(Fault fault, std::size_t old, Failover& seen) {
+bool SentinelStage::begin(Fault fault, std::size_t old) {
   switch (fault) {
     case Fault::kill:
       trio_.server(old).kill();
@@ -109,16 +115,11 @@ bool SentinelStage::begin(Fault fault, std::size_t old, Failover& seen) {
     case Fault::stop:
       trio_.server(old).pause();
       break;
-    case Fault::failover: {
-      if (!trio_.fail_over()) return false;
-      const bool demoted = eventually([&] { return !is_primary(trio_.at_server(old)); }, 20s);
-      seen.lossy_until = Clock::now();
-      return demoted;
-    }
+    case Fault::failover:
+      return trio_.fail_over();
     case Fault::name:
       return false;
   }
-  seen.lossy_until = Clock::now();
   return true;
 }
 

@@ -19,6 +19,15 @@ constexpr auto look = 4ms;
 
 std::string key_of(std::size_t resource) { return "{failover}:" + std::to_string(resource); }
 
+/// What is the same for all locks and servers.
+std::string_view without_place(std::string_view error) {
+  const std::size_t server = error.find("\" on ");
+  const std::size_t explanation = error.find(": ", server);
+  return server == std::string_view::npos || explanation == std::string_view::npos
+             ? error
+             : error.substr(explanation + 2);
+}
+
 /// One thread of one role.
 class Lane {
  public:
@@ -84,7 +93,7 @@ class Lane {
                                       : lock.lock(over);
       if (held) outcome = Outcome::held;
     } catch (const Error& error) {
-      const std::string_view text = error.what();
+      const std::string_view text = without_place(error.what());
       text.copy(attempt_->error.data(), attempt_->error.size() - 1);
       outcome = Outcome::failed;
     }
