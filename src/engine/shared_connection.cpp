@@ -591,7 +591,7 @@ void SharedConnection::read(TimePoint end) {
   while (!send_now([&](Transport& transport) { count = transport.receive(room, end); })) {
     if (wait_for_room(end)) return;
   }
-  multiplexer_.received({room.data(), count}, BootClock::now());
+  process({room.data(), count});
   // With TLS, the rest may stand in the transport, where no poll of the descriptor shows it.
   if (count == room.size()) receive_now();
 }
@@ -603,8 +603,19 @@ void SharedConnection::receive_now() {
   std::size_t count = 0;
   do {
     count = naming_owed([&]() REDLATCH_REQUIRES(mutex_) { return transport_->receive_now(room); });
-    if (count > 0) multiplexer_.received({room.data(), count}, BootClock::now());
+    if (count > 0) process({room.data(), count});
   } while (count == room.size());
+}
+
+/// What comes from a former primary is not believed: it may have been stopped while another server
+/// was promoted, and grant now what was asked before.
+void SharedConnection::process(std::string_view bytes) {
+  const TimePoint now = BootClock::now();
+  if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
+  if (settings_.topology->version() != version_) {
+    throw IoError(Errc::not_writable, "another server is the primary since the command was sent");
+  }
+  multiplexer_.received(bytes, now);
 }
 
 void SharedConnection::after_fork_in_child() noexcept {

@@ -239,6 +239,7 @@ class SharedConnection {
   void flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void read(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void receive_now() REDLATCH_REQUIRES(mutex_);
+  void process(std::string_view bytes) REDLATCH_REQUIRES(mutex_);
 
   bool may_connect() noexcept REDLATCH_REQUIRES(mutex_);
   void await_attempt(const Call* call, TimePoint next) REDLATCH_REQUIRES(mutex_);

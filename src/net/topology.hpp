@@ -46,7 +46,8 @@ class Topology {
   virtual void avoid(const SocketAddress& address) noexcept = 0;
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a
-  /// former primary, which may not know that yet and still grant locks: nothing more is sent there.
+  /// former primary, which may not know that yet and still grant locks: nothing more is sent there,
+  /// and no answer from there is believed.
   std::uint64_t version() const noexcept { return version_; }
 
   /// For the background thread: adds the descriptors that show a change of the server, and returns

@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -346,6 +347,26 @@ TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryThatWakesUp) {
     held.push_back(*std::move(lock));
   }
   EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
+}
+
+/// The call waits for a primary that was stopped, for longer than it takes to promote another one;
+/// and the client, at its end, for the release of what is in doubt.
+TEST_F(ClientSentinel, DoesNotBelieveTheLateAnswerOfAFormerPrimary) {
+  options.command_timeout = 8s;
+  Client one = client();
+  { const Lock connects(one, "job", long_enough); }
+  trio.server(0).pause();
+  std::jthread caller([&] {
+    Lock lock(one, "job", std::defer_lock, long_enough);
+    const std::error_code error = error_of([&] { static_cast<void>(lock.try_lock()); });
+    if (error) {
+      EXPECT_EQ(error, Errc::not_writable) << error.message();
+    } else {
+      EXPECT_EQ(trio.at_server(trio.primary().value()).get("job"), lock.token());
+    }
+  });
+  ASSERT_TRUE(trio.switched_from(0));
+  trio.server(0).resume();
 }
 
 /// The process slept through a failover: what its subscription has to say was not read yet.
