@@ -29,7 +29,7 @@ namespace redlatch::test {
 namespace failover_campaign_test {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
+using Clock = FailoverClock;
 
 constexpr std::array capacities{1, 1, 1, 1, 1, 1, 1, 1000, 2, 1, 1, 1};
 constexpr std::array roles{

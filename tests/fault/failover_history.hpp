@@ -9,11 +9,16 @@
 #include <span>
 #include <string_view>
 
+#include <redlatch/detail/clock.hpp>
+
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
 
-using Moment = std::chrono::steady_clock::time_point;
+/// The clock of the library. Under some hypervisors, CLOCK_MONOTONIC is a tenth of a second behind
+/// it for moments.
+using FailoverClock = detail::BootClock;
+using Moment = FailoverClock::time_point;
 
 enum class LockKind { lock, fair, read, write, permit, recursive, multi };
 

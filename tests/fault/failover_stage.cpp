@@ -10,7 +10,7 @@ namespace redlatch::test {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
+using Clock = FailoverClock;
 
 /// A server that was killed or stopped comes back a random time after the new primary is known.
 constexpr unsigned longest_absence_in_ms = 500;

@@ -13,7 +13,7 @@ namespace redlatch::test {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
+using Clock = FailoverClock;
 
 constexpr auto look = 4ms;
 
@@ -107,7 +107,7 @@ class Lane {
     if (role_.fences) attempt_->fence = lock.fencing_token();
     last_look_ = attempt_->answered;
     attempt_->over = attempt_->answered;  // if there was no validity left
-    note(lock.expires_at(), attempt_->answered);
+    note(attempt_->answered + lock.remaining(), attempt_->answered);
     ++history_.shared().acquired;
   }
 
@@ -126,17 +126,16 @@ class Lane {
   bool claim(const BasicLock& lock) {
     const Moment now = Clock::now();
     if (!lock.owns_lock()) return false;
-    const Moment until = lock.expires_at();
-    // Its validity may have ended right behind the first question.
-    if (until == Moment() && !lock.owns_lock()) return false;
-    note(until, Clock::now());
+    const std::chrono::milliseconds remaining = lock.remaining();
+    // Its validity may have ended right behind the first question. It is rounded down, too.
+    if (remaining == 0ms && now < until() + look) return true;
+    note(now + remaining, Clock::now());
     attempt_->claimed_until = now;
     last_look_ = now;
     return true;
   }
   /// Readings of one and the same end of validity differ a little.
   void note(Moment until, Moment seen) {
-    if (until == Moment()) return;
     auto& all = attempt_->confirmations;
     std::size_t& count = attempt_->confirmed;
     if (count > 0 && until - all[count - 1].until < role_.ttl / 8) {

@@ -65,22 +65,5 @@ TEST_F(SentinelTrioTest, GoesOnWithTwoSentinels) {
   EXPECT_TRUE(trio.becomes_healthy());
 }
 
-class SentinelTrioSetUp : public testing::TestWithParam<TrioOptions> {};
-
-INSTANTIATE_TEST_SUITE_P(
-    With, SentinelTrioSetUp,
-    testing::Values(TrioOptions{.servers = {.password = "servers"}, .sentinels = {.password = "s"}},
-                    TrioOptions{.servers = {.user = "app", .password = "servers"},
-                                .sentinels = {.user = "guest", .password = "sentinels"}},
-                    TrioOptions{.servers = {.user = "app", .password = "servers"}, .tls = true},
-                    TrioOptions{.host = "localhost"}));
-
-TEST_P(SentinelTrioSetUp, FailsOver) {
-  SentinelTrio trio(GetParam());
-  ASSERT_TRUE(trio.fail_over());
-  EXPECT_TRUE(trio.switched_from(0));
-  EXPECT_TRUE(trio.becomes_healthy());
-}
-
 }  // namespace sentinel_test
 }  // namespace redlatch::test
