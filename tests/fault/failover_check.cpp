@@ -29,11 +29,10 @@ constexpr int max_overtaken = 60;
 /// What is known of one lease. It may have several holders in a row, in threads of one process.
 class LeaseFacts {
  public:
-  void add(const Confirmation& one, milliseconds ttl) {
+  void add(const Confirmation& one) {
     acquired_until_ = std::min(acquired_until_, one.until);
-    // What one renewal adds is more than a worker's readings differ.
     const auto same = std::ranges::find_if(all_, [&](const Confirmation& other) {
-      return std::chrono::abs(other.until - one.until) < ttl / 8;
+      return std::chrono::abs(other.until - one.until) < reading_error;
     });
     if (same == all_.end()) {
       all_.push_back(one);
@@ -111,7 +110,7 @@ class Checker {
     for (const Attempt& one : run_.attempts) {
       if (!was_held(one)) continue;
       for (const Confirmation& confirmation : one.all_confirmations()) {
-        leases_[one.lease].add(confirmation, role_of(one).ttl);
+        leases_[one.lease].add(confirmation);
       }
     }
   }
@@ -129,7 +128,7 @@ class Checker {
     Moment until{};
     for (const Confirmation& confirmation : one.all_confirmations()) {
       until = std::max(until, confirmation.until);
-      if (confirmation.until - confirmation.seen > role.ttl - drift(role.ttl)) {
+      if (confirmation.until - confirmation.seen > role.ttl - drift(role.ttl) + reading_error) {
         violation(confirmation.seen, one, "a validity that is longer than its ttl allows");
       }
     }
@@ -137,24 +136,28 @@ class Checker {
       violation(one.claimed_until, one, "claimed after the end of its validity");
     }
     if (one.end == End::ran_out) ++losses.ran_out;
-    if (one.end == End::lost || one.end == End::lost_unseen) {
-      ++losses.lost;
-      if (!is_excused(one, one.over)) violation(one.over, one, "lost though no write was lost");
+    if (one.end != End::lost && one.end != End::lost_unseen) return;
+    if (const Failover* const excuse = excuse_of(one, one.over); excuse != nullptr) {
+      ++losses.lost[excuse->fault];
+    } else {
+      violation(one.over, one, "lost though no write was lost");
     }
   }
 
-  /// Whether what the claim relies on at that moment may have been lost in a failover.
-  bool is_excused(const Attempt& one, Moment at) const {
+  /// The failover in which what the claim relies on at that moment may have been lost; null: it was
+  /// not.
+  const Failover* excuse_of(const Attempt& one, Moment at) const {
     const std::optional<Confirmation> basis = basis_at(one, at);
-    if (!basis) return false;
+    if (!basis) return nullptr;
     const LeaseFacts& lease = leases_.at(one.lease);
     const Confirmation& written = lease.first(*basis);
     const bool is_renewed = at >= lease.acquired_until();
-    return std::ranges::any_of(run_.failovers, [&](const Failover& failover) {
+    const auto excuse = std::ranges::find_if(run_.failovers, [&](const Failover& failover) {
       return failover.began <= at && written.seen >= failover.began - lag &&
              written.after <= failover.lossy_until + lag &&
              may_lose(failover.fault, is_renewed ? 0 : role_of(one).replicas);
     });
+    return excuse == run_.failovers.end() ? nullptr : &*excuse;
   }
   /// Renewals wait for no replica. Where the old primary goes on for a while with the replicas that
   /// are not promoted, fewer than all of them may not have the one that is.
@@ -191,7 +194,7 @@ class Checker {
     if (units <= capacity) return;
     int certain = 0;
     for (const Attempt* one : active) {
-      if (!is_excused(*one, latest.answered)) certain += role_of(*one).units;
+      if (excuse_of(*one, latest.answered) == nullptr) certain += role_of(*one).units;
     }
     if (certain <= capacity) {
       ++found_.excused_overlaps;
@@ -341,7 +344,8 @@ class Checker {
       for (std::size_t i = 0; i < one.confirmed; ++i) {
         const Confirmation& confirmation = one.confirmations[i];
         const milliseconds ttl = role_of(one).ttl;
-        if (confirmation.until - ttl + drift(ttl) < from) continue;  // it was sent before
+        // It was sent before.
+        if (confirmation.until - ttl + drift(ttl) < from + reading_error) continue;
         Moment& first = i == 0 ? acquired : renewed;
         first = std::min(first, confirmation.seen);
       }
@@ -399,10 +403,11 @@ std::ostream& operator<<(std::ostream& out, const FailoverFindings& found) {
         out, renewals == found.to_renewal.end() ? std::vector<milliseconds>() : renewals->second);
     out << '\n';
   }
-  out << "durability.replicas      held   lost   not renewed in time\n";
+  out << "durability.replicas: held, not renewed in time, lost by\n";
   for (const auto& [replicas, losses] : found.losses) {
-    out << std::setw(19) << replicas << std::setw(10) << losses.held << std::setw(7) << losses.lost
-        << std::setw(22) << losses.ran_out << '\n';
+    out << std::setw(19) << replicas << ": " << losses.held << ", " << losses.ran_out;
+    for (const auto& [fault, lost] : losses.lost) out << ", " << to_string(fault) << ' ' << lost;
+    out << '\n';
   }
   out << "claims: " << found.claims << ", renewals: " << found.renewals
       << ", overlaps of claims whose write may be lost: " << found.excused_overlaps

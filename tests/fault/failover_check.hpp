@@ -32,10 +32,10 @@ struct FailoverFindings {
   std::size_t claims = 0;
   std::size_t renewals = 0;
   std::size_t excused_overlaps = 0;
-  /// By `Role::replicas`. Lost: the new primary did not have it.
+  /// By `Role::replicas`. Lost: the new primary did not have it, as the write may have been lost.
   struct Losses {
     std::size_t held = 0;
-    std::size_t lost = 0;
+    std::map<Fault, std::size_t> lost{};
     std::size_t ran_out = 0;
   };
   std::map<int, Losses> losses{};

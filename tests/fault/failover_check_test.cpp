@@ -181,7 +181,7 @@ TEST_F(FailoverCheck, FindsClaimsAfterTheEndOfValidity) {
 }
 
 TEST_F(FailoverCheck, FindsAValidityThatIsTooLong) {
-  hold(lock, 0ms, 100ms).confirmations[0].until = at(2975ms);
+  hold(lock, 0ms, 100ms).confirmations[0].until = at(2995ms);
   expect_violation("a validity that is longer than its ttl allows");
 }
 
@@ -196,7 +196,7 @@ TEST_F(FailoverCheck, FindsALossWithoutACause) {
   expect_violation("lost though no write was lost");
   fail_over(Fault::kill, 10ms, 1ms, 50ms);
   EXPECT_TRUE(found().violations.empty());
-  EXPECT_EQ(found().losses.at(0).lost, 1U);
+  EXPECT_EQ(found().losses.at(0).lost.at(Fault::kill), 1U);
 }
 
 TEST_F(FailoverCheck, FindsALossInSpiteOfTheReplicas) {

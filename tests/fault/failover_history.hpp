@@ -15,8 +15,7 @@
 
 namespace redlatch::test {
 
-/// The clock of the library. Under some hypervisors, CLOCK_MONOTONIC is a tenth of a second behind
-/// it for moments.
+/// The clock of the library, which all processes of a machine share.
 using FailoverClock = detail::BootClock;
 using Moment = FailoverClock::time_point;
 
@@ -51,8 +50,13 @@ enum class End : std::uint8_t {
   ran_out       // it was not renewed in time
 };
 
-/// Until when a lease is certain, a little less at times; and when a worker has first seen that,
-/// and last seen that it was not so yet. Of an acquisition, both are the end of the call.
+/// Readings of the end of one and the same validity differ by less than this, and those of another
+/// one by more.
+inline constexpr std::chrono::milliseconds reading_error{20};
+
+/// Until when a lease is certain, give or take `reading_error`; when a worker has first seen that;
+/// and when it has last seen that it was not so yet, which for an acquisition is the end of the
+/// call.
 struct Confirmation {
   Moment until;
   Moment after;
@@ -60,7 +64,7 @@ struct Confirmation {
 };
 
 /// One call that acquires, and what came of it. Workers write it to memory that outlives them, step
-/// by step. All times are of one clock, which all processes of a machine share.
+/// by step.
 struct Attempt {
   std::uint16_t role;
   std::uint16_t worker;

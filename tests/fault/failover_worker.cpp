@@ -107,7 +107,7 @@ class Lane {
     if (role_.fences) attempt_->fence = lock.fencing_token();
     last_look_ = attempt_->answered;
     attempt_->over = attempt_->answered;  // if there was no validity left
-    note(attempt_->answered + lock.remaining(), attempt_->answered);
+    note(lock);
     ++history_.shared().acquired;
   }
 
@@ -126,19 +126,31 @@ class Lane {
   bool claim(const BasicLock& lock) {
     const Moment now = Clock::now();
     if (!lock.owns_lock()) return false;
-    const std::chrono::milliseconds remaining = lock.remaining();
-    // Its validity may have ended right behind the first question. It is rounded down, too.
-    if (remaining == 0ms && now < until() + look) return true;
-    note(now + remaining, Clock::now());
+    // Its validity may have ended right behind the first question.
+    if (!note(lock) && now < until() + look) return true;
     attempt_->claimed_until = now;
     last_look_ = now;
     return true;
   }
-  /// Readings of one and the same end of validity differ a little.
+  /// Reads until when it is certain, again if this thread was interrupted meanwhile. False if that
+  /// is over.
+  bool note(const BasicLock& lock) {
+    Moment before{};
+    Moment seen{};
+    std::chrono::milliseconds remaining{};
+    do {
+      before = Clock::now();
+      remaining = lock.remaining();
+      seen = Clock::now();
+    } while (seen - before > reading_error / 4);
+    if (remaining == 0ms) return false;
+    note(before + remaining, seen);
+    return true;
+  }
   void note(Moment until, Moment seen) {
     auto& all = attempt_->confirmations;
     std::size_t& count = attempt_->confirmed;
-    if (count > 0 && until - all[count - 1].until < role_.ttl / 8) {
+    if (count > 0 && until < all[count - 1].until + reading_error) {
       all[count - 1].until = std::max(all[count - 1].until, until);
       return;
     }
