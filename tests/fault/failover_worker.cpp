@@ -150,10 +150,11 @@ class Lane {
   void note(Moment until, Moment seen) {
     auto& all = attempt_->confirmations;
     std::size_t& count = attempt_->confirmed;
-    if (count > 0 && until < all[count - 1].until + reading_error) {
+    if (count > 0 && until < first_reading_ + reading_error) {
       all[count - 1].until = std::max(all[count - 1].until, until);
       return;
     }
+    first_reading_ = until;
     if (count < all.size()) ++count;
     all[count - 1] = {until, last_look_, seen};
   }
@@ -195,6 +196,7 @@ class Lane {
   History& history_;
   Attempt* attempt_ = nullptr;
   Moment last_look_{};
+  Moment first_reading_{};  // of the last confirmation
 };
 
 }  // namespace
