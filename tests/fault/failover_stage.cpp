@@ -97,7 +97,8 @@ std::optional<Failover> SentinelStage::fail_over(Fault fault, std::mt19937& rand
   Failover seen{fault, Clock::now(), {}, {}, {}};
   bool landed = begin(fault, *old);
   seen.lossy_until = Clock::now();
-  landed = landed && trio_.switched_from(*old).has_value();
+  // The sentinel that was told gives up when the replica is not promoted in time.
+  landed = landed && trio_.switched_from(*old, fault == Fault::failover ? 15s : 40s).has_value();
   seen.served = Clock::now();
   // The old primary goes on, until every sentinel can have told every client to leave it.
   if (fault == Fault::failover) seen.lossy_until = seen.served;

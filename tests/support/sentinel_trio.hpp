@@ -37,7 +37,7 @@ struct TrioOptions {
   /// "localhost": servers and sentinels are called by that name, not by address.
   std::string host = "127.0.0.1";
   std::chrono::milliseconds down_after{500};
-  std::chrono::milliseconds failover_timeout{1500};
+  std::chrono::milliseconds failover_timeout{4000};
   int parallel_syncs = 2;
   /// The sentinels look and talk more often than every 1, 2 and 10 s, as far as the server can be
   /// told to (SENTINEL DEBUG, from Redis 7.0 on).
