@@ -170,7 +170,7 @@ TEST_F(FailoverCampaign, KeepsEveryPromiseOverSentinel) {
 /// The old primary goes on for a while: what it grants then is lost.
 TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
   NameStage stage(history_.shared(), 700ms);
-  const FailoverFindings found = endure(stage, 4);
+  const FailoverFindings found = endure(stage, 6);
   expect_none(found);
   EXPECT_FALSE(found.losses.at(0).lost.empty());
   EXPECT_GT(found.excused_overlaps, 0U);

@@ -38,8 +38,8 @@ std::string NameStage::url() const {
 }
 
 std::span<const Fault> NameStage::faults() const {
-  static constexpr std::array all{Fault::kill, Fault::name};
-  return all;
+  static constexpr std::array all{Fault::name, Fault::kill};
+  return std::span(all).first(lossy_ > 0ms ? 1 : all.size());
 }
 
 void NameStage::follow(std::size_t number, std::size_t primary) {

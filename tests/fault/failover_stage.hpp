@@ -55,7 +55,7 @@ class NameStage : public Stage {
   bool is_healthy();
 
   History::Shared& shared_;
-  std::chrono::milliseconds lossy_;  // the old primary goes on for so long
+  std::chrono::milliseconds lossy_;
   ReservedPort port_{{addresses.begin(), addresses.end()}};
   std::array<std::unique_ptr<RedisServer>, addresses.size()> servers_{};
   std::size_t primary_ = 0;
