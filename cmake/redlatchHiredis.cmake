@@ -174,7 +174,7 @@ endfunction()
 
 function(redlatch_hiredis_major_of_header variable read_h)
   redlatch_hiredis_version_of_header(version "${read_h}")
-  string(REGEX MATCH "^[0-9]*" major "${version}")
+  string(REGEX MATCH "^[0-9]+" major "${version}")
   set(${variable} "${major}" PARENT_SCOPE)
 endfunction()
 

@@ -33,7 +33,7 @@ class EventDetail : public testing::Test {
   RawClient raw{server.socket()};
   Diary diary{};
   std::optional<Client> client{std::in_place, server.url(), diary.options(less_patient())};
-  const std::string name = server.url() + "/0";
+  const std::string name = server.name();
 };
 
 TEST_F(EventDetail, NamesTheServerInEveryEvent) {
@@ -220,7 +220,7 @@ class EveryLockLost : public testing::Test {
   auto make(const LockOptions& options) { return Of::make(servers, options); }
   Event told() const { return found(diary, EventKind::lost).value_or(Event{}); }
   void expect_said(const Event& event, const std::string& text) const {
-    const std::string where = is_of_a_quorum ? "all" : server.url() + "/0";
+    const std::string where = is_of_a_quorum ? "all" : server.name();
     EXPECT_TRUE(event.detail.starts_with("redlatch: lock \"" + event.key + "\" on " + where + ": "))
         << event.detail;
     EXPECT_NE(event.detail.find(text), std::string::npos) << event.detail;

@@ -92,7 +92,7 @@ TYPED_TEST(EveryLockRidesOut, WithAnEventThatSaysWhy) {
   this->thread.join();
   ASSERT_TRUE(told());
   const Event event = *told();
-  const std::string name = this->server.url() + "/0";
+  const std::string name = this->server.name();
   EXPECT_EQ(event.error, Errc::unreachable);
   EXPECT_EQ(event.key, "");
   EXPECT_EQ(event.server, name);

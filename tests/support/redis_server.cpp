@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -61,6 +62,11 @@ RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
     : settings_(std::move(settings)) {
   tls_port_.emplace();
   start();
+}
+
+std::string RedisServer::name() const {
+  std::string name = url();
+  return name.insert(std::min(name.find('#'), name.size()), "/0");
 }
 
 void RedisServer::start() {

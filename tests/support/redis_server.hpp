@@ -28,6 +28,8 @@ class RedisServer {
   RedisServer& operator=(const RedisServer&) = delete;
 
   std::string url() const;
+  /// What redlatch calls the server that `url` leads to.
+  std::string name() const;
   std::string unix_url() const { return "unix://" + socket(); }
   std::uint16_t port() const noexcept { return port_.number(); }
   /// 0: none.

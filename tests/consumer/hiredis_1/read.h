@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #define REDIS_ERR (-1)
+#define REDIS_ERR_OOM 5
 #define REDIS_OK 0
 
 #define REDIS_REPLY_STRING 1
