@@ -147,13 +147,15 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
 /// Records the outcome at once, since no server alone can tell it.
 void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl});
-  if (cleanup.of == CleanupRelease::Reason::lease)
+  if (cleanup.of == CleanupRelease::Reason::lease) {
     record_event({.kind = EventKind::released, .key = key, .elapsed = cleanup.held});
-  if (cleanup.of == CleanupRelease::Reason::ended_lease)
+  }
+  if (cleanup.of == CleanupRelease::Reason::ended_lease) {
     record_event({.kind = EventKind::lost,
                   .key = key,
                   .elapsed = cleanup.held,
                   .why = {.text = lease_was_over}});
+  }
 }
 
 Metrics QuorumCore::metrics() const {

@@ -90,12 +90,7 @@ class AcquireLoop {
       }
       asks = true;
       record_contention(waiter);
-      const TimePoint end = deadline_.value_or(TimePoint::max());
-      if (waiter.is_first()) {
-        waiter.wait(std::min(std::max(due_, now), end), stop_);
-      } else {
-        waiter.wait_in_line(end, stop_);
-      }
+      sleep(waiter, now);
       now = executor().now();
     }
     if (error) throw operations_.with_holder(*error);
@@ -105,6 +100,15 @@ class AcquireLoop {
                         "fair lock that is waited for needs");
     }
     return false;
+  }
+
+  void sleep(Waiter& waiter, TimePoint now) {
+    const TimePoint end = deadline_.value_or(TimePoint::max());
+    if (waiter.is_first()) {
+      waiter.wait(std::min(std::max(due_, now), end), stop_);
+    } else {
+      waiter.wait_in_line(end, stop_);
+    }
   }
 
   /// Asks once. An error that is ridden out is left in `error`.
