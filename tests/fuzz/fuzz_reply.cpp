@@ -18,6 +18,7 @@
 
 #include "base/io_error.hpp"
 #include "net/reply_reader.hpp"
+#include "net/sentinel_view.hpp"
 #include "require.hpp"
 
 // Whatever a server sends, in whatever pieces, the reader gives out the same replies and then waits
@@ -118,9 +119,37 @@ void check_numbers(const Reply& reply) {
   require(!Disk::has_it(reply) || !reply.elements.empty(), "nothing is no disk");
 }
 
+/// What a Sentinel says: an address that can be used, or an error of the protocol.
+void check_sentinel(const Reply& reply) {
+  using namespace redlatch::detail;
+  const auto is_good = [](const redlatch::Address& address) {
+    require(!address.host.empty() && address.host.size() <= 255 && address.port != 0,
+            "an address can be used");
+  };
+  const auto attempt = [](auto read) {
+    try {
+      read();
+    } catch (const IoError& error) {
+      require(error.code() == redlatch::Errc::protocol_error, "the error is protocol_error");
+    }
+  };
+  attempt([&] {
+    if (const auto primary = read_primary(reply)) is_good(*primary);
+  });
+  attempt([&] {
+    const auto sentinels = read_sentinels(reply);
+    require(sentinels.size() <= 64, "the number of Sentinels is bounded");
+    for (const redlatch::Address& one : sentinels) is_good(one);
+  });
+  attempt([&] { require(read_services(reply).size() <= 64, "the number of services is bounded"); });
+  attempt([&] { static_cast<void>(read_epoch(reply)); });
+  static_cast<void>(is_about("orders", reply.text));
+}
+
 void check(const Reply& reply) {
   using namespace redlatch::protocol;
   check_numbers(reply);
+  check_sentinel(reply);
   require((vote(reply) == Vote::refused) == reply.is_error(), "errors, and only they, refuse");
   if (reply.is_error()) check_error(reply);
   for (const Expect expect : {Expect::ok_or_nil, Expect::integer, Expect::status,
