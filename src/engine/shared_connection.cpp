@@ -624,6 +624,7 @@ void SharedConnection::after_fork_in_child() noexcept {
   // leaked and not destroyed.
   if (has_leader_) static_cast<void>(transport_.release());
   transport_.reset();
+  attempt_ = {};
   multiplexer_.abandon(static_cast<std::uint32_t>(::getpid()));
   has_leader_ = false;
   connecting_ = false;
@@ -650,9 +651,10 @@ void SharedConnection::await_attempt(const Call* call, TimePoint next) {
 }
 
 /// Connects until `end`, until `cancel` becomes readable, or until a stop of the call is requested.
-Connection SharedConnection::connect_for(const Call* call, TimePoint end, int cancel) const {
+Connection SharedConnection::connect_for(const Call* call, Connecting& attempt, TimePoint end,
+                                         int cancel) const {
   const std::stop_token* const stop = call == nullptr ? nullptr : call->request.stop;
-  if (stop == nullptr || !stop->stop_possible()) return connect(settings_, end, cancel);
+  if (stop == nullptr || !stop->stop_possible()) return attempt.connect(settings_, end, cancel);
   EventFd stopped;
   try {
     stopped.open();
@@ -660,7 +662,7 @@ Connection SharedConnection::connect_for(const Call* call, TimePoint end, int ca
     throw IoError(Errc::unreachable, error.what());
   }
   const std::stop_callback stopping(*stop, [&] { stopped.signal(); });
-  Connection connection = connect(settings_, end, stopped.fd());
+  Connection connection = attempt.connect(settings_, end, stopped.fd());
   connection.transport->settle_down();  // so that it waits for `stopped` no longer
   return connection;
 }
@@ -688,20 +690,22 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   connecting_ = true;
   connecting_since_ = start;
   TimePoint begun = start;
+  Connecting attempt = std::move(attempt_);
   Connection connection{};
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
   bool stopped = false;
   try {
     await_attempt(call, next);
-    begun = BootClock::now();
+    begun = attempt.begun(BootClock::now());
     multiplexer_.schedule().attempted(begun);
     const Pause pause(*this);
-    connection = connect_for(call, end, cancel);
+    connection = connect_for(call, attempt, end, cancel);
     alive = std::make_shared<char>();
   } catch (const Cancelled&) {
     // Of the background thread or by a stop of the call: the server is not to blame.
     stopped = call != nullptr;
+    attempt_ = std::move(attempt);
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {

@@ -83,8 +83,10 @@ namespace redlatch::detail {
 /// `connect_timeout`.
 ///
 /// **Stops.** A call whose `Request::stop` is requested leaves unless it was sent. A follower is
-/// woken for that by the thread that requests the stop (`wake`). A leader ends its attempt to
-/// connect, or the pause in front of it, and passes the lead on: the next leader connects anew.
+/// woken for that by the thread that requests the stop (`wake`). A leader leaves its attempt to
+/// connect, or the pause in front of it, and passes the lead on: the next leader goes on with what
+/// is under way (`Connecting`), as stops of some calls must not keep others, and renewals, from
+/// the server.
 ///
 /// **Without callers.** `post` (a release), `begin` (one server of a quorum), `repeat` and
 /// `receive_available` (the background thread) set `has_leader_` and do one step of I/O with no
@@ -243,7 +245,7 @@ class SharedConnection {
 
   bool may_connect() noexcept REDLATCH_REQUIRES(mutex_);
   void await_attempt(const Call* call, TimePoint next) REDLATCH_REQUIRES(mutex_);
-  Connection connect_for(const Call* call, TimePoint end, int cancel) const
+  Connection connect_for(const Call* call, Connecting& attempt, TimePoint end, int cancel) const
       REDLATCH_EXCLUDES(mutex_);
   void open(Call* call, const Deadline& deadline, int cancel) REDLATCH_REQUIRES(mutex_);
 
@@ -263,6 +265,8 @@ class SharedConnection {
   std::unique_ptr<Transport> transport_ REDLATCH_GUARDED_BY(mutex_){};
   SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};    // of the connection
   std::uint64_t version_ REDLATCH_GUARDED_BY(mutex_) = 0;  // of the topology that led there
+  // Under way without a leader, as the one that began it was cancelled.
+  Connecting attempt_ REDLATCH_GUARDED_BY(mutex_){};
   // A leader is opening a connection, with the mutex released.
   bool connecting_ REDLATCH_GUARDED_BY(mutex_) = false;
   TimePoint connecting_since_ REDLATCH_GUARDED_BY(mutex_){};

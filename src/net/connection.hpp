@@ -31,6 +31,31 @@ struct Connection {
 /// Throws the `IoError` of the last attempt.
 Connection connect(const Settings& settings, TimePoint deadline, int cancel);
 
+class Race;
+
+/// An attempt to connect that may outlive the call which has begun it: if `cancel` ends that call,
+/// the next one goes on with what is under way. So callers that are stopped one after the other
+/// neither begin a new attempt each, nor keep a server from being reached that takes longer to log
+/// in to than they wait.
+class Connecting {
+ public:
+  Connecting() noexcept;
+  Connecting(Connecting&& other) noexcept;
+  Connecting& operator=(Connecting&& other) noexcept;
+  Connecting(const Connecting&) = delete;
+  Connecting& operator=(const Connecting&) = delete;
+  ~Connecting();
+
+  /// When the attempt began that was cancelled; `otherwise` if there is none, or it is too old to
+  /// go on with.
+  TimePoint begun(TimePoint otherwise) const noexcept;
+  /// As the function `connect`. What is under way goes on for `connect_timeout` in all.
+  Connection connect(const Settings& settings, TimePoint deadline, int cancel);
+
+ private:
+  std::unique_ptr<Race> race_;
+};
+
 /// Sends what the transport takes without waiting. True when nothing is left.
 bool send_available(RespStream& stream, Transport& transport);
 /// Takes in what has come, without waiting.

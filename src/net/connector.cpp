@@ -188,6 +188,8 @@ class Attempt {
   std::unique_ptr<RespStream> stream_ = std::make_unique<RespStream>();
 };
 
+}  // namespace
+
 /// Attempts beside each other. Ends with the first that logs in, not with the first that connects:
 /// a proxy, or a host that has hung, may accept connections and never answer.
 class Race {
@@ -202,8 +204,15 @@ class Race {
             (deadline - BootClock::now()) / static_cast<long>(destination_.addresses.size()),
             min_stagger, stagger)) {}
 
-  /// None when the topology names another server meanwhile.
-  std::optional<Connection> run() {
+  TimePoint begun() const noexcept { return start_; }
+  /// When all of `connect_timeout` has passed.
+  TimePoint latest() const noexcept { return start_ + settings_.options.connect_timeout; }
+
+  /// None when the topology names another server meanwhile. Throws `Cancelled` when `cancel` gets
+  /// readable; `run` may be called again then.
+  std::optional<Connection> run(TimePoint deadline, int cancel) {
+    deadline_ = deadline;
+    cancel_ = cancel;
     for (;;) {
       begin_due();
       if (attempts_.empty()) throw failure();
@@ -342,8 +351,8 @@ class Race {
 
   const Settings& settings_;
   const TimePoint start_ = BootClock::now();
-  const TimePoint deadline_;
-  const int cancel_;
+  TimePoint deadline_;
+  int cancel_;
   const Credentials credentials_;
   const Destination destination_;
   const std::chrono::nanoseconds delay_;
@@ -356,16 +365,41 @@ class Race {
   std::optional<IoError> failure_{};
 };
 
-}  // namespace
+Connecting::Connecting() noexcept = default;
+Connecting::Connecting(Connecting&& other) noexcept = default;
+Connecting& Connecting::operator=(Connecting&& other) noexcept = default;
+Connecting::~Connecting() = default;
+
+TimePoint Connecting::begun(TimePoint otherwise) const noexcept {
+  return race_ && otherwise < race_->latest() ? race_->begun() : otherwise;
+}
+
+Connection Connecting::connect(const Settings& settings, TimePoint deadline, int cancel) {
+  // What nobody has looked at for long may have been closed by the server.
+  if (race_ && BootClock::now() >= race_->latest()) race_.reset();
+  try {
+    std::optional<Connection> winner;
+    while (!winner) {
+      if (!race_) race_ = std::make_unique<Race>(settings, deadline, cancel);
+      winner = race_->run(std::min(deadline, race_->latest()), cancel);
+      if (!winner) race_.reset();
+    }
+    settings.topology->prefer(winner->address);
+    winner->transport->begin_waiting({.usual = settings.options.command_timeout,
+                                      .busy_poll = settings.options.busy_poll,
+                                      .cancel = cancel});
+    race_.reset();
+    return *std::move(winner);
+  } catch (const Cancelled&) {
+    throw;
+  } catch (...) {
+    race_.reset();
+    throw;
+  }
+}
 
 Connection connect(const Settings& settings, TimePoint deadline, int cancel) {
-  std::optional<Connection> winner;
-  while (!winner) winner = Race(settings, deadline, cancel).run();
-  settings.topology->prefer(winner->address);
-  winner->transport->begin_waiting({.usual = settings.options.command_timeout,
-                                    .busy_poll = settings.options.busy_poll,
-                                    .cancel = cancel});
-  return *std::move(winner);
+  return Connecting().connect(settings, deadline, cancel);
 }
 
 }  // namespace redlatch::detail

@@ -6,8 +6,10 @@
 #include <thread>
 #include <vector>
 
+#include "child.hpp"
 #include "filter_proxy.hpp"
 #include "fixture.hpp"
+#include "proxy.hpp"
 
 namespace redlatch::test {
 namespace cancelling_test {
@@ -85,6 +87,55 @@ TEST_F(LockCancelling, EndsManyWaitsAtOnce) {
   EXPECT_EQ(ended, 0);
   stop.request_stop();
   EXPECT_TRUE(eventually([&] { return ended == 16; }));
+}
+
+/// A server that does not answer the log-in, and a call that a stop ends meanwhile.
+class ClientConnecting : public testing::Test {
+ protected:
+  void stop_while_connecting(Lock& lock) {
+    proxy.arm({Proxy::Direction::reply, 0, Proxy::Manner::stall});
+    std::stop_source stop;
+    const std::jthread canceller([&] {
+      EXPECT_TRUE(eventually([&] { return proxy.struck(); }));
+      stop.request_stop();
+    });
+    EXPECT_FALSE(lock.lock(stop.get_token()));
+    EXPECT_EQ(proxy.connections(), 1U);
+  }
+
+  RedisServer server{};
+  Proxy proxy{server.socket()};
+};
+
+/// Else calls that are stopped one after the other would each begin anew, and none would ever reach
+/// a server that takes longer to log in to; nor would renewals.
+TEST_F(ClientConnecting, GoesOnBehindACallThatIsStopped) {
+  Client client(proxy.url(), single());
+  Lock lock(client, "job", std::defer_lock);
+  stop_while_connecting(lock);
+  proxy.release();
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(proxy.connections(), 1U);
+}
+
+TEST_F(ClientConnecting, IsLeftToTheParentByAForkedChild) {
+  Client client(proxy.url(), single());
+  Lock lock(client, "job", std::defer_lock);
+  stop_while_connecting(lock);
+  EXPECT_EQ(in_child([&] { return Lock(client, "mail").owns_lock() ? 0 : 1; }), 0);
+  EXPECT_EQ(proxy.connections(), 2U);
+  proxy.release();
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_EQ(proxy.connections(), 2U);
+}
+
+TEST_F(ClientConnecting, EndsAfterConnectTimeoutAlsoWhenCallsAreStopped) {
+  Client client(proxy.url(), {.connect_timeout = 500ms, .command_timeout = 20s, .connections = 1});
+  Lock lock(client, "job", std::defer_lock);
+  stop_while_connecting(lock);
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { EXPECT_TRUE(lock.try_lock()); }); }));
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(proxy.connections(), 2U);
 }
 
 }  // namespace cancelling_test
