@@ -158,6 +158,16 @@ TEST_F(FairLockWaiting, WaitComesAfterThoseWhoWaitWhenALeaseHasExpired) {
   EXPECT_TRUE(rival.has_it());
 }
 
+/// Else a waiter that comes at the end of that minute would lose its place with the queue.
+TEST_F(FairLockWaiting, WaitBeginsTheMinuteOfAnAbandonedQueueAnew) {
+  holder.lock();
+  raw.command({"RPUSH", queue, "1 60000 redlatch:somebody " + somebody});
+  raw.command({"PEXPIRE", queue, "30000"});
+  const Rival<FairLock> rival(another());
+  ASSERT_TRUE(is_queued(2));
+  EXPECT_GT(raw.pttl(queue), 30'000);
+}
+
 TEST_F(FairLockWaiting, AttemptTakesWhatNobodyWaitsFor) {
   EXPECT_TRUE(holder.try_lock());
   EXPECT_EQ(raw.get("job"), holder.token());

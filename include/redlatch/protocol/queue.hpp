@@ -138,10 +138,11 @@ end
 // Adds an entry if ARGV[5] is `new`, else refreshes the one whose expiry is ARGV[5]. ARGV[1] is the
 // value, ARGV[2] the ttl, ARGV[3] the channel and ARGV[4] the life of the entry in milliseconds.
 // Returns the new expiry, the entry, its index, or nil if it is gone, and the length of the queue
-// if it was added; only an error if the queue is another program's. Each refresh, which waiters
-// send every second at least, gives the key of the queue a ttl of a minute, in which all entries
-// expire that are not refreshed: a queue that all waiters have abandoned ends soon, also where one
-// could not take its entry out, as scripts were refused.
+// if it was added; only an error if the queue is another program's. Each new entry, and each
+// refresh, which waiters send every second at least, gives the key of the queue a ttl of a minute,
+// in which all entries expire that are not refreshed: a queue that all waiters have abandoned ends
+// soon, also where one could not take its entry out, as scripts were refused. A new entry does so
+// behind others, too: these may be of waiters that have died almost a minute ago.
 inline constexpr std::string_view enqueue_lua = R"(local function foreign_queue()
   local first = redis.pcall('LINDEX', KEYS[2], '0')
   if not first or read_entry(first) then return nil end
@@ -162,7 +163,7 @@ local function enqueue()
     index = select(2, find(ARGV[5] .. rest))
     if index then redis.call('LSET', KEYS[2], index, entry) end
   end
-  if index and (length < 2 or expiry % 64 == 0) then redis.call('PEXPIRE', KEYS[2], '60000') end
+  if index then redis.call('PEXPIRE', KEYS[2], '60000') end
   return expiry, entry, index, length
 end
 )";
