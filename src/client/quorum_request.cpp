@@ -163,7 +163,7 @@ void QuorumRequest::sleep(TimePoint end, TimePoint end_if_stopped) {
   }
   if (is_stopped()) end = std::min(end, end_if_stopped);
   if (!is_done) poll_until(watched, end);
-  poll_notifier_.stop_listening();
+  poll_notifier_.stop_listening(watched.front().revents != 0);
   for (std::size_t i = 0; i < connections.size(); ++i) {
     if (watched[i + 1].revents != 0) connections[i]->look();
   }

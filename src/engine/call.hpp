@@ -70,9 +70,11 @@ class PollNotifier {
   /// From here on `notify` makes `fd` readable. The thread checks its calls after this and before
   /// it polls, so that it misses none.
   void listen() noexcept { listens_ = true; }
-  void stop_listening() noexcept {
+  /// `is_readable`: what the poll has found. A `notify` that was under way at the last call may
+  /// have made it readable behind that, and would end each poll from then on.
+  void stop_listening(bool is_readable) noexcept {
     listens_ = false;
-    if (notified_.exchange(false)) event_fd_.clear();
+    if (notified_.exchange(false) || is_readable) event_fd_.clear();
   }
   void notify() noexcept {
     if (listens_ && !notified_.exchange(true)) event_fd_.signal();
