@@ -313,7 +313,8 @@ void Background::attend_topology() {
     settings_.topology->attend();
   }
   const std::uint64_t version = settings_.topology->version();
-  if (std::exchange(topology_version_, version) == version) return;
+  const std::uint64_t before = std::exchange(topology_version_, version);
+  if (before == version || before == 0) return;  // 0: there was no server before this one
   server_changed_ = true;
   // A lock that the new server does not have is announced as lost now, and not with the next
   // renewal, as another client may acquire it there.
