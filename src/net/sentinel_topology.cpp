@@ -165,14 +165,15 @@ std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& ad
 /// not.
 SentinelTopology::Outcome SentinelTopology::ask(const Address& address, const Settings& settings) {
   Outcome outcome;
+  const TimePoint begun = BootClock::now();
   try {
-    outcome.answer = answer_of(settings, BootClock::now() + options_.connect_timeout);
+    outcome.answer = answer_of(settings, begun + options_.connect_timeout);
   } catch (const IoError& error) {
     outcome.failure.emplace(error.code(), "Sentinel " + settings.server + ": " + error.what());
   }
   const MutexLock lock(mutex_);
   if (outcome.answer) {
-    view_.take(address, *outcome.answer, BootClock::now());
+    view_.take(address, *outcome.answer, begun, BootClock::now());
   } else {
     view_.note_failure(address, BootClock::now());
   }

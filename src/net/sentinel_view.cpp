@@ -91,10 +91,13 @@ SentinelView::SentinelView(const std::vector<Address>& named) {
   for (const Address& one : named) sentinels_.push_back({.address = one, .is_named = true});
 }
 
-void SentinelView::take(const Address& sentinel, SentinelAnswer answer, TimePoint now) {
+void SentinelView::take(const Address& sentinel, SentinelAnswer answer, TimePoint begun,
+                        TimePoint now) {
   Sentinel* const one = find(sentinel);
   if (one == nullptr) return;  // it has left the service meanwhile
+  if (one->answer && begun < one->begun && answer.epoch <= one->answer->epoch) return;
   one->answer = std::move(answer);
+  one->begun = std::max(one->begun, begun);
   one->answered = now;
   learn();
   decide();

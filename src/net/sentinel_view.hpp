@@ -55,7 +55,10 @@ class SentinelView {
   /// The Sentinels that the URL names.
   explicit SentinelView(const std::vector<Address>& named);
 
-  void take(const Address& sentinel, SentinelAnswer answer, TimePoint now);
+  /// `begun`: when it began to be asked. An answer that comes behind one that was asked for later
+  /// may be older than a failover that the other one knows of, and is ignored unless it is of a
+  /// newer configuration.
+  void take(const Address& sentinel, SentinelAnswer answer, TimePoint begun, TimePoint now);
   /// The Sentinel could not be asked, or its answer was of no use.
   void note_failure(const Address& sentinel, TimePoint now);
 
@@ -69,6 +72,7 @@ class SentinelView {
     Address address;
     bool is_named;  // in the URL
     std::optional<SentinelAnswer> answer{};
+    TimePoint begun{};
     TimePoint answered{};
   };
 

@@ -32,36 +32,36 @@ SentinelAnswer names(const Address& primary, std::uint64_t epoch) {
 TEST(SentinelView, HasNoPrimaryBeforeAnAnswerNamesOne) {
   SentinelView view({first, second});
   EXPECT_FALSE(view.primary());
-  view.take(first, {.services = {"orders"}}, at(0ms));
+  view.take(first, {.services = {"orders"}}, at(0ms), at(0ms));
   view.note_failure(second, at(0ms));
   EXPECT_FALSE(view.primary());
-  view.take(second, names(one, 1), at(1ms));
+  view.take(second, names(one, 1), at(1ms), at(1ms));
   EXPECT_EQ(view.primary(), one);
 }
 
 TEST(SentinelView, BelievesTheNewestConfigurationWhateverTheOrderOfTheAnswers) {
   for (const bool newest_first : {true, false}) {
     SentinelView view({first, second, third});
-    if (newest_first) view.take(first, names(other, 8), at(0ms));
-    view.take(second, names(one, 7), at(1ms));
-    view.take(third, names(one, 7), at(2ms));
-    if (!newest_first) view.take(first, names(other, 8), at(3ms));
+    if (newest_first) view.take(first, names(other, 8), at(0ms), at(0ms));
+    view.take(second, names(one, 7), at(1ms), at(1ms));
+    view.take(third, names(one, 7), at(2ms), at(2ms));
+    if (!newest_first) view.take(first, names(other, 8), at(3ms), at(3ms));
     EXPECT_EQ(view.primary(), other);
   }
 }
 
 TEST(SentinelView, GoesNotBackToAFormerPrimaryThatASentinelWithoutNewsNames) {
   SentinelView view({first, second});
-  view.take(first, names(other, 8), at(0ms));
+  view.take(first, names(other, 8), at(0ms), at(0ms));
   view.note_failure(first, at(10ms));
-  view.take(second, names(one, 7), at(20ms));
+  view.take(second, names(one, 7), at(20ms), at(20ms));
   EXPECT_EQ(view.primary(), other);
 }
 
 TEST(SentinelView, BelievesSentinelsThatWereSetUpAnewAfterAMinute) {
   SentinelView view({first, second});
-  view.take(first, names(other, 8), at(0ms));
-  view.take(second, names(one, 0), at(59s));
+  view.take(first, names(other, 8), at(0ms), at(0ms));
+  view.take(second, names(one, 0), at(59s), at(59s));
   view.note_failure(first, at(59s));
   EXPECT_EQ(view.primary(), other);
   view.note_failure(first, at(60s));
@@ -70,15 +70,26 @@ TEST(SentinelView, BelievesSentinelsThatWereSetUpAnewAfterAMinute) {
 
 TEST(SentinelView, BelievesTheLastAnswerOfOneConfiguration) {
   SentinelView view({first, second});
-  view.take(first, names(one, 8), at(0ms));
-  view.take(second, names(other, 8), at(1ms));
+  view.take(first, names(one, 8), at(0ms), at(0ms));
+  view.take(second, names(other, 8), at(1ms), at(1ms));
   EXPECT_EQ(view.primary(), other);
+}
+
+TEST(SentinelView, IgnoresAnAnswerThatALaterOneHasOvertaken) {
+  SentinelView view({first});
+  view.take(first, names(other, 8), at(10ms), at(20ms));
+  view.take(first, names(one, 7), at(0ms), at(30ms));
+  view.take(first, names(one, 8), at(0ms), at(30ms));
+  view.take(first, {.services = {"invoices"}}, at(0ms), at(30ms));
+  EXPECT_EQ(view.primary(), other);
+  view.take(first, names(one, 9), at(0ms), at(40ms));
+  EXPECT_EQ(view.primary(), one);
 }
 
 TEST(SentinelView, KeepsTheLastPrimaryWhenNoSentinelNamesOne) {
   SentinelView view({first});
-  view.take(first, names(one, 8), at(0ms));
-  view.take(first, {}, at(1ms));
+  view.take(first, names(one, 8), at(0ms), at(0ms));
+  view.take(first, {}, at(1ms), at(1ms));
   EXPECT_EQ(view.primary(), one);
 }
 
@@ -86,19 +97,19 @@ TEST(SentinelView, LearnsOtherSentinelsAndForgetsThoseThatNoneKnowsAnyMore) {
   SentinelView view({first});
   SentinelAnswer answer = names(one, 1);
   answer.others = {second, third, second};
-  view.take(first, answer, at(0ms));
+  view.take(first, answer, at(0ms), at(0ms));
   EXPECT_EQ(view.sentinels(), (std::vector{first, second, third}));
   answer.others = {third};
-  view.take(first, answer, at(1ms));
+  view.take(first, answer, at(1ms), at(1ms));
   EXPECT_EQ(view.sentinels(), (std::vector{first, third}));
   // A late answer of one that has left does not count.
-  view.take(second, names(other, 9), at(2ms));
+  view.take(second, names(other, 9), at(2ms), at(2ms));
   EXPECT_EQ(view.primary(), one);
 }
 
 TEST(SentinelView, KeepsTheSentinelsOfTheUrl) {
   SentinelView view({first, second});
-  view.take(first, names(one, 1), at(0ms));
+  view.take(first, names(one, 1), at(0ms), at(0ms));
   EXPECT_EQ(view.sentinels(), (std::vector{first, second}));
 }
 
@@ -106,7 +117,7 @@ TEST(SentinelView, LearnsABoundedNumberOfSentinels) {
   SentinelView view({first});
   SentinelAnswer answer = names(one, 1);
   for (int i = 0; i < 1000; ++i) answer.others.push_back({"s" + std::to_string(i), 1});
-  view.take(first, answer, at(0ms));
+  view.take(first, answer, at(0ms), at(0ms));
   EXPECT_EQ(view.sentinels().size(), 1 + SentinelView::max_learned);
 }
 
