@@ -59,11 +59,14 @@ std::uint64_t read_epoch(const Reply& reply) {
   return number(field(reply, "config-epoch"), UINT64_MAX);
 }
 
+/// Without those that have no address: a Sentinel that cannot resolve the name of another one says
+/// that its address is empty.
 std::vector<Address> read_sentinels(const Reply& reply) {
   std::vector<Address> sentinels;
   for (const Reply& one : reply.elements) {
     if (sentinels.size() == max_entries) break;
-    sentinels.push_back(address_of(field(one, "ip"), field(one, "port")));
+    const std::string& host = field(one, "ip");
+    if (!host.empty()) sentinels.push_back(address_of(host, field(one, "port")));
   }
   return sentinels;
 }

@@ -182,6 +182,9 @@ TEST(SentinelReplies, HaveFieldsInAnyOrder) {
   EXPECT_EQ(detail::read_sentinels(list_of({list({"port", "26379", "x", "y", "ip", "10.0.0.2"})})),
             std::vector{second});
   EXPECT_TRUE(detail::read_sentinels(Reply{}).empty());
+  EXPECT_EQ(detail::read_sentinels(list_of(
+                {list({"ip", "", "port", "26379"}), list({"ip", "10.0.0.2", "port", "26379"})})),
+            std::vector{second});
   EXPECT_EQ(detail::read_services(list_of({list({"name", "a"}), list({"name", "b"})})),
             (std::vector<std::string>{"a", "b"}));
 }
