@@ -230,7 +230,7 @@ void Background::after_fork_in_child() noexcept {
   releases_.clear();
   std::construct_at(&thread_);
   runs_ = false;
-  wants_thread_ = false;
+  wants_thread_ = watches_topology();
   expecting_ = false;
   to_connect_.clear();
   look_at_ = TimePoint::max();
@@ -304,6 +304,12 @@ bool Background::work() {
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
   look_at_ = expecting_ ? BootClock::now() + look_pause_ : TimePoint::max();
   return stopping;
+}
+
+/// A client that has only connected so far hears of a failover, too: its first lock may come much
+/// later, and must not be asked for at a former primary.
+bool Background::watches_topology() const noexcept {
+  return settings_.topology && settings_.topology->wants_watch();
 }
 
 void Background::attend_topology() {

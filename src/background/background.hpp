@@ -42,7 +42,8 @@ class Background final : public CompletionSink {
 
   explicit Background(const Settings& settings)
       : settings_(settings),
-        notifier_(settings.options.on_event, settings.role.forward, renewer_, settings.server) {}
+        notifier_(settings.options.on_event, settings.role.forward, renewer_, settings.server),
+        wants_thread_(watches_topology()) {}
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
   /// Waits for open releases, for at most `command_timeout`, counted from `stop`. `on_event` may
@@ -61,8 +62,8 @@ class Background final : public CompletionSink {
              EventSource& subscription);
   /// For a quorum, which has no connections of its own: `renew` sends to its servers.
   void serve(Renew renew) { renew_ = std::move(renew); }
-  /// Tries again to start the thread when the system had none left before; otherwise this reads one
-  /// flag. Each call to the server ends with it.
+  /// Starts the thread where there is a topology to watch, or tries again when the system had none
+  /// left before; otherwise this reads one flag. Each call to the server ends with it.
   void ensure_started() noexcept {
     if (wants_thread_) retry_start();
   }
@@ -138,6 +139,7 @@ class Background final : public CompletionSink {
   void drop_subscription() REDLATCH_REQUIRES(mutex_);
   void run_exclusively(PendingRequests one, ConnectPolicy policy, TimePoint latest) noexcept
       REDLATCH_EXCLUDES(mutex_);
+  bool watches_topology() const noexcept;
   void attend_topology() REDLATCH_REQUIRES(mutex_);
   void renew_due() REDLATCH_REQUIRES(mutex_);
   /// True when a renewal was sent on one of the connections, so that its answer is to be read.
@@ -160,9 +162,10 @@ class Background final : public CompletionSink {
   std::vector<SharedConnection*> renewing_{};
 
   // Read by calls without the mutex.
-  std::atomic<bool> expecting_ = false;     // a connection may have unread replies
-  std::atomic<bool> wants_thread_ = false;  // the system had no thread left for the last start
-  std::atomic<bool> runs_ = false;          // both threads, this and the notifier's, have started
+  std::atomic<bool> expecting_ = false;  // a connection may have unread replies
+  // The system had no thread left for the last start, or the topology is to be watched.
+  std::atomic<bool> wants_thread_;
+  std::atomic<bool> runs_ = false;  // both threads, this and the notifier's, have started
 
   Mutex mutex_{};
   PendingRequests releases_ REDLATCH_GUARDED_BY(mutex_){};  // open, each with the time of its retry

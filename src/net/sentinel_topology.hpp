@@ -53,6 +53,7 @@ class SentinelTopology final : public Topology,
   Destination locate(TimePoint deadline, int cancel) override;
   void prefer(const SocketAddress& address) noexcept override;
   void avoid(const SocketAddress& address) noexcept override;
+  bool wants_watch() const noexcept override { return true; }
   TimePoint watch(std::vector<pollfd>& descriptors) override;
   void attend() noexcept override;
 

@@ -50,6 +50,8 @@ class Topology {
   /// and no answer from there is believed.
   std::uint64_t version() const noexcept { return version_; }
 
+  /// Whether a thread has to watch it from the first connection on.
+  virtual bool wants_watch() const noexcept { return false; }
   /// For the background thread: adds the descriptors that show a change of the server, and returns
   /// the latest time at which `attend` is to be called.
   virtual TimePoint watch(std::vector<pollfd>& /*descriptors*/) { return TimePoint::max(); }

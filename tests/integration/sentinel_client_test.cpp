@@ -349,6 +349,25 @@ TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryThatWakesUp) {
   EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
 }
 
+/// The client has only connected so far, and the first Sentinel that it would listen to is away.
+TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryAfterAPingAlone) {
+  options.connections = 1;
+  std::string url = trio.url();
+  url.insert(url.find("://") + 3, "127.0.0.1:" + std::to_string(free_port()) + ",");
+  Client one(url, options);
+  one.ping();
+  const std::size_t next = fail_over(trio, Loss::stopped);
+  Client other = client();
+  std::optional<Lock> lock;
+  ASSERT_TRUE(
+      eventually([&] { return !error_of([&] { lock.emplace(other, "job", long_enough); }); }));
+  trio.server(0).resume();
+  EXPECT_TRUE(eventually([&] {
+    return !error_of([&] { EXPECT_FALSE(Lock(one, "job", std::try_to_lock, long_enough)); });
+  }));
+  EXPECT_EQ(trio.at_server(next).get("job"), lock->token());
+}
+
 /// The call waits for a primary that was stopped, for longer than it takes to promote another one;
 /// and the client, at its end, for the release of what is in doubt.
 TEST_F(ClientSentinel, DoesNotBelieveTheLateAnswerOfAFormerPrimary) {
