@@ -111,8 +111,20 @@ void TlsContext::Free::operator()(ssl_session_st* session) const noexcept {
   SSL_SESSION_free(session);
 }
 
+namespace {
+
+/// OpenSSL frees what its functions need when the process exits, while threads that nothing joins
+/// (`DetachedCall`) may be in a handshake, and clients in static storage may still end. The first
+/// call decides, so it can be too late where the program has used OpenSSL before.
+SSL_CTX* make_context() {
+  OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr);
+  return SSL_CTX_new(TLS_client_method());
+}
+
+}  // namespace
+
 TlsContext::Files::Files(const TlsOptions& options)
-    : context(SSL_CTX_new(TLS_client_method())),
+    : context(make_context()),
       server_name(options.server_name),
       verify(options.verify),
       has_certificate(!options.certificate.empty()) {

@@ -1,5 +1,5 @@
-// A process that ends right after a guard does: exiting_worker URL KEY MANNER. It exits with 0, or
-// with 1 when it did not get the lock.
+// A process that ends right after a guard does: exiting_worker URL KEY MANNER [CA]. It exits with
+// 0, or with 1 when it did not get the lock.
 //   main    the client is in main, which returns
 //   static  the client is in static storage, and main returns
 //   exit    the client is in main, and std::exit is called at the end of the guard's scope
@@ -40,11 +40,13 @@ struct ExitAtTheEnd {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 64;
+  if (argc != 4 && argc != 5) return 64;
   ::alarm(120);  // in case that its test is gone
   const std::string key = argv[2];
   const std::string manner = argv[3];
-  redlatch::Client client(argv[1], {.connect_timeout = 20s, .command_timeout = 20s});
+  redlatch::ClientOptions options{.connect_timeout = 20s, .command_timeout = 20s};
+  if (argc == 5) options.tls.ca_file = argv[4];
+  redlatch::Client client(argv[1], options);
   if (manner == "main") use(client, key);
   if (manner == "exit") {
     const ExitAtTheEnd exit;

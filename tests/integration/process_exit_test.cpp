@@ -9,7 +9,9 @@
 #include <system_error>
 #include <vector>
 
+#include "certificates.hpp"
 #include "fixture.hpp"
+#include "sentinel_trio.hpp"
 
 namespace redlatch::test {
 namespace process_exit_test {
@@ -28,24 +30,27 @@ struct Exit {
 
 void PrintTo(const Exit& exit, std::ostream* out) { *out << exit.manner; }
 
+pid_t start_worker(std::vector<std::string> words) {
+  words.insert(words.begin(), REDLATCH_EXITING_WORKER);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t child = -1;
+  const int error = ::posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+  if (error != 0) throw std::system_error(error, std::generic_category(), words.front());
+  return child;
+}
+
+int status_of(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 class ClientProcessExit : public testing::TestWithParam<Exit> {
  protected:
   pid_t start(const std::string& key) const {
-    std::vector<std::string> words{REDLATCH_EXITING_WORKER, server.unix_url(), key,
-                                   GetParam().manner};
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    pid_t child = -1;
-    const int error = ::posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ);
-    if (error != 0) throw std::system_error(error, std::generic_category(), words.front());
-    return child;
-  }
-
-  static int status_of(pid_t child) {
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return start_worker({server.unix_url(), key, GetParam().manner});
   }
 
   RedisServer server{};
@@ -69,6 +74,19 @@ INSTANTIATE_TEST_SUITE_P(Manners, ClientProcessExit,
                          testing::Values(Exit{"main", true}, Exit{"static", true},
                                          Exit{"exit", false}, Exit{"both", true}),
                          [](const auto& exit) { return std::string(exit.param.manner); });
+
+/// The answers of a majority of the Sentinels are enough, so the last one is mostly still asked
+/// when the process ends.
+TEST(ClientProcessExitOverSentinel, IsNoCrashInAHandshake) {
+  SentinelTrio trio(TrioOptions{.tls = true});
+  for (const char* manner : {"main", "static"}) {
+    for (int i = 0; i < processes / 4; ++i) {
+      const std::string key = std::string(manner) + std::to_string(i);
+      ASSERT_EQ(status_of(start_worker({trio.url(), key, manner, own_certificates().issuer})), 0)
+          << key;
+    }
+  }
+}
 
 }  // namespace process_exit_test
 }  // namespace redlatch::test
