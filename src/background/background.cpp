@@ -53,6 +53,7 @@ Background::~Background() {
     run();  // the system had no thread: the open releases are sent by this one
   }
   notifier_.finish();
+  if (settings_.topology) settings_.topology->end();
 }
 
 void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/protocol/command.hpp>
 
@@ -70,6 +71,44 @@ int rank(Errc code) noexcept {
 
 }  // namespace
 
+/// Counts a thread until the end of its work. `end` waits for the threads that are counted.
+class SentinelTopology::Talk {
+ public:
+  explicit Talk(std::shared_ptr<std::atomic<int>> talks) : talks_(std::move(talks)) { ++*talks_; }
+  Talk(const Talk&) = delete;
+  Talk& operator=(const Talk&) = delete;
+  ~Talk() { pause(); }
+
+  /// In front of what may take for ever.
+  void pause() noexcept {
+    if (!std::exchange(counts_, false)) return;
+    if (--*talks_ == 0) talks_->notify_all();
+  }
+  void go_on() noexcept {
+    counts_ = true;
+    ++*talks_;
+  }
+
+ private:
+  const std::shared_ptr<std::atomic<int>> talks_;
+  bool counts_ = true;
+};
+
+/// What a thread that asks a Sentinel owns. The members are destroyed from the last one on: it is
+/// counted until it owns nothing else.
+struct SentinelTopology::AskingWork {
+  std::shared_ptr<Talk> talk;
+  std::shared_ptr<SentinelTopology> self;
+  Address address;
+  std::shared_ptr<const Settings> settings;
+  int cancel;
+
+  Outcome operator()() {
+    const Finally leave([] { leave_tls(); });
+    return self->ask(*this);
+  }
+};
+
 SentinelTopology::SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
                                    std::shared_ptr<TlsContext> tls)
     : service_(endpoint.service),
@@ -126,9 +165,12 @@ SentinelTopology::Calls SentinelTopology::ask_all() {
     if (!is_new) {
       one.asking.reset();
       try {
-        one.asking = Asking::start([self = shared_from_this(), address, settings = one.settings] {
-          return self->ask(address, *settings);
-        });
+        end_.open();
+        one.asking = Asking::start(AskingWork{.talk = std::make_shared<Talk>(talks_),
+                                              .self = shared_from_this(),
+                                              .address = address,
+                                              .settings = one.settings,
+                                              .cancel = end_.fd()});
       } catch (const std::system_error&) {
         continue;  // no thread or descriptor is left
       }
@@ -163,13 +205,22 @@ std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& ad
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
 /// not.
-SentinelTopology::Outcome SentinelTopology::ask(const Address& address, const Settings& settings) {
+SentinelTopology::Outcome SentinelTopology::ask(AskingWork& work) {
   Outcome outcome;
+  const Address& address = work.address;
   const TimePoint begun = BootClock::now();
   try {
-    outcome.answer = answer_of(settings, begun + options_.connect_timeout);
+    SentinelAnswer answer =
+        answer_of(*work.settings, begun + options_.connect_timeout, work.cancel);
+    if (map_address_) {
+      work.settings.reset();  // it uses TLS
+      work.talk->pause();
+      const Finally go_on([&] { work.talk->go_on(); });
+      map(answer);
+    }
+    outcome.answer = std::move(answer);
   } catch (const IoError& error) {
-    outcome.failure.emplace(error.code(), "Sentinel " + settings.server + ": " + error.what());
+    outcome.failure.emplace(error.code(), "Sentinel " + written(address) + ": " + error.what());
   }
   const MutexLock lock(mutex_);
   if (outcome.answer) {
@@ -184,8 +235,9 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address, const Se
 /// The epoch is asked for before the primary. If a failover comes between the two, the new primary
 /// is taken for one of the older configuration, which is corrected by the next answer. The other
 /// way round, the former primary would be believed until the next failover.
-SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint deadline) const {
-  const Connection connection = connect(settings, deadline, never_cancelled);
+SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint deadline,
+                                           int cancel) const {
+  const Connection connection = connect(settings, deadline, cancel);
   const auto question = [&](const char* what) {
     return Command(Expect::anything, "SENTINEL", what, service_);
   };
@@ -198,15 +250,16 @@ SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint d
   }
   answer.epoch = read_epoch(say(connection, question("MASTER"), deadline));
   answer.primary = read_primary(say(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline));
-  if (answer.primary) answer.primary = mapped(*answer.primary);
-  for (const Address& one : read_sentinels(say(connection, question("SENTINELS"), deadline))) {
-    answer.others.push_back(mapped(one));
-  }
+  answer.others = read_sentinels(say(connection, question("SENTINELS"), deadline));
   return answer;
 }
 
+void SentinelTopology::map(SentinelAnswer& answer) const {
+  if (answer.primary) answer.primary = mapped(*answer.primary);
+  for (Address& one : answer.others) one = mapped(one);
+}
+
 Address SentinelTopology::mapped(const Address& address) const {
-  if (!map_address_) return address;
   std::string why;
   try {
     Address result = map_address_(address);
@@ -271,7 +324,7 @@ IoError SentinelTopology::failure_of(const Calls& calls) const {
 
 /// Follows the view when that has another primary.
 void SentinelTopology::note_primary() {
-  if (view_.primary() == primary_address_) return;
+  if (has_ended_ || view_.primary() == primary_address_) return;
   const Address& address = *view_.primary();
   Endpoint endpoint;
   endpoint.host = address.host;
@@ -322,8 +375,11 @@ void SentinelTopology::subscribe() {
   const std::vector<Address> all = view_.sentinels();
   const Sentinel& one = sentinel_at(all[subscribed_++ % all.size()]);
   const TimePoint deadline = BootClock::now() + options_.connect_timeout;
-  subscribing_ = Subscribing::start([settings = one.settings, deadline] {
-    auto connection = std::make_shared<Connection>(connect(*settings, deadline, never_cancelled));
+  end_.open();
+  const auto talk = std::make_shared<Talk>(talks_);
+  subscribing_ = Subscribing::start([talk, settings = one.settings, deadline, cancel = end_.fd()] {
+    const Finally leave([] { leave_tls(); });
+    auto connection = std::make_shared<Connection>(connect(*settings, deadline, cancel));
     for (const char* channel : channels) {
       say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
     }
@@ -373,6 +429,30 @@ void SentinelTopology::subscribe_later() {
       std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(range)(random_));
 }
 
+/// A thread that is in `map_address`, which may take for ever, is not waited for: what uses TLS is
+/// taken away from it.
+void SentinelTopology::end() noexcept {
+  {
+    const MutexLock lock(mutex_);
+    has_ended_ = true;
+    end_.signal();
+  }
+  for (int talks = *talks_; talks != 0; talks = *talks_) talks_->wait(talks);
+  const MutexLock lock(mutex_);
+  try {
+    if (subscribing_ && subscribing_->wait(TimePoint::max(), never_cancelled)) {
+      *subscribing_->result() = {};
+    }
+  } catch (const std::exception&) {
+    // It has not subscribed.
+  }
+  if (subscription_) *subscription_ = {};
+  sentinels_.clear();
+  primary_.reset();
+  tls_.reset();
+  sentinel_tls_.reset();
+}
+
 void SentinelTopology::before_fork() {
   mutex_.lock();
   if (primary_) primary_->before_fork();
@@ -399,6 +479,8 @@ void SentinelTopology::after_fork_in_child() noexcept {
   subscribing_.reset();
   if (subscription_) subscription_->transport->close();
   subscription_.reset();
+  *talks_ = 0;
+  end_.close();
   is_in_use_ = false;
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));
   mutex_.unlock();

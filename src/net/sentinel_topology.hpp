@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include <redlatch/options.hpp>
 
+#include "base/event_fd.hpp"
 #include "base/io_error.hpp"
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
@@ -56,6 +58,7 @@ class SentinelTopology final : public Topology,
   bool wants_watch() const noexcept override { return true; }
   TimePoint watch(std::vector<pollfd>& descriptors) override;
   void attend() noexcept override;
+  void end() noexcept override;
 
   // The mutexes of the members are locked by one call and unlocked by another, which the analysis
   // cannot follow, as these are no mutexes of this class.
@@ -72,6 +75,9 @@ class SentinelTopology final : public Topology,
   using Asking = DetachedCall<Outcome>;
   using Subscribing = DetachedCall<std::shared_ptr<Connection>>;
 
+  class Talk;
+  struct AskingWork;
+
   struct Sentinel {
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
@@ -81,9 +87,11 @@ class SentinelTopology final : public Topology,
 
   Calls ask_all() REDLATCH_REQUIRES(mutex_);
   Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
-  std::shared_ptr<const Settings> settings_for(const Address& address) const;
-  Outcome ask(const Address& address, const Settings& settings) REDLATCH_EXCLUDES(mutex_);
-  SentinelAnswer answer_of(const Settings& settings, TimePoint deadline) const;
+  std::shared_ptr<const Settings> settings_for(const Address& address) const
+      REDLATCH_REQUIRES(mutex_);
+  Outcome ask(AskingWork& work) REDLATCH_EXCLUDES(mutex_);
+  SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
+  void map(SentinelAnswer& answer) const;
   Address mapped(const Address& address) const;
   static void wait_for(const Calls& calls, TimePoint deadline, int cancel);
   IoError failure_of(const Calls& calls) const;
@@ -97,12 +105,16 @@ class SentinelTopology final : public Topology,
   const ClientOptions options_;  // with which a Sentinel is connected to
   const std::function<Address(const Address&)> map_address_;
   const Endpoint sentinel_login_;  // user and password at the Sentinels
-  const std::shared_ptr<TlsContext> tls_;
-  const std::shared_ptr<TlsContext> sentinel_tls_;
+  // How many threads ask a Sentinel, or may use TLS for other reasons. These own it, too.
+  const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);
 
   // Taken before those of the resolvers, of the primary and the Sentinels, and only around a fork
   // together with them.
   Mutex mutex_{};
+  std::shared_ptr<TlsContext> tls_ REDLATCH_GUARDED_BY(mutex_);
+  std::shared_ptr<TlsContext> sentinel_tls_ REDLATCH_GUARDED_BY(mutex_);
+  EventFd end_ REDLATCH_GUARDED_BY(mutex_){};  // ends all talks
+  bool has_ended_ REDLATCH_GUARDED_BY(mutex_) = false;
   SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
   std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};      // of the view
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known

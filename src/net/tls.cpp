@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -152,6 +153,8 @@ TlsContext::~TlsContext() {
   const MutexLock lock(files_->mutex);
   session_.reset();
 }
+
+void TlsContext::leave() noexcept { OPENSSL_thread_stop(); }
 
 std::shared_ptr<TlsContext> TlsContext::for_host(std::string_view host) const {
   return std::shared_ptr<TlsContext>(new TlsContext(files_, host));

@@ -39,6 +39,9 @@ class TlsContext {
   /// sessions are its own.
   std::shared_ptr<TlsContext> for_host(std::string_view host) const;
 
+  /// Frees what OpenSSL keeps for the calling thread.
+  static void leave() noexcept;
+
   // Around fork(2), for all that share the files; the mutex is released in parent and child.
   void before_fork() REDLATCH_ACQUIRE(files_->mutex) { files_->mutex.lock(); }
   void after_fork() REDLATCH_RELEASE(files_->mutex) { files_->mutex.unlock(); }

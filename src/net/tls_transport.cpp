@@ -132,6 +132,8 @@ bool TlsTransport::is_idle() noexcept {
   }
 }
 
+void leave_tls() noexcept { TlsContext::leave(); }
+
 #else
 
 std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view) {
@@ -149,6 +151,8 @@ std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>&, std
 std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext>, std::unique_ptr<Transport> under) {
   return under;
 }
+
+void leave_tls() noexcept {}
 
 #endif
 

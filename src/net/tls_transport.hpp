@@ -56,6 +56,8 @@ std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::str
 /// `TlsContext::for_host`; null for null.
 std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>& context,
                                          std::string_view host);
+/// Frees what the library of TLS keeps for the calling thread.
+void leave_tls() noexcept;
 std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext> context,
                                     std::unique_ptr<Transport> under);
 

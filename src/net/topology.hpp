@@ -58,6 +58,10 @@ class Topology {
   /// Receives what has come, without waiting.
   virtual void attend() noexcept {}
 
+  /// The client has ended, and nothing connects any more. From here on no thread of the topology
+  /// uses TLS, whose library may be cleaned up when the process exits.
+  virtual void end() noexcept {}
+
   // Around fork(2): the child keeps what is known, and nothing that is under way.
   virtual void before_fork() = 0;
   virtual void after_fork_in_parent() = 0;

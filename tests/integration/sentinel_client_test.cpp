@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -211,6 +213,39 @@ TEST_F(ClientSentinel, IsOfAForkedChildToo) {
             }),
             0);
   EXPECT_EQ(trio.at_server(0).get("job"), lock.token());
+}
+
+/// One Sentinel has not answered when the client ends.
+TEST_F(ClientSentinel, LeavesNoThreadAtItsEnd) {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  options.connect_timeout = 1min;
+  trio.sentinel(0).pause();  // at which it subscribes first
+  const auto before = threads();
+  { client().ping(); }
+  EXPECT_TRUE(eventually([&] { return threads() <= before; }));
+}
+
+/// The client ends while a Sentinel's answer is translated, and by that, too.
+TEST_F(ClientSentinel, MayEndInATranslationOfAddresses) {
+  std::atomic<int> translated = 0;
+  std::optional<Client> one;
+  std::atomic<bool> ends = false;
+  options.map_address = [&](const Address& address) -> Address {
+    if (ends.exchange(false)) one.reset();
+    ++translated;
+    return address;
+  };
+  one.emplace(trio.url(), options);
+  one->ping();
+  ends = true;
+  trio.at_server(0).command({"CLIENT", "KILL", "TYPE", "normal"});
+  const int before = translated;
+  ASSERT_TRUE(trio.fail_over());
+  EXPECT_TRUE(eventually([&] { return translated > before && !ends; }));
+  EXPECT_TRUE(eventually([&] { return !one; }));
 }
 
 TEST_F(ClientSentinel, IsRefusedToAQuorum) {
