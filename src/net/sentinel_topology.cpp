@@ -37,6 +37,8 @@ constexpr std::chrono::milliseconds min_subscribe_pause{50};
 constexpr std::chrono::milliseconds max_subscribe_pause{1000};
 /// And in front of that, after the Sentinel has refused it.
 constexpr std::chrono::minutes refusal_pause{1};
+/// How often the Sentinel is sent a PING on the subscription, and how much time it has to answer.
+constexpr std::chrono::seconds ping_period{1};
 /// How many failures an error names.
 constexpr std::size_t max_named = 5;
 
@@ -354,7 +356,8 @@ TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
   }
   if (subscribing_) add(subscribing_->fd());
   if (subscription_) add(subscription_->transport->fd());
-  return !is_in_use_ || subscribing_ || subscription_ ? TimePoint::max() : subscribe_at_;
+  if (subscription_) return ping_at_;
+  return !is_in_use_ || subscribing_ ? TimePoint::max() : subscribe_at_;
 }
 
 void SentinelTopology::attend() noexcept {
@@ -362,6 +365,7 @@ void SentinelTopology::attend() noexcept {
     const MutexLock lock(mutex_);
     if (subscribing_ && subscribing_->is_finished()) end_subscribing();
     if (subscription_) receive_messages();
+    if (subscription_ && BootClock::now() >= ping_at_) ping();
     if (is_in_use_ && !subscribing_ && !subscription_ && BootClock::now() >= subscribe_at_) {
       subscribe();
     }
@@ -400,7 +404,32 @@ void SentinelTopology::end_subscribing() {
   } catch (const std::exception&) {
     return subscribe_later();
   }
+  ping_at_ = BootClock::now() + ping_period;
+  is_pinged_ = false;
   ask_all();  // what happened before the subscription was not heard
+}
+
+/// A Sentinel that has hung, perhaps with the host that it shares with the primary, tells nothing:
+/// another one has to. What has come was read before, so that a pause of this process is not taken
+/// for the Sentinel's silence.
+void SentinelTopology::ping() {
+  ping_at_ = BootClock::now() + ping_period;
+  try {
+    if (std::exchange(is_pinged_, true)) {
+      subscription_.reset();
+      subscribe_at_ = BootClock::now();
+      return;
+    }
+    subscription_->stream->append(Command(Expect::anything, "PING"));
+    send_available(*subscription_->stream, *subscription_->transport);
+  } catch (const IoError&) {
+    end_subscription();
+  }
+}
+
+void SentinelTopology::end_subscription() {
+  subscription_.reset();
+  subscribe_later();
 }
 
 void SentinelTopology::receive_messages() {
@@ -408,11 +437,11 @@ void SentinelTopology::receive_messages() {
   try {
     receive_into(*subscription_->stream, *subscription_->transport);
     while (const std::optional<Reply> message = subscription_->stream->next_unasked()) {
+      is_pinged_ = false;
       switched |= message->elements.size() == 3 && is_about(service_, message->elements[2].text);
     }
   } catch (const IoError&) {
-    subscription_.reset();
-    subscribe_later();
+    end_subscription();
   }
   if (!switched) return;
   // Every connection is obsolete until Sentinels have been asked anew.

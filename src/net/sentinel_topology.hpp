@@ -36,7 +36,8 @@ class Resolver;
 /// the server for its ROLE (`NodeRole::must_be_primary`).
 ///
 /// **Listening.** The background thread keeps a subscription at one Sentinel, and has all of them
-/// asked when it hears of a failover, and whenever the subscription is opened.
+/// asked when it hears of a failover, and whenever the subscription is opened. A Sentinel that does
+/// not answer a PING there for a second is left for the next one.
 /// Without that, a client whose connections are idle would not notice that its primary was stopped,
 /// replaced, and woken up again as a former primary that believes in itself for some seconds.
 ///
@@ -98,6 +99,8 @@ class SentinelTopology final : public Topology,
   void note_primary() REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
   void end_subscribing() REDLATCH_REQUIRES(mutex_);
+  void end_subscription() REDLATCH_REQUIRES(mutex_);
+  void ping() REDLATCH_REQUIRES(mutex_);
   void receive_messages() REDLATCH_REQUIRES(mutex_);
   void subscribe_later() REDLATCH_REQUIRES(mutex_);
 
@@ -122,6 +125,8 @@ class SentinelTopology final : public Topology,
   bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
   std::shared_ptr<Subscribing> subscribing_ REDLATCH_GUARDED_BY(mutex_){};
   std::shared_ptr<Connection> subscription_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint ping_at_ REDLATCH_GUARDED_BY(mutex_){};
+  bool is_pinged_ REDLATCH_GUARDED_BY(mutex_) = false;  // and has not answered
   TimePoint subscribe_at_ REDLATCH_GUARDED_BY(mutex_){};
   std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;  // the next is at this Sentinel
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);

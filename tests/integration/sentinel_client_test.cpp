@@ -384,6 +384,33 @@ TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryThatWakesUp) {
   EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
 }
 
+/// The host of the primary hangs, with the Sentinel there that the client listens to.
+TEST(ClientSentinelHost, ThatHasHungHasNoFormerPrimaryThatIsBelieved) {
+  SentinelTrio trio(TrioOptions{.down_after = 3s});
+  Client one(trio.url());
+  { const Lock lock(one, "job", long_enough); }
+  ASSERT_TRUE(in_step(trio));
+  trio.sentinel(0).pause();
+  trio.server(0).pause();
+  Client other(trio.url());
+  const auto primary_at = [&](std::size_t sentinel) {
+    return trio.at_sentinel(sentinel)
+        .command({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", "orders"})
+        .elements.at(1)
+        .text;
+  };
+  const std::string old = std::to_string(trio.port(0));
+  ASSERT_TRUE(eventually([&] { return primary_at(1) != old && primary_at(2) != old; }, 40s));
+  std::optional<Lock> lock;
+  ASSERT_TRUE(
+      eventually([&] { return !error_of([&] { lock.emplace(other, "job", long_enough); }); }));
+  trio.server(0).resume();
+  EXPECT_TRUE(eventually([&] {
+    return !error_of([&] { EXPECT_FALSE(Lock(one, "job", std::try_to_lock, long_enough)); });
+  }));
+  trio.sentinel(0).resume();
+}
+
 /// The client has only connected so far, and the first Sentinel that it would listen to is away.
 TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryAfterAPingAlone) {
   options.connections = 1;
