@@ -84,6 +84,8 @@ ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole rol
       std::move(connections),
       [this](std::string_view key) -> SharedConnection& { return connection_of(key); },
       wait_queues_);
+  ForkAware& self = *this;
+  registration_.emplace(self);
 }
 
 void ClientCore::execute(std::span<const Request> requests, std::span<Response> responses,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -103,7 +104,8 @@ class ClientCore final : public Keeper,
   std::atomic<std::uint64_t> several_settled_ = 0;
   WaitQueues wait_queues_;
   Background background_;  // destroyed before the connections and queues, which its thread uses
-  ForkRegistration registration_{*this};
+  // Begins at the end of the constructor: a fork on another thread goes through all members.
+  std::optional<ForkRegistration> registration_{};
 };
 
 }  // namespace redlatch::detail

@@ -227,6 +227,17 @@ TEST_F(ClientFork, MayHappenWhileOtherThreadsUseTheClient) {
 
 /// The reply to each release of the parent but the last was read before the next one was sent on
 /// the same connection, so at the fork these releases wait for their next attempt.
+TEST_F(ClientFork, MayHappenWhileAnotherThreadMakesAClient) {
+  ClientOptions many = patient();
+  many.connections = 1024;  // takes long enough to be met
+  std::atomic<bool> stop = false;
+  std::jthread maker([&] {
+    while (!stop) Client(server.url(), many);
+  });
+  for (int i = 0; i < 400; ++i) EXPECT_EQ(in_child([] { return 0; }), 0);
+  stop = true;
+}
+
 TEST_F(ClientFork, ChildDoesNothingOfWhatItsParentStillOwes) {
   const auto is_of_parent = [](const ScriptedRequest& request) {
     return request.is("EVALSHA") && request.words[3].starts_with("parent");
