@@ -258,7 +258,15 @@ SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint d
 
 void SentinelTopology::map(SentinelAnswer& answer) const {
   if (answer.primary) answer.primary = mapped(*answer.primary);
-  for (Address& one : answer.others) one = mapped(one);
+  // A Sentinel that cannot be translated, perhaps an old one, must not hide the primary.
+  std::erase_if(answer.others, [this](Address& one) {
+    try {
+      one = mapped(one);
+      return false;
+    } catch (const IoError&) {
+      return true;
+    }
+  });
 }
 
 Address SentinelTopology::mapped(const Address& address) const {
@@ -267,8 +275,6 @@ Address SentinelTopology::mapped(const Address& address) const {
     Address result = map_address_(address);
     if (!result.host.empty() && result.port != 0) return result;
     why = "has given no host or no port";
-  } catch (const std::bad_alloc&) {
-    throw;
   } catch (const std::exception& error) {
     why = std::string("has thrown: ") + error.what();
   } catch (...) {
@@ -356,8 +362,8 @@ TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
   }
   if (subscribing_) add(subscribing_->fd());
   if (subscription_) add(subscription_->transport->fd());
-  if (subscription_) return ping_at_;
-  return !is_in_use_ || subscribing_ ? TimePoint::max() : subscribe_at_;
+  if (subscription_) return std::min(ping_at_, ask_at_);
+  return !is_in_use_ || subscribing_ ? ask_at_ : std::min(subscribe_at_, ask_at_);
 }
 
 void SentinelTopology::attend() noexcept {
@@ -366,6 +372,7 @@ void SentinelTopology::attend() noexcept {
     if (subscribing_ && subscribing_->is_finished()) end_subscribing();
     if (subscription_) receive_messages();
     if (subscription_ && BootClock::now() >= ping_at_) ping();
+    if (BootClock::now() >= ask_at_) ask_anew();
     if (is_in_use_ && !subscribing_ && !subscription_ && BootClock::now() >= subscribe_at_) {
       subscribe();
     }
@@ -440,12 +447,28 @@ void SentinelTopology::receive_messages() {
       is_pinged_ = false;
       switched |= message->elements.size() == 3 && is_about(service_, message->elements[2].text);
     }
-  } catch (const IoError&) {
+  } catch (const std::exception&) {  // it is lost, or memory is
     end_subscription();
   }
-  if (!switched) return;
-  // Every connection is obsolete until Sentinels have been asked anew.
+  if (switched) hear_of_failover();
+}
+
+/// Every connection is obsolete until Sentinels have been asked anew. Of messages that follow each
+/// other, the later ones only have them asked once more: a Sentinel that repeats itself must not
+/// have all connections opened again and again.
+void SentinelTopology::hear_of_failover() {
+  const TimePoint now = BootClock::now();
+  if (now < heard_at_ + fresh_for) {
+    ask_at_ = heard_at_ + fresh_for;
+    return;
+  }
+  heard_at_ = now;
   note_change();
+  ask_anew();
+}
+
+void SentinelTopology::ask_anew() {
+  ask_at_ = TimePoint::max();
   for (Sentinel& one : sentinels_) one.asking.reset();
   ask_all();
 }

@@ -102,6 +102,8 @@ class SentinelTopology final : public Topology,
   void end_subscription() REDLATCH_REQUIRES(mutex_);
   void ping() REDLATCH_REQUIRES(mutex_);
   void receive_messages() REDLATCH_REQUIRES(mutex_);
+  void hear_of_failover() REDLATCH_REQUIRES(mutex_);
+  void ask_anew() REDLATCH_REQUIRES(mutex_);
   void subscribe_later() REDLATCH_REQUIRES(mutex_);
 
   const std::string service_;
@@ -128,7 +130,9 @@ class SentinelTopology final : public Topology,
   TimePoint ping_at_ REDLATCH_GUARDED_BY(mutex_){};
   bool is_pinged_ REDLATCH_GUARDED_BY(mutex_) = false;  // and has not answered
   TimePoint subscribe_at_ REDLATCH_GUARDED_BY(mutex_){};
-  std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;  // the next is at this Sentinel
+  TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
+  TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after more messages
+  std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;           // the next is at this Sentinel
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };
 
