@@ -18,6 +18,7 @@
 #include "certificates.hpp"
 #include "child.hpp"
 #include "fixture.hpp"
+#include "scripted_server.hpp"
 #include "sentinel_trio.hpp"
 #include "shared_memory.hpp"
 
@@ -285,6 +286,84 @@ TEST(ClientSentinelTls, TrustsItsOwnIssuersAtTheSentinels) {
   const Error error = thrown_by([&] { refused.ping(); });
   EXPECT_EQ(error.code(), Errc::authentication_failed);
   EXPECT_NE(text_of(error).find("redis.example"), std::string::npos) << error.what();
+}
+
+// What a strange Sentinel says
+
+/// A Sentinel that says what a test wants: the primary, and other Sentinels.
+class ScriptedSentinel {
+ public:
+  explicit ScriptedSentinel(std::uint16_t primary) : primary_(std::to_string(primary)) {}
+
+  std::string url() const {
+    std::string url = server_.url();
+    return url.replace(0, url.find("://"), "redis-sentinel") + "#orders";
+  }
+  std::size_t connections() const { return server_.connections(); }
+  bool is_listened_to() const { return subscriber_ != 0; }
+  void tell_of_failover() {
+    server_.say(subscriber_, resp::array({resp::bulk("message"), resp::bulk("+switch-master"),
+                                          resp::bulk("orders 127.0.0.1 1 127.0.0.1 2")}));
+  }
+
+ private:
+  std::string answer(const ScriptedRequest& request) {
+    if (request.is("PING")) return resp::status("PONG");
+    if (request.is("SUBSCRIBE")) {
+      subscriber_ = request.connection;
+      return resp::array({resp::bulk("subscribe"), resp::bulk(request.words[1]), resp::integer(1)});
+    }
+    if (!request.is("SENTINEL")) return resp::error("ERR unknown command");
+    if (request.words[1] == "MASTER") {
+      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
+    }
+    if (request.words[1] == "SENTINELS") {
+      return resp::array({resp::array(
+          {resp::bulk("ip"), resp::bulk("10.0.0.9"), resp::bulk("port"), resp::bulk("26379")})});
+    }
+    return resp::array({resp::bulk("127.0.0.1"), resp::bulk(primary_)});
+  }
+
+  const std::string primary_;
+  std::atomic<std::size_t> subscriber_ = 0;
+  ScriptedServer server_{[this](const ScriptedRequest& request) { return answer(request); }};
+};
+
+/// Translates the primary, and knows no other address.
+Address only_loopback(const Address& address) {
+  if (address.host != "127.0.0.1") throw std::out_of_range("no such host");
+  return address;
+}
+
+TEST(ClientStrangeSentinel, MayNameSentinelsThatCannotBeTranslated) {
+  RedisServer server;
+  const ScriptedSentinel sentinel(server.port());
+  ClientOptions options = patient();
+  options.map_address = only_loopback;
+  Client client(sentinel.url(), options);
+  EXPECT_FALSE(error_of([&] { client.ping(); }));
+}
+
+TEST(ClientStrangeSentinel, MayRepeatItselfWithoutAStormOfConnections) {
+  RedisServer server;
+  ScriptedSentinel sentinel(server.port());
+  ClientOptions options = patient();
+  options.map_address = only_loopback;
+  Client client(sentinel.url(), options);
+  Lock lock(client, "job", long_enough);
+  ASSERT_TRUE(eventually([&] { return sentinel.is_listened_to(); }));
+  const std::size_t before = sentinel.connections();
+  const auto time = duration_of([&] {
+    for (int i = 0; i < 1000; ++i) {
+      sentinel.tell_of_failover();
+      static_cast<void>(error_of([&] { static_cast<void>(lock.verify()); }));  // or not_writable
+    }
+  });
+  // Twice in each tenth of a second: when it is heard, and at the end of that.
+  const auto tenths = static_cast<std::size_t>(time / 100ms) + 1;
+  EXPECT_LE(sentinel.connections() - before, 4 * tenths + 4);
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
+  EXPECT_TRUE(lock.owns_lock());
 }
 
 // What becomes of locks in a failover
