@@ -34,11 +34,14 @@ Credentials credentials_of(const Settings& settings, TimePoint deadline, int can
   return {.user = settings.endpoint.user, .password = settings.endpoint.password};
 }
 
+}  // namespace
+
 /// One attempt to connect to an address and to log in there. None of its members waits.
-class Attempt {
+class LoginAttempt {
  public:
-  Attempt(const SocketAddress& address, const Settings& settings, const Credentials& credentials,
-          std::shared_ptr<TlsContext> tls, Greeting::Scope scope, unsigned closed_before)
+  LoginAttempt(const SocketAddress& address, const Settings& settings,
+               const Credentials& credentials, std::shared_ptr<TlsContext> tls,
+               Greeting::Scope scope, unsigned closed_before)
       : address_(address),
         scope_(scope),
         closed_before_(closed_before),
@@ -188,8 +191,6 @@ class Attempt {
   std::unique_ptr<RespStream> stream_ = std::make_unique<RespStream>();
 };
 
-}  // namespace
-
 /// Attempts beside each other. Ends with the first that logs in, not with the first that connects:
 /// a proxy, or a host that has hung, may accept connections and never answer.
 class Race {
@@ -233,7 +234,7 @@ class Race {
   }
 
  private:
-  using Attempts = std::list<Attempt>;
+  using Attempts = std::list<LoginAttempt>;
 
   bool is_more() const noexcept { return begun_ < destination_.addresses.size(); }
 
@@ -257,11 +258,11 @@ class Race {
   /// Waits until an attempt can go on, or a new one is due. Returns those that can, each once.
   std::vector<Attempts::iterator> wait() {
     const bool crowded = std::any_of(attempts_.begin(), attempts_.end(),
-                                     [](const Attempt& one) { return one.is_crowded(); });
+                                     [](const LoginAttempt& one) { return one.is_crowded(); });
     TimePoint end = is_more() ? std::min(begin_next_, deadline_) : deadline_;
     if (crowded) end = std::min(end, BootClock::now() + crowded_pause);
     std::vector<pollfd> watched{{.fd = cancel_, .events = POLLIN, .revents = 0}};
-    for (const Attempt& one : attempts_) watched.push_back(one.awaited());
+    for (const LoginAttempt& one : attempts_) watched.push_back(one.awaited());
     end = std::min(end, settings_.topology->watch(watched));
     poll_until(watched, end);
     if (watched.front().revents != 0) throw Cancelled();
@@ -298,7 +299,7 @@ class Race {
   /// has failed before, as a server that closes every connection must not get twice as many. The id
   /// of a quorum's server is left out after two closings only: one may be the end of the server,
   /// and without the id it might count twice.
-  std::optional<Greeting::Scope> scope_behind(const Attempt& closed) const noexcept {
+  std::optional<Greeting::Scope> scope_behind(const LoginAttempt& closed) const noexcept {
     using Scope = Greeting::Scope;
     const bool again = closed.closed_before() == 0;
     if (closed.scope() == Scope::whole && again) return Scope::needed;
@@ -336,7 +337,7 @@ class Race {
 
   IoError failure() const {
     if (attempts_.empty()) return *failure_;
-    const Attempt& last = attempts_.back();
+    const LoginAttempt& last = attempts_.back();
     return {Errc::unreachable, last.complaint() + where(last.address())};
   }
 
