@@ -326,6 +326,9 @@ void Background::attend_topology() {
   // A lock that the new server does not have is announced as lost now, and not with the next
   // renewal, as another client may acquire it there.
   renewer_.renew_all(BootClock::now());
+  // Idle connections to the former server are closed now, and not when they are used next.
+  const Unlocked unlocked(mutex_);
+  for (SharedConnection* connection : connections_) connection->look();
 }
 
 void Background::renew_due() {

@@ -153,6 +153,7 @@ void Multiplexer::leave_former_primary(TimePoint now) noexcept {
   const std::error_code why = make_error_code(Errc::not_writable);
   if (retry_.in_progress()) return lose_connection(nullptr, Errc::not_writable, why, now);
   mark_queued_overtakable();
+  leftovers_.explain(why, "another server is the primary now");
   disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire, why);
   leftovers_.disconnection->moved = true;
 }

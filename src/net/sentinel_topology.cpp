@@ -324,6 +324,7 @@ IoError SentinelTopology::failure_of(const Calls& calls) const {
       for (const std::string& one : outcome.answer->services) text += " " + one;
     }
     if (named == 0 || rank(its) < rank(code)) code = its;
+    if (why.find(text) != std::string::npos) continue;  // several say the same
     if (named++ < max_named) why += (why.empty() ? "" : "; ") + text;
   }
   if (why.empty()) why = "no answer within connect_timeout";

@@ -581,6 +581,23 @@ TEST_F(ClientSentinel, AnnouncesALockThatTheFailoverHasForgotten) {
   EXPECT_LT(*lost_at, end);
 }
 
+/// Also those that are not used any more.
+TEST_F(ClientSentinel, ClosesItsConnectionsToAFormerPrimary) {
+  std::atomic<int> open = 0;
+  options.on_event = [&](const Event& event) {
+    if (event.kind == EventKind::connected) ++open;
+    if (event.kind == EventKind::disconnected) --open;
+  };
+  Client one = client();
+  {
+    std::deque<Lock> held;  // on all connections
+    for (int i = 0; i < 8; ++i) held.emplace_back(one, std::to_string(i), long_enough);
+  }
+  ASSERT_TRUE(eventually([&] { return open == 4; }));
+  fail_over(trio, Loss::stopped);
+  EXPECT_TRUE(eventually([&] { return open == 0; }));
+}
+
 /// Its own connections to the former primary are closed without a command there.
 TEST_F(ClientSentinel, SendsNothingToAFormerPrimary) {
   Client one = client();
