@@ -172,9 +172,9 @@ TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
   NameStage stage(history_.shared(), 700ms);
   const FailoverFindings found = endure(stage, 6);
   expect_none(found);
+  // Locks that both replicas have may be lost as well, by their renewals, which wait for none.
   EXPECT_FALSE(found.losses.at(0).lost.empty());
   EXPECT_GT(found.excused_overlaps, 0U);
-  EXPECT_TRUE(found.losses.at(2).lost.empty());
 }
 
 TEST_F(FailoverCampaign, FindsClaimsThatLastTooLong) {

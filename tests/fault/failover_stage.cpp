@@ -59,10 +59,16 @@ bool NameStage::is_healthy() {
 }
 
 std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) {
-  if (!eventually([&] { return is_healthy(); })) return std::nullopt;
+  // What was written before the last look is at the replicas; what is written behind it may not be.
+  Moment begun{};
+  const auto looks_healthy = [&] {
+    begun = Clock::now();
+    return is_healthy();
+  };
+  if (!eventually(looks_healthy)) return std::nullopt;
   const std::size_t old = primary_;
   const std::size_t next = (old + 1 + random() % 2) % servers_.size();
-  Failover seen{fault, Clock::now(), {}, {}, {}};
+  Failover seen{fault, begun, {}, {}, {}};
   if (fault == Fault::kill) servers_[old]->kill();
   if (fault == Fault::kill) seen.lossy_until = Clock::now();
   promote(next);
