@@ -171,7 +171,6 @@ TEST_F(FailoverCampaign, KeepsEveryPromiseOverSentinel) {
 TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
   NameStage stage(history_.shared(), 700ms);
   const FailoverFindings found = endure(stage, 6);
-  expect_none(found);
   // Locks that both replicas have may be lost as well, by their renewals, which wait for none.
   EXPECT_FALSE(found.losses.at(0).lost.empty());
   EXPECT_GT(found.excused_overlaps, 0U);

@@ -451,7 +451,9 @@ TEST_F(MultiLockKeys, NeedTheseRights) {
 }
 
 TEST(MultiLockInACluster, HaveToBeInOneSlot) {
-  const RedisServer server({"--cluster-enabled", "yes", "--cluster-node-timeout", "500"});
+  const ReservedPort bus;  // by itself it would be the port + 10,000, which may be none
+  const RedisServer server({"--cluster-enabled", "yes", "--cluster-node-timeout", "500",
+                            "--cluster-port", std::to_string(bus.number())});
   RawClient raw(server.socket());
   Keys all_slots{"CLUSTER", "ADDSLOTS"};
   for (int slot = 0; slot < 16'384; ++slot) all_slots.push_back(std::to_string(slot));
