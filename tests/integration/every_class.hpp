@@ -13,19 +13,17 @@
 
 namespace redlatch::test {
 
-/// A server, with a client and, once it is asked for, a quorum of it, which has no Sentinels.
+/// A server, with a client and a quorum of it; where Sentinels name it, there is no quorum.
 class Servers {
  public:
   explicit Servers(const std::string& url, const ClientOptions& options = patient())
-      : client(url, options), url_(url), options_(options) {}
-
-  Quorum& nodes() {
-    if (!nodes_) {
-      nodes_.emplace(std::vector<std::string>{url_},
-                     QuorumOptions{.client = options_, .server_timeout = 20s});
-    }
-    return *nodes_;
+      : client(url, options) {
+    if (url.starts_with("redis-sentinel:")) return;
+    nodes_.emplace(std::vector<std::string>{url},
+                   QuorumOptions{.client = options, .server_timeout = 20s});
   }
+
+  Quorum& nodes() { return nodes_.value(); }
   std::size_t waiting() const {
     return client.metrics().waiting + (nodes_ ? nodes_->metrics().waiting : 0);
   }
@@ -33,8 +31,6 @@ class Servers {
   Client client;
 
  private:
-  std::string url_;
-  ClientOptions options_;
   std::optional<Quorum> nodes_{};
 };
 

@@ -223,7 +223,8 @@ TEST_F(ClientSentinel, LeavesNoThreadAtItsEnd) {
     return std::distance(begin(tasks), end(tasks));
   };
   options.connect_timeout = 1min;
-  trio.sentinel(0).pause();  // at which it subscribes first
+  trio.sentinel(0).pause();   // at which it subscribes first
+  std::thread([] {}).join();  // the first thread of all brings one of the thread sanitizer's
   const auto before = threads();
   { client().ping(); }
   EXPECT_TRUE(eventually([&] { return threads() <= before; }));
@@ -234,8 +235,12 @@ TEST_F(ClientSentinel, MayEndInATranslationOfAddresses) {
   std::atomic<int> translated = 0;
   std::optional<Client> one;
   std::atomic<bool> ends = false;
+  std::atomic<bool> has_ended = false;
   options.map_address = [&](const Address& address) -> Address {
-    if (ends.exchange(false)) one.reset();
+    if (ends.exchange(false)) {
+      one.reset();
+      has_ended = true;
+    }
     ++translated;
     return address;
   };
@@ -246,7 +251,7 @@ TEST_F(ClientSentinel, MayEndInATranslationOfAddresses) {
   const int before = translated;
   ASSERT_TRUE(trio.fail_over());
   EXPECT_TRUE(eventually([&] { return translated > before && !ends; }));
-  EXPECT_TRUE(eventually([&] { return !one; }));
+  EXPECT_TRUE(eventually([&] { return has_ended.load(); }));
 }
 
 TEST_F(ClientSentinel, IsRefusedToAQuorum) {
