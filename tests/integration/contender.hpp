@@ -22,7 +22,11 @@ class ContenderOf {
       : client_(std::move(client)),
         lock(client_, "job", std::move(what)..., std::defer_lock, std::move(options)) {
     thread_ = std::jthread([this](const std::stop_token& stop) {
-      held = lock.lock(stop);
+      try {
+        held = lock.lock(stop);
+      } catch (const Error&) {
+        failed = true;
+      }
       ended = !held;
       eventually([&] { return goes_on.load(); }, 60s);
       if (held) lock.unlock();
@@ -41,7 +45,7 @@ class ContenderOf {
   }
   void cancel() { thread_.request_stop(); }
   bool is_cancelled() const {
-    return eventually([&] { return ended.load(); });
+    return eventually([&] { return ended.load(); }) && !failed;
   }
   void ends() {
     goes_on = true;
@@ -61,6 +65,7 @@ class ContenderOf {
   L lock;
   std::atomic<bool> held = false;
   std::atomic<bool> ended = false;
+  std::atomic<bool> failed = false;
   std::atomic<bool> goes_on = false;
 
  private:

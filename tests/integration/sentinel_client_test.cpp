@@ -183,15 +183,15 @@ TEST_F(ClientSentinel, NamesThePrimaryThatCannotBeReached) {
 }
 
 TEST_F(ClientSentinel, TranslatesAddresses) {
-  std::atomic<int> translated = 0;
-  options.map_address = [&](const Address& address) -> Address {
-    ++translated;
+  const auto translated = std::make_shared<std::atomic<int>>(0);
+  options.map_address = [translated](const Address& address) -> Address {
+    ++*translated;
     EXPECT_EQ(address.host, "127.0.0.1");
     return {"localhost", address.port};
   };
   Client one = client();
   const Lock lock(one, "job", long_enough);
-  EXPECT_GE(translated, 2);
+  EXPECT_GE(*translated, 2);
   EXPECT_EQ(trio.at_server(0).get("job"), lock.token());
 }
 
@@ -230,28 +230,31 @@ TEST_F(ClientSentinel, LeavesNoThreadAtItsEnd) {
   EXPECT_TRUE(eventually([&] { return threads() <= before; }));
 }
 
-/// The client ends while a Sentinel's answer is translated, and by that, too.
+/// The client ends while a Sentinel's answer is translated, and by that, too. Translations may go
+/// on when the client is gone, so they own what they use.
 TEST_F(ClientSentinel, MayEndInATranslationOfAddresses) {
-  std::atomic<int> translated = 0;
-  std::optional<Client> one;
-  std::atomic<bool> ends = false;
-  std::atomic<bool> has_ended = false;
-  options.map_address = [&](const Address& address) -> Address {
-    if (ends.exchange(false)) {
-      one.reset();
-      has_ended = true;
+  struct State {
+    std::atomic<int> translated = 0;
+    std::atomic<bool> ends = false;
+    std::atomic<bool> has_ended = false;
+    std::optional<Client> client{};
+  };
+  const auto state = std::make_shared<State>();
+  options.map_address = [state](const Address& address) -> Address {
+    if (state->ends.exchange(false)) {
+      state->client.reset();
+      state->has_ended = true;
     }
-    ++translated;
+    ++state->translated;
     return address;
   };
-  one.emplace(trio.url(), options);
-  one->ping();
-  ends = true;
+  state->client.emplace(trio.url(), options);
+  state->client->ping();
+  const int before = state->translated;
+  state->ends = true;
   trio.at_server(0).command({"CLIENT", "KILL", "TYPE", "normal"});
-  const int before = translated;
   ASSERT_TRUE(trio.fail_over());
-  EXPECT_TRUE(eventually([&] { return translated > before && !ends; }));
-  EXPECT_TRUE(eventually([&] { return has_ended.load(); }));
+  EXPECT_TRUE(eventually([&] { return state->translated > before && state->has_ended; }));
 }
 
 TEST_F(ClientSentinel, IsRefusedToAQuorum) {
