@@ -33,8 +33,7 @@ TEST_F(SentinelTrioTest, SurvivesEachKindOfFailover) {
   ASSERT_EQ(trio.primary(), 0U);
   expect_in_step(trio);
 
-  ASSERT_TRUE(trio.fail_over());
-  const std::optional<std::size_t> second = trio.switched_from(0);
+  const std::optional<std::size_t> second = trio.fail_over_from(0);
   ASSERT_TRUE(second);
   ASSERT_TRUE(trio.becomes_healthy());
   expect_in_step(trio);

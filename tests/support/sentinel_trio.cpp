@@ -225,6 +225,15 @@ bool SentinelTrio::fail_over() {
   return false;
 }
 
+std::optional<std::size_t> SentinelTrio::fail_over_from(std::size_t old) {
+  std::optional<std::size_t> now;
+  for (int i = 0; i < 8 && !now; ++i) {
+    fail_over();  // refused while the last one is under way
+    now = switched_from(old, std::chrono::seconds(10));
+  }
+  return now;
+}
+
 bool SentinelTrio::is_healthy() {
   const std::optional<std::size_t> leader = primary();
   if (!leader) return false;

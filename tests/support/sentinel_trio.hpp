@@ -79,6 +79,8 @@ class SentinelTrio {
   bool becomes_healthy(std::chrono::milliseconds bound = default_bound);
   /// SENTINEL FAILOVER. False when it was refused.
   bool fail_over();
+  /// The same until `primary` is another one than `old`: on a busy machine, sentinels give up.
+  std::optional<std::size_t> fail_over_from(std::size_t old);
 
  private:
   static constexpr std::chrono::milliseconds default_bound{40'000};

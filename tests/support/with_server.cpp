@@ -38,7 +38,7 @@ int run(char** program) {
 int run_across_failover(char** program) {
   SentinelTrio trio;
   const pid_t child = start(program, trio.url());
-  const bool switched = trio.fail_over() && trio.switched_from(0);
+  const bool switched = trio.fail_over_from(0).has_value();
   const int status = wait_for(child);
   if (!switched) std::cerr << "with_server: there was no failover\n";
   return switched ? status : 1;
