@@ -314,7 +314,7 @@ bool Background::watches_topology() const noexcept {
 }
 
 void Background::attend_topology() {
-  if (!settings_.topology) return;
+  if (!watches_topology()) return;
   {
     const Unlocked unlocked(mutex_);
     settings_.topology->attend();
@@ -535,7 +535,7 @@ void Background::rest() {
   const bool stopping = stopping_;
   {
     const Unlocked unlocked(mutex_);
-    if (!stopping && settings_.topology) end = std::min(end, settings_.topology->watch(watched));
+    if (!stopping && watches_topology()) end = std::min(end, settings_.topology->watch(watched));
     const bool watches = !stopping && event_source_ != nullptr;
     const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
     const bool is_listened_to = BootClock::now() < source.from;

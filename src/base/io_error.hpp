@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -23,12 +24,29 @@ class IoError : public std::runtime_error {
   Errc code_;
 };
 
+/// Whether the server was not reached, or has not answered: unlike a refusal, another attempt, or
+/// another address, may be better.
+constexpr bool is_outage(Errc code) noexcept {
+  return code == Errc::unreachable || code == Errc::timed_out;
+}
+
 /// What an error reply means, for an event; empty if there is no memory for it.
 inline std::string explanation_of(const protocol::Reply& error_reply) noexcept {
   try {
     return protocol::explain(error_reply.text);
   } catch (const std::bad_alloc&) {
     return {};
+  }
+}
+
+/// In a handler of exceptions: how an error says what a function of the program has thrown.
+inline std::string what_was_thrown() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return std::string("has thrown: ") + error.what();
+  } catch (...) {
+    return "has thrown no std::exception";
   }
 }
 

@@ -10,6 +10,8 @@
 
 #include <redlatch/error.hpp>
 
+#include "base/printable.hpp"
+
 namespace redlatch::detail {
 namespace {
 
@@ -65,7 +67,7 @@ std::string decoded(std::string_view text, const char* part) {
 std::string encoded(std::string_view text, std::string_view reserved) {
   std::string out;
   for (const char c : text) {
-    if (c > ' ' && c <= '~' && reserved.find(c) == std::string_view::npos) {
+    if (is_printable(c) && reserved.find(c) == std::string_view::npos) {
       out += c;
     } else {
       constexpr const char* digits = "0123456789ABCDEF";
@@ -167,8 +169,7 @@ Endpoint parse_sentinel(std::string_view text) {
     reject("the service is missing: the name by which the Sentinels know the server, behind a '#'");
   }
   endpoint.service = decoded(*service, "service");
-  if (!std::all_of(endpoint.service.begin(), endpoint.service.end(),
-                   [](char c) { return c > ' ' && c <= '~'; })) {
+  if (!is_printable(endpoint.service)) {
     reject("the service has a space, a control character or one outside ASCII");
   }
   if (place.find('?') != std::string_view::npos) {

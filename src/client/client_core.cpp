@@ -11,6 +11,7 @@
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/shared.hpp>
 
+#include "base/printable.hpp"
 #include "client/require.hpp"
 #include "net/credential_source.hpp"
 #include "net/resolver.hpp"
@@ -32,8 +33,7 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   // No wait is longer, and no sum overflows.
   options.busy_poll =
       std::min<std::chrono::microseconds>(options.busy_poll, std::chrono::hours(24));
-  require(std::all_of(options.client_name.begin(), options.client_name.end(),
-                      [](char c) { return c > ' ' && c <= '~'; }),
+  require(is_printable(options.client_name),
           "client_name has a space, a control character or one outside ASCII, which Redis refuses");
   Endpoint endpoint = parse_url(url);
   std::string server = endpoint.name();

@@ -137,25 +137,27 @@ void Multiplexer::note_release(const PendingRequest& pending, TimePoint now) noe
 
 void Multiplexer::retire_if_stale(TimePoint now) noexcept {
   if (awaited() || !is_stale(now)) return;
-  leave_retries_over(now);
-  // A retry cannot be read to its end without this multiplexer: its release is sent again on
-  // another connection, as after a break.
-  if (retry_.in_progress()) {
-    return lose_connection(nullptr, Errc::timed_out, make_error_code(Errc::timed_out), now);
-  }
-  mark_queued_overtakable();
-  disconnect(Leftovers::Parting::retire, make_error_code(Errc::timed_out));
+  leave(Errc::timed_out, now);
 }
 
 void Multiplexer::leave_former_primary(TimePoint now) noexcept {
   if (!connected() || awaited()) return;
-  leave_retries_over(now);
-  const std::error_code why = make_error_code(Errc::not_writable);
-  if (retry_.in_progress()) return lose_connection(nullptr, Errc::not_writable, why, now);
-  mark_queued_overtakable();
-  leftovers_.explain(why, "another server is the primary now");
-  disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire, why);
+  leftovers_.explain(make_error_code(Errc::not_writable), "another server is the primary now");
+  leave(Errc::not_writable, now);
   leftovers_.disconnection->moved = true;
+}
+
+/// Leaves a connection on which no call awaits a reply, and has the replies read that are still to
+/// come.
+void Multiplexer::leave(Errc why, TimePoint now) noexcept {
+  assert(connected() && !awaited());
+  leave_retries_over(now);
+  // A retry cannot be read to its end without this multiplexer: its release is sent again on
+  // another connection, as after a break.
+  if (retry_.in_progress()) return lose_connection(nullptr, why, make_error_code(why), now);
+  mark_queued_overtakable();
+  disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire,
+             make_error_code(why));
 }
 
 void Multiplexer::fail_connection(const IoError* why, TimePoint now) noexcept {

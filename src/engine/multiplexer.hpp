@@ -229,6 +229,7 @@ class Multiplexer {
   void mark_queued_overtakable() noexcept;
   void lose_connection(const IoError* why, Errc code, std::error_code event,
                        TimePoint now) noexcept;
+  void leave(Errc why, TimePoint now) noexcept;
   void disconnect(Leftovers::Parting parting, std::error_code why) noexcept;
   TimePoint::duration age(TimePoint now) const noexcept;
   TimePoint::duration answer_timeout() const noexcept;

@@ -265,7 +265,7 @@ class SharedConnection {
   std::unique_ptr<Transport> transport_ REDLATCH_GUARDED_BY(mutex_){};
   SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};    // of the connection
   std::uint64_t version_ REDLATCH_GUARDED_BY(mutex_) = 0;  // of the topology that led there
-  // Under way without a leader, as the one that began it was cancelled.
+  // Under way without a leader, as the leader that began it was cancelled.
   Connecting attempt_ REDLATCH_GUARDED_BY(mutex_){};
   // A leader is opening a connection, with the mutex released.
   bool connecting_ REDLATCH_GUARDED_BY(mutex_) = false;

@@ -331,7 +331,7 @@ class Race {
   /// other the next address may be better.
   void note(const IoError& error, const SocketAddress& address) {
     failure_.emplace(error.code(), error.what() + where(address));
-    if (error.code() != Errc::unreachable && error.code() != Errc::timed_out) throw *failure_;
+    if (!is_outage(error.code())) throw *failure_;
     begin_next_ = BootClock::now();
   }
 
@@ -376,7 +376,7 @@ TimePoint Connecting::begun(TimePoint otherwise) const noexcept {
 }
 
 Connection Connecting::connect(const Settings& settings, TimePoint deadline, int cancel) {
-  // What nobody has looked at for long may have been closed by the server.
+  // The server may have closed an attempt that no thread has continued for that long.
   if (race_ && BootClock::now() >= race_->latest()) race_.reset();
   try {
     std::optional<Connection> winner;

@@ -34,10 +34,8 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
     if (!credentials.password.empty()) return credentials;
   } catch (const std::bad_alloc&) {
     throw;
-  } catch (const std::exception& error) {
-    throw IoError(Errc::authentication_failed, name + " has thrown: " + error.what());
   } catch (...) {
-    throw IoError(Errc::authentication_failed, name + " has thrown no std::exception");
+    throw IoError(Errc::authentication_failed, name + " " + what_was_thrown());
   }
   throw IoError(Errc::authentication_failed, name + " has given no password");
 }

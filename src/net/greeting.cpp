@@ -173,8 +173,8 @@ void Greeting::append_to(RespStream& stream) const {
   for (const Query& query : queries_) stream.append(query.command);
 }
 
-// In the order of the commands, so the first refusal is the one that is told: NOAUTH to all
-// commands behind a wrong password is only its consequence.
+// In the order of the commands, so the error is that of the first refusal: NOAUTH to all commands
+// behind a wrong password is only its consequence.
 bool Greeting::receive_available(RespStream& stream) {
   while (answered_ < queries_.size()) {
     const auto reply = stream.next(Expect::anything);

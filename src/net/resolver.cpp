@@ -151,8 +151,8 @@ void Resolver::learn(const LookUp& finished) {
   known_ = std::move(known);
 }
 
-/// Preferred first, then those that were never avoided in the order of the name server, then the
-/// others, the one that was avoided last at the end.
+/// The preferred address first, then the addresses that were never avoided, in the order of the
+/// name server, then the avoided addresses, in the order in which they were avoided last.
 SocketAddresses Resolver::known() const {
   std::vector<Known> sorted = known_;
   std::stable_sort(sorted.begin(), sorted.end(), [](const Known& one, const Known& other) {

@@ -68,7 +68,7 @@ Reply say(const Connection& connection, const Command& command, TimePoint deadli
 int rank(Errc code) noexcept {
   if (code == Errc::invalid_argument) return 0;
   if (code == Errc::authentication_failed) return 1;
-  return code == Errc::unreachable || code == Errc::timed_out ? 3 : 2;
+  return is_outage(code) ? 3 : 2;
 }
 
 }  // namespace
@@ -275,10 +275,8 @@ Address SentinelTopology::mapped(const Address& address) const {
     Address result = map_address_(address);
     if (!result.host.empty() && result.port != 0) return result;
     why = "has given no host or no port";
-  } catch (const std::exception& error) {
-    why = std::string("has thrown: ") + error.what();
   } catch (...) {
-    why = "has thrown no std::exception";
+    why = what_was_thrown();
   }
   throw IoError(Errc::unreachable, "ClientOptions::map_address " + why);
 }
@@ -406,8 +404,7 @@ void SentinelTopology::end_subscribing() {
     subscription_ = ended->result();
   } catch (const IoError& error) {
     subscribe_later();
-    const bool is_away = error.code() == Errc::unreachable || error.code() == Errc::timed_out;
-    if (!is_away) subscribe_at_ += refusal_pause;
+    if (!is_outage(error.code())) subscribe_at_ += refusal_pause;
     return;
   } catch (const std::exception&) {
     return subscribe_later();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/io_error.hpp"
+#include "base/printable.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -26,10 +27,6 @@ std::uint64_t number(std::string_view text, std::uint64_t max) {
   const auto [rest, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || rest != end || value > max) reject("a number is none");
   return value;
-}
-
-bool is_printable(std::string_view text) noexcept {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
 Address address_of(const std::string& host, std::string_view port) {

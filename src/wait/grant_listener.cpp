@@ -94,7 +94,7 @@ GrantAddress GrantListener::no_address() const noexcept {
 }
 
 std::chrono::nanoseconds GrantListener::delay_after(std::optional<Errc> failure) noexcept {
-  is_refused_ = failure && *failure != Errc::unreachable && *failure != Errc::timed_out;
+  is_refused_ = failure && !is_outage(*failure);
   if (failure != Errc::timed_out) closings_ = 0;
   return is_refused_ ? std::chrono::nanoseconds(refusal_delay) : failure_delay;
 }
