@@ -42,6 +42,15 @@ struct Figures {
   std::vector<Quotient> quotients{};
 };
 
+/// Of cycles of a lock and an unlock.
+inline Figures cycle_figures(std::string contestant) {
+  return {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us", "release_p50_us",
+                       "release_p99_us", "cycle_p50_us", "cycle_p99_us", "commands", "cpu_us",
+                       "allocations", "connections"},
+          .relative = {"cycles_per_second", "cycle_p99_us"},
+          .baseline = std::move(contestant)};
+}
+
 /// What was measured so far. Rounds count from 0, and a round has one sample of each contestant.
 class Results {
  public:

@@ -62,15 +62,10 @@ Suite suite(const std::string& name) {
   if (name == "redlock") return redlock();
   if (name == "family") return family();
   if (name == "tls") return tls();
-  return {
-      .matches = uncontended(name),
-      .full = {11, {100ms, 500ms}},
-      .quick = {3, {30ms, 100ms}},
-      .figures = {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us",
-                               "release_p50_us", "release_p99_us", "cycle_p50_us", "cycle_p99_us",
-                               "commands", "cpu_us", "allocations", "connections"},
-                  .relative = {"cycles_per_second", "cycle_p99_us"},
-                  .baseline = baseline}};
+  return {.matches = uncontended(name),
+          .full = {11, {100ms, 500ms}},
+          .quick = {3, {30ms, 100ms}},
+          .figures = cycle_figures(baseline)};
 }
 
 }  // namespace redlatch::benchmark

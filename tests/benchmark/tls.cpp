@@ -73,16 +73,11 @@ Suite tls() {
     contestants.push_back(blocking(waiting + transport, tls, Release::waited_for));
     contestants.push_back(blocking(sending + transport, tls, Release::sent));
   }
-  Suite suite{
-      .matches = {},
-      .full = {31, {50ms, 200ms}},
-      .quick = {3, {30ms, 100ms}},
-      .figures = {.absolute = {"cycles_per_second", "acquire_p50_us", "acquire_p99_us",
-                               "release_p50_us", "release_p99_us", "cycle_p50_us", "cycle_p99_us",
-                               "commands", "cpu_us", "allocations", "connections"},
-                  .relative = {"cycles_per_second", "cycle_p99_us"},
-                  .baseline = waiting + ", plain"},
-      .tls = true};
+  Suite suite{.matches = {},
+              .full = {31, {50ms, 200ms}},
+              .quick = {3, {30ms, 100ms}},
+              .figures = cycle_figures(waiting + ", plain"),
+              .tls = true};
   compare(suite.figures.quotients, "unlock", waiting);
   compare(suite.figures.quotients, "guard", sending);
   for (const int threads : {1, 64}) {

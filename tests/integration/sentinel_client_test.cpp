@@ -470,6 +470,22 @@ TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryThatWakesUp) {
   EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
 }
 
+/// Another client has acquired "job" at the new primary when the first server wakes up.
+void expect_no_second_holder(SentinelTrio& trio, Client& one, const std::optional<Lock>& other) {
+  ASSERT_TRUE(other);
+  trio.server(0).resume();
+  EXPECT_TRUE(eventually([&] {
+    return !error_of([&] { EXPECT_FALSE(Lock(one, "job", std::try_to_lock, long_enough)); });
+  }));
+}
+
+/// A lock on "job" as soon as there is a primary.
+std::optional<Lock> acquired_by(Client& client) {
+  std::optional<Lock> lock;
+  eventually([&] { return !error_of([&] { lock.emplace(client, "job", long_enough); }); });
+  return lock;
+}
+
 /// The host of the primary hangs, with the Sentinel there that the client listens to.
 TEST(ClientSentinelHost, ThatHasHungHasNoFormerPrimaryThatIsBelieved) {
   SentinelTrio trio(TrioOptions{.down_after = 3s});
@@ -487,13 +503,8 @@ TEST(ClientSentinelHost, ThatHasHungHasNoFormerPrimaryThatIsBelieved) {
   };
   const std::string old = std::to_string(trio.port(0));
   ASSERT_TRUE(eventually([&] { return primary_at(1) != old && primary_at(2) != old; }, 40s));
-  std::optional<Lock> lock;
-  ASSERT_TRUE(
-      eventually([&] { return !error_of([&] { lock.emplace(other, "job", long_enough); }); }));
-  trio.server(0).resume();
-  EXPECT_TRUE(eventually([&] {
-    return !error_of([&] { EXPECT_FALSE(Lock(one, "job", std::try_to_lock, long_enough)); });
-  }));
+  const std::optional<Lock> lock = acquired_by(other);
+  expect_no_second_holder(trio, one, lock);
   trio.sentinel(0).resume();
 }
 
@@ -506,13 +517,9 @@ TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryAfterAPingAlone) {
   one.ping();
   const std::size_t next = fail_over(trio, Loss::stopped);
   Client other = client();
-  std::optional<Lock> lock;
-  ASSERT_TRUE(
-      eventually([&] { return !error_of([&] { lock.emplace(other, "job", long_enough); }); }));
-  trio.server(0).resume();
-  EXPECT_TRUE(eventually([&] {
-    return !error_of([&] { EXPECT_FALSE(Lock(one, "job", std::try_to_lock, long_enough)); });
-  }));
+  const std::optional<Lock> lock = acquired_by(other);
+  expect_no_second_holder(trio, one, lock);
+  ASSERT_TRUE(lock);
   EXPECT_EQ(trio.at_server(next).get("job"), lock->token());
 }
 

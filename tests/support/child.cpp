@@ -7,6 +7,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <fstream>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -56,6 +59,15 @@ bool Child::has_ended() const {
   return pid_ <= 0 ||
          (::waitid(P_PID, static_cast<id_t>(pid_), &seen, WEXITED | WNOHANG | WNOWAIT) == 0 &&
           seen.si_pid == pid_);
+}
+
+bool Child::runs() const {
+  if (has_ended()) return false;
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  const std::size_t name_ends = stat.rfind(')');
+  return name_ends != std::string::npos && !stat.substr(name_ends).starts_with(") T");
 }
 
 int Child::wait() {

@@ -26,6 +26,8 @@ class Child {
   void kill() noexcept;
   /// Whether it has ended by itself.
   bool has_ended() const;
+  /// Whether it has not ended and does not stand still.
+  bool runs() const;
   /// Waits for its end: 0 when the work was done, 1 when it threw, -1 when a signal ended it. One
   /// that does not end within a minute is killed.
   int wait();

@@ -1,17 +1,11 @@
 #include "server_process.hpp"
 
 #include <fcntl.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <stdexcept>
-#include <system_error>
 
 namespace redlatch::test {
 namespace {
@@ -39,51 +33,12 @@ void ServerProcess::start(std::vector<std::string> arguments) {
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
-  const pid_t parent = ::getpid();
-  pid_ = ::fork();
-  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (pid_ > 0) return;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(1);
-  const int null = ::open("/dev/null", O_RDWR);
-  ::dup2(null, STDIN_FILENO);
-  ::dup2(null, STDOUT_FILENO);
-  ::execv(argv[0], argv.data());
-  ::_exit(127);
-}
-
-void ServerProcess::kill() noexcept {
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
-  pid_ = -1;
-}
-
-void ServerProcess::pause() const {
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGSTOP);
-  siginfo_t seen{};
-  ::waitid(P_PID, static_cast<id_t>(pid_), &seen, WSTOPPED | WEXITED | WNOWAIT);
-}
-
-void ServerProcess::resume() const {
-  if (pid_ > 0) ::kill(pid_, SIGCONT);
-}
-
-bool ServerProcess::has_ended() const {
-  siginfo_t seen{};
-  return pid_ <= 0 ||
-         (::waitid(P_PID, static_cast<id_t>(pid_), &seen, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-          seen.si_pid == pid_);
-}
-
-bool ServerProcess::runs() const {
-  if (has_ended()) return false;
-  std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  const std::size_t name_ends = stat.rfind(')');
-  return name_ends != std::string::npos && !stat.substr(name_ends).starts_with(") T");
+  process_.emplace([&] {
+    const int null = ::open("/dev/null", O_RDWR);
+    ::dup2(null, STDIN_FILENO);
+    ::dup2(null, STDOUT_FILENO);
+    ::execv(argv[0], argv.data());
+  });
 }
 
 }  // namespace redlatch::test

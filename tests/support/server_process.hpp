@@ -1,9 +1,10 @@
 #pragma once
 
-#include <sys/types.h>
-
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "child.hpp"
 
 namespace redlatch::test {
 
@@ -11,27 +12,26 @@ namespace redlatch::test {
 /// valkey-server. It ends with the object, by process id, and with the test program.
 class ServerProcess {
  public:
-  ServerProcess() = default;
-  ServerProcess(const ServerProcess&) = delete;
-  ServerProcess& operator=(const ServerProcess&) = delete;
-  ~ServerProcess() { kill(); }
-
   /// Does not wait until it answers. Throws std::runtime_error when there is no such program.
   void start(std::vector<std::string> arguments);
   /// SIGKILL, and waits for its end.
-  void kill() noexcept;
+  void kill() noexcept { process_.reset(); }
   /// SIGSTOP, and waits until it stands still.
-  void pause() const;
+  void pause() const {
+    if (process_) process_->stop();
+  }
   /// SIGCONT.
-  void resume() const;
+  void resume() const {
+    if (process_) process_->go_on();
+  }
 
   /// Whether it has ended by itself, or was never started.
-  bool has_ended() const;
+  bool has_ended() const { return !process_ || process_->has_ended(); }
   /// Whether it has not ended and does not stand still.
-  bool runs() const;
+  bool runs() const { return process_ && process_->runs(); }
 
  private:
-  pid_t pid_ = -1;
+  std::optional<Child> process_{};
 };
 
 }  // namespace redlatch::test

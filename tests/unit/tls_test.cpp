@@ -422,64 +422,17 @@ std::string refusal_of(const TlsOptions& options) {
   return "none";
 }
 
-/// The connection to a server that closes it behind its first answer.
-class ClosingPeer final : public detail::Transport {
+/// The connection to a server that answers at once.
+class Peer : public detail::Transport {
  public:
-  explicit ClosingPeer(Server& server) : server_(server) {}
+  explicit Peer(Server& server) : server_(server) {}
 
-  void begin_waiting(const detail::Waiting&) override {}
-  void settle_down() noexcept override {}
-  void send_now(std::string_view bytes, std::size_t& sent) override {
-    if (has_answered_) throw IoError(Errc::unreachable, "the connection was lost");
-    answer_ += server_.exchange(bytes);
-    has_answered_ = !answer_.empty();
-    sent += bytes.size();
-  }
-  bool wait_for_room(detail::TimePoint) override { return true; }
-  std::size_t receive(std::span<char> room, detail::TimePoint) override {
-    return receive_now(room);
-  }
-  std::size_t receive_now(std::span<char> room) override {
-    const std::size_t count = answer_.copy(room.data(), room.size());
-    answer_.erase(0, count);
-    return count;
-  }
-  bool is_idle() noexcept override { return false; }
-  int fd() const noexcept override { return -1; }
-  void close() noexcept override {}
-  void discard() noexcept override {}
-
- private:
-  Server& server_;
-  bool has_answered_ = false;
-  std::string answer_{};
-};
-
-TEST(TlsTransport, SaysThatACertificateIsRefusedThoughTheServerHasLeft) {
-  Server server(files().of_other);
-  detail::TlsTransport client(std::make_shared<TlsContext>(trusting(), "localhost"),
-                              std::make_unique<ClosingPeer>(server));
-  try {
-    client.handshake();
-    FAIL() << "The handshake goes on.";
-  } catch (const IoError& error) {
-    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
-  }
-}
-
-/// The connection to a server that takes no bytes while it is deaf.
-class DeafPeer final : public detail::Transport {
- public:
-  explicit DeafPeer(Server& server) : server_(server) {}
-
-  bool is_deaf = false;
   void give(const std::string& bytes) { bytes_ += bytes; }
 
   void begin_waiting(const detail::Waiting&) override {}
   void settle_down() noexcept override {}
   void send_now(std::string_view bytes, std::size_t& sent) override {
-    if (is_deaf) return;
-    bytes_ += server_.exchange(bytes);
+    give(server_.exchange(bytes));
     sent += bytes.size();
   }
   bool wait_for_room(detail::TimePoint) override { return true; }
@@ -497,9 +450,51 @@ class DeafPeer final : public detail::Transport {
   void close() noexcept override {}
   void discard() noexcept override {}
 
+ protected:
+  bool has_answered() const noexcept { return !bytes_.empty(); }
+
  private:
   Server& server_;
   std::string bytes_{};
+};
+
+/// The server closes it behind its first answer.
+class ClosingPeer final : public Peer {
+ public:
+  using Peer::Peer;
+
+  void send_now(std::string_view bytes, std::size_t& sent) override {
+    if (is_closed_) throw IoError(Errc::unreachable, "the connection was lost");
+    Peer::send_now(bytes, sent);
+    is_closed_ = has_answered();
+  }
+
+ private:
+  bool is_closed_ = false;
+};
+
+TEST(TlsTransport, SaysThatACertificateIsRefusedThoughTheServerHasLeft) {
+  Server server(files().of_other);
+  detail::TlsTransport client(std::make_shared<TlsContext>(trusting(), "localhost"),
+                              std::make_unique<ClosingPeer>(server));
+  try {
+    client.handshake();
+    FAIL() << "The handshake goes on.";
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+  }
+}
+
+/// The server takes no bytes while it is deaf.
+class DeafPeer final : public Peer {
+ public:
+  using Peer::Peer;
+
+  bool is_deaf = false;
+
+  void send_now(std::string_view bytes, std::size_t& sent) override {
+    if (!is_deaf) Peer::send_now(bytes, sent);
+  }
 };
 
 class TlsTransportUnread : public testing::Test {
