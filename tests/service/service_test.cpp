@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -217,6 +218,11 @@ class InvoiceService : public testing::Test {
                                          std::to_string(seed_ + 100 * started_)};
     const std::string log = directory_.path() + "/log";
     children_[index] = std::make_unique<Child>([&] {
+      // As the service does: a SIGTERM that comes before that must not be lost, or kill it.
+      sigset_t ending;
+      ::sigemptyset(&ending);
+      ::sigaddset(&ending, SIGTERM);
+      ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
       ::dup2(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), STDERR_FILENO);
       std::vector<char*> argv;
       for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
