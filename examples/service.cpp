@@ -37,9 +37,11 @@ void log(const std::string& line) { std::clog << line + '\n'; }
 /// Called on a thread of the client, one event at a time. Not for what happens all the time.
 void log_event(const redlatch::Event& event) {
   using redlatch::EventKind;
-  if (event.error || event.kind == EventKind::lost || event.kind == EventKind::disconnected) {
+  if (event.error || event.kind == EventKind::lost || event.kind == EventKind::connected ||
+      event.kind == EventKind::disconnected) {
     std::ostringstream line;
-    line << event.kind << ' ' << event.key << ": " << event.detail;
+    const bool is_of_a_lock = !event.key.empty();
+    line << event.kind << ' ' << (is_of_a_lock ? event.key : event.server) << ": " << event.detail;
     log(line.str());
   }
 }

@@ -39,10 +39,13 @@ enum class EventKind {
   /// `elapsed`: as of `released`. `error`: why the last attempt, or the one without a reply,
   /// failed.
   release_unknown,
-  /// A connection was opened. `elapsed`: since the attempt began. No key.
+  /// A connection was opened. `elapsed`: since the attempt began. `detail`: the address that it
+  /// leads to, as "10.0.0.7:6379" or "[::1]:6379"; empty for a Unix socket. After a failover, that
+  /// of the new primary. No key.
   connected,
   /// A connection is not used any more. `elapsed`: since it was opened. `error`: why; none if the
-  /// server closed it while it was idle. No key.
+  /// server closed it while it was idle; `Errc::not_writable` if its server is not the primary any
+  /// more, as `detail` says then. No key.
   disconnected,
   /// A connection for commands could not be opened. All calls share the attempts of a connection,
   /// and the pauses between them, which grow to 1 s. `Metrics` counts each attempt; of those to one
@@ -68,7 +71,7 @@ struct Event {
   /// `contended`. Empty for a success.
   std::error_code error{};
   /// For people: why, as the text that an `Error` would have, at most 1,024 bytes; never a password
-  /// or a token. Empty for a success.
+  /// or a token. For `connected` the address; empty for any other success.
   std::string detail{};
   /// The server's URL without user or password, as `Error::server()`; "all" for the locks of a
   /// `Quorum`, which concern all of its servers.

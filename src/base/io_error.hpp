@@ -4,6 +4,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include <redlatch/detail/event_record.hpp>
 #include <redlatch/error.hpp>
@@ -29,6 +30,9 @@ class IoError : public std::runtime_error {
 constexpr bool is_outage(Errc code) noexcept {
   return code == Errc::unreachable || code == Errc::timed_out;
 }
+
+/// Why a connection to a server is left that is healthy: Sentinel has another one for the primary.
+inline constexpr std::string_view another_is_primary = "another server is the primary now";
 
 /// What an error reply means, for an event; empty if there is no memory for it.
 inline std::string explanation_of(const protocol::Reply& error_reply) noexcept {

@@ -75,7 +75,9 @@ void Multiplexer::drop(std::error_code why) noexcept {
 void Multiplexer::drop_outdated() noexcept {
   if (!outdated_ || !connected() || !all_answered() || has_retrying()) return;
   mark_queued_overtakable();
-  disconnect(Leftovers::Parting::close, make_error_code(*outdated_));
+  const std::error_code why = make_error_code(outdated_->code);
+  leftovers_.explain(why, outdated_->explanation);
+  disconnect(Leftovers::Parting::close, why);
   leftovers_.disconnection->outdated = true;
   outdated_.reset();
 }
@@ -124,7 +126,7 @@ void Multiplexer::note_connection_state(const PendingRequest& pending, TimePoint
     const protocol::Reply& reply = pending.replies[i];
     if (!reply.is_error() || !protocol::concerns_connection(reply.text)) continue;
     if (schedule_.is_trusted(now)) return;
-    outdated_ = protocol::classify(reply.text);
+    outdated_ = Outdated{protocol::classify(reply.text), explanation_of(reply)};
     if (pending.call != nullptr) pending.call->outdated = true;
   }
 }
@@ -142,7 +144,7 @@ void Multiplexer::retire_if_stale(TimePoint now) noexcept {
 
 void Multiplexer::leave_former_primary(TimePoint now) noexcept {
   if (!connected() || awaited()) return;
-  leftovers_.explain(make_error_code(Errc::not_writable), "another server is the primary now");
+  leftovers_.explain(make_error_code(Errc::not_writable), another_is_primary);
   leave(Errc::not_writable, now);
   leftovers_.disconnection->moved = true;
 }

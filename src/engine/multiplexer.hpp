@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 
@@ -249,7 +250,12 @@ class Multiplexer {
   RequestPool pool_{};
   std::size_t waiting_ = 0;  // calls whose request is in flight or retrying
   ConnectSchedule schedule_{};
-  std::optional<Errc> outdated_{};  // the error by which the server says that it is not a primary
+  /// The error by which the server says that it is not a primary.
+  struct Outdated {
+    Errc code{};
+    std::string explanation{};
+  };
+  std::optional<Outdated> outdated_{};
   ReleaseCheck release_check_{};
   TimePoint connected_at_{};
   TimePoint used_{};  // when something was last sent or received

@@ -504,9 +504,13 @@ void SharedConnection::hand_on_leftovers() noexcept {
 void SharedConnection::part(Leftovers& leftovers) noexcept {
   Leftovers::Disconnection& disconnection = *leftovers.disconnection;
   const Failure why = leftovers.failure(disconnection.why);
-  sink_.record_event({.kind = EventKind::disconnected,
-                      .elapsed = BootClock::now() - disconnection.since,
-                      .why = why});
+  // After a failover, a break or a silence has the failover for its cause.
+  const bool is_broken = !why.code || is_outage(static_cast<Errc>(why.code.value()));
+  const bool is_former = is_broken && settings_.topology->version() != version_;
+  sink_.record_event(
+      {.kind = EventKind::disconnected,
+       .elapsed = BootClock::now() - disconnection.since,
+       .why = is_former ? Failure{make_error_code(Errc::not_writable), another_is_primary} : why});
   std::unique_ptr<Transport> transport = std::move(transport_);
   switch (disconnection.parting) {
     case Leftovers::Parting::close:
@@ -692,6 +696,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   TimePoint begun = start;
   Connecting attempt = std::move(attempt_);
   Connection connection{};
+  std::string address;
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
   bool stopped = false;
@@ -701,6 +706,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
     multiplexer_.schedule().attempted(begun);
     const Pause pause(*this);
     connection = connect_for(call, attempt, end, cancel);
+    address = connection.address.with_port();
     alive = std::make_shared<char>();
   } catch (const Cancelled&) {
     // Of the background thread or by a stop of the call: the server is not to blame.
@@ -718,7 +724,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   if (connection.stream != nullptr) {
     multiplexer_.schedule().succeeded(done);
     failure_.reset();
-    sink_.record_event({.kind = EventKind::connected, .elapsed = done - begun});
+    sink_.record_event({.kind = EventKind::connected, .elapsed = done - begun, .detail = address});
     connection.transport->settle_down();
     transport_ = std::move(connection.transport);
     address_ = connection.address;

@@ -1,11 +1,14 @@
 #include "net/socket_address.hpp"
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+
+#include "base/url.hpp"
 
 namespace redlatch::detail {
 
@@ -28,6 +31,14 @@ std::string SocketAddress::text() const {
   const bool known = family() != AF_UNIX && ::getnameinfo(get(), size, host.data(), host.size(),
                                                           nullptr, 0, NI_NUMERICHOST) == 0;
   return known ? host.data() : "";
+}
+
+std::string SocketAddress::with_port() const {
+  const std::string host = text();
+  if (host.empty()) return {};
+  // Both families have the port in the same place.
+  const auto port = ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
+  return written({.host = host, .port = port});
 }
 
 // The bytes of a `sockaddr` that was zeroed first and filled by the system compare as the addresses

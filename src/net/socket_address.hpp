@@ -19,6 +19,8 @@ struct SocketAddress {
   const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
   /// For messages, without the port: "10.0.0.7", "::1"; empty for a Unix socket.
   std::string text() const;
+  /// With the port: "10.0.0.7:6379", "[::1]:6379"; empty for a Unix socket.
+  std::string with_port() const;
 
   bool operator==(const SocketAddress& other) const noexcept;
 };

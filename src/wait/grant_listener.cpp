@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 #include <stop_token>
+#include <string>
 
 #include "base/io_error.hpp"
 #include "base/unlocked.hpp"
@@ -34,7 +35,7 @@ constexpr std::chrono::milliseconds max_failure_delay{1000};
 GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
-  if (is_moved() && !busy_) lose({make_error_code(Errc::not_writable)});
+  if (is_moved() && !busy_) lose({});
   if (start < not_before_) return no_address();
   if (subscription_.is_open()) return subscription_.address();
   if (busy_) return {.is_pending = true};
@@ -48,6 +49,7 @@ GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& sto
   if (is_refused_ || start - not_before_ > refusal_delay) closings_ = 0;
   is_refused_ = false;
   std::optional<Errc> failure;
+  std::string leads_to;
   bool closed = false;
   {
     const Unlocked unlocked(mutex());
@@ -57,13 +59,15 @@ GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& sto
       link = subscribing->subscribe(std::min(latest, start + settings_.options.connect_timeout),
                                     event_fd_.fd());
       closed = !link.connection;
+      if (link.connection) leads_to = link.connection->address.with_port();
     } catch (const IoError& error) {
       failure = error.code();
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
     if (link.connection) {
-      help_.record_event({.kind = EventKind::connected, .elapsed = BootClock::now() - start});
+      help_.record_event(
+          {.kind = EventKind::connected, .elapsed = BootClock::now() - start, .detail = leads_to});
     }
   }
   busy_ = false;
@@ -230,7 +234,10 @@ void GrantListener::drop() noexcept {
   if (!is_refused_) not_before_ = {};
   const bool leads_elsewhere =
       settings_.topology->version() > 0 ? is_moved() : BootClock::now() - open_since_ >= is_new;
-  if (leads_elsewhere) lose({make_error_code(Errc::not_writable)});
+  if (leads_elsewhere) {
+    lose({make_error_code(Errc::not_writable),
+          "the server refuses the commands of another connection"});
+  }
 }
 
 /// Whether the subscription is at a former primary.
@@ -276,13 +283,17 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
                           [&](const ExpectedGrant& one) { return one.value == message.value; }) > 0;
 }
 
-/// Closes the subscription. Messages may be missing, so every waiter asks the server.
+/// Closes the subscription. Messages may be missing, so every waiter asks the server. After a
+/// failover, whatever is wrong with it has the failover for its cause.
 void GrantListener::lose(const Failure& why) noexcept {
   if (!subscription_.is_open()) return;
+  const bool is_former = is_moved();
   subscription_.close();
   expected_.clear();
   help_.record_event(
-      {.kind = EventKind::disconnected, .elapsed = BootClock::now() - open_since_, .why = why});
+      {.kind = EventKind::disconnected,
+       .elapsed = BootClock::now() - open_since_,
+       .why = is_former ? Failure{make_error_code(Errc::not_writable), another_is_primary} : why});
   note_change_of_all();
 }
 

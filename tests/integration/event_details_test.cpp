@@ -20,6 +20,8 @@ namespace event_details_test {
 
 using namespace std::string_literals;
 
+constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+
 std::optional<Event> found(const Diary& diary, EventKind kind) {
   EXPECT_TRUE(eventually([&] { return diary.find(kind).has_value(); })) << kind;
   return diary.find(kind);
@@ -49,7 +51,10 @@ TEST_F(EventDetail, NamesTheServerInEveryEvent) {
 TEST_F(EventDetail, IsEmptyForSuccesses) {
   { const Lock lock(*client, "job", long_lease); }
   told(EventKind::released);
-  for (const Event& event : diary.events()) EXPECT_EQ(event.detail, "") << event.kind;
+  for (const Event& event : diary.events()) {
+    if (event.kind == EventKind::connected) continue;
+    EXPECT_EQ(event.detail, "") << event.kind;
+  }
 }
 
 TEST_F(EventDetail, IsWhatAnErrorWouldSayOfARenewal) {
@@ -93,6 +98,52 @@ TEST_F(EventDetail, IsWhatAnErrorWouldSayOfUnlock) {
   const std::string detail = told(EventKind::release_unknown).detail;
   EXPECT_NE(detail.find("READONLY"), std::string::npos) << detail;
   raw.command({"REPLICAOF", "NO", "ONE"});
+}
+
+/// A connection that is new is kept, as another would lead to the same server.
+TEST_F(EventDetail, SaysWhyAConnectionToAReplicaIsNotUsedAnyMore) {
+  raw.command({"SET", "held", "a stranger"});
+  std::stop_source stop;
+  std::thread waiter([&] {
+    const Lock lock(*client, "held", stop.get_token(), rides_out);
+    EXPECT_FALSE(lock.owns_lock());
+  });
+  EXPECT_TRUE(eventually([&] { return raw.exists("held:redlatch:queue:{held}"); }));
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  const auto are_said = [&](const std::string& text) {
+    return eventually([&] {
+      error_of([&] { const Lock lock(*client, "job", std::try_to_lock); });
+      const std::vector<Event> events = diary.events();
+      return std::any_of(events.begin(), events.end(), [&](const Event& event) {
+        return event.kind == EventKind::disconnected && event.error == Errc::not_writable &&
+               event.detail.starts_with("redlatch: " + name + ": " + text) &&
+               event.detail.ends_with(": server cannot write now");
+      });
+    });
+  };
+  EXPECT_TRUE(
+      are_said("the server said \"READONLY You can't write against a read only replica.\"; "
+               "it is a replica; use its primary"));
+  EXPECT_TRUE(are_said("the server refuses the commands of another connection"));
+  stop.request_stop();
+  waiter.join();
+  raw.command({"REPLICAOF", "NO", "ONE"});
+}
+
+/// The second connection is that for messages.
+TEST(EventDetailOfAServer, IsTheAddressThatAConnectionLeadsTo) {
+  const RedisServer server;
+  const std::string port = std::to_string(server.port());
+  Diary diary([](const Event& event) { return event.kind == EventKind::connected; });
+  Client client("redis://localhost:" + port, diary.options(single()));
+  const Lock holder(client, "job", long_lease);
+  EXPECT_FALSE(FairLock(client, "job", 50ms));
+  EXPECT_TRUE(eventually([&] { return diary.events().size() == 2; }));
+  for (const Event& event : diary.events()) {
+    EXPECT_EQ(event.detail, "127.0.0.1:" + port);
+    EXPECT_EQ(event.server, "redis://localhost:" + port + "/0");
+    EXPECT_FALSE(event.error);
+  }
 }
 
 TEST(EventDetailOfAServer, HasNoSecrets) {
@@ -150,7 +201,9 @@ TEST_F(EventOfAQuorum, NamesTheServersOfConnectionsAndFailures) {
   EXPECT_TRUE(eventually([&] {
     connected.clear();
     for (const Event& event : diary.events()) {
-      if (event.kind == EventKind::connected) connected.push_back(event.server);
+      if (event.kind != EventKind::connected) continue;
+      connected.push_back(event.server);
+      EXPECT_EQ("redis://" + event.detail + "/0", event.server);
     }
     return connected.size() == 3;
   }));

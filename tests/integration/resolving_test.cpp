@@ -37,6 +37,16 @@ std::string url_of(std::uint16_t port) {
   return "redis://" + std::string(FakeResolver::name) + ":" + std::to_string(port);
 }
 
+TEST(SocketAddress, IsWrittenWithItsPort) {
+  const auto written = [](const std::string& host) {
+    detail::Resolver resolver({.host = host, .port = 6380});
+    return resolver.addresses({}, detail::never_cancelled).front().with_port();
+  };
+  EXPECT_EQ(written("10.0.0.7"), "10.0.0.7:6380");
+  EXPECT_EQ(written("::1"), "[::1]:6380");
+  EXPECT_EQ(detail::SocketAddress::of_unix("/run/redis.sock").with_port(), "");
+}
+
 class NamedServer : public testing::Test {
  protected:
   void kill_connections() {

@@ -17,6 +17,7 @@
 
 #include "certificates.hpp"
 #include "child.hpp"
+#include "diary.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 #include "sentinel_trio.hpp"
@@ -445,6 +446,45 @@ TEST_P(ClientSentinelFailover, WakesWaiters) {
   EXPECT_TRUE(eventually([&] { return held->owns_lock() && !error_of([&] { client.ping(); }); }));
   held.reset();
   EXPECT_TRUE(eventually([&] { return acquired == 3; }));
+}
+
+/// For the log: where the locks are now, and why the connections to the former primary are left.
+/// One of them is that for messages.
+TEST_P(ClientSentinelFailover, IsNamedInEvents) {
+  Diary diary([](const Event& event) {
+    return event.kind == EventKind::connected || event.kind == EventKind::disconnected;
+  });
+  Client one(trio.url(), diary.options(options_for(trio)));
+  const auto has = [&](EventKind kind, const std::string& detail) {
+    const std::vector<Event> events = diary.events();
+    return std::any_of(events.begin(), events.end(), [&](const Event& event) {
+      return event.kind == kind && event.detail.find(detail) != std::string::npos;
+    });
+  };
+  const auto address = [&](std::size_t number) {
+    return "127.0.0.1:" + std::to_string(trio.port(number));
+  };
+  const Lock held(one, "job", long_enough);
+  EXPECT_FALSE(FairLock(one, "job", 50ms));
+  EXPECT_TRUE(eventually([&] { return diary.events().size() >= 2; }));
+  EXPECT_TRUE(has(EventKind::connected, address(0)));
+  ASSERT_TRUE(in_step(trio));
+  const std::size_t next = fail_over(trio, GetParam());
+  EXPECT_TRUE(eventually([&] { return has(EventKind::connected, address(next)); }));
+  const auto are_left = [&] {
+    const std::vector<Event> events = diary.events();
+    return std::count_if(events.begin(), events.end(), [](const Event& event) {
+             return event.kind == EventKind::disconnected;
+           }) >= 2;
+  };
+  EXPECT_TRUE(eventually(are_left));
+  EXPECT_TRUE(GetParam() == Loss::killed ||
+              has(EventKind::disconnected, "another server is the primary"));
+  for (const Event& event : diary.events()) {
+    if (event.error != Errc::not_writable) continue;
+    EXPECT_NE(event.detail.find("another server is the primary"), std::string::npos)
+        << event.detail;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, ClientSentinelFailover,

@@ -15,6 +15,7 @@
 
 #include "certificates.hpp"
 #include "child.hpp"
+#include "diary.hpp"
 #include "fixture.hpp"
 #include "net/resolver.hpp"
 #include "net/socket.hpp"
@@ -68,6 +69,15 @@ TEST_F(ClientTls, IsNamedByTheUrlInErrors) {
   const Error error = thrown_by([&] { const Lock lock(client, "job"); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
   EXPECT_EQ(error.server(), server.name());
+}
+
+TEST_F(ClientTls, NamesTheAddressThatItIsConnectedTo) {
+  Diary diary;
+  Client client(tls_url(server.tls_port(), "localhost"), diary.options(trusting()));
+  client.ping();
+  const Event event = diary.first();
+  EXPECT_EQ(event.kind, EventKind::connected);
+  EXPECT_EQ(event.detail, "127.0.0.1:" + std::to_string(server.tls_port()));
 }
 
 TEST_F(ClientTls, ChecksTheNameOfTheHost) {

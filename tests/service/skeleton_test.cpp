@@ -95,14 +95,16 @@ TEST_F(ServiceSkeleton, StartsBeforeItsServer) {
 TEST_F(ServiceSkeleton, LogsWhyItWaitsAndThatItsConnectionsWereClosed) {
   server.kill();
   Process process = start("a");
-  EXPECT_TRUE(process.logs("connect_failed : redlatch: unix://"));
+  EXPECT_TRUE(process.logs("connect_failed " + server.unix_url() + ": redlatch: unix://"));
+  EXPECT_FALSE(process.has_logged("connected "));
   server.start();
+  EXPECT_TRUE(process.logs("connected " + server.unix_url() + ": \n"));
   ASSERT_TRUE(process.prints("invoice 5"));
   EXPECT_FALSE(process.has_logged("contended")) << "its threads take turns";
   RawClient raw(server.socket());
   const auto is_closed_while_idle = [&] {
     raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
-    return process.has_logged("disconnected : \n");
+    return process.has_logged("disconnected " + server.unix_url() + ": \n");
   };
   EXPECT_TRUE(eventually(is_closed_while_idle, enough));
   EXPECT_EQ(process.ends(), 0);

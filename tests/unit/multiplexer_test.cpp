@@ -700,6 +700,8 @@ TEST_F(Multiplexer, DropsAnOlderConnectionToAReadOnlyServer) {
   ASSERT_TRUE(leftovers.disconnection);
   EXPECT_TRUE(leftovers.disconnection->outdated);
   EXPECT_EQ(leftovers.disconnection->why, Errc::not_writable);
+  EXPECT_NE(leftovers.failure(leftovers.disconnection->why).text.find("READONLY"),
+            std::string::npos);
 }
 
 TEST_F(Multiplexer, KeepsANewConnectionToAReadOnlyServer) {
