@@ -118,7 +118,8 @@ struct ClientOptions {
 };
 
 /// Where a lock must be stored before it counts as acquired. If that takes longer than `timeout`,
-/// the acquisition throws `Errc::no_quorum` and leaves nothing held.
+/// the acquisition throws `Errc::no_quorum` and leaves nothing held; a wait with
+/// `LockOptions::ride_out` tries again.
 struct Durability {
   /// The number of replicas that must have it (WAIT). A failover to one of these keeps the lock.
   int replicas = 0;
@@ -172,11 +173,12 @@ struct LockOptions {
   /// `Errc::unsupported` from the constructors of other locks.
   std::chrono::milliseconds min_hold{0};
   /// Whether waits ride out a server that is away from their first attempt on: `lock()`, bounded
-  /// waits and the constructors that wait then treat `Errc::unreachable`, `timed_out` and
-  /// `not_writable`, and `no_quorum` of a `Redlock`, as a lock that is held elsewhere. They try
-  /// again after pauses until they have the lock, a stop is requested, or their time is over; a
-  /// bounded wait then throws the last error. By default a wait throws such an error of its first
-  /// attempt. Has no effect on single attempts.
+  /// waits and the constructors that wait then treat each error that is `Error::transient()`
+  /// (`Errc::unreachable`, `timed_out`, `not_writable` and `no_quorum`) as a lock that is held
+  /// elsewhere. They try again after pauses until they have the lock, a stop is requested, or their
+  /// time is over; a bounded wait then throws the last error. By default a wait throws such an
+  /// error of its first attempt, and `no_quorum` because of `durability` at any time. Has no effect
+  /// on single attempts.
   bool ride_out = false;
   /// Where the lock must be stored. By default an acquisition waits for neither replicas nor the
   /// disk: a server that restarts or fails over right after it forgets the lock. Renewals wait for

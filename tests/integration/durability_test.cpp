@@ -1,6 +1,7 @@
 // Locks that have to get to a real replica, or to a real disk.
 
 #include <atomic>
+#include <list>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -68,6 +69,43 @@ TEST_F(LockDurable, LocksAreUndoneWhenTheReplicaIsSilent) {
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   replica.resume();
   EXPECT_TRUE(Lock(client, "job", on_one));
+}
+
+/// As after a failover, when the former primary is still away.
+TEST_F(LockDurable, LocksThatRideOutComeWithAReplicaThatIsBackLater) {
+  LockOptions options = hasty;
+  options.ride_out = true;
+  replica.pause();
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", 1ms, options); }), Errc::no_quorum);
+  std::jthread waker([&] {
+    EXPECT_TRUE(eventually([&] { return raw.calls("wait") >= 4; }));
+    replica.resume();
+  });
+  const Lock lock(client, "job", options);
+  EXPECT_EQ(raw_replica.get("job"), lock.token());
+  const FairLock fair(client, "another job", options);
+  EXPECT_TRUE(fair.owns_lock());
+}
+
+/// Each attempt leaves the lock to the next in line.
+TEST_F(LockDurable, WaitersThatRideOutTakeTurns) {
+  LockOptions options = hasty;
+  options.ride_out = true;
+  replica.pause();
+  Client other(server.url(), patient());
+  std::atomic<int> acquired = 0;
+  std::list<std::jthread> waiters;
+  for (Client* one : {&client, &other, &client, &other}) {
+    waiters.emplace_back([&, one] {
+      const Lock lock(*one, "job", options);
+      ++acquired;
+    });
+  }
+  EXPECT_TRUE(eventually([&] { return raw.calls("wait") >= 6; }));
+  EXPECT_EQ(acquired, 0);
+  replica.resume();
+  waiters.clear();
+  EXPECT_EQ(acquired, 4);
 }
 
 TEST_F(LockDurable, LocksComeWithTheReplica) {

@@ -20,10 +20,10 @@ namespace ride_out_test {
 using TestFair = TestLockOf<protocol::Fair>;
 using TestMajority = TestLockOf<protocol::Majority>;
 
-constexpr Errc ridden_out[] = {Errc::unreachable, Errc::timed_out, Errc::not_writable};
+constexpr Errc ridden_out[] = {Errc::unreachable, Errc::timed_out, Errc::not_writable,
+                               Errc::no_quorum};
 constexpr Errc final[] = {Errc::authentication_failed, Errc::not_permitted, Errc::wrong_type,
-                          Errc::protocol_error,        Errc::no_quorum,     Errc::unsupported,
-                          Errc::invalid_argument};
+                          Errc::protocol_error,        Errc::unsupported,   Errc::invalid_argument};
 
 Answer fails(Errc code) { return {.failure = Error(code, "told to", "redis://fake:1/0")}; }
 

@@ -121,7 +121,7 @@ class AcquireLoop {
       answered_ = true;
     } catch (const Error& failure) {
       if (!(answered_ || options_.ride_out || stop_.stop_requested())) throw;
-      if (!is_ridden_out(failure, executor().servers())) throw;
+      if (!is_ridden_out(failure, executor().servers() > 1 || options_.ride_out)) throw;
       error = failure;
       is_away_ = true;
       due_ = executor().now() + backoff_.next({});

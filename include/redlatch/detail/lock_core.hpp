@@ -217,7 +217,7 @@ class LockCoreOf final : public LockCore {
       return operations_.attempt(options_, AttemptQuery::no, stop).held;
     } catch (const Error& error) {
       if (!(rides_out || stop.stop_requested())) throw;
-      if (!is_ridden_out(error, executor().servers())) throw;
+      if (!is_ridden_out(error, executor().servers() > 1 || rides_out)) throw;
       away = error;
       return false;
     }

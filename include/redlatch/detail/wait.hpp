@@ -34,10 +34,11 @@ inline Error with_note(const Error& error, const std::string& note) {
                error.server(), error.in_doubt());
 }
 
-/// Whether the error may be over soon, so that a wait goes on. With one server, a quorum is missing
-/// because its replicas or its disk do not do what `durability` asks for.
-inline bool is_ridden_out(const Error& error, std::size_t servers = 1) noexcept {
-  return error.transient() && (servers > 1 || error.code() != Errc::no_quorum);
+/// Whether the error may be over soon, so that a wait goes on. `no_quorum`: for a missing quorum,
+/// too. With one server, its replicas or its disk do not do then what `durability` asks for, and
+/// may not do it for long: only waits with `LockOptions::ride_out` go on.
+inline bool is_ridden_out(const Error& error, bool no_quorum = false) noexcept {
+  return error.transient() && (no_quorum || error.code() != Errc::no_quorum);
 }
 
 }  // namespace redlatch::detail
