@@ -16,6 +16,7 @@ constexpr std::string_view in_script = "@user_script";
 constexpr std::string_view unknown_in_script = "ommand called from";  // "Unknown Redis c..."
 constexpr std::string_view of_script = " script: ";  // its hash and the line follow
 constexpr std::string_view echo = ", with args beginning with";
+constexpr std::string_view unknown_command = "ERR unknown command";  // its name in quotes follows
 /// The first word of `as_refusal`.
 constexpr std::string_view refused = "REFUSED";
 
@@ -53,9 +54,7 @@ constexpr std::array classes{
     Class{"NOLOCK", Errc::wrong_type, "use another key"},
     Class{"LIMIT", Errc::invalid_argument, "let all who use the key have the same limit"},
     Class{"ERR max number of clients", Errc::unreachable, "raise its maxclients"},
-    Class{"ERR unknown command 'WAITAOF'", Errc::unsupported,
-          "leave durability.aof out, or use Redis 7.2 or Valkey"},
-    Class{"ERR unknown command", Errc::unsupported},
+    Class{unknown_command, Errc::unsupported},
     Class{refused, Errc::unsupported,
           "let its user run scripts, or for a Lock without fencing at least WATCH, MULTI and EXEC"},
     Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
@@ -63,6 +62,21 @@ constexpr std::array classes{
     Class{"ERR DB index is out of range", Errc::protocol_error,
           "use a database below its setting \"databases\""},
 };
+
+struct MissingCommand {
+  std::string_view name;
+  std::string_view advice;
+};
+
+constexpr std::string_view for_sentinel =
+    "if it is a Sentinel, use redis-sentinel://host:port#service";
+
+// Of SET, EVALSHA and SELECT, one is the first command at which a client finds out that a plain URL
+// leads to a Sentinel, which knows PING, AUTH, CLIENT and SUBSCRIBE as other servers do.
+constexpr std::array missing_commands{
+    MissingCommand{"SET", for_sentinel}, MissingCommand{"EVALSHA", for_sentinel},
+    MissingCommand{"SELECT", for_sentinel},
+    MissingCommand{"WAITAOF", "leave durability.aof out, or use Redis 7.2 or Valkey"}};
 
 // Errors that servers give before they run anything of a script, and our scripts' own words, which
 // they give before they write. A script with any other error may have acted.
@@ -124,10 +138,25 @@ bool begins_with_words(std::string_view text, std::string_view words) {
          (text.size() == words.size() || text[words.size()] == ' ' || text[words.size()] == ',');
 }
 
+/// What to do where the command is missing that the text names: as 'SET' or, by Redis 6, as `SET`.
+std::string_view advice_for_missing(std::string_view text) noexcept {
+  constexpr std::string_view quotes = "'`";
+  const std::size_t begin = text.find_first_of(quotes);
+  if (begin == std::string_view::npos) return {};
+  const std::string_view rest = text.substr(begin + 1);
+  const std::string_view name = rest.substr(0, rest.find_first_of(quotes));
+  for (const MissingCommand& known : missing_commands) {
+    if (name == known.name) return known.advice;
+  }
+  return {};
+}
+
 Class classified(std::string_view error_reply) noexcept {
   const std::string_view text = unwrapped(without_arguments(error_reply));
   for (const Class& known : classes) {
-    if (begins_with_words(text, known.begins)) return known;
+    if (!begins_with_words(text, known.begins)) continue;
+    if (known.begins != unknown_command) return known;
+    return {known.begins, known.code, advice_for_missing(text)};
   }
   if (text.find("The user executing the script") != std::string_view::npos) {
     return classified("NOPERM");

@@ -162,6 +162,25 @@ TEST_F(ClientSentinel, SaysThatAServerIsNoSentinel) {
   EXPECT_NE(text_of(error).find("is this a Sentinel"), std::string::npos) << error.what();
 }
 
+/// A Sentinel answers PING, so that a client finds out by its first lock.
+TEST(ClientSentinelBehindAPlainUrl, IsProposedByItsUrl) {
+  SentinelServer sentinel(false);
+  sentinel.configure({});
+  sentinel.start();
+  const std::string url = "redis://127.0.0.1:" + std::to_string(sentinel.port());
+  Client client(url);
+  Client another(url + "/3");
+  const Error errors[] = {thrown_by([&] { const Lock lock(client, "job"); }),
+                          thrown_by([&] { const FairLock lock(client, "job"); }),
+                          thrown_by([&] { another.ping(); })};
+  for (const Error& error : errors) {
+    EXPECT_EQ(error.code(), Errc::unsupported);
+    EXPECT_NE(text_of(error).find("if it is a Sentinel, use redis-sentinel://host:port#service"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(ClientSentinel, NamesEachSentinelThatCannotBeReached) {
   const std::string one = "127.0.0.1:" + std::to_string(free_port());
   const std::string other = "127.0.0.1:" + std::to_string(free_port());

@@ -427,6 +427,24 @@ TEST(ReplyMessage, SaysWhatToDo) {
   EXPECT_NE(message("WRONGTYPE no", Errc::wrong_type).find("another key"), std::string::npos);
 }
 
+/// In the words of Redis 7 and of Redis 6.
+TEST(ReplyMessage, SaysWhatToDoWhereACommandIsMissing) {
+  for (const char quote : {'\'', '`'}) {
+    const auto said = [&](const std::string& command) {
+      return message("ERR unknown command " + (quote + command + quote), Errc::unsupported);
+    };
+    for (const char* command : {"SET", "EVALSHA", "SELECT"}) {
+      EXPECT_NE(said(command).find("if it is a Sentinel, use redis-sentinel://host:port#service"),
+                std::string::npos)
+          << said(command);
+    }
+    EXPECT_NE(said("WAITAOF").find("leave durability.aof out"), std::string::npos);
+    for (const char* command : {"SENTINEL", "SETX", "DELEX", ""}) {
+      EXPECT_EQ(said(command).find("use redis-sentinel://"), std::string::npos) << said(command);
+    }
+  }
+}
+
 TEST(ReplyMessage, ShowsOddKeysInPrintableCharacters) {
   const std::string what =
       about(Errc::timed_out, std::string("a\n\"\0\xff\\", 6), "srv", "x").what();
