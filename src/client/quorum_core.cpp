@@ -228,7 +228,7 @@ void QuorumCore::renew(std::span<Lease* const> due) {
     if (vote == protocol::Vote::refused) {
       QuorumReply::NoMajority why;
       try {
-        why = QuorumReply::no_majority(*this, extension.responses, true);
+        why = QuorumReply::no_majority(*this, extension.responses, true, protocol::ours);
       } catch (const std::bad_alloc&) {
         // The event has the code alone.
       }

@@ -69,9 +69,9 @@ void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends&
   node_call.connection.leave(node_call.call);
   node_call.call.take_posts();
   node_call.concluded = true;
-  node_call.response.failure =
-      protocol::about(node_call.node.why(), node_call.call.request.key,
-                      node_call.node.core().server(0), "connecting to it has failed a moment ago");
+  const IoError failure = node_call.node.failure();
+  node_call.response.failure = protocol::about(failure.code(), node_call.call.request.key,
+                                               node_call.node.core().server(0), failure.what());
 }
 
 QuorumRequest::~QuorumRequest() { leave(); }
@@ -134,7 +134,8 @@ bool QuorumRequest::is_to_be_left(const NodeCall& node_call) noexcept {
 void QuorumRequest::conclude(NodeCall& node_call) {
   node_call.concluded = true;
   if (node_call.connects && node_call.call.failure && !node_call.call.request.is_stopped()) {
-    node_call.node.note_failure(BootClock::now(), node_call.call.failure->code());
+    node_call.node.note_failure(BootClock::now(), node_call.call.failure->code(),
+                                node_call.connection);
   }
   node_call.connection.conclude(node_call.call);
   node_call.response = std::move(node_call.answer);

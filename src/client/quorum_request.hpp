@@ -5,12 +5,15 @@
 #include <cstddef>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <redlatch/detail/executor.hpp>
 
+#include "base/io_error.hpp"
 #include "base/mutex.hpp"
 #include "client/client_core.hpp"
 #include "engine/call.hpp"
@@ -31,11 +34,20 @@ class Node {
   void note_waited() noexcept { is_new_ = false; }
   /// False for 100 ms after an attempt has failed.
   bool may_connect(TimePoint now) const noexcept { return now >= not_before_.load(); }
-  void note_failure(TimePoint now, Errc why) noexcept {
+  /// `connection`: one of the core's.
+  void note_failure(TimePoint now, Errc why, const SharedConnection& connection) noexcept {
     why_ = why;
+    failed_ = &connection;
     not_before_ = now + pause;
   }
-  Errc why() const noexcept { return why_; }
+  /// Why connecting has failed. Throws `std::bad_alloc`.
+  IoError failure() const {
+    const SharedConnection* const failed = failed_;
+    const auto last = failed == nullptr ? std::nullopt : failed->connect_failure();
+    std::string text = "connecting to it has failed a moment ago";
+    if (!last || last->code() != why_) return {why_, text};
+    return {why_, text + ": " + last->what()};
+  }
 
  private:
   static constexpr std::chrono::milliseconds pause{100};
@@ -43,6 +55,7 @@ class Node {
   std::shared_ptr<ClientCore> core_;
   std::atomic<TimePoint> not_before_{};
   std::atomic<Errc> why_ = Errc::unreachable;
+  std::atomic<const SharedConnection*> failed_ = nullptr;  // the connection that was tried last
   std::atomic<bool> is_new_ = true;
 };
 

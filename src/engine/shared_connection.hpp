@@ -171,6 +171,12 @@ class SharedConnection {
     const MutexLock lock(mutex_);
     return multiplexer_.connected();
   }
+  /// Why the last attempt to connect has failed; nothing if it has not.
+  std::optional<IoError> connect_failure() const {
+    const MutexLock lock(mutex_);
+    if (!failure_) return std::nullopt;
+    return IoError(failure_->code(), failure_->what());  // copies would share a counter
+  }
   /// If there is no leader, reads what has come and retries what was refused, until `end` at the
   /// latest. False when no reply is to come.
   bool receive_available(TimePoint end) noexcept;

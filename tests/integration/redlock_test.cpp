@@ -224,6 +224,24 @@ TEST_F(RedlockThreeServers, SayWhyTheyAreAwayAlsoWhenTheyHaveJustBeenAsked) {
         thrown_by([&] { static_cast<void>(Redlock(nodes, "job", std::try_to_lock)); });
     EXPECT_NE(std::string(error.what()).find("authentication failed"), std::string::npos)
         << error.what();
+    EXPECT_NE(std::string(error.what()).find("WRONGPASS"), std::string::npos) << error.what();
+  }
+}
+
+/// Another key mostly means another connection, which was not tried.
+TEST_F(RedlockThreeServers, SayWhyTheyAreAwayWhicheverKeyIsAskedFor) {
+  Quorum nodes(urls, calm());
+  servers[0]->kill();
+  servers[1]->kill();
+  for (int i = 0; i < 20; ++i) {
+    const Error error =
+        thrown_by([&] { static_cast<void>(Redlock(nodes, std::to_string(i), std::try_to_lock)); });
+    const std::string text = error.what();
+    EXPECT_EQ(error.code(), Errc::no_quorum);
+    EXPECT_NE(text.find(urls[0] + "/0: "), std::string::npos) << text;
+    const std::size_t first = text.find("cannot connect (");
+    EXPECT_NE(first, std::string::npos) << text;
+    EXPECT_NE(text.find("cannot connect (", first + 1), std::string::npos) << text;
   }
 }
 

@@ -104,6 +104,7 @@ TYPED_TEST(EveryLockRidesOut, UntilItsTimeIsOver) {
   const Error error = thrown_by([&] { static_cast<void>(this->make(200ms, rides_out)); });
   EXPECT_TRUE(error.transient());
   EXPECT_TRUE(error.code() == Errc::unreachable || error.code() == Errc::no_quorum);
+  EXPECT_NE(std::string(error.what()).find("cannot connect"), std::string::npos) << error.what();
 }
 
 TYPED_TEST(EveryLockRidesOut, NotInASingleAttempt) {

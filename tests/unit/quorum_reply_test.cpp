@@ -265,6 +265,18 @@ TEST(QuorumReply, NameAllServersThatDidNotAgreeAndWhy) {
   EXPECT_NE(text.find("refused"), std::string::npos) << text;
 }
 
+TEST(QuorumReply, SayHowManyServersHaveAnsweredWhat) {
+  const auto text_of = [](std::string_view letters) {
+    return std::string(Question(servers(letters))->error("job").what());
+  };
+  for (const auto& [letters, said] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"yan", "2 of 3 servers have to agree (1 yes, 1 no); redlatch: "},
+           {"aaa", "2 of 3 servers have to agree (0 yes, 0 no); redlatch: "},
+           {"yynns", "3 of 5 servers have to agree (2 yes, 2 no): no quorum"}}) {
+    EXPECT_NE(text_of(letters).find(said), std::string::npos) << text_of(letters);
+  }
+}
+
 /// p: a wrong password; the others as of `servers`.
 Errc code_of(std::string_view letters) {
   std::vector<Answer> answers;

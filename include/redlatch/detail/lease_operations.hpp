@@ -242,7 +242,7 @@ class LeaseOperations {
         lease_->lose();
         return executor_->keep(*lease_);
       case protocol::Vote::refused:
-        throw quorum_reply.error(protocol_.key());
+        throw quorum_reply.error(protocol_.key(), read);
     }
   }
 
@@ -286,7 +286,7 @@ class LeaseOperations {
     const protocol::Command question = protocol_.count(owner_tag);
     const QuorumReply quorum_reply = ask({&question, 1});
     if (quorum_reply.vote(protocol::answered) != protocol::Vote::yes) {
-      throw quorum_reply.error(protocol_.key());
+      throw quorum_reply.error(protocol_.key(), protocol::answered);
     }
     return std::max<std::int64_t>(quorum_reply.number(), 0);
   }

@@ -137,13 +137,15 @@ class QuorumReply {
     return first != nullptr ? first->integer : 0;
   }
 
-  /// Why the vote is `refused`.
-  Error error(std::string_view key) const {
+  /// Why the vote is `refused`. `read`: as of the vote.
+  template <class Read = protocol::Vote (*)(const protocol::Reply&)>
+  Error error(std::string_view key, Read read = protocol::ours) const {
     if (responses_.size() == 1) return error_of(0, key);
-    const NoMajority why = no_majority(transport_, responses_, script_);
+    const NoMajority why = no_majority(transport_, responses_, script_, read);
     return protocol::about(why.code, key, std::string(all_servers), why.text, in_doubt());
   }
-  /// Why there is no majority. `text`: which servers have failed. `code`: `no_quorum`, unless so
+  /// Why there is no majority. `text`: how many servers have voted for what, and which have failed
+  /// with which error. `code`: `no_quorum`, unless so
   /// many servers have failed with errors that are not transient that the others are no majority,
   /// so that another attempt would end in the same way; then that of the first of these errors.
   struct NoMajority {
@@ -151,11 +153,16 @@ class QuorumReply {
     std::string text{};
   };
   /// `script`: the request was one.
+  template <class Read>
   static NoMajority no_majority(const RequestTransport& transport,
-                                std::span<const Response> responses, bool script) {
+                                std::span<const Response> responses, bool script, Read read) {
     const std::size_t quorum = responses.size() / 2 + 1;
+    const auto voted_for = [&](protocol::Vote wanted) {
+      return std::to_string(count(responses, read, wanted));
+    };
     NoMajority why{.text = std::to_string(quorum) + " of " + std::to_string(responses.size()) +
-                           " servers have to agree"};
+                           " servers have to agree (" + voted_for(protocol::Vote::yes) + " yes, " +
+                           voted_for(protocol::Vote::no) + " no)"};
     std::optional<Errc> first;
     std::size_t lasting = 0;  // failures that are not transient
     for (std::size_t i = 0; i < responses.size(); ++i) {
