@@ -47,10 +47,10 @@ enum class EventKind {
   /// server closed it while it was idle; `Errc::not_writable` if its server is not the primary any
   /// more, as `detail` says then. No key.
   disconnected,
-  /// A connection for commands could not be opened. All calls share the attempts of a connection,
-  /// and the pauses between them, which grow to 1 s. `Metrics` counts each attempt; of those to one
-  /// server, `on_event` is called for one in a second. `elapsed`: since the attempt began. `error`:
-  /// why. No key.
+  /// A connection for commands could not be opened. Each connection of the client has attempts and
+  /// pauses between them of its own, which all calls on it share; the pauses grow to 1 s. `Metrics`
+  /// counts each attempt; of those to one server, `on_event` is called for one in a second.
+  /// `elapsed`: since the attempt began. `error`: why. No key.
   connect_failed
 };
 
