@@ -28,6 +28,8 @@ class Child {
   bool has_ended() const;
   /// Whether it has not ended and does not stand still.
   bool runs() const;
+  /// -1 after its end was waited for.
+  pid_t pid() const noexcept { return pid_; }
   /// Waits for its end: 0 when the work was done, 1 when it threw, -1 when a signal ended it. One
   /// that does not end within a minute is killed.
   int wait();

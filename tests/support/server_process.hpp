@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +31,8 @@ class ServerProcess {
   bool has_ended() const { return !process_ || process_->has_ended(); }
   /// Whether it has not ended and does not stand still.
   bool runs() const { return process_ && process_->runs(); }
+  /// -1: it does not run.
+  pid_t pid() const noexcept { return process_ ? process_->pid() : -1; }
 
  private:
   std::optional<Child> process_{};

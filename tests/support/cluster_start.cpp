@@ -1,0 +1,59 @@
+#include "cluster_start.hpp"
+
+#include <stdexcept>
+
+#include "eventually.hpp"
+
+namespace redlatch::test {
+namespace {
+
+constexpr const char* not_there = "ffffffffffffffffffffffffffffffffffffffff";
+
+/// As in `CLUSTER NODES`: id, address, flags, primary, ping, pong, epoch, link, slots.
+std::string line_of(const ClusterMember& member, bool is_myself) {
+  std::string flags = is_myself ? "myself," : "";
+  flags += member.primary.empty() ? "master" : "slave";
+  std::string address = ":0@0";
+  if (member.port == 0) {
+    flags += ",noaddr";
+  } else {
+    address = "127.0.0.1:" + std::to_string(member.port) + "@" + std::to_string(member.bus_port);
+  }
+  const std::string primary = member.primary.empty() ? "-" : member.primary;
+  return member.id + " " + address + " " + flags + " " + primary + " 0 0 0 connected" +
+         (member.slots.empty() ? "" : " " + member.slots) + "\n";
+}
+
+}  // namespace
+
+std::string cluster_id(std::uint16_t number) {
+  std::string id = std::to_string(number);
+  id.append(40 - id.size(), 'a');
+  return id;
+}
+
+std::string nodes_conf(std::vector<ClusterMember> members, unsigned epoch) {
+  if (ClusterMember& myself = members.front(); !myself.slots.empty()) {
+    ClusterMember former{.id = not_there, .slots = {}};
+    former.slots.swap(myself.slots);
+    myself.primary = former.id;
+    members.push_back(former);
+  }
+  std::string text;
+  for (const ClusterMember& member : members) text += line_of(member, text.empty());
+  return text + "vars currentEpoch " + std::to_string(epoch) + " lastVoteEpoch 0\n";
+}
+
+void take_slots(RawClient node) {
+  const bool is_ready = eventually([&] {
+    return node.command({"CLUSTER", "INFO"}).text.find("cluster_state:ok") != std::string::npos &&
+           node.command({"CLUSTER", "FAILOVER", "TAKEOVER"}).text == "OK";
+  });
+  if (!is_ready) {
+    throw std::runtime_error("a node of a cluster does not take its slots: " +
+                             node.command({"CLUSTER", "INFO"}).text);
+  }
+  node.command({"CLUSTER", "FORGET", not_there});
+}
+
+}  // namespace redlatch::test
