@@ -1,18 +1,29 @@
-// Three primaries and three replicas of a Redis Cluster.
+// The clusters that tests have.
 
 #include "cluster.hpp"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
 #include <chrono>
+#include <cstdlib>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "fixture.hpp"
+#include "loopback.hpp"
 
 namespace redlatch::test {
 namespace cluster_test {
 
+/// Nodes that do not take each other for down.
+constexpr std::chrono::milliseconds calm = 20s;
+
 TEST(ClusterOfTests, IsReadyWhenItIsMade) {
-  const Cluster cluster;
+  const Cluster cluster({.node_timeout = calm});
   for (unsigned slot : {0U, 5'460U, 5'461U, 8'192U, 16'383U}) {
     const std::string key = Cluster::key_in(slot);
     EXPECT_EQ(Cluster::slot_of(key), slot);
@@ -26,7 +37,7 @@ TEST(ClusterOfTests, IsReadyWhenItIsMade) {
 }
 
 TEST(ClusterOfTests, MovesASlotWithItsKeys) {
-  Cluster cluster;
+  Cluster cluster({.node_timeout = calm});
   const std::string key = "{job}";
   const unsigned slot = Cluster::slot_of(key);
   const std::size_t from = cluster.primary_of(slot).value();
@@ -44,7 +55,7 @@ TEST(ClusterOfTests, MovesASlotWithItsKeys) {
 }
 
 TEST(ClusterOfTests, AnswersAskAndTryAgainWhileASlotMoves) {
-  Cluster cluster;
+  Cluster cluster({.node_timeout = calm});
   const unsigned slot = Cluster::slot_of("{job}");
   const std::size_t from = cluster.primary_of(slot).value();
   const std::size_t to = (from + 1) % 3;
@@ -81,7 +92,7 @@ TEST(ClusterOfTests, AnswersAskAndTryAgainWhileASlotMoves) {
 }
 
 TEST(ClusterOfTests, SurvivesEachKindOfFailover) {
-  Cluster cluster;
+  Cluster cluster({.node_timeout = 2s});
   constexpr unsigned slot = 0;
   const std::string key = Cluster::key_in(slot);
   cluster.command_at_key(key, {"SET", key, "value"});
@@ -110,7 +121,7 @@ TEST(ClusterOfTests, SurvivesEachKindOfFailover) {
 }
 
 TEST(ClusterOfTests, AdmitsANodeAndLetsItGo) {
-  Cluster cluster;
+  Cluster cluster({.node_timeout = calm});
   const std::string key = Cluster::key_in(0);
   cluster.command_at_key(key, {"SET", key, "value"});
   const std::size_t added = cluster.add_node();
@@ -126,7 +137,8 @@ TEST(ClusterOfTests, AdmitsANodeAndLetsItGo) {
 }
 
 TEST(ClusterOfTests, MayAskForAPasswordAndSpeakTls) {
-  Cluster cluster({.primaries = 2, .replicas = 0, .password = "secret", .tls = true});
+  Cluster cluster(
+      {.primaries = 2, .replicas = 0, .node_timeout = calm, .password = "secret", .tls = true});
   EXPECT_EQ(cluster.url_of({1}),
             "rediss-cluster://:secret@127.0.0.1:" + std::to_string(cluster.port(1)));
   const std::string key = Cluster::key_in(0);
@@ -134,6 +146,49 @@ TEST(ClusterOfTests, MayAskForAPasswordAndSpeakTls) {
   cluster.move_slot(0, 1);
   EXPECT_EQ(cluster.command(1, {"GET", key}).text, "value");
   EXPECT_TRUE(RawClient(cluster.node(0).socket()).command({"PING"}).text.starts_with("NOAUTH"));
+}
+
+/// As the tests of all classes of locks have it on a cluster.
+class RedisServerOfACluster : public testing::Test {
+ protected:
+  RedisServerOfACluster() {
+    ::setenv("REDLATCH_TEST_CLUSTER", "1", 1);
+    server.emplace(std::vector<std::string>{"--requirepass", "secret"});
+    ::unsetenv("REDLATCH_TEST_CLUSTER");
+  }
+
+  void expect_that_it_has_all_slots() {
+    RawClient raw(server->socket());
+    raw.command({"AUTH", "secret"});
+    for (unsigned slot : {0U, 8'192U, 16'383U}) {
+      EXPECT_EQ(raw.command({"SET", Cluster::key_in(slot), "value"}).text, "OK");
+    }
+  }
+
+  /// What the node behind `url` says to CLUSTER SLOTS, as far as it is one piece.
+  std::string slots_at_seed() {
+    const std::string url = server->url();
+    const int seed = connect_to(url.substr(url.rfind(':')));
+    send_all(seed, "CLUSTER SLOTS\r\n");
+    std::array<char, 1000> answer{};
+    const ssize_t size = ::recv(seed, answer.data(), answer.size(), 0);
+    ::close(seed);
+    return {answer.data(), size > 0 ? static_cast<std::size_t>(size) : 0U};
+  }
+
+  std::optional<RedisServer> server{};
+};
+
+TEST_F(RedisServerOfACluster, HasAllSlotsAtOnceAlsoWhenItStartsAgain) {
+  EXPECT_TRUE(server->url().starts_with("redis-cluster://127.0.0.1:"));
+  const std::string all =
+      "*1\r\n*3\r\n:0\r\n:16383\r\n*4\r\n$9\r\n127.0.0.1\r\n:" + std::to_string(server->port());
+  expect_that_it_has_all_slots();
+  EXPECT_TRUE(slots_at_seed().starts_with(all)) << slots_at_seed();
+  server->kill();
+  EXPECT_TRUE(slots_at_seed().starts_with(all)) << slots_at_seed();
+  server->start();
+  expect_that_it_has_all_slots();
 }
 
 }  // namespace cluster_test

@@ -52,7 +52,7 @@ struct Owned : OneKey<RecursiveLock> {
 struct Several : OneKey<MultiLock> {
   template <class... How>
   static MultiLock make(Servers& servers, How... how) {
-    return MultiLock(servers.client, {"mail", "job"}, std::move(how)...);
+    return MultiLock(servers.client, {"{job}mail", "job"}, std::move(how)...);
   }
 };
 struct OnePermit : OneKey<Permit> {

@@ -24,7 +24,7 @@ inline Permit deferred<Permit>(Client& client, LockOptions options) {
 /// Of several keys there is another.
 template <>
 inline MultiLock deferred<MultiLock>(Client& client, LockOptions options) {
-  return MultiLock(client, {"job", "mail"}, std::defer_lock, std::move(options));
+  return MultiLock(client, {"job", "{job}mail"}, std::defer_lock, std::move(options));
 }
 
 template <class L>

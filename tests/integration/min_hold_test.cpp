@@ -59,7 +59,7 @@ TYPED_TEST(EveryLockMinHold, ShutsOutItsOwnerAsAllOthers) {
   EXPECT_FALSE(lock.try_lock_for(20ms));
   Client other = this->another();
   EXPECT_FALSE(TypeParam(other, "job", std::try_to_lock, long_lease));
-  EXPECT_FALSE(MultiLock(other, {"job", "mail"}, std::try_to_lock));
+  EXPECT_FALSE(MultiLock(other, {"job", "{job}mail"}, std::try_to_lock));
 }
 
 TYPED_TEST(EveryLockMinHold, IsGrantedToTheFirstWaiterWhenItIsOver) {
@@ -312,7 +312,7 @@ TEST(LockMinHoldOfOthers, IsUnsupported) {
   EXPECT_EQ(error_of([&] { const RecursiveLock lock(client, "job", Owner{"me"}, options); }),
             Errc::unsupported);
   EXPECT_EQ(error_of([&] {
-              const MultiLock lock(client, {"job", "mail"}, options);
+              const MultiLock lock(client, {"job", "{job}mail"}, options);
             }),
             Errc::unsupported);
   EXPECT_EQ(error_of([&] { const Permit lock(client, "job", 3, options); }), Errc::unsupported);

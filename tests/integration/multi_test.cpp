@@ -1,4 +1,4 @@
-// A MultiLock has all of its keys or none.
+// A MultiLock has all of its keys or none. The keys of these tests are in one slot of a cluster.
 
 #include <array>
 #include <atomic>
@@ -10,6 +10,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <redlatch/protocol/side_key.hpp>
 
 #include "child.hpp"
 #include "family.hpp"
@@ -30,28 +32,28 @@ class MultiLockKeys : public QueueTest {
     return false;
   }
   void set_counter(const std::string& key, const std::string& value) {
-    raw.command({"SET", key + ":redlatch:fence:{" + key + "}", "fence " + value});
+    raw.command({"SET", protocol::side_key(key, "fence"), "fence " + value});
   }
 
-  MultiLock lock{client, {"job", "mail", "log"}, std::defer_lock, long_lease};
+  MultiLock lock{client, {"job", "{job}mail", "{job}log"}, std::defer_lock, long_lease};
 };
 
 TEST_F(MultiLockKeys, AreTakenWithOneValueAndGivenBack) {
   lock.lock();
-  for (const char* key : {"job", "mail", "log"}) {
+  for (const char* key : {"job", "{job}mail", "{job}log"}) {
     EXPECT_EQ(raw.get(key), lock.token());
     EXPECT_GT(raw.pttl(key), 50'000);
   }
   EXPECT_EQ(lock.unlock(), Unlock::released);
-  EXPECT_FALSE(has_any({"job", "mail", "log"}));
+  EXPECT_FALSE(has_any({"job", "{job}mail", "{job}log"}));
 }
 
 TEST_F(MultiLockKeys, AreTakenAllOrNone) {
-  for (const char* key : {"job", "mail", "log"}) {
+  for (const char* key : {"job", "{job}mail", "{job}log"}) {
     const Lock one(client, key, long_lease);
     EXPECT_FALSE(lock.try_lock()) << key << " is held";
     EXPECT_EQ(lock.token(), "");
-    for (const char* other : {"job", "mail", "log"}) {
+    for (const char* other : {"job", "{job}mail", "{job}log"}) {
       EXPECT_EQ(raw.exists(other), std::string(other) == key);
     }
   }
@@ -60,7 +62,7 @@ TEST_F(MultiLockKeys, AreTakenAllOrNone) {
 
 TEST_F(MultiLockKeys, KeepTheLocksOfEachKeyOut) {
   lock.lock();
-  for (const char* key : {"job", "mail", "log"}) {
+  for (const char* key : {"job", "{job}mail", "{job}log"}) {
     EXPECT_FALSE(Lock(client, key, std::try_to_lock)) << key;
     EXPECT_FALSE(FairLock(client, key, std::try_to_lock)) << key;
   }
@@ -69,41 +71,41 @@ TEST_F(MultiLockKeys, KeepTheLocksOfEachKeyOut) {
 TEST_F(MultiLockKeys, AreExtendedAndVerifiedTogether) {
   lock.lock();
   EXPECT_TRUE(lock.extend(120s));
-  for (const char* key : {"job", "mail", "log"}) EXPECT_GT(raw.pttl(key), 100'000);
+  for (const char* key : {"job", "{job}mail", "{job}log"}) EXPECT_GT(raw.pttl(key), 100'000);
   EXPECT_TRUE(lock.verify());
-  raw.command({"DEL", "log"});
+  raw.command({"DEL", "{job}log"});
   EXPECT_FALSE(lock.verify());
 }
 
 /// The owner may be at work still, so that the rest is kept for now.
 TEST_F(MultiLockKeys, AreLostTogetherAndNotBroughtBack) {
   lock.lock();
-  raw.command({"DEL", "mail"});
+  raw.command({"DEL", "{job}mail"});
   EXPECT_FALSE(lock.extend());
   EXPECT_FALSE(lock.owns_lock());
   EXPECT_TRUE(raw.exists("job"));
-  EXPECT_FALSE(raw.exists("mail"));
+  EXPECT_FALSE(raw.exists("{job}mail"));
   EXPECT_EQ(lock.unlock(), Unlock::lost);
-  EXPECT_FALSE(has_any({"job", "log"}));
+  EXPECT_FALSE(has_any({"job", "{job}log"}));
 }
 
 TEST_F(MultiLockKeys, AreNotExtendedWhenOneHasGoneToSomebodyElse) {
   lock.lock();
-  raw.command({"SET", "log", "a stranger"});
+  raw.command({"SET", "{job}log", "a stranger"});
   EXPECT_FALSE(lock.extend(1h));
   EXPECT_LE(raw.pttl("job"), 60'000);
   EXPECT_EQ(lock.unlock(), Unlock::lost);
-  EXPECT_FALSE(has_any({"job", "mail"}));
-  EXPECT_EQ(raw.get("log"), "a stranger");
+  EXPECT_FALSE(has_any({"job", "{job}mail"}));
+  EXPECT_EQ(raw.get("{job}log"), "a stranger");
 }
 
 TEST_F(MultiLockKeys, AreGivenBackWithoutTheOneThatIsNoLockAnyMore) {
   lock.lock();
-  raw.command({"DEL", "mail"});
-  raw.command({"LPUSH", "mail", "letter"});
+  raw.command({"DEL", "{job}mail"});
+  raw.command({"LPUSH", "{job}mail", "letter"});
   EXPECT_EQ(lock.unlock(), Unlock::lost);
-  EXPECT_FALSE(has_any({"job", "log"}));
-  EXPECT_EQ(raw.command({"LLEN", "mail"}).integer, 1);
+  EXPECT_FALSE(has_any({"job", "{job}log"}));
+  EXPECT_EQ(raw.command({"LLEN", "{job}mail"}).integer, 1);
 }
 
 TEST_F(MultiLockKeys, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
@@ -113,23 +115,23 @@ TEST_F(MultiLockKeys, ServeTheQueueOfEachKeyWhenTheyAreReleased) {
   std::atomic<bool> has_log = false;
   Client other = another();
   std::jthread at_log([&] {
-    const Lock log(other, "log", long_lease);
+    const Lock log(other, "{job}log", long_lease);
     has_log = true;
   });
   ASSERT_TRUE(eventually([&] {
-    return raw.command({"LLEN", "log:redlatch:queue:{log}"}).integer == 1;
+    return raw.command({"LLEN", "{job}log:redlatch:queue"}).integer == 1;
   }));
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_TRUE(waiter.has_it());
   EXPECT_TRUE(eventually([&] { return has_log.load(); }));
-  EXPECT_FALSE(raw.exists("mail"));
+  EXPECT_FALSE(raw.exists("{job}mail"));
   waiter.ends();
 }
 
 TEST_F(MultiLockKeys, ServeTheQueueOfEachKeyAtTheEndOfTheScope) {
   std::list<Contender> waiters;
   {
-    const MultiLock held(client, {"mail", "job"}, long_lease);
+    const MultiLock held(client, {"{job}mail", "job"}, long_lease);
     waiters.emplace_back(another());
     ASSERT_TRUE(is_queued(1));
   }
@@ -144,10 +146,10 @@ TEST_F(MultiLockKeys, AreLeftToWhoeverWaitsForOneOfThem) {
   raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:nobody 1" + waiter});
   raw.command({"RPUSH", queue, "99999999999999 60000 redlatch:somebody " + waiter});
   for (const bool fencing : {false, true}) {
-    MultiLock some(client, {"mail", "job"}, std::defer_lock, {.ttl = 60s, .fencing = fencing});
+    MultiLock some(client, {"{job}mail", "job"}, std::defer_lock, {.ttl = 60s, .fencing = fencing});
     EXPECT_FALSE(some.try_lock());
     EXPECT_EQ(raw.get("job"), waiter);
-    EXPECT_FALSE(raw.exists("mail"));
+    EXPECT_FALSE(raw.exists("{job}mail"));
   }
   raw.command({"DEL", "job"});
   EXPECT_TRUE(lock.try_lock());
@@ -162,31 +164,31 @@ TEST_F(MultiLockKeys, AreTakenWhereThoseWhoWaitedAreGone) {
 }
 
 TEST_F(MultiLockKeys, AreWaitedForUntilTheLastIsFree) {
-  Lock one(client, "mail", long_lease);
+  Lock one(client, "{job}mail", long_lease);
   ContenderOf<Lock> other(another());
   ASSERT_TRUE(other.has_it());
   std::jthread waiter([&] { lock.lock(); });
   ASSERT_TRUE(eventually([&] { return client.metrics().contended == 1; }));
   one.unlock();
-  EXPECT_FALSE(raw.exists("mail"));
+  EXPECT_FALSE(raw.exists("{job}mail"));
   other.ends();
   waiter.join();
   EXPECT_TRUE(lock.owns_lock());
 }
 
 TEST_F(MultiLockKeys, AreTakenOverFromAHolderWhoDied) {
-  raw.command({"SET", "mail", "a dead one", "PX", "300"});
+  raw.command({"SET", "{job}mail", "a dead one", "PX", "300"});
   EXPECT_TRUE(lock.try_lock_for(60s));
 }
 
 TEST_F(MultiLockKeys, AreNotWaitedForForLongerThanToldNorBehindAStop) {
-  const Lock one(client, "log", long_lease);
+  const Lock one(client, "{job}log", long_lease);
   EXPECT_FALSE(lock.try_lock_for(30ms));
   std::jthread waiter([&](const std::stop_token& stop) { EXPECT_FALSE(lock.lock(stop)); });
   ASSERT_TRUE(eventually([&] { return client.metrics().contended == 2; }));
   waiter.request_stop();
   waiter.join();
-  EXPECT_FALSE(has_any({"job", "mail"}));
+  EXPECT_FALSE(has_any({"job", "{job}mail"}));
 }
 
 /// Their releases and the acquisitions go through different connections: 16 keys use all of them.
@@ -194,7 +196,7 @@ class MultiLockOfOneThread : public QueueTest {
  protected:
   static constexpr int rounds = 3000;
 
-  static std::string other(int round) { return "other:" + std::to_string(round % 16); }
+  static std::string other(int round) { return "{job}" + std::to_string(round % 16); }
 
   Client one{server.unix_url(), patient()};
 };
@@ -237,15 +239,15 @@ TEST_F(MultiLockOfOneThread, AreFreeBehindAGuardWhoseScriptWasForgotten) {
   int taken = 0;
   for (int i = 0; i < 100; ++i) {
     {
-      const Lock guard(one, "mail", long_lease);
+      const Lock guard(one, "{job}mail", long_lease);
       raw.command({"SCRIPT", "FLUSH"});
     }
     {
-      const MultiLock several(one, {"job", "mail"}, std::try_to_lock, long_lease);
+      const MultiLock several(one, {"job", "{job}mail"}, std::try_to_lock, long_lease);
       if (several) ++taken;
       raw.command({"SCRIPT", "FLUSH"});
     }
-    for (const char* key : {"job", "mail"}) {
+    for (const char* key : {"job", "{job}mail"}) {
       if (Lock(one, key, std::try_to_lock, long_lease)) ++taken;
     }
   }
@@ -265,7 +267,7 @@ class MultiLockOnTwoConnections : public ServerTest {
 
   /// A key on the newest connection, which is not that of "first".
   std::string another_apart_from_first() {
-    std::string key = "third";
+    std::string key = "{first}third";
     for (;; key += "!") {
       const std::size_t connections = proxy.connections();
       const std::size_t passed = proxy.passed(Proxy::Direction::request);
@@ -289,7 +291,7 @@ class MultiLockOnTwoConnections : public ServerTest {
 
   Proxy proxy{server.socket()};
   Client delayed{proxy.url(), patient()};
-  std::string second = "second";
+  std::string second = "{first}";
 };
 
 TEST_F(MultiLockOnTwoConnections, AreNotAskedForInFrontOfTheReleaseOfOneOfThem) {
@@ -335,7 +337,7 @@ TEST_F(MultiLockOnTwoConnections, AreReleasedInFrontOfTheAcquisitionsOfTwoOfThem
 /// Those of one key do not wait for the release of others.
 TEST_F(MultiLockOnTwoConnections, KeepNobodyWaitingForOtherKeys) {
   {
-    const MultiLock guard(delayed, {"first", "another"}, long_lease);
+    const MultiLock guard(delayed, {"first", "{first}another"}, long_lease);
     proxy.stall(1);
   }
   EXPECT_TRUE(Lock(delayed, second, std::try_to_lock, long_lease));
@@ -349,7 +351,8 @@ TEST_F(MultiLockKeys, InOppositeOrdersDoNotBlockEachOther) {
   std::list<Child> processes;
   for (int i = 0; i < 8; ++i) {
     processes.emplace_back([&, i] {
-      const std::array<Keys, 4> orders{{{"a", "b", "c"}, {"c", "b", "a"}, {"b", "d"}, {"d", "b"}}};
+      const std::array<Keys, 4> orders{
+          {{"a", "{a}b", "{a}c"}, {"{a}c", "{a}b", "a"}, {"{a}b", "{a}d"}, {"{a}d", "{a}b"}}};
       Client own(server.url(), patient());
       for (int j = 0; j < rounds; ++j) {
         const MultiLock held(own, orders.at(static_cast<std::size_t>(i) % 4), 60s, long_lease);
@@ -367,34 +370,34 @@ TEST_F(MultiLockKeys, InOppositeOrdersDoNotBlockEachOther) {
 TEST_F(MultiLockKeys, DrawANumberAboveThoseOfEachKey) {
   const LockOptions fenced{.ttl = 60s, .fencing = true};
   constexpr std::uint64_t far_ahead = 4'000'000'000'000'000;  // is exact in Lua
-  set_counter("mail", std::to_string(far_ahead));
-  MultiLock held(client, {"job", "mail"}, fenced);
+  set_counter("{job}mail", std::to_string(far_ahead));
+  MultiLock held(client, {"job", "{job}mail"}, fenced);
   EXPECT_EQ(held.fencing_token(), far_ahead + 1);
   held.unlock();
   EXPECT_EQ(Lock(client, "job", fenced).fencing_token(), far_ahead + 2);
   held.lock();
   EXPECT_EQ(held.fencing_token(), far_ahead + 3);
   held.unlock();
-  EXPECT_EQ(Lock(client, "mail", fenced).fencing_token(), far_ahead + 4);
+  EXPECT_EQ(Lock(client, "{job}mail", fenced).fencing_token(), far_ahead + 4);
 }
 
 TEST_F(MultiLockKeys, AreNotTakenWithoutANumber) {
-  raw.command({"LPUSH", "mail:redlatch:fence:{mail}", "x"});
+  raw.command({"LPUSH", "{job}mail:redlatch:fence", "x"});
   const Error error = thrown_by([&] {
-    MultiLock(client, {"job", "mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
+    MultiLock(client, {"job", "{job}mail"}, {.ttl = 60s, .fencing = true}).owns_lock();
   });
   EXPECT_EQ(error.code(), Errc::wrong_type);
-  EXPECT_FALSE(has_any({"job", "mail"}));
+  EXPECT_FALSE(has_any({"job", "{job}mail"}));
 }
 
 TEST_F(MultiLockKeys, NameTheOneThatIsNoLock) {
-  raw.command({"LPUSH", "mail", "letter"});
+  raw.command({"LPUSH", "{job}mail", "letter"});
   const Lock before(client, "job", long_lease);
   const Error error = thrown_by([&] { lock.lock(); });
   EXPECT_EQ(error.code(), Errc::wrong_type);
   EXPECT_NE(std::string(error.what()).find("mail is a list"), std::string::npos) << error.what();
   EXPECT_FALSE(error.in_doubt());
-  EXPECT_FALSE(raw.exists("log"));
+  EXPECT_FALSE(raw.exists("{job}log"));
 }
 
 TEST_F(MultiLockKeys, MayHaveAnyBytesInTheirNames) {
@@ -407,7 +410,7 @@ TEST_F(MultiLockKeys, MayHaveAnyBytesInTheirNames) {
 
 TEST_F(MultiLockKeys, MayBeMany) {
   Keys keys;
-  for (int i = 0; i < 256; ++i) keys.push_back("key:" + std::to_string(i));
+  for (int i = 0; i < 256; ++i) keys.push_back("{key}" + std::to_string(i));
   MultiLock held(client, keys, {.ttl = 60s, .fencing = true});
   EXPECT_TRUE(held.verify());
   EXPECT_TRUE(held.extend());
@@ -427,7 +430,7 @@ TEST_F(MultiLockKeys, NeedTheseRights) {
   };
   allow_all_but({});
   Client worker(url, patient());
-  MultiLock held(worker, {"job", "mail"}, std::defer_lock, long_lease);
+  MultiLock held(worker, {"job", "{job}mail"}, std::defer_lock, long_lease);
   const auto hold = [&] {
     held.lock();
     EXPECT_TRUE(held.extend());
@@ -441,13 +444,13 @@ TEST_F(MultiLockKeys, NeedTheseRights) {
     EXPECT_EQ(error_of(hold), Errc::not_permitted) << right;
     allow_all_but({});
     if (held) held.unlock();
-    EXPECT_FALSE(has_any({"job", "mail"})) << right;
+    EXPECT_FALSE(has_any({"job", "{job}mail"})) << right;
   }
   held.lock();
   raw.command({"ACL", "SETUSER", "worker", "-del"});
   EXPECT_EQ(held.unlock(), Unlock::unknown);
   allow_all_but({});
-  EXPECT_TRUE(eventually([&] { return !has_any({"job", "mail"}); }, 30s));
+  EXPECT_TRUE(eventually([&] { return !has_any({"job", "{job}mail"}); }, 30s));
 }
 
 TEST(MultiLockInACluster, HaveToBeInOneSlot) {

@@ -21,7 +21,8 @@ struct ClusterOptions {
   /// Of each primary.
   std::size_t replicas = 1;
   /// Silence for so long makes a node take another one for down. A replica is elected about a
-  /// second later.
+  /// second later. On a busy machine it happens to live nodes, too: a test that is not about it has
+  /// a longer one.
   std::chrono::milliseconds node_timeout{1000};
   /// Of the default user at all nodes; empty: none is asked for.
   std::string password{};
@@ -113,7 +114,8 @@ class Cluster {
   ClusterNode::Options node_options() const;
   void start_primaries();
   void start_replicas();
-  void introduce(std::size_t number, std::size_t others);
+  void introduce(std::size_t first, std::size_t end);
+  void meet_those_before(std::size_t number);
   ClusterMember member(std::size_t number, bool with_address) const;
   std::string slots_at_first(std::size_t primary) const;
 

@@ -44,7 +44,7 @@ std::string nodes_conf(std::vector<ClusterMember> members, unsigned epoch) {
   return text + "vars currentEpoch " + std::to_string(epoch) + " lastVoteEpoch 0\n";
 }
 
-void take_slots(RawClient node) {
+void take_slots(RawClient& node) {
   const bool is_ready = eventually([&] {
     return node.command({"CLUSTER", "INFO"}).text.find("cluster_state:ok") != std::string::npos &&
            node.command({"CLUSTER", "FAILOVER", "TAKEOVER"}).text == "OK";

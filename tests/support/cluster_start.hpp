@@ -34,6 +34,6 @@ std::string nodes_conf(std::vector<ClusterMember> members, unsigned epoch);
 
 /// Makes the node a primary with the slots that `nodes_conf` has for it. Waits while it loads its
 /// data. Throws std::runtime_error.
-void take_slots(RawClient node);
+void take_slots(RawClient& node);
 
 }  // namespace redlatch::test

@@ -42,6 +42,9 @@ std::uint16_t free_port() {
 
 RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
   if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_.emplace();
+  if (std::getenv("REDLATCH_TEST_CLUSTER") != nullptr) {
+    cluster_ = std::make_unique<ClusterOfOne>(port(), tls_port());
+  }
   start();
   if (std::getenv("REDLATCH_TEST_SENTINEL") == nullptr) return;
   sentinel_ = std::make_unique<SentinelServer>(false);
@@ -54,6 +57,10 @@ RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::mov
 std::string RedisServer::url() const {
   const std::string host = "127.0.0.1:";
   if (sentinel_) return "redis-sentinel://" + host + std::to_string(sentinel_->port()) + "#test";
+  if (cluster_) {
+    const std::string scheme = tls_port_ ? "rediss-cluster://" : "redis-cluster://";
+    return scheme + host + std::to_string(cluster_->seed_port());
+  }
   return tls_port_ ? "rediss://" + host + std::to_string(tls_port())
                    : "redis://" + host + std::to_string(port());
 }
@@ -78,12 +85,27 @@ void RedisServer::start() {
                                      "--save",       "",
                                      "--appendonly", "no"};
   add_tls(arguments);
-  arguments.insert(arguments.end(), settings_.begin(), settings_.end());
+  const auto add = [&](const std::vector<std::string>& words) {
+    arguments.insert(arguments.end(), words.begin(), words.end());
+  };
+  if (cluster_) {
+    cluster_->prepare(directory());
+    add(cluster_->settings());
+  }
+  add(settings_);
   process_.start(std::move(arguments));
   eventually([&] { return process_.has_ended() || answers(); });
   if (process_.has_ended() || !answers()) {
     throw std::runtime_error("the server does not start:\n" + text_of(directory() + "/log"));
   }
+  if (cluster_) make_ready();
+}
+
+void RedisServer::make_ready() const {
+  RawClient administrator(socket());
+  const auto password = std::ranges::find(settings_, "--requirepass");
+  if (password != settings_.end()) administrator.command({"AUTH", *std::next(password)});
+  cluster_->make_ready(administrator);
 }
 
 void RedisServer::add_tls(std::vector<std::string>& arguments) const {

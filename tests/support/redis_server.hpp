@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster_of_one.hpp"
 #include "loopback.hpp"
 #include "sentinel_server.hpp"
 #include "server_process.hpp"
@@ -16,7 +17,8 @@ namespace redlatch::test {
 /// A server of the test's own: on a free loopback port and on a Unix socket, with a data directory
 /// of its own and no persistence. It ends with the object, by process id, and with the test
 /// program. See ServerProcess for the binary. With $REDLATCH_TEST_TLS set, every server has a port
-/// for TLS; with $REDLATCH_TEST_SENTINEL, a Sentinel of its own, which `url` leads to.
+/// for TLS; with $REDLATCH_TEST_SENTINEL, a Sentinel of its own, which `url` leads to; with
+/// $REDLATCH_TEST_CLUSTER, it is a ClusterOfOne, whose seed `url` leads to.
 class RedisServer {
  public:
   /// More settings, as on the server's command line: {"--maxclients", "10"}.
@@ -50,6 +52,8 @@ class RedisServer {
  private:
   void add_tls(std::vector<std::string>& arguments) const;
   bool answers() const;
+  /// As the node of a cluster.
+  void make_ready() const;
 
   TemporaryDirectory directory_{};
   std::vector<std::string> settings_;
@@ -57,6 +61,7 @@ class RedisServer {
   std::optional<ReservedPort> tls_port_{};
   ServerProcess process_{};
   std::unique_ptr<SentinelServer> sentinel_{};
+  std::unique_ptr<ClusterOfOne> cluster_{};
 };
 
 /// A loopback port that no process listens on at the moment.
