@@ -97,7 +97,7 @@ void Cluster::start_replicas() {
 
 /// On a busy machine, a handshake that takes longer than the node timeout is given up.
 void Cluster::introduce(std::size_t first, std::size_t end) {
-  constexpr int tries = 8;
+  constexpr int tries = 20;
   for (int i = 0; i < tries; ++i) {
     for (std::size_t number = first; number < end; ++number) meet_those_before(number);
     if (becomes_agreed(default_bound / tries)) return;
