@@ -56,12 +56,10 @@ Background::~Background() {
   if (settings_.topology) settings_.topology->end();
 }
 
-void Background::serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
-                       EventSource& subscription) {
-  connections_ = std::move(connections);
-  event_source_ = &subscription;
-  renewing_.reserve(connections_.size());
-  connection_of_ = std::move(connection_of);
+void Background::serve(NodeConnections& connections, EventSource& subscriptions) {
+  connections_ = &connections;
+  event_source_ = &subscriptions;
+  renewing_.reserve(Renewer::max_picked);  // each lease may be on a connection of its own
 }
 
 void Background::add(std::string_view key, const CleanupRelease& cleanup) noexcept {
@@ -190,6 +188,10 @@ bool Background::hand_over(Lease& lease, const RenewalSchedule& schedule) noexce
 void Background::renewed(const PendingRenewal& renewal, const protocol::Reply& reply,
                          TimePoint sent) noexcept {
   const Renewer::Answered answered = renewer_.answered(renewal, reply, sent, BootClock::now());
+  if (answered == Renewer::Answered::redirected) {
+    const MutexLock lock(mutex_);
+    return wake();
+  }
   if (answered != Renewer::Answered::counted || protocol::ours(reply) == protocol::Vote::no) {
     return;
   }
@@ -296,10 +298,8 @@ bool Background::work() {
   {
     const Unlocked unlocked(mutex_);
     // Every connection is read before the first is finished, since `finish` may wait until the end.
-    for (SharedConnection* connection : connections_) more |= connection->receive_available(end);
-    if (stopping) {
-      for (SharedConnection* connection : connections_) connection->finish(stop_at);
-    }
+    for_each_connection([&](SharedConnection& one) { more |= one.receive_available(end); });
+    if (stopping) for_each_connection([&](SharedConnection& one) { one.finish(stop_at); });
   }
   if (more) expecting_ = true;
   look_pause_ = renewer_.awaits_answers() ? std::min(2 * look_pause_, look_after) : look_after;
@@ -328,7 +328,7 @@ void Background::attend_topology() {
   renewer_.renew_all(BootClock::now());
   // Idle connections to the former server are closed now, and not when they are used next.
   const Unlocked unlocked(mutex_);
-  for (SharedConnection* connection : connections_) connection->look();
+  for_each_connection([](SharedConnection& one) { one.look(); });
 }
 
 void Background::renew_due() {
@@ -351,7 +351,7 @@ bool Background::send_renewals(int cancel) {
   const TimePoint now = BootClock::now();
   const TimePoint end = std::min(renewal_timeout(), now + settings_.options.command_timeout);
   if (renewer_.awaits_answers()) {
-    for (SharedConnection* connection : connections_) connection->receive_available(end);
+    for_each_connection([&](SharedConnection& one) { one.receive_available(end); });
   }
   const std::span<Lease* const> due = renewer_.pick(BootClock::now());
   if (renew_) {
@@ -359,7 +359,7 @@ bool Background::send_renewals(int cancel) {
     return false;
   }
   for (Lease* lease : due) {
-    SharedConnection& connection = connection_of_(lease->key());
+    SharedConnection& connection = connections_->of(lease->key(), false, lease->asks());
     if (!connection.renew(*lease)) {
       const Failure why{make_error_code(std::errc::not_enough_memory)};
       renewer_.failed(*lease, {}, {}, BootClock::now(), why);
@@ -445,7 +445,7 @@ PendingRequests Background::take_due(TimePoint now) {
     const bool alone = release.over(now) || release.needs_exclusive_use() || probes;
     if (probes && !may_probe) continue;
     if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
-    const SharedConnection* const its = &connection_of_(release.key());
+    const SharedConnection* const its = &connections_->of(release);
     if (connection != nullptr && its != connection) continue;
     connection = its;
     due.splice(due.end(), releases_, one);
@@ -482,7 +482,7 @@ void Background::repeat(PendingRequests due, TimePoint now, TimePoint latest, in
   } else if (release.needs_exclusive_use()) {
     run_exclusively(std::move(due), ConnectPolicy::within_timeout, latest);
   } else {
-    connection_of_(release.key()).repeat(std::move(due), latest, cancel);
+    connections_->of(release).repeat(std::move(due), latest, cancel);
   }
 }
 
@@ -504,9 +504,8 @@ void Background::run_exclusively(PendingRequests one, ConnectPolicy policy,
   bool broke = true;
   try {
     const TimePoint end = BootClock::now() + settings_.options.command_timeout;
-    connection_of_(release.key())
-        .execute({.key = release.key(), .commands = {&command, 1}}, response, policy,
-                 std::min(end, latest));
+    connections_->of(release).execute({.key = release.key(), .commands = {&command, 1}}, response,
+                                      policy, std::min(end, latest));
     broke = response.failure && response.failure->in_doubt();
   } catch (const std::bad_alloc&) {
     // The request may have been sent, so this counts as a lost connection.
@@ -536,13 +535,17 @@ void Background::rest() {
   {
     const Unlocked unlocked(mutex_);
     if (!stopping && watches_topology()) end = std::min(end, settings_.topology->watch(watched));
-    const bool watches = !stopping && event_source_ != nullptr;
-    const EventSource::Source source = watches ? event_source_->source() : EventSource::Source{};
-    const bool is_listened_to = BootClock::now() < source.from;
-    if (is_listened_to) end = std::min(end, source.from);
-    watched.push_back({.fd = is_listened_to ? -1 : source.fd, .events = POLLIN, .revents = 0});
+    std::vector<EventSource::Source> sources;
+    if (!stopping && event_source_ != nullptr) event_source_->add_sources(sources);
+    for (const EventSource::Source& source : sources) {
+      const bool is_listened_to = BootClock::now() < source.from;
+      if (is_listened_to) end = std::min(end, source.from);
+      watched.push_back({.fd = is_listened_to ? -1 : source.fd, .events = POLLIN, .revents = 0});
+    }
     poll_until(watched, end);
-    if (watched.back().revents != 0) event_source_->receive_available();
+    const auto has_come = [](const pollfd& one) { return one.revents != 0; };
+    const auto first = watched.end() - static_cast<std::ptrdiff_t>(sources.size());
+    if (std::any_of(first, watched.end(), has_come)) event_source_->receive_available();
   }
   event_fd_.clear();
 }

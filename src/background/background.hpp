@@ -22,6 +22,7 @@
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
+#include "engine/node_connections.hpp"
 #include "engine/shared_connection.hpp"
 
 namespace redlatch::detail {
@@ -37,9 +38,6 @@ namespace redlatch::detail {
 /// before those of `Notifier` and `Renewer`.
 class Background final : public CompletionSink {
  public:
-  /// The connection that a key is routed to.
-  using ConnectionOf = std::function<SharedConnection&(std::string_view key)>;
-
   explicit Background(const Settings& settings)
       : settings_(settings),
         notifier_(settings.options.on_event, settings.role.forward, renewer_, settings.server),
@@ -58,8 +56,7 @@ class Background final : public CompletionSink {
 
   /// To be called before any other member. The connections have to exist until the destructor
   /// returns.
-  void serve(std::vector<SharedConnection*> connections, ConnectionOf connection_of,
-             EventSource& subscription);
+  void serve(NodeConnections& connections, EventSource& subscriptions);
   /// For a quorum, which has no connections of its own: `renew` sends to its servers.
   void serve(Renew renew) { renew_ = std::move(renew); }
   /// Starts the thread where there is a topology to watch, or tries again when the system had none
@@ -148,10 +145,14 @@ class Background final : public CompletionSink {
   TimePoint renewal_timeout() const noexcept;
   bool is_pressed() const noexcept REDLATCH_REQUIRES(mutex_);
   void rest() REDLATCH_REQUIRES(mutex_);
+  /// For all connections that exist.
+  template <class Function>
+  void for_each_connection(const Function& function) const {
+    if (connections_ != nullptr) connections_->for_each(function);
+  }
 
   const Settings& settings_;
-  std::vector<SharedConnection*> connections_{};
-  ConnectionOf connection_of_{};
+  NodeConnections* connections_ = nullptr;  // null for a quorum
   EventSource* event_source_ = nullptr;
   Renew renew_{};
 

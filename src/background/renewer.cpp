@@ -13,10 +13,6 @@
 namespace redlatch::detail {
 namespace {
 
-/// Leases that are picked at once. A lock that is released meanwhile waits until the renewals of
-/// all of them are queued.
-constexpr std::size_t max_picked = 256;
-
 /// Renewals that are due this much later go into the same batch.
 std::chrono::nanoseconds slack(const Lease& lease) noexcept { return lease.ttl() / 100; }
 
@@ -295,6 +291,7 @@ bool Renewer::awaits_answers() const noexcept {
 
 Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protocol::Reply& reply,
                                     TimePoint sent, TimePoint now) noexcept {
+  if (redirect(*renewal.lease, protocol::redirection(reply), now)) return Answered::redirected;
   const protocol::Vote vote = protocol::ours(reply);
   if (vote == protocol::Vote::refused) {
     // An error in doubt may be that of a proxy, so it is not known on which connection the server
@@ -310,6 +307,7 @@ Renewer::Answered Renewer::answered(const PendingRenewal& renewal, const protoco
   answered(entry);
   if (!is_looked_after(entry)) return Answered::too_late;
   entry.forget_failure();
+  entry.forget_redirects();
   if (vote == protocol::Vote::no) {
     entry.lose();
   } else if (sent != TimePoint{}) {
@@ -331,6 +329,23 @@ void Renewer::learn(const PendingRenewal& renewal, std::span<const Response> res
   QuorumReply::learn_extended(*renewal.lease, responses, renewal.ttl, protocol::ours);
 }
 
+/// The renewal was not carried out, as the key is at another node of the cluster, or is being moved
+/// there: the next one is made at once, unless it was redirected several times in a row.
+bool Renewer::redirect(Lease& lease, protocol::Redirection how, TimePoint now) noexcept {
+  using How = protocol::Redirection;
+  if (how != How::moved && how != How::asks) return false;
+  const MutexLock lock(mutex_);
+  Entry& entry = entry_of(lease);
+  if (++entry.redirects > protocol::max_redirects) return false;
+  answered(entry);
+  if (!is_looked_after(entry)) return true;
+  entry.ask(how == How::asks);
+  if (entry.place != Place::kept) return true;
+  if (!entry.is_suspended) entry.next_try = now;
+  put_in_heaps(entry);
+  return true;
+}
+
 bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, TimePoint now,
                      const Failure& why) noexcept {
   const MutexLock lock(mutex_);
@@ -338,6 +353,7 @@ bool Renewer::failed(Lease& lease, std::chrono::milliseconds ttl, Sent sent, Tim
   answered(entry);
   if (!is_looked_after(entry)) return false;
   entry.note(why);
+  entry.forget_redirects();
   if (sent.at != TimePoint{}) entry.doubt(sent, ttl);
   if (entry.place != Place::kept) return true;
   if (!entry.is_suspended) {

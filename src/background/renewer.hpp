@@ -46,6 +46,10 @@ struct Loss {
 /// lock's. It is the last to be taken: under it there is only the mutex of a lease.
 class Renewer {
  public:
+  /// Leases that are picked at once. A lock that is released meanwhile waits until the renewals of
+  /// all of them are queued.
+  static constexpr std::size_t max_picked = 256;
+
   /// With a seed of 0, renewals have no jitter, for tests.
   explicit Renewer(std::uint64_t seed = random_seed()) noexcept : random_(seed) {}
   Renewer(const Renewer&) = delete;
@@ -106,9 +110,10 @@ class Renewer {
   /// next renewal is made at its time.
   void superseded(Lease& lease) noexcept;
   enum class Answered {
-    too_late,  // the lock has given the lease up, or knows of its loss
-    counted,   // the lease is renewed, or will be tried again
-    lost       // the server has shown the loss, which is now to be notified
+    too_late,   // the lock has given the lease up, or knows of its loss
+    counted,    // the lease is renewed, or will be tried again
+    lost,       // the server has shown the loss, which is now to be notified
+    redirected  // by a node of a cluster: the lease is due again
   };
   /// Takes what each server of a quorum has replied to a renewal so far; `answered` or `failed` is
   /// still to be called with the vote.
@@ -157,6 +162,7 @@ class Renewer {
     // flight. Such an entry is closed and opened again without the mutex.
     bool is_free = false;
     TimePoint next_try = TimePoint::max();
+    int redirects = 0;  // of renewals, in a row
     RoutePin route{};
     std::list<Entry>::iterator self{};
 
@@ -164,6 +170,10 @@ class Renewer {
     void forget_failure() noexcept {
       failure.clear();
       explanation.clear();
+    }
+    void forget_redirects() noexcept {
+      redirects = 0;
+      ask(false);
     }
     /// Puts into `loss` why the lease is lost. Throws `std::bad_alloc`.
     void explain(Loss& loss) const;
@@ -180,6 +190,8 @@ class Renewer {
   void await_picked_up(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
   bool put_aside(Entry& entry) noexcept REDLATCH_EXCLUDES(mutex_);
   void answered(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
+  bool redirect(Lease& lease, protocol::Redirection how, TimePoint now) noexcept
+      REDLATCH_EXCLUDES(mutex_);
   /// When to renew a lease that was confirmed just now.
   TimePoint next_renewal(const Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);
   void put_in_heaps(Entry& entry) noexcept REDLATCH_REQUIRES(mutex_);

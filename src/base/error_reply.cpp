@@ -41,6 +41,8 @@ constexpr std::array classes{
           "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
     Class{"CLUSTERDOWN", Errc::not_writable, "its cluster is not whole; try again later"},
     Class{"TRYAGAIN", Errc::not_writable, "its cluster is moving keys; try again later"},
+    Class{"MOVED", Errc::protocol_error, "it is a node of a cluster; use redis-cluster://"},
+    Class{"ASK", Errc::protocol_error, "it is a node of a cluster; use redis-cluster://"},
     Class{"NOAUTH", Errc::authentication_failed,
           "give a password, in the URL or by ClientOptions::credentials"},
     Class{"WRONGPASS", Errc::authentication_failed,
@@ -80,8 +82,9 @@ constexpr std::array missing_commands{
 
 // Errors that servers give before they run anything of a script, and our scripts' own words, which
 // they give before they write. A script with any other error may have acted.
-constexpr std::array<std::string_view, 8> refusals_that_change_nothing{
-    "NOSCRIPT", "NOPERM", "BUSY", "LOADING", "NOAUTH", "CROSSSLOT", "NOLOCK", "LIMIT"};
+constexpr std::array<std::string_view, 12> refusals_that_change_nothing{
+    "NOSCRIPT", "NOPERM", "BUSY",  "LOADING", "NOAUTH",   "CROSSSLOT",
+    "NOLOCK",   "LIMIT",  "MOVED", "ASK",     "TRYAGAIN", "CLUSTERDOWN"};
 
 /// Errors of no class of their own that a server gives although it would run the command, for its
 /// arguments or because of what happens inside a script.
@@ -227,6 +230,15 @@ std::chrono::seconds uptime_in(const Reply& info) noexcept {
 }
 
 Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }
+
+Redirection redirection(const Reply& reply) noexcept {
+  if (!reply.is_error()) return Redirection::none;
+  const std::string_view word = first_word(reply.text);
+  if (word == "MOVED") return Redirection::moved;
+  if (word == "ASK") return Redirection::asks;
+  if (word == "TRYAGAIN") return Redirection::apart;
+  return word == "CLUSTERDOWN" ? Redirection::down : Redirection::none;
+}
 
 bool concerns_connection(std::string_view error_reply) noexcept {
   const std::string_view text = unwrapped(without_arguments(error_reply));

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <vector>
+
 #include <redlatch/detail/clock.hpp>
 
 namespace redlatch::detail {
 
-/// A descriptor that the background thread of a client polls besides its own: the subscription of
+/// Descriptors that the background thread of a client polls besides its own: the subscriptions of
 /// the waiters. Implementations take their own mutex, and are called without that of `Background`.
 class EventSource {
  public:
@@ -14,13 +16,13 @@ class EventSource {
   virtual ~EventSource() = default;
 
   struct Source {
-    int fd = -1;       // readable when there is something to receive; -1: there is no descriptor
+    int fd = -1;       // readable when there is something to receive
     TimePoint from{};  // another thread polls it until then
   };
-  virtual Source source() const noexcept = 0;
+  virtual void add_sources(std::vector<Source>& sources) const = 0;
   /// Receives what has come, without waiting.
   virtual void receive_available() noexcept = 0;
-  /// Closes the descriptor: the server at the other end is no primary any more.
+  /// Closes the descriptors whose server is no primary any more.
   virtual void drop() noexcept = 0;
 };
 

@@ -19,9 +19,10 @@ namespace {
   throw Error(Errc::invalid_argument,
               "bad server URL: " + part +
                   "; the forms are redis://[user[:password]@]host[:port][/db], "
-                  "unix://[user[:password]@]/path/to.sock[?db=N] and "
-                  "redis-sentinel://[user[:password]@]host[:port][,host[:port]...][/db]#service, "
-                  "the first and the last with rediss for TLS");
+                  "unix://[user[:password]@]/path/to.sock[?db=N], "
+                  "redis-sentinel://[user[:password]@]host[:port][,host[:port]...][/db]#service "
+                  "and redis-cluster://[user[:password]@]host[:port][,host[:port]...], all but "
+                  "unix with rediss for TLS");
 }
 
 /// The text before index `mark` and behind it; all of it and nothing when `mark` is npos.
@@ -160,6 +161,22 @@ Endpoint parse_redis(std::string_view text) {
   return endpoint;
 }
 
+/// Several, separated by commas. `what`: each of them is.
+std::vector<Address> read_hosts(std::string_view text, std::uint16_t usual_port, const char* what) {
+  std::vector<Address> hosts;
+  std::optional<std::string_view> rest = text;
+  while (rest) {
+    const auto [host, others] = split(*rest, rest->find(','));
+    Address address = read_host(host, usual_port);
+    if (std::find(hosts.begin(), hosts.end(), address) != hosts.end()) {
+      reject(std::string("the same ") + what + " is named twice");
+    }
+    hosts.push_back(std::move(address));
+    rest = others;
+  }
+  return hosts;
+}
+
 Endpoint parse_sentinel(std::string_view text) {
   constexpr std::uint16_t usual_port = 26379;
   Endpoint endpoint;
@@ -176,16 +193,20 @@ Endpoint parse_sentinel(std::string_view text) {
     reject("it has a '?', and only the database and the service may follow the hosts");
   }
   const auto [hosts, database] = split(place, place.find('/'));
-  std::optional<std::string_view> rest = hosts;
-  while (rest) {
-    const auto [host, others] = split(*rest, rest->find(','));
-    Address address = read_host(host, usual_port);
-    const auto same = std::find(endpoint.sentinels.begin(), endpoint.sentinels.end(), address);
-    if (same != endpoint.sentinels.end()) reject("the same Sentinel is named twice");
-    endpoint.sentinels.push_back(std::move(address));
-    rest = others;
-  }
+  endpoint.sentinels = read_hosts(hosts, usual_port, "Sentinel");
   read_database(database, endpoint);
+  return endpoint;
+}
+
+Endpoint parse_cluster(std::string_view text) {
+  Endpoint endpoint;
+  take_credentials(text, endpoint);
+  if (text.find_first_of("?#") != std::string_view::npos)
+    reject("it has a '?' or '#', and nothing may follow the hosts");
+  const auto [hosts, database] = split(text, text.find('/'));
+  endpoint.nodes = read_hosts(hosts, endpoint.port, "node");
+  read_database(database, endpoint);
+  if (endpoint.database != 0) reject("a cluster has no database but 0");
   return endpoint;
 }
 
@@ -222,18 +243,24 @@ std::string written(const Address& address) {
   return (ipv6 ? written_ipv6(address.host) : address.host) + ":" + std::to_string(address.port);
 }
 
+std::string written(const std::vector<Address>& addresses) {
+  std::string text;
+  for (const Address& one : addresses) text += (text.empty() ? "" : ",") + written(one);
+  return text;
+}
+
 std::string Endpoint::name() const {
   const std::string number = std::to_string(database);
+  const std::string scheme = tls ? "rediss" : "redis";
+  if (!nodes.empty()) return scheme + "-cluster://" + written(nodes);
   if (!sentinels.empty()) {
-    std::string text = tls ? "rediss-sentinel://" : "redis-sentinel://";
-    for (const Address& one : sentinels)
-      text += (&one == sentinels.data() ? "" : ",") + written(one);
-    return text + "/" + number + "#" + encoded(service, "%@");
+    return scheme + "-sentinel://" + written(sentinels) + "/" + number + "#" +
+           encoded(service, "%@");
   }
   if (!path.empty()) {
     return "unix://" + encoded(path, "%?") + (database == 0 ? "" : "?db=" + number);
   }
-  return (tls ? "rediss://" : "redis://") + written({host, port}) + "/" + number;
+  return scheme + "://" + written(Address{host, port}) + "/" + number;
 }
 
 Endpoint parse_url(std::string_view url) {
@@ -244,17 +271,19 @@ Endpoint parse_url(std::string_view url) {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const std::string_view rest = url.substr(mark + 3);
   if (scheme == "unix") return parse_unix(rest);
-  if (scheme == "redis-cluster" || scheme == "rediss-cluster") {
-    throw Error(Errc::unsupported, "Cluster (" + scheme +
-                                       "://) is not built in this version; use redis://, "
-                                       "redis-sentinel:// or unix://");
+  const bool tls = scheme.starts_with("rediss");
+  const std::string kind = scheme.substr(std::min(scheme.size(), std::size_t{tls ? 6U : 5U}));
+  Endpoint endpoint;
+  if (!scheme.starts_with("redis") ||
+      (!kind.empty() && kind != "-sentinel" && kind != "-cluster")) {
+    reject(
+        "the scheme is none of redis, unix, redis-sentinel, redis-cluster, or these with rediss");
+  } else if (kind.empty()) {
+    endpoint = parse_redis(rest);
+  } else {
+    endpoint = kind == "-cluster" ? parse_cluster(rest) : parse_sentinel(rest);
   }
-  const bool of_sentinel = scheme == "redis-sentinel" || scheme == "rediss-sentinel";
-  if (!of_sentinel && scheme != "redis" && scheme != "rediss") {
-    reject("the scheme is none of redis, rediss, unix, redis-sentinel and rediss-sentinel");
-  }
-  Endpoint endpoint = of_sentinel ? parse_sentinel(rest) : parse_redis(rest);
-  endpoint.tls = scheme.starts_with("rediss");
+  endpoint.tls = tls;
   return endpoint;
 }
 

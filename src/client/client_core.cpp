@@ -8,12 +8,16 @@
 #include <string>
 #include <utility>
 
+#include <redlatch/detail/backoff.hpp>
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/protocol/shared.hpp>
+#include <redlatch/protocol/side_key.hpp>
 
 #include "base/printable.hpp"
 #include "client/require.hpp"
+#include "net/cluster_topology.hpp"
 #include "net/credential_source.hpp"
+#include "net/poll.hpp"
 #include "net/resolver.hpp"
 #include "net/sentinel_topology.hpp"
 #include "net/tls_transport.hpp"
@@ -23,6 +27,9 @@ namespace {
 
 /// For how long the release of a lock is retried that was granted to a waiter which has left.
 constexpr std::chrono::minutes max_grant{1};
+
+/// For how long a request is tried again whose keys a cluster has at two nodes.
+constexpr std::chrono::milliseconds max_try_again{200};
 
 Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
@@ -39,15 +46,17 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   std::string server = endpoint.name();
   role.must_be_primary = !endpoint.sentinels.empty();
   auto tls = endpoint.tls ? make_tls_context(options.tls, endpoint.host) : nullptr;
-  std::shared_ptr<Topology> topology;
-  if (endpoint.sentinels.empty()) {
-    topology = std::make_shared<Resolver>(endpoint, tls);
-  } else {
-    topology = std::make_shared<SentinelTopology>(endpoint, options, tls);
-  }
   auto routes = std::make_shared<Routes>(options.connections);
   auto credentials = options.credentials ? std::make_shared<CredentialSource>(options.credentials)
                                          : std::shared_ptr<CredentialSource>();
+  std::shared_ptr<Topology> topology;
+  if (!endpoint.sentinels.empty()) {
+    topology = std::make_shared<SentinelTopology>(endpoint, options, tls);
+  } else if (!endpoint.nodes.empty()) {
+    topology = std::make_shared<ClusterTopology>(endpoint, options, tls, credentials);
+  } else {
+    topology = std::make_shared<Resolver>(endpoint, tls);
+  }
   return {.endpoint = std::move(endpoint),
           .options = std::move(options),
           .server = std::move(server),
@@ -63,27 +72,23 @@ Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
 
 ClientCore::ClientCore(std::string_view url, ClientOptions options, NodeRole role)
     : settings_(checked(url, std::move(options), std::move(role))),
-      wait_queues_(settings_,
-                   [this](Lease& lease, const RenewalSchedule& schedule) {
-                     return background_.hand_over(lease, schedule);
-                   },
-                   {.give_back =
-                        [this](std::string_view key, std::string_view value) {
-                          post(key, {protocol::give_back(key, value), max_grant});
-                        },
-                    .look_later = [this] { background_.expect_answers(); },
-                    .record_event =
-                        [this](const EventRecord& record) { background_.record_event(record); }}),
+      connections_(settings_, background_),
+      wait_queues_(
+          [this](std::string_view key) -> const Settings& {
+            return connections_.settings(settings_.topology->node_of(key));
+          },
+          [this](Lease& lease, const RenewalSchedule& schedule) {
+            return background_.hand_over(lease, schedule);
+          },
+          {.give_back =
+               [this](std::string_view key, std::string_view value) {
+                 post(key, {protocol::give_back(key, value), max_grant});
+               },
+           .look_later = [this] { background_.expect_answers(); },
+           .record_event = [this](const EventRecord& record) { background_.record_event(record); },
+           .is_for_another = {}}),
       background_(settings_) {
-  std::vector<SharedConnection*> connections;
-  for (std::size_t i = 0; i < 2 * settings_.options.connections; ++i) {
-    connections_.push_back(std::make_unique<SharedConnection>(settings_, background_));
-    connections.push_back(connections_.back().get());
-  }
-  background_.serve(
-      std::move(connections),
-      [this](std::string_view key) -> SharedConnection& { return connection_of(key); },
-      wait_queues_);
+  background_.serve(connections_, wait_queues_);
   ForkAware& self = *this;
   registration_.emplace(self);
 }
@@ -98,14 +103,94 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
   const Finally leave([this] { --callers_; });
   const TimePoint end = BootClock::now() + settings_.options.command_timeout + request.blocks;
   const bool acquires = request.cleanup != nullptr;
+  const bool is_cluster = connections_.are_of_cluster();
+  if (is_cluster) refuse_several_slots(request);
   if (acquires && (several_owed() || Keys::are_several(request.commands.front()))) {
     // Where a connection is silent, the other half of the time is left for the acquisition.
     await_releases(request, end - settings_.options.command_timeout / 2);
   }
-  connection(Routes::connection(pin), request.blocks > std::chrono::milliseconds::zero())
-      .execute(request, responses.front(), policy, end);
+  const std::size_t index = Routes::connection(pin);
+  if (is_cluster) {
+    execute_on_cluster(request, responses.front(), policy, index, end);
+  } else {
+    connections_.at(0, index, request.may_block()).execute(request, responses.front(), policy, end);
+  }
   if (acquires && responses.front().failure) note_owed(*request.cleanup);
   background_.ensure_started();
+}
+
+/// Follows redirects, and rides out a slot that is being moved or has no node, until `end`. What
+/// was redirected was not carried out. A request that is sent again has its first command only, and
+/// a WAIT: what else it asks for concerns the node that it was made for.
+void ClientCore::execute_on_cluster(const Request& request, Response& response,
+                                    ConnectPolicy policy, std::size_t index, TimePoint end) {
+  using How = protocol::Redirection;
+  Request sent = request;
+  Topology& topology = *settings_.topology;
+  Backoff backoff;
+  TimePoint latest = end;
+  for (int redirects = 0;; ++redirects) {
+    const std::size_t node =
+        sent.asks ? topology.asked_node_of(request.key) : topology.node_of(request.key);
+    response = {};
+    connections_.at(node, index, request.may_block()).execute(sent, response, policy, end);
+    const auto is_elsewhere = [&] { return topology.node_of(request.key) != node; };
+    How how = How::moved;
+    if (response.failure) {
+      // The connection was to a node that has lost its slots, perhaps.
+      if (response.failure->in_doubt() || !is_elsewhere()) return;
+    } else {
+      how = protocol::redirection(response.replies.front());
+      if (how == How::none) return;
+      // Connecting to the first node does not count.
+      if (redirects == 0 && policy == ConnectPolicy::separate_timeout) {
+        latest = end =
+            std::max(end, response.sent + settings_.options.command_timeout + request.blocks);
+      }
+      // A slot may be moved for minutes, and the caller may have another way.
+      if (how == How::apart) {
+        latest = std::min(latest, BootClock::now() + max_try_again);
+      }
+    }
+    const bool goes_on = how == How::asks || (how == How::moved && is_elsewhere());
+    const TimePoint now = BootClock::now();
+    if (now >= latest || request.is_stopped()) return end_redirects(request, response, how);
+    if (!goes_on || redirects >= protocol::max_redirects) {
+      poll_until({}, std::min(latest, now + backoff.next({})));
+    }
+    sent.asks = how == How::asks;
+    if (!request.may_block()) sent.commands = request.commands.first(1);
+  }
+}
+
+/// The time was over before a node was found that has the key.
+void ClientCore::end_redirects(const Request& request, Response& response,
+                               protocol::Redirection how) const {
+  if (response.failure || how == protocol::Redirection::apart || how == protocol::Redirection::down)
+    return;
+  response.failure = protocol::about(
+      Errc::not_writable, request.key, settings_.server,
+      "the nodes of the cluster do not agree on which of them has the key; the last one said \"" +
+          response.replies.front().text + "\"");
+}
+
+/// Before anything is sent: a script has all of its keys at one node.
+void ClientCore::refuse_several_slots(const Request& request) const {
+  const protocol::Command& command = request.commands.front();
+  if (!Keys::are_several(command)) return;
+  const Keys keys(request.key, command);
+  const std::size_t slot = protocol::slot_of(request.key);
+  std::string other;
+  keys.any([&](std::string_view key) {
+    if (protocol::slot_of(key) == slot) return false;
+    other = key;
+    return true;
+  });
+  if (other.empty()) return;
+  throw protocol::about(Errc::invalid_argument, request.key, settings_.server,
+                        "the key \"" + protocol::printable(other) +
+                            "\" is in another slot of the cluster; give all keys that are locked "
+                            "together the same hash tag, as in {tag}:name");
 }
 
 /// Releases of one of the keys that were posted on other connections may be carried out later than
@@ -119,8 +204,7 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
   // meanwhile.
   const std::uint64_t posted = several_posted_;
   bool any_several = false;
-  for (std::size_t i = 0; i < settings_.options.connections; ++i) {
-    SharedConnection& connection = *connections_[i];
+  connections_.for_each([&](SharedConnection& connection) {
     Multiplexer::Owed owed = connection.owed(keys);
     for (int asked = 0; owed.release && &connection != own && asked < 2; ++asked) {
       Response ignored;
@@ -129,7 +213,7 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
       owed = connection.owed(keys);
     }
     any_several |= owed.several;
-  }
+  });
   if (any_several) return;
   std::uint64_t settled = several_settled_;
   while (settled < posted && !several_settled_.compare_exchange_weak(settled, posted)) {
@@ -140,7 +224,8 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 /// end of a scope waits for a server only where the server takes releases by WATCH alone.
 void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
-  switch (connection(Routes::connection(pin), false).post(key, cleanup)) {
+  const std::size_t node = settings_.topology->node_of(key);
+  switch (connections_.at(node, Routes::connection(pin)).post(key, cleanup)) {
     case SharedConnection::PostResult::yes:
       return note_owed(cleanup);
     case SharedConnection::PostResult::no_memory:  // the lease ends with its ttl
@@ -155,25 +240,22 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
   }
 }
 
-SharedConnection& ClientCore::connection(std::size_t index, bool apart) noexcept {
-  assert(index < settings_.options.connections);
-  return *connections_[apart ? settings_.options.connections + index : index];
-}
-
 /// With as many calls as connections or more, the calls on one connection go out in batches, and
 /// the larger the batches, the less a call costs: keys then keep the connection of their hash
 /// instead of moving to idle ones.
 RoutePin ClientCore::route(std::string_view key) noexcept {
   if (callers_ >= settings_.options.connections) return settings_.routes->return_and_pin(key);
-  return settings_.routes->move_and_pin(
-      key, [this](std::size_t connection) { return connections_[connection]->busy(); });
+  const std::size_t node = settings_.topology->node_of(key);
+  return settings_.routes->move_and_pin(key, [this, node](std::size_t connection) {
+    return connections_.at(node, connection).busy();
+  });
 }
 
 /// In the order in which these mutexes are taken under each other. Each member then is whole in the
 /// child, whatever the threads of the parent were doing.
 void ClientCore::before_fork() {
   wait_queues_.before_fork();
-  for (const auto& connection : connections_) connection->before_fork();
+  connections_.before_fork();
   background_.before_fork();
   settings_.topology->before_fork();
   if (settings_.credentials) settings_.credentials->before_fork();
@@ -185,7 +267,7 @@ void ClientCore::after_fork_in_parent() {
   if (settings_.credentials) settings_.credentials->after_fork_in_parent();
   settings_.topology->after_fork_in_parent();
   background_.after_fork_in_parent();
-  for (const auto& connection : connections_) connection->after_fork_in_parent();
+  connections_.after_fork_in_parent();
   wait_queues_.after_fork_in_parent();
 }
 
@@ -196,7 +278,7 @@ void ClientCore::after_fork_in_child() noexcept {
   if (settings_.credentials) settings_.credentials->after_fork_in_child();
   settings_.topology->after_fork_in_child();
   background_.after_fork_in_child();
-  for (const auto& connection : connections_) connection->after_fork_in_child();
+  connections_.after_fork_in_child();
   wait_queues_.after_fork_in_child();
 }
 

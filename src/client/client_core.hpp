@@ -17,18 +17,19 @@
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "client/keeper.hpp"
+#include "engine/node_connections.hpp"
 #include "engine/shared_connection.hpp"
 #include "wait/wait_queues.hpp"
 
 namespace redlatch::detail {
 
-/// What a `Client` and its locks share: the connections to one server, the queues of waiters, and
-/// the background thread.
+/// What a `Client` and its locks share: the connections to one server, or to the nodes of a
+/// cluster, the queues of waiters, and the background thread.
 ///
 /// It has no mutex of its own. Those of its members are taken in the order `WaitQueues`,
-/// `SharedConnection`, `Background`, `Notifier`, `Renewer`, which is also the order before a fork;
-/// the topology's is taken under those of `SharedConnection` and `WaitQueues`, and takes none of
-/// them.
+/// `NodeConnections`, `SharedConnection`, `Background`, `Notifier`, `Renewer`, which is also the
+/// order before a fork; the topology's is taken under all of these but the last three, and takes
+/// none of them.
 class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {
@@ -67,7 +68,7 @@ class ClientCore final : public Keeper,
   /// The connection of the key, certain only while the key is pinned. `apart`: that for commands
   /// which block at the server, such as WAIT, so that others do not wait behind them.
   SharedConnection& connection_of(std::string_view key, bool apart = false) noexcept {
-    return connection(settings_.routes->connection(key), apart);
+    return connections_.of(key, apart);
   }
   /// Begins the end of the client, so that several clients can end at the same time.
   void stop() noexcept { background_.stop(); }
@@ -77,7 +78,10 @@ class ClientCore final : public Keeper,
  private:
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view key) noexcept override;
-  SharedConnection& connection(std::size_t index, bool apart) noexcept;
+  void execute_on_cluster(const Request& request, Response& response, ConnectPolicy policy,
+                          std::size_t index, TimePoint end);
+  void end_redirects(const Request& request, Response& response, protocol::Redirection how) const;
+  void refuse_several_slots(const Request& request) const;
   void await_releases(const Request& request, TimePoint end);
   /// Whether the release of several keys may be pending on a connection. An acquisition of one of
   /// the keys on another connection could overtake it.
@@ -95,13 +99,12 @@ class ClientCore final : public Keeper,
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;
   std::atomic<std::size_t> callers_ = 0;  // threads in `execute`
-  std::vector<std::unique_ptr<SharedConnection>>
-      connections_{};  // and as many for commands that block
   // Releases of several keys that were posted, and how many of these are known to be over. Not a
   // flag: the acquisition that first waits for such a release would clear it, and the next ones
   // would not wait.
   std::atomic<std::uint64_t> several_posted_ = 0;
   std::atomic<std::uint64_t> several_settled_ = 0;
+  NodeConnections connections_;
   WaitQueues wait_queues_;
   Background background_;  // destroyed before the connections and queues, which its thread uses
   // Begins at the end of the constructor: a fork on another thread goes through all members.

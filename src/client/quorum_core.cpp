@@ -24,7 +24,7 @@ void check(const std::vector<std::string>& urls, const QuorumOptions& options) {
   std::set<std::string> names;
   for (const std::string& url : urls) {
     Endpoint endpoint = parse_url(url);
-    if (!endpoint.sentinels.empty()) {
+    if (!endpoint.sentinels.empty() || !endpoint.nodes.empty()) {
       throw Error(Errc::unsupported,
                   "a quorum cannot have " + endpoint.name() +
                       ": a failover may forget a lock that its majority has counted; name single "

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/event_record.hpp>
@@ -40,6 +41,9 @@ struct Leftovers {
   };
   std::optional<Disconnection> disconnection{};
 
+  /// The replies by which a node of a cluster has redirected requests.
+  std::vector<std::string> redirects{};
+
   /// The last error of the connection, whose text belongs to the failures with its code.
   std::error_code explained{};
   std::string explanation{};
@@ -59,7 +63,7 @@ struct Leftovers {
   }
 
   bool empty() const noexcept {
-    return requests.empty() && to_repeat.empty() && !disconnection.has_value();
+    return requests.empty() && to_repeat.empty() && !disconnection.has_value() && redirects.empty();
   }
 };
 

@@ -131,6 +131,18 @@ void Multiplexer::note_connection_state(const PendingRequest& pending, TimePoint
   }
 }
 
+/// Without memory, the next request is redirected, too.
+void Multiplexer::note_redirect(const PendingRequest& pending) noexcept {
+  if (pending.replies.empty() || !pending.replies.front().is_error()) return;
+  const protocol::Redirection how = protocol::redirection(pending.replies.front());
+  if (how != protocol::Redirection::moved && how != protocol::Redirection::asks) return;
+  try {
+    leftovers_.redirects.push_back(pending.replies.front().text);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+}
+
 void Multiplexer::note_release(const PendingRequest& pending, TimePoint now) noexcept {
   const protocol::Reply& reply = pending.replies.front();
   if (!reply.is_error() && !release_check_.has_refusal()) return;  // nearly always
@@ -455,6 +467,7 @@ Multiplexer::Owed Multiplexer::owed(const Keys& keys) const noexcept {
 void Multiplexer::answer(PendingRequests& from, TimePoint now) noexcept {
   const auto pending = from.begin();
   note_connection_state(*pending, now);
+  note_redirect(*pending);
   if (!pending->is_abandoned()) note_release(*pending, now);
   if (pending->is_release) return answer_release(from, now);
   if (pending->is_renewal) return leave_over(from, pending, Ending::answered);

@@ -219,6 +219,7 @@ class Multiplexer {
   void drop_unwanted(TimePoint now) noexcept;
   bool is_unwanted(const PendingRequest& refused, TimePoint now) const noexcept;
   void answer(PendingRequests& from, TimePoint now) noexcept;
+  void note_redirect(const PendingRequest& pending) noexcept;
   void answer_release(PendingRequests& from, TimePoint now) noexcept;
   void fail_late(PendingRequests& from, const char* why, TimePoint now) noexcept;
   /// Writes into the response when the request was sent, and on which connection.

@@ -27,7 +27,8 @@ void PendingRelease::begin(std::string_view key, const CleanupRelease& cleanup, 
   due_ = now;
   pause_ = first_pause;
   repeated_ = false;
-  exclusive_use_ = was_not_writable_ = false;
+  exclusive_use_ = was_not_writable_ = asks_ = false;
+  redirects_ = 0;
   overtaken_ = false;
   settled_from_ = {};
   older_.reset();
@@ -61,9 +62,36 @@ void PendingRelease::failed(Errc why, TimePoint now, std::string_view explanatio
   pause_ = std::min(2 * pause_, max_pause);
 }
 
+/// A node of a cluster has not carried the release out. While a slot is moved, one that grants the
+/// key to the first waiter cannot be carried out if the lock and its queue are at different nodes:
+/// the lock is then deleted, and the waiters find that out by their timers.
+void PendingRelease::redirect(const Reply& reply, protocol::Redirection how,
+                              TimePoint now) noexcept {
+  failed(protocol::classify(reply.text), now, explanation_of(reply));
+  asks_ = how == protocol::Redirection::asks;
+  if (how == protocol::Redirection::apart) {
+    const protocol::Script* const script = command_.view().script();
+    if (script == nullptr || script->alone == nullptr) return;
+    try {
+      const protocol::OwnedCommand whole = command_;
+      command_ = protocol::Command(*script->alone, whole.text(0), whole.text(1));
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+  }
+  if (++redirects_ <= protocol::max_redirects) due_ = now;
+}
+
 std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,
                                                        std::chrono::milliseconds settling,
                                                        TimePoint now) noexcept {
+  const protocol::Redirection redirection = protocol::redirection(reply);
+  if (redirection != protocol::Redirection::none) {
+    redirect(reply, redirection, now);
+    return std::nullopt;
+  }
+  redirects_ = 0;
+  asks_ = false;
   // A key of another type counts as "not ours".
   if (reply.is_error() && protocol::classify(reply.text) != Errc::wrong_type) {
     repeated_ = true;

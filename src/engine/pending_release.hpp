@@ -70,6 +70,8 @@ class PendingRelease {
   bool over(TimePoint now) const noexcept { return now >= until_; }
   TimePoint until() const noexcept { return until_; }
   bool needs_exclusive_use() const noexcept { return exclusive_use_; }
+  /// Whether the next attempt goes to the node of a cluster to which the key is being moved.
+  bool asks() const noexcept { return asks_; }
   /// The server has refused the last attempt, as it cannot write at present.
   bool was_not_writable() const noexcept { return was_not_writable_; }
   /// The error of the last failed attempt, of which this keeps the text.
@@ -80,6 +82,8 @@ class PendingRelease {
   }
 
  private:
+  void redirect(const protocol::Reply& reply, protocol::Redirection how, TimePoint now) noexcept;
+
   std::string key_{};
   protocol::OwnedCommand command_{};
   CleanupRelease::Reason reason_{};
@@ -90,6 +94,8 @@ class PendingRelease {
   bool repeated_ = false;              // an earlier attempt may have been carried out
   bool exclusive_use_ = false;
   bool was_not_writable_ = false;
+  bool asks_ = false;
+  int redirects_ = 0;                          // in a row
   bool overtaken_ = false;                     // the first "not ours" may be premature
   TimePoint settled_from_{};                   // from then on "not ours" is final
   std::weak_ptr<const void> older_{};          // the connection of the acquisition, while it lives

@@ -16,6 +16,7 @@ struct PendingRenewal {
   std::chrono::milliseconds ttl{};
   TimePoint since{};             // when the lock was acquired
   std::uint64_t connection = 0;  // the number of the connection that it was sent on
+  bool asks = false;             // sent to the node of a cluster to which the key is being moved
 
   std::string_view key() const { return command.text(0); }
 
@@ -25,6 +26,7 @@ struct PendingRenewal {
     ttl = renewed.schedule().ttl;
     since = renewed.schedule().since;
     connection = 0;
+    asks = renewed.asks();
     lease = &renewed;
   }
 };

@@ -94,6 +94,11 @@ struct PendingRequest {
   /// lacked nothing but scripts that it knows by now.
   bool can_be_resent(const KnownScripts& known) const noexcept;
   bool complete() const noexcept { return replies.size() == commands; }
+  /// Whether its first command goes behind ASKING.
+  bool asks() const noexcept {
+    if (is_release) return release.asks();
+    return is_renewal ? renewal.asks : call != nullptr && call->request.asks;
+  }
   /// How many replies are to commands of its own, without a shared WAIT.
   std::size_t own_replies() const noexcept { return shares ? commands - 1 : commands; }
   /// Whether the request ends with a WAIT.

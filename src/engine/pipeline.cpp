@@ -37,8 +37,8 @@ void Pipeline::append_command(PendingRequest& pending, std::size_t i,
   assert(form != protocol::Form::watch);
   pending.forms[i] = form;
   pending.expected[i] = protocol::expect_of(command, form);
-  stream->append(form == protocol::Form::script ? command
-                                                : protocol::native_command(form, command));
+  stream->append(form == protocol::Form::script ? command : protocol::native_command(form, command),
+                 ScriptCall::by_hash, pending.asks() && i == 0);
   if (pending.change_ends == RespStream::nowhere && command.changes_data()) {
     pending.change_ends = stream->appended();
   }

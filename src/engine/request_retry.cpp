@@ -149,7 +149,7 @@ void RequestRetry::start_command(TimePoint now) {
 }
 
 void RequestRetry::append(const Command& command, ScriptCall call) {
-  stream_->append(command, call);
+  stream_->append(command, call, request_->asks());
   if (request_->change_ends == RespStream::nowhere && command.changes_data()) {
     request_->change_ends = stream_->appended();
   }

@@ -479,6 +479,7 @@ void SharedConnection::read_overdue(TimePoint now) {
 void SharedConnection::hand_on_leftovers() noexcept {
   if (!multiplexer_.has_leftovers()) return;
   Leftovers leftovers = multiplexer_.take_leftovers();
+  for (const std::string& one : leftovers.redirects) settings_.topology->redirected(one);
   if (leftovers.disconnection) part(leftovers);
   for (const PendingRequest& one : leftovers.requests) {
     switch (one.ending) {

@@ -93,13 +93,25 @@ void RespStream::append_keys(std::string_view lock, const protocol::Script& scri
   }
 }
 
-void RespStream::append(const protocol::Command& command, ScriptCall call) {
+void RespStream::append_asking() {
+  constexpr std::string_view asking = "ASKING";
+  append_header('*', 1);
+  append_bulk(asking);
+  // The replies that are owed in front, counted from behind the ASKING before.
+  std::size_t in_front = owed_;
+  for (const std::size_t one : skipped_) in_front -= one + 1;
+  skipped_.push_back(in_front);
+  ++owed_;
+}
+
+void RespStream::append(const protocol::Command& command, ScriptCall call, bool asks) {
   // All is sent: the memory is used again. Until then sent bytes stay, for `owed_names`.
   if (sent_ == out_.size()) {
     base_ += out_.size();
     out_.clear();
     sent_ = 0;
   }
+  if (asks) append_asking();
   if (command.script() != nullptr) {
     append_call(command, call);
   } else {
@@ -132,6 +144,11 @@ IoError RespStream::naming_owed(const IoError& error) const {
 std::optional<protocol::Reply> RespStream::next(protocol::Expect expect) {
   std::optional<protocol::Reply> reply = reader_.next();
   if (!reply) return reply;
+  if (!skipped_.empty() && skipped_.front()-- == 0) {
+    skipped_.pop_front();
+    --owed_;
+    return next(expect);
+  }
   // A reply of another form shows that replies were lost, doubled or swapped on the way: from here
   // on each would be taken for the answer to another command.
   if (!protocol::answers(expect, *reply)) {

@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,8 +27,10 @@ class RespStream {
   using Position = std::uint64_t;
   static constexpr Position nowhere = static_cast<Position>(-1);
 
-  /// Puts a command behind those that are to be sent.
-  void append(const protocol::Command& command, ScriptCall call = ScriptCall::by_hash);
+  /// Puts a command behind those that are to be sent. `asks`: with ASKING in front of it, whose
+  /// reply is skipped.
+  void append(const protocol::Command& command, ScriptCall call = ScriptCall::by_hash,
+              bool asks = false);
   /// The bytes to send next, until the next call of `append` or `sent`.
   std::string_view output() const noexcept { return std::string_view(out_).substr(sent_); }
   /// The first `count` bytes of `output` were sent.
@@ -56,6 +59,7 @@ class RespStream {
 
  private:
   std::string owed_names() const;
+  void append_asking();
   void append_bulk(std::string_view text);
   void append_header(char kind, std::size_t number);
   void append_side_key(std::string_view key, std::string_view purpose);
@@ -67,6 +71,8 @@ class RespStream {
   std::size_t sent_ = 0;  // bytes of `out_`
   Position base_ = 0;     // where `out_` begins
   std::size_t owed_ = 0;  // replies
+  // For each ASKING that is not answered, how many replies are owed in front of its own.
+  std::deque<std::size_t> skipped_{};
 };
 
 }  // namespace redlatch::detail

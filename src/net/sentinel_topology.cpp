@@ -15,6 +15,7 @@
 #include <redlatch/protocol/command.hpp>
 
 #include "net/detached_call.hpp"
+#include "net/mapped_address.hpp"
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
 #include "net/tls_transport.hpp"
@@ -26,12 +27,8 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-/// How long an answer counts as new.
-constexpr std::chrono::milliseconds fresh_for{100};
 /// The wait for a majority behind the first answer.
 constexpr std::chrono::milliseconds more_answers{100};
-/// The maximum wait for any answer while there is an older one.
-constexpr std::chrono::milliseconds max_wait_for_newer{500};
 /// The pause before the next attempt to subscribe, with jitter.
 constexpr std::chrono::milliseconds min_subscribe_pause{50};
 constexpr std::chrono::milliseconds max_subscribe_pause{1000};
@@ -39,16 +36,10 @@ constexpr std::chrono::milliseconds max_subscribe_pause{1000};
 constexpr std::chrono::minutes refusal_pause{1};
 /// How often the Sentinel is sent a PING on the subscription, and how much time it has to answer.
 constexpr std::chrono::seconds ping_period{1};
-/// How many failures an error names.
-constexpr std::size_t max_named = 5;
 
 /// The events that a replica was promoted, which the Sentinel that leads a failover publishes some
 /// hundred milliseconds earlier, and that a Sentinel knows the new primary.
 constexpr std::array channels{"+promoted-slave", "+switch-master"};
-
-ClientOptions plain(const ClientOptions& options) {
-  return {.connect_timeout = options.connect_timeout, .command_timeout = options.command_timeout};
-}
 
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
@@ -73,48 +64,10 @@ int rank(Errc code) noexcept {
 
 }  // namespace
 
-/// Counts a thread until the end of its work. `end` waits for the threads that are counted.
-class SentinelTopology::Talk {
- public:
-  explicit Talk(std::shared_ptr<std::atomic<int>> talks) : talks_(std::move(talks)) { ++*talks_; }
-  Talk(const Talk&) = delete;
-  Talk& operator=(const Talk&) = delete;
-  ~Talk() { pause(); }
-
-  /// In front of what may take for ever.
-  void pause() noexcept {
-    if (!std::exchange(counts_, false)) return;
-    if (--*talks_ == 0) talks_->notify_all();
-  }
-  void go_on() noexcept {
-    counts_ = true;
-    ++*talks_;
-  }
-
- private:
-  const std::shared_ptr<std::atomic<int>> talks_;
-  bool counts_ = true;
-};
-
-/// What a thread that asks a Sentinel owns. The members are destroyed from the last one on: it is
-/// counted until it owns nothing else.
-struct SentinelTopology::AskingWork {
-  std::shared_ptr<Talk> talk;
-  std::shared_ptr<SentinelTopology> self;
-  Address address;
-  std::shared_ptr<const Settings> settings;
-  int cancel;
-
-  Outcome operator()() {
-    const Finally leave([] { leave_tls(); });
-    return self->ask(*this);
-  }
-};
-
 SentinelTopology::SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
                                    std::shared_ptr<TlsContext> tls)
     : service_(endpoint.service),
-      options_(plain(options)),
+      options_(AskingThreads::options(options)),
       map_address_(options.map_address),
       sentinel_login_{.user = options.sentinel.user, .password = options.sentinel.password},
       tls_(std::move(tls)),
@@ -134,7 +87,8 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
     calls = ask_all();
   }
   const TimePoint now = BootClock::now();
-  const auto share = std::min<TimePoint::duration>(max_wait_for_newer, (deadline - now) / 4);
+  const auto share =
+      std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
   wait_for(calls, is_known ? now + share : deadline, cancel);
   std::shared_ptr<Resolver> primary;
   Destination destination;
@@ -162,17 +116,16 @@ SentinelTopology::Calls SentinelTopology::ask_all() {
   const TimePoint now = BootClock::now();
   for (const Address& address : all) {
     Sentinel& one = sentinel_at(address);
-    const bool is_new =
-        one.asking && (!one.asking->is_finished() || now - one.asking->begun() < fresh_for);
+    const bool is_new = one.asking && (!one.asking->is_finished() ||
+                                       now - one.asking->begun() < AskingThreads::fresh_for);
     if (!is_new) {
       one.asking.reset();
       try {
-        end_.open();
-        one.asking = Asking::start(AskingWork{.talk = std::make_shared<Talk>(talks_),
-                                              .self = shared_from_this(),
-                                              .address = address,
-                                              .settings = one.settings,
-                                              .cancel = end_.fd()});
+        one.asking =
+            threads_.start<Outcome>([self = shared_from_this(), address, settings = one.settings](
+                                        AskingThreads::Talk& talk, int cancel) mutable {
+              return self->ask(address, std::move(settings), talk, cancel);
+            });
       } catch (const std::system_error&) {
         continue;  // no thread or descriptor is left
       }
@@ -207,17 +160,17 @@ std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& ad
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
 /// not.
-SentinelTopology::Outcome SentinelTopology::ask(AskingWork& work) {
+SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
+                                                std::shared_ptr<const Settings> settings,
+                                                AskingThreads::Talk& talk, int cancel) {
   Outcome outcome;
-  const Address& address = work.address;
   const TimePoint begun = BootClock::now();
   try {
-    SentinelAnswer answer =
-        answer_of(*work.settings, begun + options_.connect_timeout, work.cancel);
+    SentinelAnswer answer = answer_of(*settings, begun + options_.connect_timeout, cancel);
     if (map_address_) {
-      work.settings.reset();  // it uses TLS
-      work.talk->pause();
-      const Finally go_on([&] { work.talk->go_on(); });
+      settings.reset();  // it uses TLS
+      talk.pause();
+      const Finally go_on([&] { talk.go_on(); });
       map(answer);
     }
     outcome.answer = std::move(answer);
@@ -257,28 +210,16 @@ SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint d
 }
 
 void SentinelTopology::map(SentinelAnswer& answer) const {
-  if (answer.primary) answer.primary = mapped(*answer.primary);
+  if (answer.primary) answer.primary = mapped_by(map_address_, *answer.primary);
   // A Sentinel that cannot be translated, perhaps an old one, must not hide the primary.
   std::erase_if(answer.others, [this](Address& one) {
     try {
-      one = mapped(one);
+      one = mapped_by(map_address_, one);
       return false;
     } catch (const IoError&) {
       return true;
     }
   });
-}
-
-Address SentinelTopology::mapped(const Address& address) const {
-  std::string why;
-  try {
-    Address result = map_address_(address);
-    if (!result.host.empty() && result.port != 0) return result;
-    why = "has given no host or no port";
-  } catch (...) {
-    why = what_was_thrown();
-  }
-  throw IoError(Errc::unreachable, "ClientOptions::map_address " + why);
 }
 
 /// Until a majority has answered, or some have and the others are late, or all calls are over.
@@ -323,7 +264,7 @@ IoError SentinelTopology::failure_of(const Calls& calls) const {
     }
     if (named == 0 || rank(its) < rank(code)) code = its;
     if (why.find(text) != std::string::npos) continue;  // several say the same
-    if (named++ < max_named) why += (why.empty() ? "" : "; ") + text;
+    if (named++ < AskingThreads::max_named) why += (why.empty() ? "" : "; ") + text;
   }
   if (why.empty()) why = "no answer within connect_timeout";
   return {code, "no Sentinel names the primary of " + service_ + ": " + why};
@@ -385,17 +326,16 @@ void SentinelTopology::subscribe() {
   const std::vector<Address> all = view_.sentinels();
   const Sentinel& one = sentinel_at(all[subscribed_++ % all.size()]);
   const TimePoint deadline = BootClock::now() + options_.connect_timeout;
-  end_.open();
-  const auto talk = std::make_shared<Talk>(talks_);
-  subscribing_ = Subscribing::start([talk, settings = one.settings, deadline, cancel = end_.fd()] {
-    const Finally leave([] { leave_tls(); });
-    auto connection = std::make_shared<Connection>(connect(*settings, deadline, cancel));
-    for (const char* channel : channels) {
-      say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
-    }
-    connection->transport->settle_down();
-    return connection;
-  });
+  using Subscribed = std::shared_ptr<Connection>;
+  subscribing_ = threads_.start<Subscribed>(
+      [settings = one.settings, deadline](AskingThreads::Talk& /*talk*/, int cancel) {
+        auto connection = std::make_shared<Connection>(connect(*settings, deadline, cancel));
+        for (const char* channel : channels) {
+          say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
+        }
+        connection->transport->settle_down();
+        return connection;
+      });
 }
 
 void SentinelTopology::end_subscribing() {
@@ -456,8 +396,8 @@ void SentinelTopology::receive_messages() {
 /// have all connections opened again and again.
 void SentinelTopology::hear_of_failover() {
   const TimePoint now = BootClock::now();
-  if (now < heard_at_ + fresh_for) {
-    ask_at_ = heard_at_ + fresh_for;
+  if (now < heard_at_ + AskingThreads::fresh_for) {
+    ask_at_ = heard_at_ + AskingThreads::fresh_for;
     return;
   }
   heard_at_ = now;
@@ -485,9 +425,9 @@ void SentinelTopology::end() noexcept {
   {
     const MutexLock lock(mutex_);
     has_ended_ = true;
-    end_.signal();
+    threads_.cancel();
   }
-  for (int talks = *talks_; talks != 0; talks = *talks_) talks_->wait(talks);
+  threads_.wait_for_all();
   const MutexLock lock(mutex_);
   try {
     if (subscribing_ && subscribing_->wait(TimePoint::max(), never_cancelled)) {
@@ -529,8 +469,7 @@ void SentinelTopology::after_fork_in_child() noexcept {
   subscribing_.reset();
   if (subscription_) subscription_->transport->close();
   subscription_.reset();
-  *talks_ = 0;
-  end_.close();
+  threads_.after_fork_in_child();
   is_in_use_ = false;
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));
   mutex_.unlock();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <list>
 #include <memory>
 #include <optional>
@@ -10,19 +9,17 @@
 
 #include <redlatch/options.hpp>
 
-#include "base/event_fd.hpp"
 #include "base/io_error.hpp"
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "base/url.hpp"
+#include "net/asking_threads.hpp"
 #include "net/connection.hpp"
 #include "net/sentinel_view.hpp"
 #include "net/topology.hpp"
 
 namespace redlatch::detail {
 
-template <class Result>
-class DetachedCall;
 class Resolver;
 
 /// The primary that the Sentinels of a service name.
@@ -76,9 +73,6 @@ class SentinelTopology final : public Topology,
   using Asking = DetachedCall<Outcome>;
   using Subscribing = DetachedCall<std::shared_ptr<Connection>>;
 
-  class Talk;
-  struct AskingWork;
-
   struct Sentinel {
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
@@ -90,10 +84,10 @@ class SentinelTopology final : public Topology,
   Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
   std::shared_ptr<const Settings> settings_for(const Address& address) const
       REDLATCH_REQUIRES(mutex_);
-  Outcome ask(AskingWork& work) REDLATCH_EXCLUDES(mutex_);
+  Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
+              AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
   void map(SentinelAnswer& answer) const;
-  Address mapped(const Address& address) const;
   static void wait_for(const Calls& calls, TimePoint deadline, int cancel);
   IoError failure_of(const Calls& calls) const;
   void note_primary() REDLATCH_REQUIRES(mutex_);
@@ -110,15 +104,13 @@ class SentinelTopology final : public Topology,
   const ClientOptions options_;  // with which a Sentinel is connected to
   const std::function<Address(const Address&)> map_address_;
   const Endpoint sentinel_login_;  // user and password at the Sentinels
-  // How many threads ask a Sentinel, or may use TLS for other reasons. These own it, too.
-  const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);
 
   // Taken before those of the resolvers, of the primary and the Sentinels, and only around a fork
   // together with them.
   Mutex mutex_{};
   std::shared_ptr<TlsContext> tls_ REDLATCH_GUARDED_BY(mutex_);
   std::shared_ptr<TlsContext> sentinel_tls_ REDLATCH_GUARDED_BY(mutex_);
-  EventFd end_ REDLATCH_GUARDED_BY(mutex_){};  // ends all talks
+  AskingThreads threads_{};
   bool has_ended_ REDLATCH_GUARDED_BY(mutex_) = false;
   SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
   std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};      // of the view

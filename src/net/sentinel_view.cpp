@@ -1,12 +1,11 @@
 #include "net/sentinel_view.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <system_error>
 #include <utility>
 
 #include "base/io_error.hpp"
 #include "base/printable.hpp"
+#include "net/told_address.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -14,26 +13,17 @@ namespace {
 using protocol::Reply;
 
 constexpr std::size_t max_entries = 64;
-constexpr std::size_t max_name = 255;  // of a host, in bytes, and what is shown of a service
-
-[[noreturn]] void reject(const char* what) {
+[[noreturn]] void reject_answer(const char* what) {
   throw IoError(Errc::protocol_error,
                 std::string("the Sentinel's answer cannot be understood: ") + what);
 }
 
-std::uint64_t number(std::string_view text, std::uint64_t max) {
-  std::uint64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || rest != end || value > max) reject("a number is none");
-  return value;
-}
-
 Address address_of(const std::string& host, std::string_view port) {
-  if (host.empty() || host.size() > max_name || !is_printable(host)) reject("a host name is none");
-  const auto checked = static_cast<std::uint16_t>(number(port, UINT16_MAX));
-  if (checked == 0) reject("a port is 0");
-  return {host, checked};
+  if (!is_told_host(host)) reject_answer("a host name is none");
+  const auto number = told_number(port, UINT16_MAX);
+  if (!number) reject_answer("a number is none");
+  if (*number == 0) reject_answer("a port is 0");
+  return {host, static_cast<std::uint16_t>(*number)};
 }
 
 /// The value of a name in a list of names and values.
@@ -41,19 +31,21 @@ const std::string& field(const Reply& pairs, std::string_view name) {
   for (std::size_t i = 0; i + 1 < pairs.elements.size(); i += 2) {
     if (pairs.elements[i].text == name) return pairs.elements[i + 1].text;
   }
-  reject("a field is missing");
+  reject_answer("a field is missing");
 }
 
 }  // namespace
 
 std::optional<Address> read_primary(const Reply& reply) {
   if (reply.kind == Reply::Kind::nil) return std::nullopt;
-  if (reply.elements.size() != 2) reject("it is no address");
+  if (reply.elements.size() != 2) reject_answer("it is no address");
   return address_of(reply.elements[0].text, reply.elements[1].text);
 }
 
 std::uint64_t read_epoch(const Reply& reply) {
-  return number(field(reply, "config-epoch"), UINT64_MAX);
+  const auto epoch = told_number(field(reply, "config-epoch"), UINT64_MAX);
+  if (!epoch) reject_answer("a number is none");
+  return *epoch;
 }
 
 /// Without those that have no address: a Sentinel that cannot resolve the name of another one says
@@ -73,7 +65,7 @@ std::vector<std::string> read_services(const Reply& reply) {
   for (const Reply& one : reply.elements) {
     if (services.size() == max_entries) break;
     const std::string& name = field(one, "name");
-    if (is_printable(name)) services.push_back(name.substr(0, max_name));
+    if (is_printable(name)) services.push_back(name.substr(0, max_host_size));
   }
   return services;
 }

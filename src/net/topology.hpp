@@ -3,9 +3,11 @@
 #include <poll.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <redlatch/detail/clock.hpp>
@@ -28,6 +30,9 @@ struct Destination {
 /// Where the server is that has the locks of a client: at the address or host name of its URL
 /// (`Resolver`), or wherever Sentinel says that the primary is (`SentinelTopology`). Everything
 /// that connects asks here first, each time. All threads of the client share it.
+///
+/// A cluster has several such servers, its nodes, each with some of the keys. `ClusterTopology`
+/// says which, and each node has a topology of its own.
 class Topology {
  public:
   Topology() = default;
@@ -49,6 +54,19 @@ class Topology {
   /// former primary, which may not know that yet and still grant locks: nothing more is sent there,
   /// and no answer from there is believed.
   std::uint64_t version() const noexcept { return version_; }
+
+  /// The number of the node that has the key; 0 where there is one server.
+  virtual std::size_t node_of(std::string_view /*key*/) const noexcept { return 0; }
+  /// The number of the node to which the key is being moved, and which takes commands about it
+  /// behind ASKING; that which has the key, if none is known.
+  virtual std::size_t asked_node_of(std::string_view key) const noexcept { return node_of(key); }
+  /// More nodes than there ever are; 1: there is one server.
+  virtual std::size_t max_nodes() const noexcept { return 1; }
+  /// The topology of one node, if there are several; null where there is one server.
+  virtual std::shared_ptr<Topology> node(std::size_t /*number*/) { return nullptr; }
+  /// The node has answered that the key is at another one. Learns what follows from it, and has
+  /// nothing wait.
+  virtual void redirected(std::string_view /*error_reply*/) noexcept {}
 
   /// Whether a thread has to watch it from the first connection on.
   virtual bool wants_watch() const noexcept { return false; }

@@ -30,6 +30,9 @@ constexpr unsigned min_closings = 4;
 constexpr std::chrono::seconds min_closings_time{3};
 constexpr std::chrono::milliseconds max_failure_delay{1000};
 
+// For how long a grant may be on its way from a node that had the key before.
+constexpr std::chrono::minutes max_left{1};
+
 }  // namespace
 
 GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& stop) {
@@ -122,6 +125,7 @@ void GrantListener::add(LocalWaiter& waiter, LeasePtr entry) noexcept {
   assert(entry && !waiter.entry_ && waiter.node_.size() == 1);
   waiter.entry_ = std::move(entry);
   waiter.news_ = 0;
+  waiter.is_moved_ = false;
   entered_.splice(entered_.end(), waiter.node_);
 }
 
@@ -130,14 +134,25 @@ void GrantListener::read_before_judging(Waiter::Ending how) noexcept {
   const bool judges = how == Ending::notified ? is_late() : how == Ending::gone && passed_over_;
   if (!judges || !subscription_.is_open()) return;
   receive_available();
-  // The listener polls the socket, in which the message that was just read is no more.
+  wake_listener_for_news();
+}
+
+/// The listener polls the socket, in which a message that was just read is no more.
+void GrantListener::wake_listener_for_news() noexcept {
   if (listener_ != nullptr && listener_->has_news()) wake(*listener_);
+}
+
+bool GrantListener::accept(const Subscription::Message& message) noexcept {
+  const bool is_delivered = deliver(message);
+  wake_listener_for_news();
+  return is_delivered;
 }
 
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
   assert(waiter.entry_ && waiter.node_.empty());
   if (how == Waiter::Ending::notified && !waiter.is_granted()) expect(waiter.entry_->value());
-  if (how == Waiter::Ending::gone && std::exchange(passed_over_, true)) {
+  const bool is_passed_over = how == Waiter::Ending::gone && !waiter.is_moved_;
+  if (is_passed_over && std::exchange(passed_over_, true)) {
     lose({make_error_code(Errc::timed_out)});  // passed over twice, with no message in between
   }
   waiter.node_.splice(waiter.node_.end(), entered_, waiter.stands_);
@@ -161,6 +176,23 @@ void GrantListener::expect(const std::string& value) noexcept {
 bool GrantListener::is_late() const noexcept {
   return !expected_.empty() &&
          BootClock::now() - expected_.front().since > settings_.options.command_timeout;
+}
+
+/// A message about the entry may still come here, with a grant that is not to be given back: the
+/// waiter learns of it by its next refresh, at the other node.
+void GrantListener::move(LocalWaiter& waiter, GrantListener& to) noexcept {
+  const unsigned news = waiter.news_;
+  LeasePtr entry = remove(waiter, Waiter::Ending::settled);
+  const TimePoint now = BootClock::now();
+  left_.remove_if([&](const ExpectedGrant& one) { return now - one.since > max_left; });
+  try {
+    if (subscription_.is_open()) left_.push_back({.value = entry->value(), .since = now});
+  } catch (const std::bad_alloc&) {
+    lose({make_error_code(std::errc::not_enough_memory)});
+  }
+  to.add(waiter, std::move(entry));
+  waiter.news_ = news | LocalWaiter::changed;
+  waiter.is_moved_ = true;
 }
 
 void GrantListener::pass_on(LocalWaiter& from, LocalWaiter& to) noexcept {
@@ -253,7 +285,7 @@ void GrantListener::receive_available() noexcept {
   try {
     for (Subscription::Message& message : subscription_.receive_available()) {
       passed_over_ = false;
-      if (!deliver(message)) strays.push_back(std::move(message));
+      if (!deliver(message) && !help_.is_for_another(message)) strays.push_back(std::move(message));
     }
   } catch (const IoError& error) {
     lose(error.failure());
@@ -279,8 +311,13 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
     waiter->news_ |= message.kind == Kind::grant ? LocalWaiter::granted : LocalWaiter::changed;
     if (waiter != listener_) post(*waiter);  // the listener sees its news in `poll_for`
   }
-  return delivered || expected_.remove_if(
-                          [&](const ExpectedGrant& one) { return one.value == message.value; }) > 0;
+  return delivered || forget_expected(message.value);
+}
+
+/// Whether a grant with this value was expected, or was possible.
+bool GrantListener::forget_expected(const std::string& value) noexcept {
+  const auto is_same = [&](const ExpectedGrant& one) { return one.value == value; };
+  return expected_.remove_if(is_same) + left_.remove_if(is_same) > 0;
 }
 
 /// Closes the subscription. Messages may be missing, so every waiter asks the server. After a
@@ -290,6 +327,7 @@ void GrantListener::lose(const Failure& why) noexcept {
   const bool is_former = is_moved();
   subscription_.close();
   expected_.clear();
+  left_.clear();
   help_.record_event(
       {.kind = EventKind::disconnected,
        .elapsed = BootClock::now() - open_since_,
@@ -315,6 +353,7 @@ void GrantListener::after_fork_in_child() noexcept {
   listener_ = nullptr;
   entered_.clear();
   expected_.clear();
+  left_.clear();
   event_fd_.close();
   not_before_ = {};
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/detail/event_record.hpp>
@@ -24,7 +25,7 @@
 
 namespace redlatch::detail {
 
-/// Receives the server's messages to the waiters with an entry in one of its queues, all on one
+/// Receives one server's messages to the waiters with an entry in one of its queues, all on one
 /// subscription. One of these waiters, the listener, polls the subscription for all of them, so a
 /// grant for the listener itself wakes no second thread; without waiters the background thread
 /// reads it. Every member is called with the mutex of the `WaitQueues` held, which is released
@@ -39,10 +40,14 @@ class GrantListener {
     /// `record_event` are called with the mutex held or without.
     std::function<void()> look_later;
     std::function<void(const EventRecord& record)> record_event;
+    /// Whether a grant is for a waiter at another node, whose key was here before. Called with the
+    /// mutex held.
+    std::function<bool(const Subscription::Message& message)> is_for_another;
   };
 
-  GrantListener(const Settings& settings, Help help, Mutex& mutex)
-      : settings_(settings), help_(std::move(help)), mutex_(mutex), subscription_(settings) {}
+  /// `settings`: of the node; they outlive the listener, as `help` does.
+  GrantListener(const Settings& settings, const Help& help, Mutex& mutex)
+      : settings_(settings), help_(help), mutex_(mutex), subscription_(settings) {}
 
   /// The address for the server's messages. Connects and subscribes if need be, unless another
   /// thread is doing that or the delay after a failure is not over.
@@ -57,6 +62,11 @@ class GrantListener {
   void read_before_judging(Waiter::Ending how) noexcept REDLATCH_REQUIRES(wait_mutex);
   /// The waiter has no entry any more; returns the lease of the entry.
   LeasePtr remove(LocalWaiter& waiter, Waiter::Ending how) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// The key of the waiter was moved to the node of `to`.
+  void move(LocalWaiter& waiter, GrantListener& to) noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// Notifies the waiters that a message is for which came from another node. False when it is for
+  /// none.
+  bool accept(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
   /// The next waiter inherits the entry, with the news that have come about it.
   void pass_on(LocalWaiter& from, LocalWaiter& to) noexcept REDLATCH_REQUIRES(wait_mutex);
 
@@ -70,11 +80,10 @@ class GrantListener {
   /// be posted.
   bool wake(const LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
 
-  /// The socket that the background thread is to poll, and from when. A descriptor of -1 while a
-  /// waiter listens or nothing is subscribed.
-  EventSource::Source source() const noexcept REDLATCH_REQUIRES(wait_mutex) {
-    return can_listen() ? EventSource::Source{subscription_.fd(), read_at_ + absence}
-                        : EventSource::Source{};
+  /// The socket that the background thread is to poll, and from when; nothing while a waiter
+  /// listens or nothing is subscribed.
+  void add_source(std::vector<EventSource::Source>& sources) const REDLATCH_REQUIRES(wait_mutex) {
+    if (can_listen()) sources.push_back({subscription_.fd(), read_at_ + absence});
   }
   /// Reads the messages that have come, unless a waiter listens.
   void receive_while_idle() noexcept REDLATCH_REQUIRES(wait_mutex);
@@ -96,9 +105,11 @@ class GrantListener {
   void receive_available() noexcept REDLATCH_REQUIRES(wait_mutex);
   bool deliver(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
   void expect(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void wake_listener_for_news() noexcept REDLATCH_REQUIRES(wait_mutex);
   bool is_late() const noexcept REDLATCH_REQUIRES(wait_mutex);
   void lose(const Failure& why) noexcept REDLATCH_REQUIRES(wait_mutex);
   void note_change_of_all() noexcept REDLATCH_REQUIRES(wait_mutex);
+  bool forget_expected(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
   static void post(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
 
   /// Delay before the background thread polls the subscription after a waiter has listened. A
@@ -115,12 +126,14 @@ class GrantListener {
   };
 
   const Settings& settings_;
-  const Help help_;
+  const Help& help_;
   Mutex& mutex_;  // that of the `WaitQueues`
   Subscription subscription_ REDLATCH_GUARDED_BY(wait_mutex);
   const LocalWaiter* listener_ REDLATCH_GUARDED_BY(wait_mutex) = nullptr;  // null: no waiter polls
   std::list<LocalWaiter*> entered_ REDLATCH_GUARDED_BY(wait_mutex){};  // the waiters with an entry
   std::list<ExpectedGrant> expected_ REDLATCH_GUARDED_BY(wait_mutex){};
+  // Of waiters whose key was moved to another node: perhaps they were granted it here before that.
+  std::list<ExpectedGrant> left_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint read_at_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint open_since_ REDLATCH_GUARDED_BY(wait_mutex){};
   TimePoint not_before_ REDLATCH_GUARDED_BY(wait_mutex){};  // the next attempt to connect

@@ -52,8 +52,8 @@ void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
     // A post that was not taken yet is a reason to look at once; as the listener, this waiter would
     // not see it.
     const bool has_posts = posts_taken_ < posts_;
-    if (entry_ && listens() && !has_posts && queues_.grant_listener_.can_listen()) {
-      if (queues_.grant_listener_.listen(*this, end)) return;
+    if (entry_ && listens() && !has_posts && listener_->can_listen()) {
+      if (listener_->listen(*this, end)) return;
     }
   }
   sleep(end);
@@ -101,24 +101,27 @@ void LocalWaiter::note_answers(bool come) noexcept {
 
 GrantAddress LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
   const MutexLock lock(queues_.mutex());
-  return queues_.grant_listener_.address(latest, stop);
+  GrantListener& listener = queues_.listener_of(key_);
+  if (entry_ && listener_ != &listener) listener_->move(*this, listener);
+  listener_ = &listener;
+  return listener.address(latest, stop);
 }
 
 void LocalWaiter::refuse_queue() noexcept {
   const MutexLock lock(queues_.mutex());
-  queues_.grant_listener_.refuse();
+  if (listener_ != nullptr) listener_->refuse();
 }
 
 void LocalWaiter::enter(LeasePtr entry) noexcept {
   const MutexLock lock(queues_.mutex());
-  queues_.grant_listener_.add(*this, std::move(entry));
+  listener_->add(*this, std::move(entry));
 }
 
 LeasePtr LocalWaiter::withdraw(Ending how) noexcept {
   const MutexLock lock(queues_.mutex());
-  queues_.grant_listener_.read_before_judging(how);
+  listener_->read_before_judging(how);
   queues_.note_contention(key_, how == Ending::notified || is_granted());
-  return queues_.grant_listener_.remove(*this, how);
+  return listener_->remove(*this, how);
 }
 
 /// Takes this waiter out of its queue. The first of the queue then, if it was this one before.
@@ -143,9 +146,10 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
     const bool is_inherited =
         next != nullptr && wanted_.ttl == next->wanted_.ttl && wanted_.label == next->wanted_.label;
     if (is_inherited) {
-      queues_.grant_listener_.pass_on(*this, *next);
+      next->listener_ = listener_;
+      listener_->pass_on(*this, *next);
     } else {
-      left.entry = queues_.grant_listener_.remove(*this, Ending::settled);
+      left.entry = listener_->remove(*this, Ending::settled);
     }
   }
   if (next != nullptr) next->is_first_ = true;  // last, as `next` reads its entry from now on

@@ -16,6 +16,7 @@
 
 namespace redlatch::detail {
 
+class GrantListener;
 class WaitQueues;
 struct WaitQueue;
 
@@ -77,6 +78,10 @@ class LocalWaiter final : public Waiter {
   bool is_idle_ REDLATCH_GUARDED_BY(wait_mutex) = false;
   LeasePtr lease_{};  // passed on by another thread of this client, with `has_lease_`
 
+  // That of the node which has the key, from the first `address` on.
+  GrantListener* listener_ REDLATCH_GUARDED_BY(wait_mutex) = nullptr;
+  /// The entry was made at another node, which may have lost it on the way.
+  bool is_moved_ REDLATCH_GUARDED_BY(wait_mutex) = false;
   LeasePtr entry_{};  // in the queue at the server; null: none
   // The node of this waiter for the listener's list. It is moved there and back with `entry_`, so
   // that this takes no memory and cannot fail.

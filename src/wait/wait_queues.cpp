@@ -1,5 +1,6 @@
 #include "wait/wait_queues.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <optional>
@@ -51,8 +52,27 @@ bool WaitQueues::is_contended(std::string_view key) const noexcept {
   const MutexLock lock(mutex());
   const std::size_t hash = Hash{}(key);
   const Contention& contention = contentions_[hash % contentions_.size()];
-  return contention.key == hash && BootClock::now() < contention.until &&
-         grant_listener_.can_listen();
+  if (contention.key != hash || BootClock::now() >= contention.until) return false;
+  const Settings& node = node_of_(key);
+  return std::ranges::any_of(listeners_,
+                             [&](const NodeListener& one) REDLATCH_REQUIRES(wait_mutex) {
+                               return &one.node == &node && one.listener.can_listen();
+                             });
+}
+
+GrantListener& WaitQueues::listener_of(std::string_view key) {
+  const Settings& node = node_of_(key);
+  for (NodeListener& one : listeners_) {
+    if (&one.node == &node) return one.listener;
+  }
+  return listeners_.emplace_back(node, help_, mutex_).listener;
+}
+
+/// A grant may come from a node that had the key of a waiter before.
+bool WaitQueues::is_for_any(const Subscription::Message& message) noexcept {
+  return std::ranges::any_of(listeners_, [&](NodeListener& one) REDLATCH_REQUIRES(wait_mutex) {
+    return one.listener.accept(message);
+  });
 }
 
 /// Whether a lease with the options `given` is what a lock with the options `wanted` would have had
@@ -111,29 +131,29 @@ void WaitQueues::wake_first(std::string_view key) noexcept {
 /// The baton to be posted once the mutex is released, so that the waiter does not wake up only to
 /// wait for the mutex. Null when the waiter listens, and was woken by that.
 Baton* WaitQueues::prepare_wake(LocalWaiter& waiter) noexcept {
-  if (grant_listener_.wake(waiter)) return nullptr;
+  if (waiter.listener_ != nullptr && waiter.listener_->wake(waiter)) return nullptr;
   ++waiter.posts_;
   return &waiter.baton_;
 }
 
-EventSource::Source WaitQueues::source() const noexcept {
+void WaitQueues::add_sources(std::vector<Source>& sources) const {
   const MutexLock lock(mutex());
-  return grant_listener_.source();
+  for (const NodeListener& one : listeners_) one.listener.add_source(sources);
 }
 
 void WaitQueues::receive_available() noexcept {
   const MutexLock lock(mutex());
-  grant_listener_.receive_while_idle();
+  for (NodeListener& one : listeners_) one.listener.receive_while_idle();
 }
 
 void WaitQueues::drop() noexcept {
   const MutexLock lock(mutex());
-  grant_listener_.drop();
+  for (NodeListener& one : listeners_) one.listener.drop();
 }
 
 // The waiters stand on the stacks of threads that do not exist here: they are forgotten, not freed.
 void WaitQueues::after_fork_in_child() noexcept {
-  grant_listener_.after_fork_in_child();
+  for (NodeListener& one : listeners_) one.listener.after_fork_in_child();
   by_key_.clear();
   size_ = 0;
   mutex().unlock();

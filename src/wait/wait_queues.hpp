@@ -10,6 +10,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <redlatch/detail/executor.hpp>
 #include <redlatch/detail/waiter.hpp>
@@ -64,7 +65,7 @@ struct WaitQueue {
 ///
 /// # Locking
 ///
-/// One mutex guards all queues, their waiters and the grant listener. It is the first to be taken:
+/// One mutex guards all queues, their waiters and the grant listeners. It is the first to be taken:
 /// `renew` and the listener's `Help` take those of `Background`, `Notifier` and `Renewer` under it,
 /// and `give_back`, which uses a connection, is called without it.
 class WaitQueues final : public EventSource {
@@ -72,8 +73,14 @@ class WaitQueues final : public EventSource {
   /// Gives a kept lease the schedule of another lock; false when the lease is lost.
   using Renew = std::function<bool(Lease& lease, const RenewalSchedule& schedule)>;
 
-  WaitQueues(const Settings& settings, Renew renew, GrantListener::Help help)
-      : renew_(std::move(renew)), grant_listener_(settings, std::move(help), mutex_) {}
+  /// The settings of the node that has a key. They outlive the queues.
+  using NodeOf = std::function<const Settings&(std::string_view key)>;
+
+  WaitQueues(NodeOf node_of, Renew renew, GrantListener::Help help)
+      : node_of_(std::move(node_of)), renew_(std::move(renew)), help_(std::move(help)) {
+    help_.is_for_another = [this](const Subscription::Message& message)
+                               REDLATCH_REQUIRES(wait_mutex) { return is_for_any(message); };
+  }
   WaitQueues(const WaitQueues&) = delete;
   WaitQueues& operator=(const WaitQueues&) = delete;
   ~WaitQueues() override = default;
@@ -93,8 +100,8 @@ class WaitQueues final : public EventSource {
   /// The lock was given up at the server: wakes the first waiter, which asks for it.
   void wake_first(std::string_view key) noexcept;
 
-  // The subscription, for the background thread.
-  Source source() const noexcept override;
+  // The subscriptions, for the background thread.
+  void add_sources(std::vector<Source>& sources) const override;
   void receive_available() noexcept override;
   void drop() noexcept override;
 
@@ -112,7 +119,18 @@ class WaitQueues final : public EventSource {
     }
   };
 
+  struct NodeListener {
+    NodeListener(const Settings& its_node, const GrantListener::Help& help, Mutex& mutex)
+        : node(its_node), listener(its_node, help, mutex) {}
+
+    const Settings& node;
+    GrantListener listener;
+  };
+
   Mutex& mutex() const noexcept REDLATCH_RETURN_CAPABILITY(wait_mutex) { return mutex_; }
+  /// Throws `std::bad_alloc`.
+  GrantListener& listener_of(std::string_view key) REDLATCH_REQUIRES(wait_mutex);
+  bool is_for_any(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
   WaitQueue* find(std::string_view key) noexcept REDLATCH_REQUIRES(wait_mutex);
   static bool fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
@@ -120,7 +138,9 @@ class WaitQueues final : public EventSource {
   void note_contention(std::string_view key, bool had_to_wait) noexcept
       REDLATCH_REQUIRES(wait_mutex);
 
+  const NodeOf node_of_;
   const Renew renew_;
+  GrantListener::Help help_;
   std::atomic<std::size_t> size_ = 0;         // waiters in all queues, and those that wait alone
   std::atomic<bool> any_contention_ = false;  // since the client began
 
@@ -134,7 +154,8 @@ class WaitQueues final : public EventSource {
     TimePoint until{};
   };
   std::array<Contention, 16> contentions_ REDLATCH_GUARDED_BY(wait_mutex){};
-  GrantListener grant_listener_ REDLATCH_GUARDED_BY(wait_mutex);
+  /// One for each node on which a thread has waited.
+  std::list<NodeListener> listeners_ REDLATCH_GUARDED_BY(wait_mutex){};
 };
 
 }  // namespace redlatch::detail

@@ -55,6 +55,7 @@ class Lease {
     confirmed_ = TimePoint{};
     key_ = key;
     queued_until_ = 0;
+    asks_ = false;
   }
   /// Ends the lease, and returns what was known of it.
   Validity end() noexcept {
@@ -130,6 +131,11 @@ class Lease {
     return std::min(schedule_.ttl, certain_ttl_.load());
   }
 
+  /// Whether its key is being moved to another node of a cluster, by the answer to the last
+  /// renewal.
+  void ask(bool asks) noexcept { asks_ = asks; }
+  bool asks() const noexcept { return asks_; }
+
   /// Its stop is requested when the lease is lost.
   std::stop_source& lost() noexcept { return lost_; }
 
@@ -156,6 +162,7 @@ class Lease {
   std::int64_t queued_until_ = 0;
   protocol::OwnedCommand extension_{};
   RenewalSchedule schedule_{};
+  bool asks_ = false;
   std::stop_source lost_{std::nostopstate};
 };
 

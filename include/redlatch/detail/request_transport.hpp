@@ -53,7 +53,11 @@ struct Request {
   /// Null, or the token by which the caller ends its wait: once a stop is requested, the request is
   /// not waited for unless it was sent, and fails as `unreachable`. Outlives the request.
   const std::stop_token* stop = nullptr;
+  /// Whether the key is being moved to this node of a cluster: the first command is sent behind
+  /// ASKING.
+  bool asks = false;
 
+  bool may_block() const noexcept { return blocks > std::chrono::milliseconds::zero(); }
   bool is_stopped() const noexcept { return stop != nullptr && stop->stop_requested(); }
 };
 

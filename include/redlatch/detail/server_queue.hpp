@@ -116,7 +116,7 @@ class ServerQueue {
         return status;
       }
       if (quorum_reply.may_have_acted()) executor().post(key(), cleanup);
-      refuse(waiter, quorum_reply.error(key()));
+      if (!is_apart(quorum_reply)) refuse(waiter, quorum_reply.error(key()));
     } catch (...) {
       static_cast<void>(waiter.withdraw(Ending::settled));
       throw;
@@ -140,7 +140,7 @@ class ServerQueue {
         &stop_);
     const QueueStatus status = status_in(quorum_reply, waiter);
     if (!status) {
-      refuse(waiter, quorum_reply.error(key()));
+      if (!is_apart(quorum_reply)) refuse(waiter, quorum_reply.error(key()));
       leave(waiter);
       return status;
     }
@@ -186,6 +186,12 @@ class ServerQueue {
     if (reply.is_error()) return protocol::Vote::refused;
     return protocol::status(reply) == protocol::QueueStatus::gone ? protocol::Vote::no
                                                                   : protocol::Vote::yes;
+  }
+
+  /// Whether a cluster is moving the slot, and has the lock and its queue at different nodes: an
+  /// attempt without the queue may still succeed.
+  static bool is_apart(const QuorumReply& quorum_reply) noexcept {
+    return protocol::redirection(*quorum_reply.reply(0)) == protocol::Redirection::apart;
   }
 
   /// Gives the queue up for a while; throws the errors that an attempt without a queue would get,

@@ -104,12 +104,22 @@ if type(first) ~= 'string' then return redis.call('DEL', KEYS[1]) end
 )";
 inline constexpr std::string_view release_to_first_lua = R"(serve(KEYS, nil, first)
 return holder and 1 or 0)";
+// ARGV[1] the value. The reply is that of `release_script`; the first waiter is left in the queue.
+inline constexpr std::string_view release_alone_lua =
+    R"(local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1]))";
+extern const Sha1 release_alone_hash;
+inline constexpr Script release_alone_script{
+    .text = release_alone_lua, .hash = &release_alone_hash, .effect = Script::Effect::remove};
+
 extern const Sha1 release_hash;
 inline constexpr Script release_script{
     .text = joined<release_lua, milliseconds_lua, entry_lua, serve_lua, release_to_first_lua>,
     .hash = &release_hash,
     .effect = Script::Effect::remove,
-    .side_keys = {"queue"}};
+    .side_keys = {"queue"},
+    .alone = &release_alone_script};
 
 /// What the reply to `enqueue` and `refresh` says of the entry.
 enum class QueueStatus : std::int64_t {
@@ -213,7 +223,8 @@ inline constexpr Script leave_script{
     .text = joined<milliseconds_lua, entry_lua, serve_lua, find_lua, leave_lua>,
     .hash = &leave_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"queue"}};
+    .side_keys = {"queue"},
+    .alone = &release_alone_script};
 
 /// The interval at which a waiter refreshes its entry, whether messages come or not.
 constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl) noexcept {

@@ -75,6 +75,18 @@ inline Vote ours(const Reply& reply) noexcept {
 /// another server.
 bool concerns_connection(std::string_view error_reply) noexcept;
 
+/// What a node of a cluster says of a command that it has not carried out.
+enum class Redirection {
+  none,   // another error, or none
+  moved,  // another node has the key
+  asks,   // the key is being moved to another node, which takes the command behind ASKING
+  apart,  // a slot is being moved, and the keys of the command are at two nodes
+  down    // the slot is at no node, for a while
+};
+Redirection redirection(const Reply& reply) noexcept;
+/// How many redirects in a row are followed without a pause.
+inline constexpr int max_redirects = 5;
+
 /// True if the script with this error reply may have changed data. Only errors that the server
 /// gives before a script starts exclude that.
 bool leaves_script_in_doubt(std::string_view error_reply) noexcept;

@@ -28,6 +28,9 @@ struct Script {
   /// Whether the last argument is a packed list of further locks, each with its further keys: see
   /// packed.hpp.
   bool takes_more = false;
+  /// Of a release: what takes its place while a cluster has the lock and its further keys at
+  /// different nodes, with the same key and the same first argument. Null: nothing.
+  const Script* alone = nullptr;
 
   std::string_view sha1() const noexcept { return hash->digits(); }
   std::size_t keys_of_each() const noexcept {

@@ -168,22 +168,44 @@ inline constexpr Script acquire_shared_script{
     .effect = Script::Effect::other,
     .side_keys = {"queue", "fence"}};
 
-// ARGV[2] the ttl, ARGV[3] the counter's own, to draw a fencing token, too. 1, or the fencing
-// token: extended; 0: not one of the holders.
-inline constexpr std::string_view extend_shared_lua =
+// ARGV[2] the ttl. 1: extended; 0: not one of the holders. One key only, so that it works while a
+// cluster moves the slot.
+inline constexpr std::string_view is_holder_lua =
     R"(if ARGV[1] ~= first and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return redis.call('ZREM', KEYS[1], ARGV[1])
 end
-local token = ARGV[3] and draw({KEYS[3]}, ARGV[3]) or 1
-if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
-return token)";
+)";
+inline constexpr std::string_view extend_shared_lua = R"(hold(ARGV[1], ARGV[2])
+return 1)";
 extern const Sha1 extend_shared_hash;
 inline constexpr Script extend_shared_script{
-    .text = joined<milliseconds_lua, draw_lua, holders_lua, remove_expired_if_any_lua, change_lua,
-                   extend_shared_lua>,
+    .text = joined<milliseconds_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   is_holder_lua, extend_shared_lua>,
     .hash = &extend_shared_hash,
+    .effect = Script::Effect::other};
+
+// ARGV[2] the ttl, ARGV[3] the counter's own. The fencing token: drawn, and the lease extended; 0:
+// not one of the holders.
+inline constexpr std::string_view claim_shared_lua =
+    R"(local token = draw({KEYS[2]}, ARGV[3])
+if type(token) == 'number' then hold(ARGV[1], ARGV[2]) end
+return token)";
+extern const Sha1 claim_shared_hash;
+inline constexpr Script claim_shared_script{
+    .text = joined<milliseconds_lua, draw_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   is_holder_lua, claim_shared_lua>,
+    .hash = &claim_shared_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"queue", "fence"}};
+    .side_keys = {"fence"}};
+
+// 1: released; 0: not one of the holders. The first waiters are left in the queue.
+inline constexpr std::string_view release_shared_alone_lua = R"(return give_up(ARGV[1]))";
+extern const Sha1 release_shared_alone_hash;
+inline constexpr Script release_shared_alone_script{
+    .text = joined<milliseconds_lua, holders_lua, remove_expired_if_any_lua, change_lua,
+                   release_shared_alone_lua>,
+    .hash = &release_shared_alone_hash,
+    .effect = Script::Effect::other};
 
 // 1: released; 0: not one of the holders. An error while waiters are notified must not undo it.
 // Mostly there are no waiters, and the first part is all that runs.
@@ -201,7 +223,8 @@ inline constexpr Script release_shared_script{
                    release_shared_to_first_lua>,
     .hash = &release_shared_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"queue"}};
+    .side_keys = {"queue"},
+    .alone = &release_shared_alone_script};
 
 // Arguments and result as of `stand_script`. The thread of a waiting writer may have a reader whose
 // lease is lost, because it was not renewed: it expires at the server 6 % of its ttl later. If the
@@ -254,7 +277,8 @@ inline constexpr Script leave_shared_script{
                    admits_lua, admit_waiting_lua, find_lua, leave_shared_lua>,
     .hash = &leave_shared_hash,
     .effect = Script::Effect::other,
-    .side_keys = {"queue"}};
+    .side_keys = {"queue"},
+    .alone = &release_shared_alone_script};
 
 // The time until the first of the holders expires, in milliseconds; -1: there are none.
 inline constexpr std::string_view life_shared_lua =
@@ -315,7 +339,7 @@ class Shared {
   }
   Command claim(std::string_view value, std::chrono::milliseconds ttl) const {
     if (!fencing_) return extend(value, ttl);
-    return Command(extend_shared_script, key_, value, ttl, counter_life(ttl));
+    return Command(claim_shared_script, key_, value, ttl, counter_life(ttl));
   }
 
   /// Also true for an expired holder that is not removed yet, but then the lock does not ask any

@@ -17,22 +17,45 @@ namespace redlatch::protocol {
 
 inline constexpr unsigned slots = 16384;  // of a cluster
 
+/// The contribution of each byte to a `checksum`.
+inline constexpr std::array<std::uint16_t, 256> checksum_table = [] {
+  constexpr unsigned polynomial = 0x1021;
+  std::array<std::uint16_t, 256> table{};
+  for (unsigned byte = 0; byte < table.size(); ++byte) {
+    unsigned sum = byte << 8U;
+    for (int bit = 0; bit < 8; ++bit) sum = (sum << 1U) ^ ((sum & 0x8000U) != 0 ? polynomial : 0U);
+    table[byte] = static_cast<std::uint16_t>(sum);
+  }
+  return table;
+}();
+
 /// The checksum whose remainder by `slots` is the slot of a text. `before` is the checksum of what
 /// precedes the text, if anything does.
 /// Source: the cluster specification, "appendix A: CRC16 reference implementation".
 constexpr std::uint16_t checksum(std::string_view text, std::uint16_t before = 0) noexcept {
-  constexpr unsigned polynomial = 0x1021;
   unsigned sum = before;
   for (const char c : text) {
-    sum ^= static_cast<unsigned>(static_cast<unsigned char>(c)) << 8U;
-    for (int bit = 0; bit < 8; ++bit) {
-      sum = (sum << 1U) ^ ((sum & 0x8000U) != 0 ? polynomial : 0U);
-      sum &= 0xFFFFU;
-    }
+    const unsigned byte = (sum >> 8U) ^ static_cast<unsigned char>(c);
+    sum = ((sum << 8U) ^ checksum_table[byte]) & 0xFFFFU;
   }
   return static_cast<std::uint16_t>(sum);
 }
 static_assert(checksum("123456789") == 0x31C3);
+
+/// The part of a key that decides its slot: its hash tag, if it has one, else all of it.
+constexpr std::string_view hashed_part(std::string_view key) noexcept {
+  const auto opens = key.find('{');
+  const auto closes = key.find('}', opens);
+  const bool has_tag =
+      opens != std::string_view::npos && closes != std::string_view::npos && closes > opens + 1;
+  return has_tag ? key.substr(opens + 1, closes - opens - 1) : key;
+}
+/// The slot of a key in a cluster.
+constexpr std::size_t slot_of(std::string_view key) noexcept {
+  return checksum(hashed_part(key)) % slots;
+}
+static_assert(slot_of("{user1000}.following") == slot_of("user1000") &&
+              slot_of("foo{}{bar}") != slot_of("bar"));
 
 /// Digits that move a text to any slot: as many zeros and ones at its end as a slot has bits. A one
 /// in place of a zero flips the same bits of the checksum, whatever the text is.
@@ -101,12 +124,8 @@ class SideKey {
  public:
   SideKey(std::string_view key, std::string_view purpose) noexcept
       : pieces_{key, ":redlatch:", purpose} {
-    const auto opens = key.find('{');
-    const auto closes = key.find('}', opens);
-    const bool has_tag =
-        opens != std::string_view::npos && closes != std::string_view::npos && closes > opens + 1;
-    if (has_tag) return;
-    if (opens == std::string_view::npos && key.find('}') == std::string_view::npos) {
+    if (hashed_part(key).size() < key.size()) return;
+    if (key.find_first_of("{}") == std::string_view::npos) {
       pieces_[3] = ":{";
       pieces_[4] = key;
       pieces_[5] = "}";

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include <redlatch/detail/finally.hpp>
+#include <redlatch/options.hpp>
+
+#include "base/event_fd.hpp"
+#include "net/detached_call.hpp"
+#include "net/tls_transport.hpp"
+
+namespace redlatch::detail {
+
+/// The threads on which a topology asks servers where another server is, each for one call: host
+/// names, connections and a program's function may hang. The threads may outlive what waits for
+/// their results, but not `wait_for_all`, unless they are in a program's function: they use TLS,
+/// whose library may be cleaned up when the process exits.
+///
+/// The topology's mutex guards it, but for `wait_for_all`.
+class AskingThreads {
+ public:
+  /// How long an answer counts as new.
+  static constexpr std::chrono::milliseconds fresh_for{100};
+  /// The maximum wait for an answer while there is an older one.
+  static constexpr std::chrono::milliseconds max_wait_for_newer{500};
+  /// How many failures an error names.
+  static constexpr std::size_t max_named = 5;
+  /// With which servers are asked.
+  static ClientOptions options(const ClientOptions& given) {
+    return {.connect_timeout = given.connect_timeout, .command_timeout = given.command_timeout};
+  }
+
+  /// Counts one thread until it owns nothing that uses TLS any more.
+  class Talk {
+   public:
+    explicit Talk(std::shared_ptr<std::atomic<int>> talks) : talks_(std::move(talks)) { ++*talks_; }
+    Talk(const Talk&) = delete;
+    Talk& operator=(const Talk&) = delete;
+    ~Talk() { pause(); }
+
+    /// In front of what may take for ever, and uses no TLS.
+    void pause() noexcept {
+      if (!std::exchange(counts_, false)) return;
+      if (--*talks_ == 0) talks_->notify_all();
+    }
+    void go_on() noexcept {
+      counts_ = true;
+      ++*talks_;
+    }
+
+   private:
+    const std::shared_ptr<std::atomic<int>> talks_;
+    bool counts_ = true;
+  };
+
+  /// `cancel` gets readable when the call is to end.
+  template <class Result>
+  using Function = std::function<Result(Talk& talk, int cancel)>;
+
+  /// Throws `std::system_error` when there is no thread or descriptor left.
+  template <class Result>
+  std::shared_ptr<DetachedCall<Result>> start(Function<Result> function) {
+    end_.open();
+    return DetachedCall<Result>::start(Work<Result>{.talk = std::make_shared<Talk>(talks_),
+                                                    .function = std::move(function),
+                                                    .cancel = end_.fd()});
+  }
+
+  /// Ends all calls.
+  void cancel() noexcept { end_.signal(); }
+  void wait_for_all() const noexcept {
+    for (int talks = *talks_; talks != 0; talks = *talks_) talks_->wait(talks);
+  }
+  /// The child has none of the threads.
+  void after_fork_in_child() noexcept {
+    *talks_ = 0;
+    end_.close();
+  }
+
+ private:
+  /// The members are destroyed from the last one on: the thread is counted until it owns nothing
+  /// else.
+  template <class Result>
+  struct Work {
+    std::shared_ptr<Talk> talk;
+    Function<Result> function;
+    int cancel;
+
+    Result operator()() {
+      const Finally leave([] { leave_tls(); });
+      return function(*talk, cancel);
+    }
+  };
+
+  // Owned by the threads, too.
+  const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);
+  EventFd end_{};
+};
+
+}  // namespace redlatch::detail

@@ -1,0 +1,454 @@
+#include "net/cluster_topology.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <exception>
+#include <system_error>
+
+#include <redlatch/detail/finally.hpp>
+#include <redlatch/detail/token_source.hpp>
+#include <redlatch/protocol/command.hpp>
+
+#include "net/connection.hpp"
+#include "net/credential_source.hpp"
+#include "net/mapped_address.hpp"
+#include "net/poll.hpp"
+#include "net/resolver.hpp"
+#include "net/tls_transport.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using protocol::Command;
+using protocol::Expect;
+using protocol::Reply;
+
+/// How often the map is asked for without a reason.
+constexpr std::chrono::seconds refresh_period{60};
+/// How many nodes are asked at once.
+constexpr std::size_t asked_at_once = 3;
+
+}  // namespace
+
+/// One node, for the connections to it.
+class ClusterTopology::NodeTopology final : public Topology {
+ public:
+  NodeTopology(ClusterTopology& cluster, std::size_t number) : cluster_(cluster), number_(number) {}
+
+  Destination locate(TimePoint deadline, int cancel) override {
+    return cluster_.locate(number_, deadline, cancel);
+  }
+  void prefer(const SocketAddress& address) noexcept override { cluster_.prefer(address); }
+  void avoid(const SocketAddress& address) noexcept override { cluster_.avoid(address); }
+  void redirected(std::string_view error_reply) noexcept override {
+    cluster_.redirected(number_, error_reply);
+  }
+  TimePoint watch(std::vector<pollfd>& descriptors) override { return cluster_.watch(descriptors); }
+  void attend() noexcept override { cluster_.attend(); }
+  void before_fork() override {}
+  void after_fork_in_parent() override {}
+  void after_fork_in_child() noexcept override {}
+
+  void note_change() noexcept { Topology::note_change(); }
+
+ private:
+  ClusterTopology& cluster_;  // which owns this
+  const std::size_t number_;
+};
+
+ClusterTopology::ClusterTopology(const Endpoint& endpoint, const ClientOptions& options,
+                                 std::shared_ptr<TlsContext> tls,
+                                 std::shared_ptr<CredentialSource> credentials)
+    : options_(AskingThreads::options(options)),
+      map_address_(options.map_address),
+      login_{.user = endpoint.user, .password = endpoint.password},
+      credentials_(std::move(credentials)),
+      tls_(std::move(tls)),
+      view_(endpoint.nodes),
+      random_(random_seed()) {}
+
+ClusterTopology::~ClusterTopology() = default;
+
+std::size_t ClusterTopology::asked_node_of(std::string_view key) const noexcept {
+  const std::size_t slot = protocol::slot_of(key);
+  const MutexLock lock(mutex_);
+  const auto moving = moving_.find(slot);
+  return moving == moving_.end() ? view_.seat_of(slot) : moving->second;
+}
+
+ClusterTopology::Node& ClusterTopology::node_at(std::size_t number) {
+  while (nodes_.size() <= number) {
+    nodes_.push_back({.topology = std::make_shared<NodeTopology>(*this, nodes_.size())});
+  }
+  return nodes_[number];
+}
+
+std::shared_ptr<Topology> ClusterTopology::node(std::size_t number) {
+  const MutexLock lock(mutex_);
+  return {shared_from_this(), node_at(number).topology.get()};
+}
+
+Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int cancel) {
+  bool is_known = false;
+  for (std::size_t rounds = 0;; ++rounds) {
+    Calls calls;
+    std::size_t nodes = 0;
+    {
+      const MutexLock lock(mutex_);
+      is_in_use_ = true;
+      calls = ask_some();
+      nodes = asked_.size();
+      is_known = view_.is_known();
+    }
+    const TimePoint now = BootClock::now();
+    const auto share =
+        std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
+    wait_for(calls, is_known ? now + share : deadline, cancel);
+    const MutexLock lock(mutex_);
+    if (is_known || view_.is_known()) break;
+    // All that were asked have failed: the others may be there.
+    const bool is_over = BootClock::now() >= deadline;
+    if (is_over || (rounds + 1) * asked_at_once >= nodes) throw failure_of(calls);
+    asked_at_ = {};
+  }
+  std::shared_ptr<Resolver> resolver;
+  Destination destination;
+  {
+    const MutexLock lock(mutex_);
+    Node& node = node_at(number);
+    if (!node.resolver) throw IoError(Errc::unreachable, "the cluster has no such node any more");
+    resolver = node.resolver;
+    destination.version = node.topology->version();
+    destination.description = "the node " + written(view_.address(number)) + " of the cluster";
+  }
+  Destination resolved = resolver->locate(deadline, cancel);
+  destination.addresses = std::move(resolved.addresses);
+  destination.tls = std::move(resolved.tls);
+  return destination;
+}
+
+/// Has some nodes asked, unless that was done a moment ago. Those that have not failed come first,
+/// at random.
+ClusterTopology::Calls ClusterTopology::ask_some() {
+  const TimePoint now = BootClock::now();
+  if (!calls_.empty() && now - asked_at_ < AskingThreads::fresh_for) return calls_;
+  asked_at_ = now;
+  const std::uniform_int_distribution<int>::param_type jitter(90, 110);
+  ask_at_ = now + refresh_period * std::uniform_int_distribution<int>(jitter)(random_) / 100;
+  learn_nodes();
+  std::vector<Asked*> order;
+  for (Asked& one : asked_) {
+    if (one.asking && one.asking->is_finished()) {
+      const bool is_answered = one.asking->result().is_answered;
+      if (is_answered) one.failed = 0;
+      if (!is_answered && one.failed == 0) one.failed = ++failures_;
+    }
+    order.push_back(&one);
+  }
+  std::ranges::shuffle(order, random_);
+  std::ranges::stable_sort(order, {}, [](const Asked* one) {
+    // A node that is still being asked has hung, perhaps.
+    return one->asking && !one->asking->is_finished() ? UINT64_MAX : one->failed;
+  });
+  calls_.clear();
+  for (Asked* one : order) {
+    if (calls_.size() == asked_at_once) break;
+    if (!one->asking || one->asking->is_finished()) {
+      one->asking.reset();
+      try {
+        one->asking = threads_.start<Outcome>(
+            [self = shared_from_this(), address = one->address, settings = one->settings](
+                AskingThreads::Talk& talk, int cancel) mutable {
+              return self->ask(address, std::move(settings), talk, cancel);
+            });
+      } catch (const std::system_error&) {
+        continue;  // no thread or descriptor is left
+      }
+    }
+    calls_.push_back(one->asking);
+  }
+  return calls_;
+}
+
+/// Keeps what is known of the nodes that the view has still.
+void ClusterTopology::learn_nodes() {
+  const std::vector<Address> all = view_.nodes();
+  std::erase_if(asked_,
+                [&](const Asked& one) { return std::ranges::find(all, one.address) == all.end(); });
+  for (const Address& address : all) {
+    const bool is_new = std::ranges::find(asked_, address, &Asked::address) == asked_.end();
+    if (is_new) asked_.push_back({.address = address, .settings = settings_for(address)});
+  }
+}
+
+std::shared_ptr<const Settings> ClusterTopology::settings_for(const Address& address) const {
+  Endpoint endpoint = login_;
+  endpoint.host = address.host;
+  endpoint.port = address.port;
+  auto tls = tls_for_host(tls_, address.host);
+  auto resolver = std::make_shared<Resolver>(endpoint, tls);
+  return std::make_shared<Settings>(Settings{.endpoint = std::move(endpoint),
+                                             .options = options_,
+                                             .server = written(address),
+                                             .role = {.only_login = true},
+                                             .topology = std::move(resolver),
+                                             .tls = std::move(tls),
+                                             .credentials = credentials_,
+                                             .closings = std::make_shared<Closings>()});
+}
+
+/// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
+/// not.
+ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
+                                              std::shared_ptr<const Settings> settings,
+                                              AskingThreads::Talk& talk, int cancel) {
+  const TimePoint begun = BootClock::now();
+  try {
+    ClusterAnswer answer = answer_of(*settings, address, begun + options_.connect_timeout, cancel);
+    Mapping mapped;
+    if (map_address_) {
+      settings.reset();  // it uses TLS
+      talk.pause();
+      const Finally go_on([&] { talk.go_on(); });
+      mapped = map(answer);
+    }
+    const MutexLock lock(mutex_);
+    if (has_ended_) return {};
+    follow(view_.take(answer, begun, BootClock::now()));
+    if (map_address_) mapped_ = std::move(mapped);
+    std::erase_if(moving_, [&](const auto& one) REDLATCH_REQUIRES(mutex_) {
+      return view_.seat_of(one.first) == one.second;
+    });
+    return {.is_answered = true};
+  } catch (const IoError& error) {
+    return {.failure = IoError(error.code(), written(address) + ": " + error.what())};
+  } catch (const std::exception& error) {
+    return {.failure = IoError(Errc::unreachable, written(address) + ": " + error.what())};
+  }
+}
+
+/// The epoch is asked for before the slots. If a failover comes between the two, the new map is
+/// taken for one of the older epoch, which is corrected by the next answer. The other way round,
+/// the older map would be believed until the next failover.
+ClusterAnswer ClusterTopology::answer_of(const Settings& settings, const Address& address,
+                                         TimePoint deadline, int cancel) {
+  const Connection connection = connect(settings, deadline, cancel);
+  const auto say = [&](const char* what) {
+    return detail::ask(*connection.stream, *connection.transport,
+                       Command(Expect::anything, "CLUSTER", what), deadline);
+  };
+  const std::uint64_t epoch = read_cluster_epoch(say("INFO"));
+  const Reply slots = say("SLOTS");
+  if (slots.is_error()) {
+    throw IoError(protocol::classify(slots.text),
+                  protocol::explain(slots.text) +
+                      "; is this a node of a cluster, and may the user run CLUSTER SLOTS? (a "
+                      "server without a cluster has the URL redis://)");
+  }
+  ClusterAnswer answer = read_slots(slots, address);
+  if (answer.ranges.empty()) {
+    throw IoError(Errc::not_writable, "the cluster has no slots yet; is it set up?");
+  }
+  answer.epoch = epoch;
+  return answer;
+}
+
+/// Throws `IoError` for a primary that cannot be translated; another node is only forgotten.
+ClusterTopology::Mapping ClusterTopology::map(ClusterAnswer& answer) const {
+  Mapping mapped;
+  const auto translated = [&](const Address& address) {
+    const auto known = std::ranges::find(mapped, address, &Mapping::value_type::first);
+    if (known != mapped.end()) return known->second;
+    Address result = mapped_by(map_address_, address);
+    mapped.emplace_back(address, result);
+    return result;
+  };
+  for (ClusterAnswer::Range& range : answer.ranges) range.primary = translated(range.primary);
+  std::erase_if(answer.nodes, [&](Address& one) {
+    try {
+      one = translated(one);
+      return false;
+    } catch (const IoError&) {
+      return true;
+    }
+  });
+  return mapped;
+}
+
+/// The nodes of these seats are others now, or have no slots any more.
+void ClusterTopology::follow(const ClusterView::Changed& changed) {
+  for (const std::size_t seat : changed) {
+    const Address& address = view_.address(seat);
+    Node& node = node_at(seat);
+    Endpoint endpoint;
+    endpoint.host = address.host;
+    endpoint.port = address.port;
+    node.resolver = std::make_shared<Resolver>(endpoint, tls_for_host(tls_, address.host));
+    node.topology->note_change();
+  }
+  if (!changed.empty()) note_change();
+}
+
+void ClusterTopology::redirected(std::size_t node, std::string_view error_reply) noexcept {
+  try {
+    const MutexLock lock(mutex_);
+    if (!has_ended_) learn_redirect(node, error_reply);
+  } catch (const std::exception&) {
+    // Without memory or a descriptor, the next map of slots says it.
+  }
+}
+
+void ClusterTopology::learn_redirect(std::size_t node, std::string_view error_reply) {
+  std::optional<Redirect> redirect = read_redirect(error_reply, view_.address(node));
+  if (!redirect) return;
+  if (!redirect->asks) ask_soon();
+  if (map_address_) {
+    // The function may take long, so only what it has made of a map is used.
+    const auto known = std::ranges::find(mapped_, redirect->to, &Mapping::value_type::first);
+    if (known == mapped_.end()) return ask_soon();
+    redirect->to = known->second;
+  }
+  if (redirect->asks) {
+    ClusterView::Changed changed;
+    moving_[redirect->slot] = view_.seat_at(redirect->to, changed);
+    return follow(changed);
+  }
+  moving_.erase(redirect->slot);
+  follow(view_.move(redirect->slot, redirect->to));
+}
+
+/// Has the background thread ask, but not more often than every 100 ms.
+void ClusterTopology::ask_soon() {
+  const TimePoint at = std::max(BootClock::now(), asked_at_ + AskingThreads::fresh_for);
+  if (at >= ask_at_) return;
+  ask_at_ = at;
+  is_woken_ = true;
+  wake_.signal();
+}
+
+/// Until one has answered, or all calls are over.
+void ClusterTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) {
+  for (;;) {
+    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+    for (const auto& call : calls) {
+      if (!call->is_finished()) {
+        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+      } else if (call->result().is_answered) {
+        return;
+      }
+    }
+    if (watched.size() == 1 || BootClock::now() >= deadline) return;
+    poll_until(watched, deadline);
+    if (watched.front().revents != 0) throw Cancelled();
+  }
+}
+
+/// Why no node has given a map: for configuration rather than for outages.
+IoError ClusterTopology::failure_of(const Calls& calls) {
+  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a node"};
+  std::optional<Errc> code;
+  std::string why;
+  std::size_t named = 0;
+  for (const auto& call : calls) {
+    if (!call->is_finished() || !call->result().failure) continue;
+    const IoError& failure = *call->result().failure;
+    if (!code || (is_outage(*code) && !is_outage(failure.code()))) code = failure.code();
+    if (named++ < AskingThreads::max_named)
+      why += (why.empty() ? "" : "; ") + std::string(failure.what());
+  }
+  if (why.empty()) why = "no answer within connect_timeout";
+  return {code.value_or(Errc::unreachable),
+          "no node of the cluster gives its map of slots: " + why};
+}
+
+/// Of all nodes, as few have the same address.
+void ClusterTopology::prefer(const SocketAddress& address) noexcept {
+  const MutexLock lock(mutex_);
+  for (const Node& node : nodes_) {
+    if (node.resolver) node.resolver->prefer(address);
+  }
+}
+
+void ClusterTopology::avoid(const SocketAddress& address) noexcept {
+  const MutexLock lock(mutex_);
+  for (const Node& node : nodes_) {
+    if (node.resolver) node.resolver->avoid(address);
+  }
+}
+
+TimePoint ClusterTopology::watch(std::vector<pollfd>& descriptors) {
+  const MutexLock lock(mutex_);
+  wake_.open();
+  descriptors.push_back({.fd = wake_.fd(), .events = POLLIN, .revents = 0});
+  for (const auto& call : calls_) {
+    if (!call->is_finished()) {
+      descriptors.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+    }
+  }
+  return is_in_use_ ? ask_at_ : TimePoint::max();
+}
+
+void ClusterTopology::attend() noexcept {
+  try {
+    const MutexLock lock(mutex_);
+    if (std::exchange(is_woken_, false)) wake_.clear();
+    if (is_in_use_ && BootClock::now() >= ask_at_) ask_some();
+  } catch (const std::exception&) {
+    // No memory, thread or descriptor is left: the next connection asks anew.
+  }
+}
+
+/// A thread that is in `map_address`, which may take for ever, is not waited for: what uses TLS is
+/// taken away from it.
+void ClusterTopology::end() noexcept {
+  {
+    const MutexLock lock(mutex_);
+    has_ended_ = true;
+    threads_.cancel();
+  }
+  threads_.wait_for_all();
+  const MutexLock lock(mutex_);
+  calls_.clear();
+  asked_.clear();
+  for (Node& node : nodes_) node.resolver.reset();
+  tls_.reset();
+}
+
+void ClusterTopology::before_fork() {
+  mutex_.lock();
+  for (const Node& node : nodes_) {
+    if (node.resolver) node.resolver->before_fork();
+  }
+  for (const Asked& one : asked_) one.settings->topology->before_fork();
+}
+
+void ClusterTopology::after_fork_in_parent() {
+  for (const Asked& one : asked_) one.settings->topology->after_fork_in_parent();
+  for (const Node& node : nodes_) {
+    if (node.resolver) node.resolver->after_fork_in_parent();
+  }
+  mutex_.unlock();
+}
+
+void ClusterTopology::after_fork_in_child() noexcept {
+  for (Asked& one : asked_) {
+    one.settings->topology->after_fork_in_child();
+    if (one.asking) one.asking->abandon();
+    one.asking.reset();
+  }
+  for (const Node& node : nodes_) {
+    if (node.resolver) node.resolver->after_fork_in_child();
+  }
+  calls_.clear();
+  asked_at_ = {};
+  threads_.after_fork_in_child();
+  wake_.close();
+  is_in_use_ = false;
+  random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));
+  mutex_.unlock();
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,169 @@
+#include "net/cluster_view.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/io_error.hpp"
+#include "net/told_address.hpp"
+
+namespace redlatch::detail {
+namespace {
+
+using protocol::Reply;
+
+[[noreturn]] void reject_map(const char* what) {
+  throw IoError(Errc::protocol_error,
+                std::string("the cluster's map of slots cannot be understood: ") + what);
+}
+
+std::size_t slot_in(const Reply& reply) {
+  const bool fits = reply.kind == Reply::Kind::integer && reply.integer >= 0 &&
+                    reply.integer < static_cast<std::int64_t>(protocol::slots);
+  if (!fits) reject_map("a slot is none");
+  return static_cast<std::size_t>(reply.integer);
+}
+
+/// A node: host, port, and more that does not matter. Nothing if the cluster does not know the host
+/// of a node other than the one that was asked.
+std::optional<Address> node_in(const Reply& reply, const Address& asked) {
+  if (reply.elements.size() < 2) reject_map("a node has no host or no port");
+  const Reply& port = reply.elements[1];
+  const bool fits = port.kind == Reply::Kind::integer && port.integer >= 0 &&
+                    port.integer <= std::int64_t{UINT16_MAX};
+  if (!fits) reject_map("a port is none");
+  if (port.integer == 0) return std::nullopt;
+  const std::string& host = reply.elements[0].text;
+  const bool is_told = !host.empty() && host != "?";
+  if (is_told && !is_told_host(host)) reject_map("a host name is none");
+  return Address{is_told ? host : asked.host, static_cast<std::uint16_t>(port.integer)};
+}
+
+}  // namespace
+
+std::uint64_t read_cluster_epoch(const Reply& reply) noexcept {
+  constexpr std::string_view name = "cluster_current_epoch:";
+  const std::string_view text = reply.text;
+  const std::size_t place = text.find(name);
+  if (reply.is_error() || place == std::string_view::npos) return 0;
+  const std::string_view rest = text.substr(place + name.size());
+  return told_number(rest.substr(0, rest.find_first_not_of("0123456789")), UINT64_MAX).value_or(0);
+}
+
+ClusterAnswer read_slots(const Reply& reply, const Address& asked) {
+  ClusterAnswer answer;
+  if (reply.kind != Reply::Kind::array) reject_map("it is no list");
+  if (reply.elements.size() > protocol::slots)
+    reject_map("it has more ranges than there are slots");
+  for (const Reply& range : reply.elements) {
+    if (range.elements.size() < 3) reject_map("a range has no node");
+    const std::size_t first = slot_in(range.elements[0]);
+    const std::size_t last = slot_in(range.elements[1]);
+    if (first > last) reject_map("a range ends before it begins");
+    for (std::size_t i = 2; i < range.elements.size(); ++i) {
+      std::optional<Address> node = node_in(range.elements[i], asked);
+      if (!node) continue;
+      if (i == 2) answer.ranges.push_back({first, last, *node});
+      const bool is_new = std::ranges::find(answer.nodes, *node) == answer.nodes.end();
+      if (is_new && answer.nodes.size() < ClusterView::max_learned) {
+        answer.nodes.push_back(*std::move(node));
+      }
+    }
+  }
+  return answer;
+}
+
+std::optional<Redirect> read_redirect(std::string_view error_reply, const Address& asked) {
+  Redirect redirect;
+  redirect.asks = error_reply.starts_with("ASK ");
+  if (!redirect.asks && !error_reply.starts_with("MOVED ")) return std::nullopt;
+  std::string_view rest = error_reply.substr(error_reply.find(' ') + 1);
+  const std::size_t space = rest.find(' ');
+  const std::size_t colon = rest.rfind(':');
+  if (space == std::string_view::npos || colon == std::string_view::npos || colon < space) {
+    return std::nullopt;
+  }
+  const auto slot = told_number(rest.substr(0, space), protocol::slots - 1);
+  const auto port = told_number(rest.substr(colon + 1), UINT16_MAX);
+  const std::string_view host = rest.substr(space + 1, colon - space - 1);
+  const bool is_told = !host.empty() && host != "?";
+  if (!slot || !port || *port == 0 || (is_told && !is_told_host(host))) return std::nullopt;
+  redirect.slot = static_cast<std::size_t>(*slot);
+  redirect.to = {is_told ? std::string(host) : asked.host, static_cast<std::uint16_t>(*port)};
+  return redirect;
+}
+
+ClusterView::ClusterView(std::vector<Address> named) : named_(std::move(named)), seats_(1) {
+  seats_.reserve(max_seats);
+  seats_.front().slots = protocol::slots;
+}
+
+bool ClusterView::is_news(const ClusterAnswer& answer, TimePoint begun,
+                          TimePoint now) const noexcept {
+  if (answer.ranges.empty()) return false;
+  if (answer.epoch > epoch_ || !is_known()) return true;
+  if (answer.epoch == epoch_ || answer.epoch == 0) return begun >= begun_;
+  return now - known_at_ >= memory;
+}
+
+ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint begun,
+                                       TimePoint now) {
+  Changed changed;
+  if (!is_news(answer, begun, now)) return changed;
+  std::vector<bool> had(seats_.size());
+  for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = seats_[seat].slots > 0;
+  for (const ClusterAnswer::Range& range : answer.ranges) {
+    const std::size_t seat = seat_at(range.primary, changed);
+    for (std::size_t slot = range.first; slot <= range.last; ++slot) assign(slot, seat);
+  }
+  for (std::size_t seat = 0; seat < had.size(); ++seat) {
+    if (had[seat] && seats_[seat].slots == 0) changed.push_back(seat);
+  }
+  learned_ = answer.nodes;
+  epoch_ = answer.epoch == 0 ? epoch_ : answer.epoch;
+  begun_ = begun;
+  known_at_ = now;
+  return changed;
+}
+
+ClusterView::Changed ClusterView::move(std::size_t slot, const Address& to) {
+  Changed changed;
+  const std::size_t before = seat_of(slot);
+  const std::size_t seat = seat_at(to, changed);
+  if (seat == before) return changed;
+  assign(slot, seat);
+  if (seats_[before].slots == 0) changed.push_back(before);
+  return changed;
+}
+
+std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
+  const auto same =
+      std::ranges::find_if(seats_, [&](const Seat& one) { return one.address == address; });
+  if (same != seats_.end()) return static_cast<std::size_t>(same - seats_.begin());
+  auto free = std::ranges::find_if(
+      seats_, [&](const Seat& one) { return one.slots == 0 || one.address.host.empty(); });
+  if (free == seats_.end()) {
+    if (seats_.size() == max_seats) reject_map("it has more primaries than a cluster can have");
+    free = seats_.insert(seats_.end(), Seat{});
+  }
+  free->address = address;
+  const auto seat = static_cast<std::size_t>(free - seats_.begin());
+  changed.push_back(seat);
+  return seat;
+}
+
+void ClusterView::assign(std::size_t slot, std::size_t seat) noexcept {
+  --seats_[seat_of(slot)].slots;
+  ++seats_[seat].slots;
+  slots_[slot].store(static_cast<std::uint16_t>(seat), std::memory_order_relaxed);
+}
+
+std::vector<Address> ClusterView::nodes() const {
+  std::vector<Address> all = learned_;
+  for (const Address& one : named_) {
+    if (std::ranges::find(all, one) == all.end()) all.push_back(one);
+  }
+  return all;
+}
+
+}  // namespace redlatch::detail

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/detail/clock.hpp>
+#include <redlatch/options.hpp>
+#include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/side_key.hpp>
+
+namespace redlatch::detail {
+
+/// What one node says about the whole of its cluster.
+struct ClusterAnswer {
+  /// Consecutive slots of one primary.
+  struct Range {
+    std::size_t first = 0;
+    std::size_t last = 0;
+    Address primary{};
+  };
+
+  /// The largest epoch that the node knows of. Each failover, and each change of a slot's owner,
+  /// has a larger one. Source: the cluster specification, "Configuration handling, propagation, and
+  /// failovers". 0: the node does not tell.
+  std::uint64_t epoch = 0;
+  std::vector<Range> ranges{};
+  std::vector<Address> nodes{};  // primaries and replicas
+};
+
+/// A node's reply that the key is at another node.
+struct Redirect {
+  std::size_t slot = 0;
+  Address to{};
+  /// ASK: the slot is being moved there, and the command must be preceded by ASKING. Otherwise
+  /// MOVED: the slot is there.
+  bool asks = false;
+};
+
+/// CLUSTER INFO: the epoch; 0 if there is none.
+std::uint64_t read_cluster_epoch(const protocol::Reply& reply) noexcept;
+/// CLUSTER SLOTS, which says no host for the node that was asked, if that does not know its own.
+/// Throws `IoError` with `protocol_error` for a reply of another form.
+ClusterAnswer read_slots(const protocol::Reply& reply, const Address& asked);
+/// Nothing if the error is no redirect. `asked`: the node that has sent it.
+std::optional<Redirect> read_redirect(std::string_view error_reply, const Address& asked);
+
+/// Which node has which slot, by the answers of all nodes: that of the newest epoch is believed. A
+/// node that was cut off from the others, or stopped, may not know of a failover, and still grant
+/// locks.
+///
+/// Each primary has a *seat*, a small number that stays the same while the primary has slots. A
+/// seat without slots may go to another node. The view has no socket, clock or mutex: the topology
+/// guards it by its own, but for `seat_of`, which any thread may call.
+class ClusterView {
+ public:
+  static constexpr std::size_t max_seats = 1024;
+  /// Nodes that are remembered besides those of the URL.
+  static constexpr std::size_t max_learned = 1024;
+  /// If all nodes tell smaller epochs for this time, the cluster was set up anew.
+  static constexpr std::chrono::minutes memory{1};
+
+  /// The nodes that the URL names.
+  explicit ClusterView(std::vector<Address> named);
+
+  /// The seats whose node has lost its last slot, or is another one now.
+  using Changed = std::vector<std::size_t>;
+  /// `begun`: when the node began to be asked. An answer of the same epoch as the last one counts
+  /// only if it was asked for later.
+  Changed take(const ClusterAnswer& answer, TimePoint begun, TimePoint now);
+  /// A node says that the slot is at this address.
+  Changed move(std::size_t slot, const Address& to);
+  /// The seat of a node that has no slots yet, perhaps.
+  std::size_t seat_at(const Address& address, Changed& changed);
+
+  /// Whether any answer was taken.
+  bool is_known() const noexcept { return known_at_ != TimePoint{}; }
+  std::size_t seats() const noexcept { return seats_.size(); }
+  /// Empty before the first answer.
+  const Address& address(std::size_t seat) const noexcept { return seats_[seat].address; }
+  /// 0 before the first answer.
+  std::size_t seat_of(std::size_t slot) const noexcept {
+    return slots_[slot].load(std::memory_order_relaxed);
+  }
+  /// All nodes that may be asked, those of the last answer first.
+  std::vector<Address> nodes() const;
+
+ private:
+  struct Seat {
+    Address address{};
+    std::size_t slots = 0;
+  };
+
+  void assign(std::size_t slot, std::size_t seat) noexcept;
+  bool is_news(const ClusterAnswer& answer, TimePoint begun, TimePoint now) const noexcept;
+
+  const std::vector<Address> named_;
+  std::vector<Address> learned_{};
+  std::vector<Seat> seats_;
+  std::array<std::atomic<std::uint16_t>, protocol::slots> slots_{};
+  std::uint64_t epoch_ = 0;
+  TimePoint begun_{};     // when the node of the last answer began to be asked
+  TimePoint known_at_{};  // when an answer last came that was not older than the epoch
+};
+
+}  // namespace redlatch::detail
