@@ -35,12 +35,13 @@ constexpr std::chrono::minutes max_left{1};
 
 }  // namespace
 
-GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& stop) {
+GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
+                                    const std::stop_token& stop) {
   const TimePoint start = BootClock::now();
   if (!settings_.options.scripting) return {.is_refused = true};
   if (is_moved() && !busy_) lose({});
   if (start < not_before_) return no_address();
-  if (subscription_.is_open()) return subscription_.address();
+  if (subscription_.is_open()) return open_address(key);
   if (busy_) return {.is_pending = true};
   if (start >= latest) return {};
   busy_ = true;
@@ -59,8 +60,8 @@ GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& sto
     try {
       event_fd_.open();
       const std::stop_callback stopping(stop, [this] { event_fd_.signal(); });
-      link = subscribing->subscribe(std::min(latest, start + settings_.options.connect_timeout),
-                                    event_fd_.fd());
+      link = subscribing->subscribe(
+          key, std::min(latest, start + settings_.options.connect_timeout), event_fd_.fd());
       closed = !link.connection;
       if (link.connection) leads_to = link.connection->address.with_port();
     } catch (const IoError& error) {
@@ -93,7 +94,20 @@ GrantAddress GrantListener::address(TimePoint latest, const std::stop_token& sto
   subscription_.open(std::move(link));
   // A grant that was sent while there was no subscription is lost: every waiter asks the server.
   note_change_of_all();
-  return subscription_.address();
+  return open_address(key);
+}
+
+/// Reads the acknowledgement of the channel if no listener does.
+GrantAddress GrantListener::open_address(std::string_view key) {
+  try {
+    GrantAddress address = subscription_.address(key);
+    if (!address.is_pending || busy_) return address;
+  } catch (const IoError& error) {
+    lose(error.failure());
+    return {};
+  }
+  receive_available();
+  return subscription_.is_open() ? subscription_.address(key) : GrantAddress{};
 }
 
 GrantAddress GrantListener::no_address() const noexcept {

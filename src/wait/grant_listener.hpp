@@ -51,7 +51,8 @@ class GrantListener {
 
   /// The address for the server's messages. Connects and subscribes if need be, unless another
   /// thread is doing that or the delay after a failure is not over.
-  GrantAddress address(TimePoint latest, const std::stop_token& stop) REDLATCH_REQUIRES(wait_mutex);
+  GrantAddress address(std::string_view key, TimePoint latest, const std::stop_token& stop)
+      REDLATCH_REQUIRES(wait_mutex);
   /// The server has refused its queue: no address is given out for the delay after a refusal.
   void refuse() noexcept REDLATCH_REQUIRES(wait_mutex);
 
@@ -94,6 +95,7 @@ class GrantListener {
   void after_fork_in_child() noexcept REDLATCH_REQUIRES(wait_mutex);
 
  private:
+  GrantAddress open_address(std::string_view key) REDLATCH_REQUIRES(wait_mutex);
   GrantAddress no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
   bool is_moved() const noexcept REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after(std::optional<Errc> failure) noexcept

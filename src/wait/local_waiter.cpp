@@ -104,7 +104,7 @@ GrantAddress LocalWaiter::address(TimePoint latest, const std::stop_token& stop)
   GrantListener& listener = queues_.listener_of(key_);
   if (entry_ && listener_ != &listener) listener_->move(*this, listener);
   listener_ = &listener;
-  return listener.address(latest, stop);
+  return listener.address(key_, latest, stop);
 }
 
 void LocalWaiter::refuse_queue() noexcept {

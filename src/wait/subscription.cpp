@@ -1,12 +1,15 @@
 #include "wait/subscription.hpp"
 
+#include <cassert>
 #include <optional>
 #include <utility>
 
 #include <redlatch/protocol/queue.hpp>
+#include <redlatch/protocol/side_key.hpp>
 #include <redlatch/token.hpp>
 
 #include "base/io_error.hpp"
+#include "net/topology.hpp"
 
 namespace redlatch::detail {
 namespace {
@@ -15,11 +18,14 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-/// Appends what a message of the server says: ["message", channel, payload]. The payload of a
-/// change is a list of keys, or nil for all keys.
+/// Appends what a message of the server says: ["message", channel, payload], or "smessage" of a
+/// channel of a slot. The payload of a change is a list of keys, or nil for all keys.
 void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
   using Kind = Subscription::Message::Kind;
-  if (reply.elements.size() != 3 || reply.elements[0].text != "message") return;
+  if (reply.elements.size() != 3 ||
+      (reply.elements[0].text != "message" && reply.elements[0].text != "smessage")) {
+    return;
+  }
   const Reply& payload = reply.elements[2];
   if (reply.elements[1].text != protocol::invalidated) {
     if (const auto read = protocol::read_notification(payload.text)) {
@@ -35,11 +41,27 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
 
 }  // namespace
 
-Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
-  // One channel for the life of the client: entries that it has at the server name it, also across
-  // a new connection.
-  if (channel_.empty()) channel_ = "redlatch:" + make_token();
-  Link link{std::make_unique<Connection>(connect(settings_, end, cancel))};
+Subscription::Channel& Subscription::channel_of(std::string_view key, bool is_sharded) {
+  Channels& channels = is_sharded ? sharded_ : plain_;
+  const std::size_t slot = is_sharded ? protocol::slot_of(key) : 0;
+  const auto found = channels.find(slot);
+  if (found != channels.end()) return found->second;
+  if (token_.empty()) token_ = make_token();
+  std::string name(is_sharded ? protocol::shard_prefix : protocol::channel_prefix);
+  name += token_;
+  if (is_sharded) {
+    name += ':';
+    const auto digits =
+        protocol::SlotDigits::from_to(protocol::checksum(name), static_cast<std::uint16_t>(slot));
+    name.append(digits.data(), digits.size());
+    assert(protocol::slot_of(name) == slot);
+  }
+  return channels.emplace(slot, Channel{.name = std::move(name)}).first->second;
+}
+
+Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, int cancel) {
+  Link link{.connection = std::make_unique<Connection>(connect(settings_, end, cancel)),
+            .is_sharded = !settings_.endpoint.nodes.empty()};
   // A proxy may close the connection at any of these. Only the last one is needed: the first two
   // ask for changes of keys.
   const auto ask_for = [&](const Command& command) {
@@ -56,7 +78,17 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
       id = ask_for(Command(Expect::anything, "CLIENT", "ID"));
       watching = ask_for(Command(Expect::anything, "SUBSCRIBE", protocol::invalidated));
     }
-    subscribed = ask_for(Command(Expect::anything, "SUBSCRIBE", channel_));
+    const auto ask_for_channel = [&](const char* how) {
+      Channel& channel = channel_of(key, link.is_sharded);
+      subscribed = ask_for(Command(Expect::anything, how, channel.name));
+      channel.is_asked_for = channel.is_open = !subscribed.is_error();
+    };
+    if (link.is_sharded) ask_for_channel("SSUBSCRIBE");
+    // A server before Redis 7 does not know it.
+    if (!link.is_sharded || protocol::may_refuse_command(subscribed.text)) {
+      link.is_sharded = false;
+      ask_for_channel("SUBSCRIBE");
+    }
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
     if (watches) closings.note_closed(Closings::Step::changes, begun, BootClock::now());
@@ -64,6 +96,10 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   }
   // `watching` may be refused by an ACL: then the first waiter asks by its timer, and misses
   // nothing.
+  if (protocol::redirection(subscribed) != protocol::Redirection::none) {
+    settings_.topology->redirected(subscribed.text);
+    throw IoError(Errc::unreachable, protocol::explain(subscribed.text));
+  }
   if (subscribed.is_error()) {
     throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
   }
@@ -74,12 +110,50 @@ Subscription::Link Subscription::subscribe(TimePoint end, int cancel) {
   return link;
 }
 
-std::vector<Subscription::Message> Subscription::receive_available() const {
+GrantAddress Subscription::address(std::string_view key) {
+  Channel& channel = channel_of(key, link_.is_sharded);
+  if (channel.is_open) return {.channel = channel.name, .subscriber = link_.number};
+  if (!std::exchange(channel.is_asked_for, true)) {
+    RespStream& stream = *link_.connection->stream;
+    stream.append(
+        Command(Expect::anything, link_.is_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel.name));
+    send_available(stream, *link_.connection->transport);
+  }
+  return {.is_pending = true};
+}
+
+void Subscription::close() noexcept {
+  link_ = {};
+  for (Channels* channels : {&plain_, &sharded_}) {
+    for (auto& one : *channels) one.second.is_asked_for = one.second.is_open = false;
+  }
+}
+
+/// Whether a channel of a slot has ended, as the slot was moved to another node.
+bool Subscription::note_channel(const Reply& reply) noexcept {
+  if (reply.is_error()) {  // to a SSUBSCRIBE: which one is not said
+    for (auto& one : sharded_) one.second.is_asked_for &= one.second.is_open;
+    return false;
+  }
+  if (reply.elements.size() != 3) return false;
+  const bool begins = reply.elements[0].text == "ssubscribe";
+  if (!begins && reply.elements[0].text != "sunsubscribe") return false;
+  for (auto& one : sharded_) {
+    if (one.second.name != reply.elements[1].text) continue;
+    one.second.is_asked_for = one.second.is_open = begins;
+  }
+  return !begins;
+}
+
+std::vector<Subscription::Message> Subscription::receive_available() {
   std::vector<Message> messages;
   RespStream& stream = *link_.connection->stream;
   receive_into(stream, *link_.connection->transport);
   while (const std::optional<Reply> reply = stream.next_unasked()) {
     read(*reply, messages);
+    // Waiters for this slot have to look where it is.
+    if (link_.is_sharded && note_channel(*reply))
+      messages.push_back({.kind = Message::Kind::flush});
   }
   return messages;
 }
@@ -88,7 +162,9 @@ void Subscription::abandon(bool in_use) noexcept {
   if (is_open()) link_.connection->transport->close();
   if (in_use) static_cast<void>(link_.connection.release());
   close();
-  channel_.clear();
+  token_.clear();
+  plain_.clear();
+  sharded_.clear();
 }
 
 }  // namespace redlatch::detail

@@ -16,6 +16,9 @@
 /// All times are the server's.
 namespace redlatch::protocol {
 
+inline constexpr std::string_view channel_prefix = "redlatch:";
+inline constexpr std::string_view shard_prefix = "redlatch:shard:";
+
 inline constexpr std::string_view milliseconds_lua = R"(local function milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,6 +28,9 @@ end
 // KEYS[1] the lock, KEYS[2] the queue, a list of entries: the expiry, the ttl and the channel of
 // the waiter, and the value, separated by spaces. A list whose first entry has another form belongs
 // to another program, and is not touched.
+//
+// A channel that begins with `shard_prefix` is one of a cluster's shard: its messages stay at the
+// node, while those of other channels go to all nodes.
 //
 // `is_heard` returns whether a channel of exactly this name has a subscriber. PUBLISH counts
 // subscribers of patterns, too, so its result is only used if the user may not run PUBSUB NUMSUB.
@@ -41,13 +47,19 @@ local function no_queue(key)
   local name = string.gsub(key, '[^%w:._/{}-]', '?')
   return redis.error_reply('NOLOCK ' .. name .. ' is no queue of a lock')
 end
+local function is_of_shard(channel) return string.find(channel, '^redlatch:shard:') end
 local function is_heard(channel)
-  local heard = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  local heard = redis.pcall('PUBSUB', is_of_shard(channel) and 'SHARDNUMSUB' or 'NUMSUB', channel)
   return heard.err or heard[2] > 0
 end
 local function is_told(channel, value, key)
   pcall(redis.set_repl, redis.REPL_NONE)
-  local told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
+  local told
+  if is_of_shard(channel) then
+    told = redis.pcall('SPUBLISH', channel, value .. '\n' .. key)
+  else
+    told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
+  end
   pcall(redis.set_repl, redis.REPL_ALL)
   if type(told) == 'table' then return told end
   return told > 0
