@@ -13,12 +13,15 @@
 
 namespace redlatch::test {
 
-/// A server, with a client and a quorum of it; where Sentinels name it, there is no quorum.
+/// A server, with a client and a quorum of it; by way of Sentinel or of a cluster, there is no
+/// quorum.
 class Servers {
  public:
   explicit Servers(const std::string& url, const ClientOptions& options = patient())
       : client(url, options) {
-    if (url.starts_with("redis-sentinel:")) return;
+    if (url.find("-sentinel:") != std::string::npos || url.find("-cluster:") != std::string::npos) {
+      return;
+    }
     nodes_.emplace(std::vector<std::string>{url},
                    QuorumOptions{.client = options, .server_timeout = 20s});
   }

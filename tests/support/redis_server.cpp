@@ -73,6 +73,7 @@ RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
 
 std::string RedisServer::name() const {
   std::string name = url();
+  if (cluster_) return name;
   return name.insert(std::min(name.find('#'), name.size()), "/0");
 }
 

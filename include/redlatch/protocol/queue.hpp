@@ -54,12 +54,8 @@ local function is_heard(channel)
 end
 local function is_told(channel, value, key)
   pcall(redis.set_repl, redis.REPL_NONE)
-  local told
-  if is_of_shard(channel) then
-    told = redis.pcall('SPUBLISH', channel, value .. '\n' .. key)
-  else
-    told = redis.pcall('PUBLISH', channel, value .. '\n' .. key)
-  end
+  local publish = is_of_shard(channel) and 'SPUBLISH' or 'PUBLISH'
+  local told = redis.pcall(publish, channel, value .. '\n' .. key)
   pcall(redis.set_repl, redis.REPL_ALL)
   if type(told) == 'table' then return told end
   return told > 0
