@@ -23,14 +23,15 @@ class Executor;
 class REDLATCH_API Client {
  public:
   /// `redis://[user[:password]@]host[:port][/db]`,
-  /// `unix://[user[:password]@]/path/to.sock[?db=N]`, or
+  /// `unix://[user[:password]@]/path/to.sock[?db=N]`,
   /// `redis-sentinel://[user[:password]@]host[:port][,host[:port]...][/db]#service` for the primary
-  /// that Sentinels at these hosts know by this name; the first and the last also with `rediss` for
-  /// TLS. With percent-encoding in user, password, path and service, and IPv6 addresses in
-  /// brackets, with a zone as in `[fe80::1%25eth0]`. Does not connect yet. Throws
-  /// `Errc::invalid_argument` for a URL or an option that cannot work, and names the part. Throws
-  /// `Errc::unsupported` for `redis-cluster://`, which is not built yet, and for `rediss` where the
-  /// library was built without OpenSSL.
+  /// that Sentinels at these hosts know by this name, or
+  /// `redis-cluster://[user[:password]@]host[:port][,host[:port]...]` for a cluster of which these
+  /// are nodes; all but `unix` also with `rediss` for TLS. With percent-encoding in user, password,
+  /// path and service, and IPv6 addresses in brackets, with a zone as in `[fe80::1%25eth0]`. Does
+  /// not connect yet. Throws `Errc::invalid_argument` for a URL or an option that cannot work, and
+  /// names the part. Throws `Errc::unsupported` for `rediss` where the library was built without
+  /// OpenSSL.
   explicit Client(std::string_view url = "redis://127.0.0.1:6379", ClientOptions options = {});
 
   Client(const Client&) = delete;

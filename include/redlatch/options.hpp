@@ -101,12 +101,13 @@ struct ClientOptions {
   /// function must own what it uses. What it throws ends in `Errc::authentication_failed` with the
   /// exception's text.
   std::function<Credentials()> credentials{};
-  /// Translates an address that a Sentinel gives, of a server or of another Sentinel, into one that
-  /// this program can reach, for instance out of a network with address translation. Called for
-  /// each answer of a Sentinel, on threads of its own that are not waited for at the end of the
-  /// client, and perhaps on several at once, so the function must own what it uses. What it throws
-  /// makes the answer useless: if no other Sentinel has one, the attempt to connect ends in
-  /// `Errc::unreachable` with the exception's text. Empty: addresses are used as they are given.
+  /// Translates an address that a Sentinel or a node of a cluster gives, of a server or of another
+  /// Sentinel, into one that this program can reach, for instance out of a network with address
+  /// translation. Called for each answer of a Sentinel or a node, on threads of its own that are
+  /// not waited for at the end of the client, and perhaps on several at once, so the function must
+  /// own what it uses. What it throws makes the answer useless: if no other one is of use, the
+  /// attempt to connect ends in `Errc::unreachable` with the exception's text. Empty: addresses are
+  /// used as they are given.
   std::function<Address(const Address&)> map_address{};
   /// Called for each event of a lock or a connection, on a thread of the client, one call at a time
   /// and in order. None of the client's mutexes is held, so it may call everything. A loss is
