@@ -1,7 +1,8 @@
 // Processes hold and wait for locks of all classes while the primary fails over again and again: it
 // is killed, stopped and continued, demoted by SENTINEL FAILOVER, or left by the name that led to
-// it. What they have claimed is judged afterwards. REDLATCH_FAILOVERS is the number of failovers,
-// REDLATCH_SEED what their kinds and times are drawn from.
+// it; in a cluster, by CLUSTER FAILOVER, or the slot moves to another one. What they have claimed
+// is judged afterwards. REDLATCH_FAILOVERS is the number of failovers, REDLATCH_SEED what their
+// kinds and times are drawn from.
 
 #include <gtest/gtest.h>
 
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "child.hpp"
+#include "cluster_stage.hpp"
 #include "environment.hpp"
 #include "eventually.hpp"
 #include "failover_check.hpp"
@@ -165,6 +167,11 @@ TEST_F(FailoverCampaign, KeepsEveryPromiseWhenANameMoves) {
 TEST_F(FailoverCampaign, KeepsEveryPromiseOverSentinel) {
   SentinelStage stage({.tls = std::getenv("REDLATCH_TEST_TLS") != nullptr});
   expect_none(endure(stage, wanted(3)));
+}
+
+TEST_F(FailoverCampaign, KeepsEveryPromiseOnACluster) {
+  ClusterStage stage(key_of(0), std::getenv("REDLATCH_TEST_TLS") != nullptr);
+  expect_none(endure(stage, wanted(6)));
 }
 
 /// The old primary goes on for a while: what it grants then is lost.

@@ -162,9 +162,12 @@ class Checker {
   /// Renewals wait for no replica. Where the old primary goes on for a while with the replicas that
   /// are not promoted, fewer than all of them may not have the one that is.
   bool may_lose(Fault fault, int replicas) const {
+    if (fault == Fault::planned || fault == Fault::moved) return false;
     return replicas == 0 || (replicas < run_.replicas && goes_on(fault));
   }
-  static bool goes_on(Fault fault) { return fault == Fault::failover || fault == Fault::name; }
+  static bool goes_on(Fault fault) {
+    return fault == Fault::failover || fault == Fault::name || fault == Fault::takeover;
+  }
   static std::optional<Confirmation> basis_at(const Attempt& one, Moment at) {
     std::optional<Confirmation> basis;
     for (const Confirmation& confirmation : one.all_confirmations()) {
@@ -385,6 +388,12 @@ std::string_view to_string(Fault fault) noexcept {
       return "SENTINEL FAILOVER";
     case Fault::name:
       return "name moved";
+    case Fault::planned:
+      return "CLUSTER FAILOVER";
+    case Fault::takeover:
+      return "TAKEOVER";
+    case Fault::moved:
+      return "slot moved";
   }
   return "?";
 }

@@ -87,7 +87,9 @@ struct Attempt {
   }
 };
 
-enum class Fault { kill, stop, failover, name };
+/// `failover`: ordered of a Sentinel. `planned`, `takeover` and `moved` are of a cluster: a
+/// failover with and without the old primary's consent, and a slot that moves to another primary.
+enum class Fault { kill, stop, failover, name, planned, takeover, moved };
 
 /// A failover that was seen to happen. Writes that the old primary has answered from `began` until
 /// `lossy_until` may be unknown to the new one.

@@ -12,9 +12,6 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = FailoverClock;
 
-/// A server that was killed or stopped comes back a random time after the new primary is known.
-constexpr unsigned longest_absence_in_ms = 500;
-
 bool is_primary(RawClient client) {
   const RawReply role = client.command({"ROLE"});
   return !role.elements.empty() && role.elements[0].text == "master";
@@ -124,7 +121,7 @@ bool SentinelStage::begin(Fault fault, std::size_t old) {
       break;
     case Fault::failover:
       return trio_.fail_over();
-    case Fault::name:
+    default:
       return false;
   }
   return true;

@@ -22,6 +22,8 @@ namespace redlatch::test {
 class Stage {
  public:
   static constexpr int replicas = 2;
+  /// A server that was killed or stopped comes back a random time after the new primary is known.
+  static constexpr unsigned longest_absence_in_ms = 500;
 
   Stage() = default;
   Stage(const Stage&) = delete;

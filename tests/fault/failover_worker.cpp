@@ -17,8 +17,6 @@ using Clock = FailoverClock;
 
 constexpr auto look = 4ms;
 
-std::string key_of(std::size_t resource) { return "{failover}:" + std::to_string(resource); }
-
 /// What is the same for all locks and servers.
 std::string_view without_place(std::string_view error) {
   const std::size_t server = error.find("\" on ");
@@ -200,6 +198,8 @@ class Lane {
 };
 
 }  // namespace
+
+std::string key_of(std::size_t resource) { return "{failover}:" + std::to_string(resource); }
 
 void work(const WorkerOptions& options, std::span<const Role> roles, History& history) {
   options.set_address(history.shared().address);

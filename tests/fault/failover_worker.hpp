@@ -31,4 +31,7 @@ struct WorkerOptions {
 /// Threads of all roles, until it is over.
 void work(const WorkerOptions& options, std::span<const Role> roles, History& history);
 
+/// The key of a resource; those of all resources are in one slot of a cluster.
+std::string key_of(std::size_t resource);
+
 }  // namespace redlatch::test

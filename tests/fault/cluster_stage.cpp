@@ -1,0 +1,78 @@
+#include "cluster_stage.hpp"
+
+#include <array>
+#include <chrono>
+#include <thread>
+
+namespace redlatch::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = FailoverClock;
+
+}  // namespace
+
+std::span<const Fault> ClusterStage::faults() const {
+  static constexpr std::array all{Fault::kill,  Fault::moved,   Fault::stop,
+                                  Fault::moved, Fault::planned, Fault::takeover};
+  return all;
+}
+
+std::optional<Failover> ClusterStage::fail_over(Fault fault, std::mt19937& random) {
+  const auto old = cluster_.becomes_agreed() ? cluster_.primary_of(slot_) : std::nullopt;
+  if (!old) return std::nullopt;
+  Failover seen{fault, Clock::now(), {}, {}, {}};
+  bool landed = begin(fault, *old, random);
+  seen.lossy_until = Clock::now();
+  landed = landed && cluster_.promoted_from(*old, slot_).has_value();
+  seen.served = Clock::now();
+  end(fault, *old, random);
+  if (!cluster_.becomes_agreed() || !landed) return std::nullopt;
+  seen.healthy = Clock::now();
+  // The old primary goes on until it hears that it is none any more.
+  if (fault == Fault::takeover) seen.lossy_until = seen.healthy;
+  return seen;
+}
+
+bool ClusterStage::begin(Fault fault, std::size_t old, std::mt19937& random) {
+  switch (fault) {
+    case Fault::kill:
+      cluster_.node(old).kill();
+      return true;
+    case Fault::stop:
+      cluster_.node(old).pause();
+      return true;
+    case Fault::planned:
+      return cluster_.fail_over(old).has_value();
+    case Fault::takeover: {
+      const std::optional<std::size_t> replica = cluster_.replica_of(old);
+      return replica && cluster_.take_over(*replica);
+    }
+    case Fault::moved: {
+      // To one of the other primaries, in steps, so that workers meet a slot that is half moved.
+      std::optional<std::size_t> to;
+      const unsigned third = static_cast<unsigned>(random() % 16384);
+      for (unsigned slot = third; !to || *to == old; slot = (slot + 997) % 16384) {
+        to = cluster_.primary_of(slot);
+      }
+      cluster_.begin_move(slot_, *to);
+      std::this_thread::sleep_for(std::chrono::milliseconds(random() % 300));
+      cluster_.move_keys(slot_, *to);
+      std::this_thread::sleep_for(std::chrono::milliseconds(random() % 300));
+      cluster_.finish_move(slot_, *to);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/// One that was killed comes back empty, one that was stopped with what it had; both take
+/// themselves for a primary until they hear of the other one.
+void ClusterStage::end(Fault fault, std::size_t old, std::mt19937& random) {
+  if (fault != Fault::kill && fault != Fault::stop) return;
+  std::this_thread::sleep_for(std::chrono::milliseconds(random() % longest_absence_in_ms));
+  fault == Fault::kill ? cluster_.node(old).start() : cluster_.node(old).resume();
+}
+
+}  // namespace redlatch::test
