@@ -617,6 +617,10 @@ void SharedConnection::receive_now() {
 void SharedConnection::process(std::string_view bytes) {
   const TimePoint now = BootClock::now();
   if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
+  if (multiplexer_.silence(now) >= Topology::long_silence) {
+    const Pause pause(*this);
+    settings_.topology->confirm(now + settings_.options.command_timeout);
+  }
   if (settings_.topology->version() != version_) {
     throw IoError(Errc::not_writable, "another server is the primary since the command was sent");
   }

@@ -28,6 +28,8 @@ class AskingThreads {
   static constexpr std::chrono::milliseconds fresh_for{100};
   /// The maximum wait for an answer while there is an older one.
   static constexpr std::chrono::milliseconds max_wait_for_newer{500};
+  /// The wait for more answers behind the first one.
+  static constexpr std::chrono::milliseconds more_answers{100};
   /// How many failures an error names.
   static constexpr std::size_t max_named = 5;
   /// With which servers are asked.

@@ -46,6 +46,7 @@ class ClusterTopology::NodeTopology final : public Topology {
   void redirected(std::string_view error_reply) noexcept override {
     cluster_.redirected(number_, error_reply);
   }
+  void confirm(TimePoint deadline) noexcept override { cluster_.confirm(deadline); }
   TimePoint watch(std::vector<pollfd>& descriptors) override { return cluster_.watch(descriptors); }
   void attend() noexcept override { cluster_.attend(); }
   void before_fork() override {}
@@ -329,19 +330,26 @@ void ClusterTopology::ask_soon() {
   wake_.signal();
 }
 
-/// Until one has answered, or all calls are over.
+/// Until two have answered, as one may be the node that was replaced; or one has, and the others
+/// are late; or all calls are over.
 void ClusterTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) {
+  std::optional<TimePoint> first;
   for (;;) {
     std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+    std::size_t answered = 0;
     for (const auto& call : calls) {
       if (!call->is_finished()) {
         watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
       } else if (call->result().is_answered) {
-        return;
+        ++answered;
       }
     }
-    if (watched.size() == 1 || BootClock::now() >= deadline) return;
-    poll_until(watched, deadline);
+    const TimePoint now = BootClock::now();
+    if (answered > 0 && !first) first = now;
+    const TimePoint end =
+        first ? std::min(deadline, *first + AskingThreads::more_answers) : deadline;
+    if (answered > 1 || watched.size() == 1 || now >= end) return;
+    poll_until(watched, end);
     if (watched.front().revents != 0) throw Cancelled();
   }
 }
@@ -362,6 +370,22 @@ IoError ClusterTopology::failure_of(const Calls& calls) {
   if (why.empty()) why = "no answer within connect_timeout";
   return {code.value_or(Errc::unreachable),
           "no node of the cluster gives its map of slots: " + why};
+}
+
+void ClusterTopology::confirm(TimePoint deadline) noexcept {
+  try {
+    Calls calls;
+    {
+      const MutexLock lock(mutex_);
+      if (has_ended_) return;
+      asked_at_ = {};
+      calls = ask_some();
+    }
+    const TimePoint now = BootClock::now();
+    wait_for(calls, std::min(deadline, now + AskingThreads::max_wait_for_newer), never_cancelled);
+  } catch (const std::exception&) {
+    // No memory, thread or descriptor is left: as if no node had answered.
+  }
 }
 
 /// Of all nodes, as few have the same address.

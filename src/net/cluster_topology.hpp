@@ -39,6 +39,10 @@ class Resolver;
 /// by a failover or as it was taken out of the cluster, the version of its topology grows: nothing
 /// more is sent there, and no answer from there is believed. A node that loses single slots
 /// answers MOVED for them.
+///
+/// A cluster tells nothing by itself. So a node that has answered after a long silence is believed
+/// once others were asked (`confirm`): it may have been stopped while a replica was promoted, and
+/// not know of that for some tenths of a second after it goes on.
 class ClusterTopology final : public Topology,
                               public std::enable_shared_from_this<ClusterTopology> {
  public:
@@ -64,6 +68,7 @@ class ClusterTopology final : public Topology,
   bool wants_watch() const noexcept override { return true; }
   TimePoint watch(std::vector<pollfd>& descriptors) override;
   void attend() noexcept override;
+  void confirm(TimePoint deadline) noexcept override;
   void end() noexcept override;
 
   // The mutexes of the members are locked by one call and unlocked by another, which the analysis

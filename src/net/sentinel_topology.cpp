@@ -27,8 +27,6 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-/// The wait for a majority behind the first answer.
-constexpr std::chrono::milliseconds more_answers{100};
 /// The pause before the next attempt to subscribe, with jitter.
 constexpr std::chrono::milliseconds min_subscribe_pause{50};
 constexpr std::chrono::milliseconds max_subscribe_pause{1000};
@@ -237,7 +235,8 @@ void SentinelTopology::wait_for(const Calls& calls, TimePoint deadline, int canc
     }
     const TimePoint now = BootClock::now();
     if (answered > 0 && !first) first = now;
-    const TimePoint end = first ? std::min(deadline, *first + more_answers) : deadline;
+    const TimePoint end =
+        first ? std::min(deadline, *first + AskingThreads::more_answers) : deadline;
     if (2 * answered > calls.size() || watched.size() == 1 || now >= end) return;
     poll_until(watched, end);
     if (watched.front().revents != 0) throw Cancelled();

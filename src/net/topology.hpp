@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -49,6 +50,14 @@ class Topology {
   /// The server at this address answers, but is of no use: the last in order until it is preferred
   /// again, behind others that were avoided before.
   virtual void avoid(const SocketAddress& address) noexcept = 0;
+
+  /// A server that was silent for so long may have been replaced meanwhile. A shorter silence makes
+  /// no cluster replace a node: that takes `cluster-node-timeout`.
+  static constexpr std::chrono::milliseconds long_silence{250};
+  /// The server was silent for long, and has answered now: finds out, until `deadline`, whether
+  /// another one has replaced it, and if so, lets `version` grow. For topologies that hear of it in
+  /// another way, this does nothing.
+  virtual void confirm(TimePoint /*deadline*/) noexcept {}
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a
   /// former primary, which may not know that yet and still grant locks: nothing more is sent there,
