@@ -69,14 +69,14 @@ class FakeExecutor final : public detail::Executor {
       responses.front().replies.push_back(kind_of_key);
       return;
     }
-    const TimePoint start = now_;
+    const TimePoint begun = now_;
     for (std::size_t i = 0; i < servers(); ++i) {
       calls.push_back(record(i, requests[i], connecting));
       Answer answer = next_answer(i);
       if (answer.out_of_memory) throw std::bad_alloc();
       found_enough.push_back(enough(responses));
-      now_ = std::max(now_, start + answer.delay);
-      if (answer.sent_after) responses[i].sent = start + *answer.sent_after;
+      now_ = std::max(now_, begun + answer.delay);
+      if (answer.sent_after) responses[i].sent = begun + *answer.sent_after;
       // To what was not asked there is no reply.
       answer.replies.resize(std::min(answer.replies.size(), requests[i].commands.size()));
       for (protocol::Reply& reply : answer.replies) {
