@@ -304,7 +304,7 @@ void ClusterTopology::redirected(std::size_t node, std::string_view error_reply)
 
 void ClusterTopology::learn_redirect(std::size_t node, std::string_view error_reply) {
   std::optional<Redirect> redirect = read_redirect(error_reply, view_.address(node));
-  if (!redirect) return;
+  if (!redirect) return ask_soon();  // the map may tell more
   if (!redirect->asks) ask_soon();
   if (map_address_) {
     // The function may take long, so only what it has made of a map is used.

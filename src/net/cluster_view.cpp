@@ -24,19 +24,40 @@ std::size_t slot_in(const Reply& reply) {
   return static_cast<std::size_t>(reply.integer);
 }
 
-/// A node: host, port, and more that does not matter. Nothing if the cluster does not know the host
-/// of a node other than the one that was asked.
+/// What a node has in place of the host name that it was to announce. It may be any node.
+/// Source: the Redis documentation, "CLUSTER SLOTS".
+constexpr std::string_view unknown_host = "?";
+
+/// What a list of names and values has besides the host: the address of a node without a host name.
+/// Empty if there is none.
+std::string_view ip_in(const Reply& node) noexcept {
+  if (node.elements.size() < 4) return {};
+  const std::vector<Reply>& pairs = node.elements[3].elements;
+  for (std::size_t i = 0; i + 1 < pairs.size(); i += 2) {
+    if (pairs[i].text == "ip" && pairs[i + 1].text != unknown_host) return pairs[i + 1].text;
+  }
+  return {};
+}
+
+/// A node: host, port, and more. Nothing if the cluster does not know the host of a node other than
+/// the one that was asked.
 std::optional<Address> node_in(const Reply& reply, const Address& asked) {
   if (reply.elements.size() < 2) reject_map("a node has no host or no port");
+  const Reply::Kind kind = reply.elements[0].kind;
+  if (kind != Reply::Kind::string && kind != Reply::Kind::nil) reject_map("a host name is none");
   const Reply& port = reply.elements[1];
   const bool fits = port.kind == Reply::Kind::integer && port.integer >= 0 &&
                     port.integer <= std::int64_t{UINT16_MAX};
   if (!fits) reject_map("a port is none");
   if (port.integer == 0) return std::nullopt;
-  const std::string& host = reply.elements[0].text;
-  const bool is_told = !host.empty() && host != "?";
-  if (is_told && !is_told_host(host)) reject_map("a host name is none");
-  return Address{is_told ? host : asked.host, static_cast<std::uint16_t>(port.integer)};
+  std::string_view host = reply.elements[0].text;
+  if (host == unknown_host) {
+    host = ip_in(reply);
+    if (host.empty()) return std::nullopt;
+  }
+  if (!host.empty() && !is_told_host(host)) reject_map("a host name is none");
+  return Address{host.empty() ? asked.host : std::string(host),
+                 static_cast<std::uint16_t>(port.integer)};
 }
 
 }  // namespace
@@ -86,10 +107,10 @@ std::optional<Redirect> read_redirect(std::string_view error_reply, const Addres
   const auto slot = told_number(rest.substr(0, space), protocol::slots - 1);
   const auto port = told_number(rest.substr(colon + 1), UINT16_MAX);
   const std::string_view host = rest.substr(space + 1, colon - space - 1);
-  const bool is_told = !host.empty() && host != "?";
-  if (!slot || !port || *port == 0 || (is_told && !is_told_host(host))) return std::nullopt;
+  const bool is_good = host.empty() || (is_told_host(host) && host != unknown_host);
+  if (!slot || !port || *port == 0 || !is_good) return std::nullopt;
   redirect.slot = static_cast<std::size_t>(*slot);
-  redirect.to = {is_told ? std::string(host) : asked.host, static_cast<std::uint16_t>(*port)};
+  redirect.to = {host.empty() ? asked.host : std::string(host), static_cast<std::uint16_t>(*port)};
   return redirect;
 }
 
