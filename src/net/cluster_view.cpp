@@ -124,12 +124,17 @@ bool ClusterView::is_news(const ClusterAnswer& answer, TimePoint begun,
   if (answer.ranges.empty()) return false;
   if (answer.epoch > epoch_ || !is_known()) return true;
   if (answer.epoch == epoch_ || answer.epoch == 0) return begun >= begun_;
-  return now - known_at_ >= memory;
+  return now - older_since_ >= memory;
 }
 
 ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint begun,
                                        TimePoint now) {
   Changed changed;
+  if (answer.epoch == 0 || answer.epoch >= epoch_) {
+    older_since_ = {};
+  } else if (older_since_ == TimePoint{}) {
+    older_since_ = now;
+  }
   if (!is_news(answer, begun, now)) return changed;
   std::vector<bool> had(seats_.size());
   for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = seats_[seat].slots > 0;
@@ -143,7 +148,8 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
   learned_ = answer.nodes;
   epoch_ = answer.epoch == 0 ? epoch_ : answer.epoch;
   begun_ = begun;
-  known_at_ = now;
+  older_since_ = {};
+  is_known_ = true;
   return changed;
 }
 

@@ -62,7 +62,7 @@ class ClusterView {
   static constexpr std::size_t max_seats = 1024;
   /// Nodes that are remembered besides those of the URL.
   static constexpr std::size_t max_learned = 1024;
-  /// If all nodes tell smaller epochs for this time, the cluster was set up anew.
+  /// If all answers that come in this time have smaller epochs, the cluster was set up anew.
   static constexpr std::chrono::minutes memory{1};
 
   /// The nodes that the URL names.
@@ -79,7 +79,7 @@ class ClusterView {
   std::size_t seat_at(const Address& address, Changed& changed);
 
   /// Whether any answer was taken.
-  bool is_known() const noexcept { return known_at_ != TimePoint{}; }
+  bool is_known() const noexcept { return is_known_; }
   std::size_t seats() const noexcept { return seats_.size(); }
   /// Empty before the first answer.
   const Address& address(std::size_t seat) const noexcept { return seats_[seat].address; }
@@ -104,8 +104,10 @@ class ClusterView {
   std::vector<Seat> seats_;
   std::array<std::atomic<std::uint16_t>, protocol::slots> slots_{};
   std::uint64_t epoch_ = 0;
-  TimePoint begun_{};     // when the node of the last answer began to be asked
-  TimePoint known_at_{};  // when an answer last came that was not older than the epoch
+  TimePoint begun_{};  // when the node of the last answer began to be asked
+  // When the first answer came that was older than the epoch, if no other one has come since then.
+  TimePoint older_since_{};
+  bool is_known_ = false;
 };
 
 }  // namespace redlatch::detail
