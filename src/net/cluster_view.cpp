@@ -138,9 +138,12 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
   if (!is_news(answer, begun, now)) return changed;
   std::vector<bool> had(seats_.size());
   for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = seats_[seat].slots > 0;
+  // First of the nodes that have seats: without any slots, one would lose its seat to another node.
   for (const ClusterAnswer::Range& range : answer.ranges) {
-    const std::size_t seat = seat_at(range.primary, changed);
-    for (std::size_t slot = range.first; slot <= range.last; ++slot) assign(slot, seat);
+    if (const auto seat = find(range.primary)) assign(range, *seat);
+  }
+  for (const ClusterAnswer::Range& range : answer.ranges) {
+    assign(range, seat_at(range.primary, changed));
   }
   for (std::size_t seat = 0; seat < had.size(); ++seat) {
     if (had[seat] && seats_[seat].slots == 0) changed.push_back(seat);
@@ -163,12 +166,15 @@ ClusterView::Changed ClusterView::move(std::size_t slot, const Address& to) {
   return changed;
 }
 
+std::optional<std::size_t> ClusterView::find(const Address& address) const noexcept {
+  const auto same = std::ranges::find(seats_, address, &Seat::address);
+  if (same == seats_.end()) return std::nullopt;
+  return static_cast<std::size_t>(same - seats_.begin());
+}
+
 std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
-  const auto same =
-      std::ranges::find_if(seats_, [&](const Seat& one) { return one.address == address; });
-  if (same != seats_.end()) return static_cast<std::size_t>(same - seats_.begin());
-  auto free = std::ranges::find_if(
-      seats_, [&](const Seat& one) { return one.slots == 0 || one.address.host.empty(); });
+  if (const auto same = find(address)) return *same;
+  auto free = std::ranges::find_if(seats_, &Seat::is_free);
   if (free == seats_.end()) {
     if (seats_.size() == max_seats) reject_map("it has more primaries than a cluster can have");
     free = seats_.insert(seats_.end(), Seat{});
@@ -177,6 +183,10 @@ std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
   const auto seat = static_cast<std::size_t>(free - seats_.begin());
   changed.push_back(seat);
   return seat;
+}
+
+void ClusterView::assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept {
+  for (std::size_t slot = range.first; slot <= range.last; ++slot) assign(slot, seat);
 }
 
 void ClusterView::assign(std::size_t slot, std::size_t seat) noexcept {

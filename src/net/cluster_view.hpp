@@ -94,8 +94,12 @@ class ClusterView {
   struct Seat {
     Address address{};
     std::size_t slots = 0;
+
+    bool is_free() const noexcept { return slots == 0 || address.host.empty(); }
   };
 
+  std::optional<std::size_t> find(const Address& address) const noexcept;
+  void assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept;
   void assign(std::size_t slot, std::size_t seat) noexcept;
   bool is_news(const ClusterAnswer& answer, TimePoint begun, TimePoint now) const noexcept;
 
