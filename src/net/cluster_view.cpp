@@ -17,6 +17,10 @@ using protocol::Reply;
                 std::string("the cluster's map of slots cannot be understood: ") + what);
 }
 
+[[noreturn]] void reject_primaries() {
+  reject_map("it has more primaries than a cluster can have");
+}
+
 std::size_t slot_in(const Reply& reply) {
   const bool fits = reply.kind == Reply::Kind::integer && reply.integer >= 0 &&
                     reply.integer < static_cast<std::int64_t>(protocol::slots);
@@ -127,6 +131,19 @@ bool ClusterView::is_news(const ClusterAnswer& answer, TimePoint begun,
   return now - older_since_ >= memory;
 }
 
+/// Before anything changes, as changes that are not returned would never be followed.
+void ClusterView::require_seats(const ClusterAnswer& answer) const {
+  const auto taken = static_cast<std::size_t>(std::ranges::count(seats_, false, &Seat::is_free));
+  std::vector<Address> added;
+  for (const ClusterAnswer::Range& range : answer.ranges) {
+    const auto seat = find(range.primary);
+    const bool has_seat = seat && !seats_[*seat].is_free();
+    if (has_seat || std::ranges::find(added, range.primary) != added.end()) continue;
+    if (taken + added.size() == max_seats) reject_primaries();
+    added.push_back(range.primary);
+  }
+}
+
 ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint begun,
                                        TimePoint now) {
   Changed changed;
@@ -136,6 +153,7 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
     older_since_ = now;
   }
   if (!is_news(answer, begun, now)) return changed;
+  require_seats(answer);
   std::vector<bool> had(seats_.size());
   for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = seats_[seat].slots > 0;
   // First of the nodes that have seats: without any slots, one would lose its seat to another node.
@@ -176,7 +194,7 @@ std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
   if (const auto same = find(address)) return *same;
   auto free = std::ranges::find_if(seats_, &Seat::is_free);
   if (free == seats_.end()) {
-    if (seats_.size() == max_seats) reject_map("it has more primaries than a cluster can have");
+    if (seats_.size() == max_seats) reject_primaries();
     free = seats_.insert(seats_.end(), Seat{});
   }
   free->address = address;

@@ -71,7 +71,8 @@ class ClusterView {
   /// The seats whose node has lost its last slot, or is another one now.
   using Changed = std::vector<std::size_t>;
   /// `begun`: when the node began to be asked. An answer of the same epoch as the last one counts
-  /// only if it was asked for later.
+  /// only if it was asked for later. Throws `IoError`, with no effect, for more primaries than
+  /// there are seats.
   Changed take(const ClusterAnswer& answer, TimePoint begun, TimePoint now);
   /// A node says that the slot is at this address.
   Changed move(std::size_t slot, const Address& to);
@@ -101,6 +102,7 @@ class ClusterView {
   std::optional<std::size_t> find(const Address& address) const noexcept;
   void assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept;
   void assign(std::size_t slot, std::size_t seat) noexcept;
+  void require_seats(const ClusterAnswer& answer) const;
   bool is_news(const ClusterAnswer& answer, TimePoint begun, TimePoint now) const noexcept;
 
   const std::vector<Address> named_;
