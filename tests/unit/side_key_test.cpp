@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,44 @@ TEST(SideKey, OfAKeyWithBracesThatAreNoTagEndsInDigitsThatKeepItsSlot) {
     EXPECT_EQ(name.size(), key.size() + std::string_view(":redlatch:fence:").size() + 14) << name;
     EXPECT_EQ(name.find_first_not_of("01", name.size() - 14), std::string::npos) << name;
     EXPECT_EQ(slot(name), slot(key)) << name;
+  }
+}
+
+/// The examples of the specification, and what CLUSTER KEYSLOT of Redis 7.0.15 answers.
+TEST(Slot, IsThatOfTheSpecification) {
+  EXPECT_EQ(slot_of("123456789"), 0x31C3U);
+  EXPECT_EQ(slot_of("foo"), 12182U);
+  EXPECT_EQ(slot_of("bar"), 5061U);
+  EXPECT_EQ(slot_of(""), 0U);
+  EXPECT_EQ(slot_of("{user1000}.following"), slot_of("{user1000}.followers"));
+  EXPECT_EQ(slot_of("foo{}{bar}"), 8363U);
+  EXPECT_EQ(slot_of("foo{{bar}}zap"), 4015U);
+  EXPECT_EQ(slot_of("foo{bar}{zap}"), slot_of("bar"));
+}
+
+TEST(Slot, IsDecidedByTheFirstHashTagThatIsNotEmpty) {
+  EXPECT_EQ(hashed_part("{user1000}.following"), "user1000");
+  EXPECT_EQ(hashed_part("foo{}{bar}"), "foo{}{bar}");
+  EXPECT_EQ(hashed_part("foo{{bar}}zap"), "{bar");
+  EXPECT_EQ(hashed_part("foo{bar}{zap}"), "bar");
+  for (const std::string_view whole :
+       {"", "foo", "{", "}", "}{", "{}", "a{", "a}b", "}a{", "{}}"}) {
+    EXPECT_EQ(hashed_part(whole), whole);
+  }
+}
+
+/// By the bits of the specification, without the table.
+TEST(Slot, OfRandomKeysIsThatOfTheirSideKeys) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 20'000; ++i) {
+    std::string key(1 + random() % 24, '\0');
+    for (char& letter : key) {
+      letter = random() % 4 == 0 ? "{}"[random() % 2] : static_cast<char>(random() % 256);
+    }
+    ASSERT_EQ(static_cast<int>(slot_of(key)), slot(key)) << testing::PrintToString(key);
+    for (const char* purpose : {"queue", "fence"}) {
+      ASSERT_EQ(slot_of(side_key(key, purpose)), slot_of(key)) << testing::PrintToString(key);
+    }
   }
 }
 

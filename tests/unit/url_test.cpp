@@ -282,6 +282,7 @@ TEST(Url, TakesOnlyADatabaseAsTheQueryOfASocket) {
 TEST(Url, ListsTheFormsThatWork) {
   EXPECT_NE(complaint("nonsense").find("redis://"), std::string::npos);
   EXPECT_NE(complaint("nonsense").find("unix://"), std::string::npos);
+  EXPECT_NE(complaint("nonsense").find("redis-cluster://"), std::string::npos);
 }
 
 TEST(Url, OfTlsHasThePartsOfOneWithout) {
@@ -327,11 +328,73 @@ TEST(Url, OfSentinelsNamesThePartThatIsWrong) {
   }
 }
 
-TEST(Url, SaysWhichFormsAreNotBuilt) {
-  for (const char* scheme : {"redis-cluster", "rediss-cluster"}) {
-    const Error error = error_of([&] { return parse_url(std::string(scheme) + "://bob:x@h1,h2"); });
-    EXPECT_EQ(error.code(), Errc::unsupported);
-    EXPECT_NE(std::string(error.what()).find(scheme), std::string::npos);
+TEST(Url, OfAClusterHasTheHostsOfItsNodes) {
+  const Endpoint endpoint = parse_url("redis-cluster://bob:x%40y@h1,[::1]:7,h3:8");
+  EXPECT_EQ(endpoint.nodes, (std::vector<Address>{{"h1", 6379}, {"::1", 7}, {"h3", 8}}));
+  EXPECT_EQ(endpoint.user, "bob");
+  EXPECT_EQ(endpoint.password, "x@y");
+  EXPECT_EQ(endpoint.database, 0);
+  EXPECT_TRUE(endpoint.host.empty());
+  EXPECT_TRUE(endpoint.sentinels.empty());
+  EXPECT_FALSE(endpoint.tls);
+  EXPECT_EQ(endpoint.name(), "redis-cluster://h1:6379,[::1]:7,h3:8");
+  EXPECT_TRUE(parse_url("REDISS-Cluster://h").tls);
+  EXPECT_EQ(parse_url("rediss-cluster://:x@h").name(), "rediss-cluster://h:6379");
+  EXPECT_TRUE(parse_url("redis://h").nodes.empty());
+  EXPECT_TRUE(parse_url("redis-sentinel://h#s").nodes.empty());
+}
+
+TEST(Url, OfAClusterMayNameTheOnlyDatabase) {
+  for (const char* url : {"redis-cluster://h/", "redis-cluster://h/0", "redis-cluster://h,i:2/0"}) {
+    EXPECT_EQ(parse_url(url).database, 0) << url;
+  }
+}
+
+TEST(Url, OfAClusterIsPrintedSoThatItCanBeReadAgain) {
+  for (const char* url : {"redis-cluster://bob:x@h", "rediss-cluster://h1,h2:7",
+                          "redis-cluster://[::1],[fe80::1%25eth0]:7,h"}) {
+    const Endpoint endpoint = parse_url(url);
+    const Endpoint again = parse_url(endpoint.name());
+    EXPECT_EQ(again.nodes, endpoint.nodes) << url;
+    EXPECT_EQ(again.tls, endpoint.tls) << url;
+    EXPECT_EQ(again.name(), endpoint.name()) << url;
+  }
+}
+
+TEST(Url, OfAClusterNamesThePartThatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> wrong{
+      {"", "the host is missing"},
+      {",", "the host is missing"},
+      {"h,", "the host is missing"},
+      {",h", "the host is missing"},
+      {"bob:x@", "the host is missing"},
+      {"h,h:6379", "the same node is named twice"},
+      {"h:7,i,h:7", "the same node is named twice"},
+      {"[::1],[::1]:6379", "the same node is named twice"},
+      {"h/1", "a cluster has no database but 0"},
+      {"h,i/15", "a cluster has no database but 0"},
+      {"h/x", "the database is not"},
+      {"h/-1", "the database is not"},
+      {"h/0,i", "the database is not"},
+      {"h:x", "the port is not"},
+      {"h:0", "the port is not"},
+      {"h,i:65536", "the port is not"},
+      {"h#orders", "nothing may follow the hosts"},
+      {"h?db=0", "nothing may follow the hosts"},
+      {"[::1", "is not closed"},
+      {"::1", "bracket"},
+      {"h, i", "the host"},
+      {"a:1:2", "more than one ':'"}};
+  for (const auto& [rest, part] : wrong) {
+    EXPECT_TRUE(blames("redis-cluster://" + rest, part));
+    EXPECT_TRUE(blames("rediss-cluster://" + rest, part));
+  }
+}
+
+TEST(Url, NeedsASchemeThatIsBuilt) {
+  for (const char* scheme : {"redis-", "redis-clusters", "redis-Clusterx", "rediscluster",
+                             "rediss-", "redisss", "redis-redis", "valkey"}) {
+    EXPECT_TRUE(blames(std::string(scheme) + "://h", "the scheme is none of")) << scheme;
   }
 }
 
@@ -352,7 +415,8 @@ TEST(Url, NeverShowsThePassword) {
       for (const char* rest :
            {"@", "@:0", "@host", "@host:x", "@host/x", "@[::1", "@a b", "@host:1:2", "@host/0?x",
             "@/path", "@/path?x", "@path", "@host?db=x"}) {
-        for (const char* scheme : {"redis", "rediss", "unix", "redis-sentinel", "http", ""}) {
+        for (const char* scheme :
+             {"redis", "rediss", "unix", "redis-sentinel", "redis-cluster", "http", ""}) {
           const std::string url = std::string(scheme) + "://bob:" + password + rest;
           EXPECT_EQ(shown(url).find(secret), std::string::npos) << url;
         }
@@ -363,7 +427,9 @@ TEST(Url, NeverShowsThePassword) {
 
 TEST(Url, NeverShowsAPasswordWhoseHostWasForgotten) {
   for (const char* url : {"redis://bob:s3cr3tX", "redis://:s3cr3tX", "redis://bob:s3cr3tX/0",
-                          "bob:s3cr3tX@host", "s3cr3tX", "unix://bob:s3cr3tX", "redis:s3cr3tX"}) {
+                          "bob:s3cr3tX@host", "s3cr3tX", "unix://bob:s3cr3tX", "redis:s3cr3tX",
+                          "redis-cluster://bob:s3cr3tX", "redis-cluster://bob:s3cr3tX,h2",
+                          "redis-cluster://bob:s3cr3tX@h,h", "redis-cluster://:s3cr3tX@h/1"}) {
     EXPECT_EQ(shown(url).find("s3cr3tX"), std::string::npos) << url;
   }
 }
