@@ -57,7 +57,7 @@ void PendingRelease::failed(Errc why, TimePoint now, std::string_view explanatio
   } catch (const std::bad_alloc&) {
     explanation_.clear();  // the code says enough
   }
-  exclusive_use_ = was_not_writable_ = false;
+  exclusive_use_ = was_not_writable_ = asks_ = false;
   due_ = now + pause_;
   pause_ = std::min(2 * pause_, max_pause);
 }
@@ -67,8 +67,10 @@ void PendingRelease::failed(Errc why, TimePoint now, std::string_view explanatio
 /// the lock is then deleted, and the waiters find that out by their timers.
 void PendingRelease::redirect(const Reply& reply, protocol::Redirection how,
                               TimePoint now) noexcept {
+  const std::chrono::milliseconds pause = pause_;
   failed(protocol::classify(reply.text), now, explanation_of(reply));
   asks_ = how == protocol::Redirection::asks;
+  if (how == protocol::Redirection::down) return;
   if (how == protocol::Redirection::apart) {
     const protocol::Script* const script = command_.view().script();
     if (script == nullptr || script->alone == nullptr) return;
@@ -79,7 +81,9 @@ void PendingRelease::redirect(const Reply& reply, protocol::Redirection how,
       return;
     }
   }
-  if (++redirects_ <= protocol::max_redirects) due_ = now;
+  if (++redirects_ > protocol::max_redirects) return;
+  due_ = now;
+  pause_ = pause;
 }
 
 std::optional<ReleaseOutcome> PendingRelease::answered(const Reply& reply,

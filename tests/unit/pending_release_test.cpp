@@ -7,9 +7,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/protocol/queue.hpp>
+#include <redlatch/protocol/shared.hpp>
 
 #include "replies.hpp"
 
@@ -278,6 +281,145 @@ TEST(PendingRelease, ThatIsHandedOnIsReportedByTheCopyWhicheverOfThemIsCarriedOu
   other.hand_on_to(copy);
   EXPECT_EQ(other.answered(integer(1), settling, start), ReleaseOutcome::done);
   EXPECT_EQ(fate_of(copy, integer(0)), ReleaseOutcome::released);
+}
+
+// In a cluster
+
+const protocol::Reply moved = refusal("MOVED 365 10.0.0.2:6379");
+const protocol::Reply asks = refusal("ASK 365 10.0.0.2:6379");
+const protocol::Reply apart = refusal("TRYAGAIN Multiple keys request during rehashing of slot");
+const protocol::Reply down = refusal("CLUSTERDOWN The cluster is down");
+
+TEST(PendingRelease, IsRedirectedFiveTimesInARowAtOnceAndThenPauses) {
+  for (const protocol::Reply& reply : {moved, asks}) {
+    PendingRelease release = release_of(Reason::lease);
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_EQ(release.answered(reply, settling, start + 1s), std::nullopt);
+      EXPECT_EQ(release.due(), start + 1s) << i;
+    }
+    for (const auto pause : {10ms, 20ms, 40ms}) {
+      EXPECT_EQ(release.answered(reply, settling, start + 1s), std::nullopt);
+      EXPECT_EQ(release.due(), start + 1s + pause);
+    }
+  }
+}
+
+TEST(PendingRelease, IsRedirectedAtOnceAgainBehindAnotherReply) {
+  PendingRelease release = release_of(Reason::lease);
+  for (int i = 0; i < 6; ++i) release.answered(moved, settling, start);
+  release.answered(refusal("BUSY Redis is busy"), settling, start);
+  release.answered(moved, settling, start + 1s);
+  EXPECT_EQ(release.due(), start + 1s);
+}
+
+TEST(PendingRelease, GoesBehindAskingOnlyAfterAnAsk) {
+  PendingRelease release = release_of(Reason::lease);
+  EXPECT_FALSE(release.asks());
+  release.answered(asks, settling, start);
+  EXPECT_TRUE(release.asks());
+  release.answered(moved, settling, start);
+  EXPECT_FALSE(release.asks());
+  release.answered(asks, settling, start);
+  release.answered(refusal("BUSY Redis is busy"), settling, start);
+  EXPECT_FALSE(release.asks());
+  release.answered(asks, settling, start);
+  release.answered(down, settling, start);
+  EXPECT_FALSE(release.asks());
+}
+
+/// The node to which the key was to be moved may be gone, and the key still be where it was.
+TEST(PendingRelease, GoesToTheOwnerOfItsSlotWhenTheNodeThatItWasToAskIsOutOfReach) {
+  PendingRelease release = release_of(Reason::lease);
+  release.answered(asks, settling, start);
+  release.failed(Errc::unreachable, start);
+  EXPECT_FALSE(release.asks());
+  release.answered(asks, settling, start);
+  release.broke(Errc::unreachable, start);
+  EXPECT_FALSE(release.asks());
+}
+
+TEST(PendingRelease, ReleasesTheLockAloneWhileItsQueueIsAtAnotherNode) {
+  PendingRelease release = release_of(Reason::lease);
+  EXPECT_EQ(release.answered(apart, settling, start), std::nullopt);
+  EXPECT_EQ(release.command().script(), &protocol::release_alone_script);
+  EXPECT_EQ(release.command().argument(0), "job");
+  EXPECT_EQ(release.command().argument(1), "token");
+  EXPECT_EQ(release.command().arguments().size(), 2U);
+  EXPECT_EQ(release.due(), start);
+  EXPECT_EQ(fate_of(release, integer(1)), ReleaseOutcome::released);
+  EXPECT_EQ(fate_of(release, integer(0)), ReleaseOutcome::lost);
+}
+
+TEST(PendingRelease, HasForEachScriptWithAQueueOneForTheLockAlone) {
+  const protocol::Exclusive exclusive("job");
+  const protocol::Shared shared("job");
+  const protocol::QueueEntry entry{.value = "value", .ttl = 9s, .channel = "redlatch:me"};
+  const std::vector<std::pair<protocol::Command, const protocol::Script*>> commands{
+      {exclusive.release("value"), &protocol::release_alone_script},
+      {exclusive.dequeue(entry, 77), &protocol::release_alone_script},
+      {shared.release("value"), &protocol::release_shared_alone_script},
+      {shared.dequeue(entry, 77), &protocol::release_shared_alone_script}};
+  for (const auto& [command, alone] : commands) {
+    PendingRelease release;
+    release.begin("job", {command, ttl}, start);
+    release.answered(apart, settling, start);
+    EXPECT_EQ(release.command().script(), alone);
+    EXPECT_EQ(release.command().argument(1), "value");
+    EXPECT_TRUE(alone->side_keys.front().empty()) << "one key, which works while a slot is moved";
+  }
+}
+
+/// Of several locks, or with one key, which is never refused so.
+TEST(PendingRelease, PausesWhereThereIsNoScriptForTheLockAlone) {
+  PendingRelease release = release_of(Reason::lease);
+  release.answered(apart, settling, start);
+  release.answered(apart, settling, start);
+  EXPECT_EQ(release.command().script(), &protocol::release_alone_script);
+  EXPECT_EQ(release.due(), start + 10ms);
+  release.answered(apart, settling, start);
+  EXPECT_EQ(release.due(), start + 20ms);
+}
+
+TEST(PendingRelease, PausesWhileItsSlotIsAtNoNode) {
+  PendingRelease release = release_of(Reason::lease);
+  for (const auto pause : {10ms, 20ms, 40ms}) {
+    EXPECT_EQ(release.answered(down, settling, start), std::nullopt);
+    EXPECT_EQ(release.due(), start + pause);
+    EXPECT_EQ(release.command().script(), &protocol::release_script);
+  }
+  EXPECT_EQ(release.why().code, Errc::not_writable);
+  EXPECT_FALSE(release.was_not_writable()) << "the other keys of its node may be writable";
+}
+
+TEST(PendingRelease, IsLostAndNotUnknownBehindRedirectsSinceNothingWasCarriedOut) {
+  for (const protocol::Reply& reply : {moved, asks, apart, down}) {
+    PendingRelease release = release_of(Reason::lease);
+    for (int i = 0; i < 7; ++i) release.answered(reply, settling, start);
+    EXPECT_EQ(fate_of(release, integer(0)), ReleaseOutcome::lost) << reply.text;
+    EXPECT_EQ(fate_of(release, integer(1)), ReleaseOutcome::released) << reply.text;
+  }
+  PendingRelease broken = broken_release_of(Reason::lease);
+  broken.answered(moved, settling, start);
+  EXPECT_EQ(fate_of(broken, integer(0)), ReleaseOutcome::unknown) << "of the attempt before";
+}
+
+TEST(PendingRelease, OfADoubtKeepsItsSecondQuestionThroughARedirect) {
+  PendingRelease release = broken_release_of(Reason::doubt);
+  release.answered(moved, settling, start);
+  EXPECT_EQ(release.answered(integer(0), settling, start), std::nullopt);
+  EXPECT_EQ(release.due(), start + settling);
+  release.answered(asks, settling, start + settling);
+  EXPECT_EQ(release.answered(integer(0), settling, start + settling), ReleaseOutcome::done);
+}
+
+TEST(PendingRelease, BeginsAnotherOneWithoutTheRedirectsOfTheOneBefore) {
+  PendingRelease release = release_of(Reason::lease);
+  for (int i = 0; i < 7; ++i) release.answered(asks, settling, start);
+  const protocol::Exclusive other("other");
+  release.begin("other", {other.release("token"), ttl, Reason::lease}, start);
+  EXPECT_FALSE(release.asks());
+  release.answered(moved, settling, start);
+  EXPECT_EQ(release.due(), start);
 }
 
 TEST(PendingRelease, BeginsAnotherOneWithNothingOfTheOneBefore) {
