@@ -92,6 +92,7 @@ bool Renewer::keep(Lease& lease) noexcept {
   Entry& entry = entry_of(lease);
   entry.next_try = next_renewal(entry);
   entry.is_suspended = entry.is_free = entry.is_late = false;
+  entry.redirects = 0;
   entry.forget_failure();
   if (entry.is_lost()) {
     if (entry.is_notified) return false;
@@ -341,7 +342,9 @@ bool Renewer::redirect(Lease& lease, protocol::Redirection how, TimePoint now) n
   if (!is_looked_after(entry)) return true;
   entry.ask(how == How::asks);
   if (entry.place != Place::kept) return true;
-  if (!entry.is_suspended) entry.next_try = now;
+  if (!entry.is_suspended) {
+    entry.next_try = now < entry.schedule().renew_until ? now : TimePoint::max();
+  }
   put_in_heaps(entry);
   return true;
 }

@@ -218,5 +218,138 @@ TEST_F(RenewerLeases, CountsByTheTtlThatIsCertain) {
   EXPECT_EQ(picked(start + 1s + 330ms), 1U);
 }
 
+// In a cluster
+
+const protocol::Reply moved = refusal("MOVED 365 10.0.0.2:6379");
+const protocol::Reply asks = refusal("ASK 365 10.0.0.2:6379");
+
+TEST_F(RenewerLeases, RenewsAtOnceAtTheNodeToWhichARenewalIsRedirected) {
+  Lease& lease = held();
+  const TimePoint valid_until = lease.valid_until();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  EXPECT_EQ(outcome(lease, moved, start + 3s), Renewer::Answered::redirected);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(renewer.due(), start + 3001ms);
+  EXPECT_EQ(lease.valid_until(), valid_until);
+  EXPECT_EQ(picked(start + 3001ms), 1U);
+  EXPECT_EQ(outcome(lease, integer(1), start + 3001ms), Renewer::Answered::counted);
+  EXPECT_EQ(lease.valid_until(), start + 12001ms - 92ms);
+  EXPECT_EQ(renewer.due(), start + 6001ms);
+}
+
+TEST_F(RenewerLeases, RenewsAtOnceFiveTimesInARowAndThenAsAfterAFailure) {
+  Lease& lease = held();
+  TimePoint now = start + 3s;
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_EQ(picked(now), 1U);
+      EXPECT_EQ(outcome(lease, i % 2 == 0 ? moved : asks, now), Renewer::Answered::redirected);
+      EXPECT_EQ(renewer.due(), now + 1ms);
+      now += 1ms;
+    }
+    ASSERT_EQ(picked(now), 1U);
+    EXPECT_EQ(outcome(lease, moved, now), Renewer::Answered::counted);
+    EXPECT_EQ(renewer.due(), now + 301ms);
+    now = renewer.due();
+  }
+}
+
+TEST_F(RenewerLeases, CountsTheRedirectsSinceTheLastOtherAnswer) {
+  Lease& lease = held(300s);
+  for (int round = 1; round < 4; ++round) {
+    const TimePoint now = start + round * 101s;
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_EQ(picked(now + i * 1ms), 1U);
+      EXPECT_EQ(outcome(lease, moved, now + i * 1ms), Renewer::Answered::redirected);
+    }
+    ASSERT_EQ(picked(now + 5ms), 1U);
+    EXPECT_EQ(outcome(lease, integer(1), now + 5ms), Renewer::Answered::counted);
+  }
+}
+
+TEST_F(RenewerLeases, AsksTheOtherNodeOnlyAfterAnAsk) {
+  Lease& lease = held();
+  EXPECT_FALSE(lease.asks());
+  TimePoint now = start + 3s;
+  for (const protocol::Reply& reply :
+       {moved, integer(1), refusal("READONLY You can't write"), refusal("TRYAGAIN"),
+        refusal("CLUSTERDOWN The cluster is down")}) {
+    ASSERT_EQ(picked(now), 1U);
+    EXPECT_EQ(outcome(lease, asks, now), Renewer::Answered::redirected);
+    EXPECT_TRUE(lease.asks());
+    PendingRenewal next;
+    next.begin(lease);
+    EXPECT_TRUE(next.asks);
+    now += 1ms;
+    ASSERT_EQ(picked(now), 1U);
+    outcome(lease, reply, now);
+    EXPECT_FALSE(lease.asks()) << reply.text;
+    next.begin(lease);
+    EXPECT_FALSE(next.asks);
+    now = renewer.due();
+  }
+  ASSERT_EQ(picked(now), 1U);
+  outcome(lease, asks, now);
+  ASSERT_EQ(picked(now + 1ms), 1U);
+  failed(lease, now + 1ms);
+  EXPECT_FALSE(lease.asks()) << "the node is out of reach";
+}
+
+TEST_F(RenewerLeases, TakesASlotThatIsAtNoNodeForAFailure) {
+  Lease& lease = held();
+  TimePoint now = start + 3s;
+  for (const char* words : {"CLUSTERDOWN The cluster is down", "TRYAGAIN"}) {
+    EXPECT_EQ(picked(now), 1U);
+    EXPECT_EQ(outcome(lease, refusal(words), now), Renewer::Answered::counted);
+    EXPECT_EQ(renewer.due(), now + 301ms);
+    now = renewer.due();
+  }
+}
+
+TEST_F(RenewerLeases, IgnoresARedirectOfALeaseThatWasGivenUpMeanwhile) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.detach(lease);
+  renewer.close(lease);
+  outcome(lease, asks, start + 3s);
+  EXPECT_FALSE(renewer.awaits_answers());
+  EXPECT_EQ(renewer.due(), TimePoint::max());
+  EXPECT_EQ(picked(start + 5s), 0U);
+  EXPECT_EQ(&renewer.open(), &lease) << "it is spare";
+}
+
+TEST_F(RenewerLeases, CountsNoRedirectsOfTheLeaseBefore) {
+  Lease* lease = &held();
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(picked(start + 3s + i * 1ms), 1U);
+    outcome(*lease, asks, start + 3s + i * 1ms);
+  }
+  renewer.detach(*lease);
+  renewer.close(*lease);
+  Lease& next = held();
+  ASSERT_EQ(&next, lease);
+  EXPECT_FALSE(next.asks());
+  ASSERT_EQ(picked(start + 3s), 1U);
+  EXPECT_EQ(outcome(next, moved, start + 3s), Renewer::Answered::redirected);
+}
+
+TEST_F(RenewerLeases, RenewsNothingThatIsSuspendedAfterARedirect) {
+  Lease& lease = held();
+  EXPECT_EQ(picked(start + 3s), 1U);
+  renewer.suspend(lease);
+  EXPECT_EQ(outcome(lease, moved, start + 3s), Renewer::Answered::redirected);
+  EXPECT_EQ(picked(start + 4s), 0U);
+  renewer.pause_renewal(lease);
+  renewer.keep(lease);
+  EXPECT_EQ(picked(start + 4s), 1U);
+}
+
+TEST_F(RenewerLeases, DoesNotFollowARedirectBehindTheLimit) {
+  Lease& lease = held(9s, true, start + 3001ms);
+  EXPECT_EQ(picked(start + 3s), 1U);
+  outcome(lease, moved, start + 3s);
+  EXPECT_EQ(renewer.due(), TimePoint::max());
+}
+
 }  // namespace renewer_test
 }  // namespace redlatch::test
