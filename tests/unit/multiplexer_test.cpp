@@ -774,6 +774,112 @@ TEST_F(MultiplexerRefusedReleases, AreTriedAgainOnceInASecond) {
   EXPECT_EQ(names(), Names{"SET"});
 }
 
+// In a cluster
+
+constexpr std::string_view moved = "-MOVED 365 10.0.0.2:6379\r\n";
+constexpr std::string_view asks = "-ASK 365 10.0.0.2:6379\r\n";
+
+TEST_F(Multiplexer, LeavesTheRepliesOverByWhichRequestsWereRedirected) {
+  Caller& one = acquire("a");
+  post("b");
+  mux.queue(lease);
+  sent();
+  reply(moved);
+  EXPECT_TRUE(mux.has_leftovers());
+  EXPECT_EQ(one.reply().text, "MOVED 365 10.0.0.2:6379");
+  reply("-MOVED 1 h:1\r\n");
+  reply(asks);
+  const Leftovers leftovers = mux.take_leftovers();
+  EXPECT_EQ(leftovers.redirects,
+            (Words{"MOVED 365 10.0.0.2:6379", "MOVED 1 h:1", "ASK 365 10.0.0.2:6379"}));
+  EXPECT_EQ(leftovers.to_repeat.size(), 1U);
+  EXPECT_EQ(leftovers.requests.size(), 1U) << "the renewal";
+  EXPECT_FALSE(mux.has_leftovers());
+}
+
+TEST_F(Multiplexer, LeavesNoOtherRefusalOverAsARedirect) {
+  for (const char* refusal : {"-TRYAGAIN no\r\n", "-CLUSTERDOWN no\r\n", "-READONLY no\r\n",
+                              "-ERR MOVED 1 h:1\r\n", "$-1\r\n"}) {
+    acquire("a");
+    sent();
+    reply(refusal);
+    EXPECT_TRUE(mux.take_leftovers().redirects.empty()) << refusal;
+  }
+}
+
+TEST_F(Multiplexer, LeavesARedirectOverWhoseCallHasGivenUp) {
+  Caller& one = acquire("a");
+  sent();
+  now += command_timeout;
+  give_up(one);
+  reply(moved);
+  EXPECT_EQ(mux.take_leftovers().redirects.size(), 1U);
+}
+
+TEST_F(Multiplexer, SendsTheFirstCommandOfARequestBehindAsking) {
+  Caller& one = acquire("a");
+  one.request.asks = true;
+  Caller& other = acquire("b");
+  EXPECT_EQ(names(), (Names{"ASKING", "SET", "SET"}));
+  reply("+OK\r\n+OK\r\n$-1\r\n");
+  EXPECT_TRUE(one.reply().is_ok());
+  EXPECT_EQ(other.reply().kind, protocol::Reply::Kind::nil);
+  EXPECT_TRUE(mux.in_sync());
+}
+
+TEST_F(Multiplexer, SendsARenewalBehindAsking) {
+  lease.ask(true);
+  mux.queue(lease);
+  EXPECT_EQ(names(), (Names{"ASKING", "EVALSHA"}));
+  reply("+OK\r\n:1\r\n");
+  EXPECT_EQ(mux.take_leftovers().requests.front().replies.front().integer, 1);
+  lease.ask(false);
+  mux.queue(lease);
+  EXPECT_EQ(names(), Names{"EVALSHA"});
+}
+
+TEST_F(Multiplexer, SendsAReleaseBehindAskingAfterAnAsk) {
+  post("a");
+  sent();
+  reply(asks);
+  mux.queue(mux.take_leftovers().to_repeat);
+  EXPECT_EQ(names(), (Names{"ASKING", "EVALSHA"}));
+  reply("+OK\r\n:1\r\n");
+  EXPECT_EQ(mux.take_leftovers().requests.front().outcome, detail::ReleaseOutcome::released);
+}
+
+/// The node may not know the script, which is sent as text then, behind another ASKING.
+TEST_F(Multiplexer, SendsTheTextOfAScriptBehindAskingToo) {
+  Caller& one = release("a");
+  one.request.asks = true;
+  sent();
+  reply("+OK\r\n");
+  reply(no_script);
+  const Names retried = names();
+  ASSERT_GE(retried.size(), 2U);
+  EXPECT_EQ(retried[retried.size() - 2], "ASKING");
+  EXPECT_EQ(retried.back(), "EVAL");
+  for (std::size_t i = 0; i + 1 < retried.size(); ++i) reply("+OK\r\n");
+  reply(":1\r\n");
+  ASSERT_TRUE(one.done());
+  EXPECT_EQ(one.reply().integer, 1);
+}
+
+TEST_F(Multiplexer, AcquiresLocksBehindAReleaseThatWasRedirected) {
+  for (const std::string_view refusal :
+       {moved, asks, std::string_view("-TRYAGAIN no\r\n"),
+        std::string_view("-CLUSTERDOWN The cluster is down\r\n")}) {
+    post("a");
+    sent();
+    reply(refusal);
+    mux.take_leftovers();
+    const Caller& one = acquire("b");
+    EXPECT_EQ(names(), Names{"SET"}) << refusal;
+    EXPECT_FALSE(one.failed());
+    reply("+OK\r\n");
+  }
+}
+
 // Leaders, fork
 
 TEST_F(Multiplexer, AppointsTheCallWhoseReplyComesFirst) {

@@ -261,9 +261,9 @@ TEST(ReplyDoubt, IsLeftByWhatHappensInsideAScript) {
 }
 
 TEST(ReplyDoubt, IsLeftByErrorsThatAreNotKnownToPrecedeAScript) {
-  for (const char* reply :
-       {"READONLY no", "OOM no", "MISCONF no", "MASTERDOWN no", "NOREPLICAS no", "CLUSTERDOWN no",
-        "TRYAGAIN no", "WRONGTYPE no", "ERR anything", "", "UNKILLABLE no", "WRONGPASS no"}) {
+  for (const char* reply : {"READONLY no", "OOM no", "MISCONF no", "MASTERDOWN no", "NOREPLICAS no",
+                            "WRONGTYPE no", "ERR anything", "", "UNKILLABLE no", "WRONGPASS no",
+                            "CLUSTERDOWN no script: f00, on @user_script:1."}) {
     EXPECT_TRUE(leaves_script_in_doubt(reply)) << reply;
   }
 }
@@ -274,9 +274,38 @@ TEST(ReplyDoubt, IsNotLeftByARefusalBeforeAScript) {
         "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
         "BUSY Redis is busy running a script.", "LOADING Redis is loading the dataset in memory",
         "NOAUTH Authentication required.", "CROSSSLOT Keys in request don't hash to the same slot",
-        "NOLOCK mail is a list",
+        "NOLOCK mail is a list", "MOVED 3999 127.0.0.1:6381", "ASK 3999 127.0.0.1:6381",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CLUSTERDOWN The cluster is down", "CLUSTERDOWN Hash slot not served",
         "ERR unknown command `EVALSHA`, with args beginning with: `f00`, "}) {
     EXPECT_FALSE(leaves_script_in_doubt(reply)) << reply;
+  }
+}
+
+TEST(ReplyRedirection, IsWhatANodeSaysOfACommandThatItHasNotCarriedOut) {
+  const auto how = [](const char* words) { return redirection(refusal(words)); };
+  EXPECT_EQ(how("MOVED 3999 127.0.0.1:6381"), Redirection::moved);
+  EXPECT_EQ(how("ASK 3999 127.0.0.1:6381"), Redirection::asks);
+  EXPECT_EQ(how("TRYAGAIN Multiple keys request during rehashing of slot"), Redirection::apart);
+  EXPECT_EQ(how("CLUSTERDOWN Hash slot not served"), Redirection::down);
+  for (const char* other : {"", "MOVEDX 1", "ASKING", "moved 1 h:1", "ERR MOVED 1 h:1", "READONLY",
+                            "CROSSSLOT Keys in request don't hash to the same slot"}) {
+    EXPECT_EQ(how(other), Redirection::none) << other;
+  }
+  for (const Reply& reply : {nil(), integer(1), text("MOVED 1 h:1"), status("ASK 1 h:1"),
+                             array({refusal("MOVED 1 h:1")})}) {
+    EXPECT_EQ(redirection(reply), Redirection::none);
+  }
+}
+
+/// A plain URL was given.
+TEST(ReplyRedirection, IsExplainedByTheUrlThatIsToBeUsed) {
+  for (const char* words : {"MOVED 3999 127.0.0.1:6381", "ASK 3999 127.0.0.1:6381"}) {
+    EXPECT_EQ(classify(words), Errc::protocol_error);
+    EXPECT_EQ(explain(words), "the server said \"" + std::string(words) +
+                                  "\"; it is a node of a cluster; use redis-cluster://");
+    EXPECT_FALSE(may_refuse_command(words));
+    EXPECT_FALSE(concerns_connection(words));
   }
 }
 

@@ -33,8 +33,21 @@ TEST(SharedProtocol, SaysEverythingByScript) {
 
 TEST(SharedProtocol, DrawsANumberWithFencing) {
   EXPECT_EQ(line(numbered.acquire("value", 9s)), "ACQUIRE_SHARED job value 9000 86400000");
-  EXPECT_EQ(line(numbered.claim("value", 9s)), "EXTEND_SHARED job value 9000 86400000");
+  EXPECT_EQ(line(numbered.claim("value", 9s)), "CLAIM_SHARED job value 9000 86400000");
   EXPECT_EQ(line(numbered.extend("value", 9s)), "EXTEND_SHARED job value 9000");
+}
+
+/// A cluster refuses commands with several keys while it moves their slot.
+TEST(SharedProtocol, RenewsAndReleasesByOneKeyWhereASlotIsMoved) {
+  for (const protocol::Script* script :
+       {shared.extend("value", 9s).script(), numbered.extend("value", 9s).script(),
+        shared.release("value").script()->alone, shared.dequeue(waiter, 77).script()->alone,
+        protocol::release_script.alone, protocol::leave_script.alone}) {
+    ASSERT_NE(script, nullptr);
+    EXPECT_EQ(script->keys_of_each(), 1U);
+    EXPECT_FALSE(script->takes_more);
+    EXPECT_EQ(script->text.find("KEYS[2]"), std::string_view::npos);
+  }
 }
 
 TEST(SharedProtocol, AsksForItsOwnEntryAmongTheHolders) {
