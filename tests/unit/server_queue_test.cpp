@@ -326,5 +326,67 @@ TEST(ServerQueue, AsksAtOnceAgainWhenTheKeyHasNotChangedForAWhile) {
   EXPECT_EQ(executor->calls[15].at, change);
 }
 
+// While a cluster moves the slot of the key, and has the lock and its queue at different nodes
+
+const protocol::Reply apart = refusal("TRYAGAIN Multiple keys request during rehashing of slot");
+
+bool is_attempt(const std::string& command) { return command.starts_with("SET job "); }
+
+TEST(ServerQueue, MakesAnAttemptWithoutAnEntryWhileASlotIsMoved) {
+  const Fake executor = fake_with_queue();
+  executor->will(says(apart));
+  executor->will(says(ok()));
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  ASSERT_EQ(executor->calls.size(), 3U);
+  EXPECT_EQ(status(executor).size(), 1U);
+  EXPECT_TRUE(is_attempt(executor->calls[2].commands.front()));
+  EXPECT_EQ(executor->calls[2].at, executor->calls[1].at) << "at once";
+  EXPECT_EQ(executor->withdrawn, std::vector{Ending::settled});
+  EXPECT_TRUE(executor->posted.empty()) << "no entry was made";
+}
+
+TEST(ServerQueue, IsEnteredAgainOnceTheSlotIsMoved) {
+  const Fake executor = fake_with_queue();
+  for (int i = 0; i < 2; ++i) {
+    executor->will(says(apart));
+    executor->will(says(nil(), integer(5000)));
+  }
+  executor->will(granted());
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_FALSE(executor->address.channel.empty()) << "the queue is not given up";
+  const std::vector<std::string> entries = status(executor);
+  ASSERT_EQ(entries.size(), 3U);
+  EXPECT_EQ(token_in(entries.back()), lock.token());
+  EXPECT_NE(token_in(entries[0]), token_in(entries[1]));
+  EXPECT_FALSE(executor->pauses.empty());
+}
+
+TEST(ServerQueue, IsLeftByAnEntryWhoseRefreshMeetsASlotThatIsMoved) {
+  const Fake executor = fake_with_queue();
+  executor->will(queued());
+  executor->will(says(apart));
+  executor->will(says(ok()));
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  ASSERT_EQ(executor->calls.size(), 4U);
+  EXPECT_TRUE(is_attempt(executor->calls.back().commands.front()));
+  ASSERT_EQ(executor->posted.size(), 1U);
+  EXPECT_EQ(executor->posted.front().command, left(token_in(status(executor).front())));
+  EXPECT_FALSE(executor->address.channel.empty());
+}
+
+TEST(ServerQueue, IsWaitedForThroughASlotThatIsAtNoNode) {
+  const Fake executor = fake_with_queue();
+  executor->will(says(refusal("CLUSTERDOWN Hash slot not served")));
+  executor->will(granted());
+  TestLock lock = lock_on(executor);
+  lock.lock();
+  EXPECT_EQ(status(executor).size(), 2U);
+  EXPECT_FALSE(executor->address.channel.empty());
+  EXPECT_TRUE(executor->posted.empty());
+}
+
 }  // namespace server_queue_test
 }  // namespace redlatch::test
