@@ -46,7 +46,8 @@ bool is_good(const Address& address) {
 struct State {
   explicit State(const ClusterView& view) {
     for (std::size_t seat = 0; seat < view.seats(); ++seat) addresses.push_back(view.address(seat));
-    for (std::size_t slot = 0; slot < slots; ++slot) seats[slot] = view.seat_of(slot);
+    for (std::size_t slot = 0; slot < slots; ++slot)
+      seats[slot] = static_cast<std::uint16_t>(view.seat_of(slot));
   }
   bool operator==(const State&) const = default;
 
@@ -58,7 +59,7 @@ struct State {
   }
 
   std::vector<Address> addresses{};
-  std::array<std::size_t, slots> seats{};
+  std::array<std::uint16_t, slots> seats{};
 };
 
 /// A view, and what is required of each of its changes.

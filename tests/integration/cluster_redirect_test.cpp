@@ -1,0 +1,155 @@
+// Redirects and refusals by the nodes of a cluster, each of which says what a test wants it to.
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <redlatch/protocol/side_key.hpp>
+
+#include "fixture.hpp"
+#include "scripted_server.hpp"
+
+namespace redlatch::test {
+namespace cluster_redirect_test {
+
+/// Two nodes that say which of them has all slots, and each its own about a key.
+class ClientOfScriptedCluster : public testing::Test {
+ protected:
+  using Answer = std::function<std::string(const ScriptedRequest&)>;
+
+  std::string address(std::size_t node) const {
+    return nodes[node].url().substr(std::string_view("redis://").size());
+  }
+  std::string url() const { return "redis-cluster://" + address(0); }
+  std::string to(std::size_t node) const {
+    return " " + std::to_string(protocol::slot_of("job")) + " " + address(node);
+  }
+  /// How often the key was asked for.
+  std::size_t attempts(std::size_t node) const { return nodes[node].count("SET"); }
+
+  std::size_t owner = 0;  // of all slots
+  int epoch = 1;
+  // To an attempt. A lock is released by a script, with success.
+  std::array<Answer, 2> answers{[](const ScriptedRequest&) { return resp::ok; },
+                                [](const ScriptedRequest&) { return resp::ok; }};
+
+ private:
+  std::string answer(std::size_t node, const ScriptedRequest& request) {
+    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? info() : slots();
+    if (request.is("SET")) return answers[node](request);
+    return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
+  }
+  std::string info() const {
+    return resp::bulk("cluster_current_epoch:" + std::to_string(epoch) + "\r\n");
+  }
+  std::string slots() const {
+    const std::string has = address(owner);
+    const std::size_t colon = has.find(':');
+    return resp::array({resp::array(
+        {resp::integer(0), resp::integer(16383),
+         resp::array({resp::bulk(has.substr(0, colon)),
+                      resp::integer(std::stoi(has.substr(colon + 1))), resp::bulk("id")})})});
+  }
+
+ protected:
+  std::array<ScriptedServer, 2> nodes{
+      ScriptedServer([this](const ScriptedRequest& request) { return answer(0, request); }),
+      ScriptedServer([this](const ScriptedRequest& request) { return answer(1, request); })};
+};
+
+TEST_F(ClientOfScriptedCluster, GoesToTheNodeThatHasTheKey) {
+  owner = 1;
+  Client client(url(), patient());
+  const Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(attempts(0), 0U);
+  EXPECT_EQ(attempts(1), 1U);
+}
+
+TEST_F(ClientOfScriptedCluster, FollowsAKeyThatWasMoved) {
+  answers[0] = [this](const ScriptedRequest&) {
+    owner = 1;
+    epoch = 2;
+    return resp::error("MOVED" + to(1));
+  };
+  Client client(url(), patient());
+  for (int i = 0; i < 3; ++i) {
+    const Lock lock(client, "job", long_lease);
+    EXPECT_TRUE(lock.owns_lock());
+  }
+  EXPECT_EQ(attempts(0), 1U) << "it remembers where the key is";
+  EXPECT_EQ(attempts(1), 3U);
+}
+
+TEST_F(ClientOfScriptedCluster, AsksTheNodeToWhichAKeyIsBeingMoved) {
+  answers[0] = [this](const ScriptedRequest&) { return resp::error("ASK" + to(1)); };
+  Client client(url(), patient());
+  for (int i = 0; i < 2; ++i) {
+    const Lock lock(client, "job", long_lease);
+    EXPECT_TRUE(lock.owns_lock());
+  }
+  EXPECT_EQ(attempts(0), 2U) << "the key is still that node's";
+  EXPECT_EQ(attempts(1), 2U);
+  std::size_t asked = 0;
+  const std::vector<ScriptedRequest> requests = nodes[1].requests();
+  for (std::size_t i = 1; i < requests.size(); ++i) {
+    if (!requests[i].is("SET")) continue;
+    EXPECT_EQ(requests[i - 1].name(), "ASKING");
+    ++asked;
+  }
+  EXPECT_EQ(asked, 2U);
+}
+
+TEST_F(ClientOfScriptedCluster, SaysThatTheNodesDoNotAgree) {
+  answers[0] = [this](const ScriptedRequest&) { return resp::error("MOVED" + to(1)); };
+  answers[1] = [this](const ScriptedRequest&) { return resp::error("MOVED" + to(0)); };
+  Client client(url(), {.connect_timeout = 20s, .command_timeout = 500ms});
+  const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::not_writable);
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_NE(std::string(error.what()).find("do not agree"), std::string::npos) << error.what();
+  EXPECT_NE(std::string(error.what()).find("said \"MOVED "), std::string::npos);
+  EXPECT_GT(attempts(0) + attempts(1), 5U);
+  EXPECT_LT(attempts(0) + attempts(1), 300U) << "five at once, then with pauses";
+}
+
+TEST_F(ClientOfScriptedCluster, RidesOutASlotThatIsAtNoNode) {
+  answers[0] = [this](const ScriptedRequest&) {
+    return attempts(0) < 3 ? resp::error("CLUSTERDOWN Hash slot not served") : resp::ok;
+  };
+  Client client(url(), patient());
+  const Lock lock(client, "job", std::try_to_lock, long_lease);
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_GE(attempts(0), 3U);
+}
+
+/// Which may last for minutes, and the caller may have another way.
+TEST_F(ClientOfScriptedCluster, RidesOutKeysAtTwoNodesForAMoment) {
+  answers[0] = [](const ScriptedRequest&) {
+    return resp::error("TRYAGAIN Multiple keys request during rehashing of slot");
+  };
+  Client client(url(), patient());
+  const auto begun = std::chrono::steady_clock::now();
+  const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::not_writable);
+  EXPECT_FALSE(error.in_doubt());
+  EXPECT_GT(attempts(0), 1U);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s) << "command_timeout is twice as long";
+}
+
+TEST_F(ClientOfScriptedCluster, RefusesKeysInSeveralSlotsBeforeAnythingIsSent) {
+  Client client(url(), patient());
+  const Error error = thrown_by([&] { const MultiLock lock(client, {"{a}:job", "{b}:job"}); });
+  EXPECT_EQ(error.code(), Errc::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("the same hash tag"), std::string::npos);
+  EXPECT_EQ(nodes[0].count("EVALSHA") + nodes[0].count("EVAL"), 0U);
+  const MultiLock of_one_slot(client, {"{a}:job", "{a}:other"});
+  EXPECT_TRUE(of_one_slot.owns_lock());
+}
+
+}  // namespace cluster_redirect_test
+}  // namespace redlatch::test
