@@ -232,7 +232,9 @@ std::chrono::seconds uptime_in(const Reply& info) noexcept {
 Errc classify(std::string_view error_reply) noexcept { return classified(error_reply).code; }
 
 Redirection redirection(const Reply& reply) noexcept {
-  if (!reply.is_error()) return Redirection::none;
+  if (!reply.is_error() || reply.text.find(in_script) != std::string::npos) {
+    return Redirection::none;  // a script that has begun may have acted
+  }
   const std::string_view word = first_word(reply.text);
   if (word == "MOVED") return Redirection::moved;
   if (word == "ASK") return Redirection::asks;

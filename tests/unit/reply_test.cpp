@@ -289,7 +289,8 @@ TEST(ReplyRedirection, IsWhatANodeSaysOfACommandThatItHasNotCarriedOut) {
   EXPECT_EQ(how("TRYAGAIN Multiple keys request during rehashing of slot"), Redirection::apart);
   EXPECT_EQ(how("CLUSTERDOWN Hash slot not served"), Redirection::down);
   for (const char* other : {"", "MOVEDX 1", "ASKING", "moved 1 h:1", "ERR MOVED 1 h:1", "READONLY",
-                            "CROSSSLOT Keys in request don't hash to the same slot"}) {
+                            "CROSSSLOT Keys in request don't hash to the same slot",
+                            "CLUSTERDOWN no script: f00, on @user_script:1."}) {
     EXPECT_EQ(how(other), Redirection::none) << other;
   }
   for (const Reply& reply : {nil(), integer(1), text("MOVED 1 h:1"), status("ASK 1 h:1"),
