@@ -129,6 +129,21 @@ Proxy::Traffic Proxy::traffic() const {
   return traffic_;
 }
 
+bool Proxy::struck() const {
+  const std::lock_guard lock(mutex_);
+  return struck_;
+}
+
+std::size_t Proxy::connections() const {
+  const std::lock_guard lock(mutex_);
+  return accepted_;
+}
+
+std::size_t Proxy::refused() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
+}
+
 std::size_t Proxy::passed(Direction direction) const {
   const std::lock_guard lock(mutex_);
   if (links_.empty()) return 0;

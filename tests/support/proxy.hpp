@@ -2,7 +2,6 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -42,8 +41,9 @@ class Proxy {
 
   /// Every connection that there is ends; the next one has the fault.
   void arm(const Fault& fault);
-  /// Whether the fault has come to pass.
-  bool struck() const noexcept { return struck_; }
+  /// Whether the fault has come to pass: true from the moment on at which a client can have read
+  /// the last byte that passes.
+  bool struck() const;
   /// Lets stalled connections go on: what was said on them arrives, also when the client has closed
   /// its end meanwhile.
   void release();
@@ -72,14 +72,14 @@ class Proxy {
 
   /// What has passed on the newest connection so far.
   std::size_t passed(Direction direction) const;
-  std::size_t connections() const noexcept { return accepted_; }
+  std::size_t connections() const;
 
   /// New connections lead to another server, as when a name gets another address. With a path that
-  /// does not exist they are closed at once, and counted as refused.
+  /// does not exist they are closed at once, and counted as refused before a client can notice.
   void redirect(std::string server_socket);
   /// Ends all connections that there are.
   void cut();
-  std::size_t refused() const noexcept { return refused_; }
+  std::size_t refused() const;
 
  private:
   struct Side {
@@ -113,14 +113,16 @@ class Proxy {
   int listener_;
   int wake_up_;
 
+  /// Guards every member that changes. It is held from before a byte passes, or a connection ends,
+  /// until that is counted: a test whose client has noticed it finds it in the counts.
   mutable std::mutex mutex_{};
   std::list<Link> links_{};
   std::optional<Fault> armed_{};
   Traffic traffic_{};
   bool stop_ = false;
-  std::atomic<bool> struck_ = false;
-  std::atomic<std::size_t> accepted_ = 0;
-  std::atomic<std::size_t> refused_ = 0;
+  bool struck_ = false;
+  std::size_t accepted_ = 0;
+  std::size_t refused_ = 0;
   std::thread thread_{};
 };
 
