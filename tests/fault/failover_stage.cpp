@@ -98,33 +98,18 @@ std::optional<Failover> SentinelStage::fail_over(Fault fault, std::mt19937& rand
   const std::optional<std::size_t> old = trio_.becomes_healthy() ? trio_.primary() : std::nullopt;
   if (!old) return std::nullopt;
   Failover seen{fault, Clock::now(), {}, {}, {}};
-  bool landed = begin(fault, *old);
+  if (fault == Fault::kill) trio_.server(*old).kill();
+  if (fault == Fault::stop) trio_.server(*old).pause();
   seen.lossy_until = Clock::now();
-  // The sentinel that was told gives up when the replica is not promoted in time.
-  landed = landed && trio_.switched_from(*old, fault == Fault::failover ? 15s : 40s).has_value();
+  const std::optional<std::size_t> next =
+      fault == Fault::failover ? trio_.fail_over_from(*old) : trio_.switched_from(*old);
   seen.served = Clock::now();
   // The old primary goes on, until every sentinel can have told every client to leave it.
   if (fault == Fault::failover) seen.lossy_until = seen.served;
   end(fault, *old, random);
-  if (!trio_.becomes_healthy() || !landed) return std::nullopt;
+  if (!trio_.becomes_healthy() || !next) return std::nullopt;
   seen.healthy = Clock::now();
   return seen;
-}
-
-bool SentinelStage::begin(Fault fault, std::size_t old) {
-  switch (fault) {
-    case Fault::kill:
-      trio_.server(old).kill();
-      break;
-    case Fault::stop:
-      trio_.server(old).pause();
-      break;
-    case Fault::failover:
-      return trio_.fail_over();
-    default:
-      return false;
-  }
-  return true;
 }
 
 /// One that was killed comes back empty, one that was stopped with what it had; both take

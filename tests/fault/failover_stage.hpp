@@ -73,7 +73,6 @@ class SentinelStage : public Stage {
   std::optional<Failover> fail_over(Fault fault, std::mt19937& random) override;
 
  private:
-  bool begin(Fault fault, std::size_t old);
   void end(Fault fault, std::size_t old, std::mt19937& random);
 
   SentinelTrio trio_;

@@ -67,7 +67,7 @@ SentinelTrio::SentinelTrio(TrioOptions options) : options_(std::move(options)) {
     sentinels_[i]->start();
   }
   if (becomes_healthy()) return;
-  throw std::runtime_error("the sentinels do not find each other:\n" + sentinels_[0]->log());
+  throw std::runtime_error("the sentinels do not find each other:\n" + logs());
 }
 
 std::vector<std::string> SentinelTrio::server_settings() const {
@@ -139,11 +139,13 @@ std::vector<std::string> SentinelTrio::configuration_of(std::size_t sentinel) co
 /// During a failover, replicas are looked at (INFO) once a second, whatever is set here. So long a
 /// sentinel takes a promoted replica for a primary by mistake, which it would make a replica again
 /// after four periods of publishing; and no replica is promoted whose last INFO is older than five
-/// periods of pings. Both must last longer.
+/// periods of pings. Both must last longer. A sentinel that the machine has kept from running for
+/// two seconds does nothing for the TILT-PERIOD, which is 30 s by default.
 void SentinelTrio::hurry(std::size_t sentinel) {
   at_sentinel(sentinel).command({"SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "400",
                                  "ASK-PERIOD", "100", "PUBLISH-PERIOD", "500",
-                                 "MIN-LINK-RECONNECT-PERIOD", "100", "ELECTION-TIMEOUT", "1000"});
+                                 "MIN-LINK-RECONNECT-PERIOD", "100", "ELECTION-TIMEOUT", "1000",
+                                 "TILT-PERIOD", "1000"});
 }
 
 std::string SentinelTrio::url() const {
@@ -198,16 +200,61 @@ std::optional<std::size_t> SentinelTrio::agreed_primary() {
   return std::nullopt;
 }
 
-std::optional<std::size_t> SentinelTrio::switched_from(std::size_t old,
-                                                       std::chrono::milliseconds bound) {
+std::optional<std::size_t> SentinelTrio::switched_from(std::size_t old) {
+  return switched_from(old, "o_down");
+}
+
+std::optional<std::size_t> SentinelTrio::fail_over_from(std::size_t old) {
+  return switched_from(old, "master");
+}
+
+/// Orders a failover whenever all sentinels have the flag for the old primary, and no failover is
+/// under way.
+std::optional<std::size_t> SentinelTrio::switched_from(std::size_t old, std::string_view flag) {
   std::optional<std::size_t> now;
-  eventually(
-      [&] {
-        now = primary();
-        return now.has_value() && now != old;
-      },
-      bound);
-  return now == old ? std::nullopt : now;
+  const auto is_switched = [&] {
+    now = primary();
+    if (now && now != old) return true;
+    answered([&] {
+      if (!all_await_failover(old, flag)) return false;
+      order_failover();
+      return true;
+    });
+    return false;
+  };
+  return eventually(is_switched, default_bound) ? now : std::nullopt;
+}
+
+/// A sentinel begins a failover in the moment in which it finds the primary down (o_down). If it
+/// has not begun one then, it has given up or voted for another sentinel, and begins none for twice
+/// the failover time-out.
+bool SentinelTrio::all_await_failover(std::size_t old, std::string_view flag) {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!sentinels_[i]->runs()) continue;
+    const RawReply table = at_sentinel(i).command({"SENTINEL", "MASTER", options_.service});
+    const std::string flags = field(table, "flags");
+    if (field(table, "port") != std::to_string(port(old)) ||
+        flags.find(flag) == std::string::npos ||
+        flags.find("failover_in_progress") != std::string::npos) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// A refusal, as there is no good replica at the moment, makes no difference.
+void SentinelTrio::order_failover() {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!sentinels_[i]->runs()) continue;
+    at_sentinel(i).command({"SENTINEL", "FAILOVER", options_.service});
+    return;
+  }
+}
+
+std::string SentinelTrio::logs() const {
+  std::string logs;
+  for (const auto& sentinel : sentinels_) logs += sentinel->log() + '\n';
+  return logs;
 }
 
 bool SentinelTrio::becomes_healthy(std::chrono::milliseconds bound) {
@@ -215,23 +262,6 @@ bool SentinelTrio::becomes_healthy(std::chrono::milliseconds bound) {
     for (std::size_t i = 0; i < size; ++i) hurry(i);
   }
   return eventually([&] { return answered([&] { return is_healthy(); }); }, bound);
-}
-
-bool SentinelTrio::fail_over() {
-  for (std::size_t i = 0; i < size; ++i) {
-    if (!sentinels_[i]->runs()) continue;
-    return !at_sentinel(i).command({"SENTINEL", "FAILOVER", options_.service}).error;
-  }
-  return false;
-}
-
-std::optional<std::size_t> SentinelTrio::fail_over_from(std::size_t old) {
-  std::optional<std::size_t> now;
-  for (int i = 0; i < 8 && !now; ++i) {
-    fail_over();  // refused while the last one is under way
-    now = switched_from(old, std::chrono::seconds(10));
-  }
-  return now;
 }
 
 bool SentinelTrio::is_healthy() {

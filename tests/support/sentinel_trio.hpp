@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "raw_client.hpp"
@@ -71,21 +72,26 @@ class SentinelTrio {
 
   /// The number of the primary that all running sentinels name, if it runs and says so, too.
   std::optional<std::size_t> primary();
-  /// Until `primary` is another one than `old`.
-  std::optional<std::size_t> switched_from(std::size_t old,
-                                           std::chrono::milliseconds bound = default_bound);
+  /// After `old` was killed or stopped: until `primary` is another one. On a busy machine,
+  /// sentinels vote for themselves, or find no replica, and would try again eight seconds later:
+  /// where they have given up, the failover is ordered. Nothing after 40 s.
+  std::optional<std::size_t> switched_from(std::size_t old);
   /// Until every server is in step with one primary, and every sentinel knows all of them, so that
   /// a failover can begin.
   bool becomes_healthy(std::chrono::milliseconds bound = default_bound);
-  /// SENTINEL FAILOVER. False when it was refused.
-  bool fail_over();
-  /// The same until `primary` is another one than `old`: on a busy machine, sentinels give up.
+  /// SENTINEL FAILOVER, again where they give up, until `primary` is another one than `old`, which
+  /// serves. Nothing after 40 s.
   std::optional<std::size_t> fail_over_from(std::size_t old);
+  /// What each sentinel has written to its log.
+  std::string logs() const;
 
  private:
   static constexpr std::chrono::milliseconds default_bound{40'000};
 
   std::optional<std::size_t> agreed_primary();
+  std::optional<std::size_t> switched_from(std::size_t old, std::string_view flag);
+  bool all_await_failover(std::size_t old, std::string_view flag);
+  void order_failover();
   std::vector<std::string> server_settings() const;
   std::vector<std::string> configuration_of(std::size_t sentinel) const;
   bool server_is_healthy(std::size_t number, std::size_t primary);
