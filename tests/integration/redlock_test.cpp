@@ -95,7 +95,7 @@ TEST_F(RedlockThreeServers, DoNotChangeTheResultWhenOneIsDead) {
 
 TEST_F(RedlockThreeServers, DoNotChangeTheResultWhenOneDies) {
   Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 600ms});
+  Redlock lock(nodes, "job", {.ttl = 2s});
   servers[0]->kill();
   const auto before = nodes.metrics().renewed;
   EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= before + 4; }));
