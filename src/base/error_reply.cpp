@@ -41,8 +41,12 @@ constexpr std::array classes{
           "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
     Class{"CLUSTERDOWN", Errc::not_writable, "its cluster is not whole; try again later"},
     Class{"TRYAGAIN", Errc::not_writable, "its cluster is moving keys; try again later"},
-    Class{"MOVED", Errc::protocol_error, "it is a node of a cluster; use redis-cluster://"},
-    Class{"ASK", Errc::protocol_error, "it is a node of a cluster; use redis-cluster://"},
+    Class{"MOVED", Errc::protocol_error,
+          "the key is at another node of a cluster; a URL with redis-cluster:// leads to all of "
+          "them"},
+    Class{"ASK", Errc::protocol_error,
+          "the key is at another node of a cluster; a URL with redis-cluster:// leads to all of "
+          "them"},
     Class{"NOAUTH", Errc::authentication_failed,
           "give a password, in the URL or by ClientOptions::credentials"},
     Class{"WRONGPASS", Errc::authentication_failed,

@@ -129,6 +129,7 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
   Topology& topology = *settings_.topology;
   Backoff backoff;
   TimePoint latest = end;
+  std::optional<protocol::Reply> apart;
   for (int redirects = 0;; ++redirects) {
     const std::size_t node =
         sent.asks ? topology.asked_node_of(request.key) : topology.node_of(request.key);
@@ -149,12 +150,17 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
       }
       // A slot may be moved for minutes, and the caller may have another way.
       if (how == How::apart) {
+        apart = response.replies.front();
         latest = std::min(latest, BootClock::now() + max_try_again);
       }
     }
     const bool goes_on = how == How::asks || (how == How::moved && is_elsewhere());
     const TimePoint now = BootClock::now();
-    if (now >= latest || request.is_stopped()) return end_redirects(request, response, how);
+    if (now >= latest || request.is_stopped()) {
+      if (!apart) return end_redirects(request, response, how);
+      response.replies.clear();
+      return response.replies.push_back(*std::move(apart));
+    }
     if (!goes_on || redirects >= protocol::max_redirects) {
       poll_until({}, std::min(latest, now + backoff.next({})));
     }
@@ -166,8 +172,7 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
 /// The time was over before a node was found that has the key.
 void ClientCore::end_redirects(const Request& request, Response& response,
                                protocol::Redirection how) const {
-  if (response.failure || how == protocol::Redirection::apart || how == protocol::Redirection::down)
-    return;
+  if (response.failure || how == protocol::Redirection::down) return;
   response.failure = protocol::about(
       Errc::not_writable, request.key, settings_.server,
       "the nodes of the cluster do not agree on which of them has the key; the last one said \"" +

@@ -214,7 +214,7 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
       settings.reset();  // it uses TLS
       talk.pause();
       const Finally go_on([&] { talk.go_on(); });
-      mapped = map(answer);
+      mapped = map(answer, address);
     }
     const MutexLock lock(mutex_);
     if (has_ended_) return {};
@@ -258,9 +258,10 @@ ClusterAnswer ClusterTopology::answer_of(const Settings& settings, const Address
 }
 
 /// Throws `IoError` for a primary that cannot be translated; another node is only forgotten.
-ClusterTopology::Mapping ClusterTopology::map(ClusterAnswer& answer) const {
+ClusterTopology::Mapping ClusterTopology::map(ClusterAnswer& answer, const Address& asked) const {
   Mapping mapped;
   const auto translated = [&](const Address& address) {
+    if (address == asked) return address;  // a node that does not know its own: see `read_slots`
     const auto known = std::ranges::find(mapped, address, &Mapping::value_type::first);
     if (known != mapped.end()) return known->second;
     Address result = mapped_by(map_address_, address);

@@ -116,7 +116,7 @@ class ClusterTopology final : public Topology,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   static ClusterAnswer answer_of(const Settings& settings, const Address& address,
                                  TimePoint deadline, int cancel);
-  Mapping map(ClusterAnswer& answer) const;
+  Mapping map(ClusterAnswer& answer, const Address& asked) const;
   void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
   static void wait_for(const Calls& calls, TimePoint deadline, int cancel);

@@ -304,7 +304,8 @@ TEST(ReplyRedirection, IsExplainedByTheUrlThatIsToBeUsed) {
   for (const char* words : {"MOVED 3999 127.0.0.1:6381", "ASK 3999 127.0.0.1:6381"}) {
     EXPECT_EQ(classify(words), Errc::protocol_error);
     EXPECT_EQ(explain(words), "the server said \"" + std::string(words) +
-                                  "\"; it is a node of a cluster; use redis-cluster://");
+                                  "\"; the key is at another node of a cluster; a URL with "
+                                  "redis-cluster:// leads to all of them");
     EXPECT_FALSE(may_refuse_command(words));
     EXPECT_FALSE(concerns_connection(words));
   }
