@@ -54,7 +54,7 @@ class LateHolder : public testing::Test {
   template <class Resource>
   Outcome issue_late(Resource invoices) {
     Outcome outcome;
-    const Lock late(client, "invoices", {.ttl = 20ms, .auto_renew = false, .fencing = true});
+    const Lock late(client, "invoices", {.ttl = 1s, .auto_renew = false, .fencing = true});
     const std::uint64_t late_token = late.fencing_token();
     outcome.late_number = invoices.read(late_token);
     EXPECT_TRUE(eventually([&] { return !late.owns_lock(); }));

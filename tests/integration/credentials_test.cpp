@@ -108,7 +108,7 @@ TEST_F(ClientCredentials, AreAskedForAtEachLogIn) {
 
 TEST_F(ClientCredentials, MayChangeAtTheServerWhileLocksAreHeld) {
   Client client(server.url(), options());
-  Lock lock(client, "job", {.ttl = 300ms});
+  Lock lock(client, "job", {.ttl = 1s});
   set_password("second");
   vault.set("second");
   admin.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});

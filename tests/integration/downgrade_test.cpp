@@ -53,7 +53,7 @@ TEST_F(WriteLockDowngrade, LetsNoWriterInBefore) {
 }
 
 TEST_F(WriteLockDowngrade, IsRenewedOn) {
-  WriteLock brief(client, "job", {.ttl = 300ms, .fencing = true, .label = "me"});
+  WriteLock brief(client, "job", {.ttl = 1s, .fencing = true, .label = "me"});
   ReadLock read = brief.downgrade();
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
   EXPECT_TRUE(read.verify());

@@ -278,7 +278,7 @@ TEST_F(ClientFromACallback, TheClientMayBeEndedByTheCallbackOfALoss) {
   client = std::make_unique<Client>(server.url(), options);
   std::vector<Lock> held;
   for (const std::string key : {"a", "b", "c"}) {
-    held.emplace_back(*client, key, LockOptions{.ttl = 100ms, .auto_renew = false});
+    held.emplace_back(*client, key, LockOptions{.ttl = 1s, .auto_renew = false});
   }
   std::atomic<bool> ended = false;
   const auto end_client = [&] {
@@ -360,8 +360,8 @@ TEST(ClientCallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
     inside = false;
   };
   client.emplace(server.url(), options);
-  Lock held(*client, "held", {.ttl = 300ms});
-  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 10; }));
+  Lock held(*client, "held", {.ttl = 1s});
+  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 4; }));
   EXPECT_TRUE(held.owns_lock());
   enough = true;
   EXPECT_TRUE(eventually([&] { return !inside; })) << "or it would be the last of its client";

@@ -40,7 +40,7 @@ class EventDetail : public testing::Test {
 
 TEST_F(EventDetail, NamesTheServerInEveryEvent) {
   {
-    const Lock lock(*client, "job", {.ttl = 300ms});
+    const Lock lock(*client, "job", {.ttl = 1s});
     EXPECT_FALSE(Lock(*client, "job", std::try_to_lock));
     EXPECT_TRUE(eventually([&] { return diary.find(EventKind::renewed).has_value(); }));
   }
@@ -246,7 +246,8 @@ TEST_F(EventElapsed, IsTheHoldWithoutTheOutageBehindIt) {
 
 TEST_F(EventElapsed, OfALossIsNotLongerThanTheLease) {
   {
-    const Lock lock(*client, "job", {.ttl = 100ms, .auto_renew = false});
+    const Lock lock =
+        in_time([&] { return Lock(*client, "job", {.ttl = 100ms, .auto_renew = false}); });
     EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   }
   const Event event = told(EventKind::lost);
@@ -287,7 +288,7 @@ class EveryLockLost : public testing::Test {
 TYPED_TEST_SUITE(EveryLockLost, EveryClass, );
 
 TYPED_TEST(EveryLockLost, SaysThatTheServerDoesNotHaveIt) {
-  const auto lock = this->make({.ttl = 300ms});
+  const auto lock = this->make({.ttl = 1s});
   this->raw.command({"DEL", "job"});
   const Event event = this->told();
   EXPECT_FALSE(event.error);
@@ -311,7 +312,7 @@ TYPED_TEST(EveryLockLost, SaysHowTheLastRenewalHasFailed) {
 }
 
 TYPED_TEST(EveryLockLost, SaysThatItIsNotRenewed) {
-  const auto lock = this->make({.ttl = 100ms, .auto_renew = false});
+  const auto lock = in_time([&] { return this->make({.ttl = 100ms, .auto_renew = false}); });
   const Event event = this->told();
   EXPECT_FALSE(event.error);
   this->expect_said(event, "it is not renewed");

@@ -81,7 +81,7 @@ TYPED_TEST(EveryLockRights, Suffice) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
   if constexpr (!std::is_same_v<TypeParam, ReadLock>) {
     lock.lock();
-    Rival<TypeParam> rival(this->user(all), {.ttl = 60ms});
+    Rival<TypeParam> rival(this->user(all), {.ttl = 1s});
     ASSERT_TRUE(this->is_queued(1));
     EXPECT_TRUE(eventually([&] { return this->raw.info("clients", "tracking_clients:") == 1; }));
     EXPECT_EQ(lock.unlock(), Unlock::released);
@@ -121,7 +121,7 @@ TYPED_TEST(EveryLockRights, ThatAreMissedAreNamed) {
 TYPED_TEST(EveryLockRights, ThatAreMissedToReleaseLeaveItToTheTtl) {
   for (const std::string& right : to_release<TypeParam>) {
     Client worker = this->user(needed<TypeParam> + to_queue + to_give_way);
-    auto lock = deferred<TypeParam>(worker, {.ttl = 500ms});
+    auto lock = deferred<TypeParam>(worker, {.ttl = 1s});
     lock.lock();
     EXPECT_EQ(lock.unlock(), Unlock::unknown) << "without " << right;
     EXPECT_TRUE(eventually([&] { return this->holder.try_lock(); }, 30s));

@@ -71,10 +71,12 @@ TYPED_TEST(EveryLockWaiting, OfThreadsOfOneClientEndsForAllOfThem) {
 TYPED_TEST(EveryLockWaiting, EndsWhenTheLeaseOfADeadHolderDoes) {
   this->holder.unlock();
   auto dead = elsewhere([&] {
-    auto lock =
-        deferred<typename TestFixture::Holder>(this->client, {.ttl = 400ms, .auto_renew = false});
-    lock.lock();
-    return lock;
+    return in_time([&] {
+      auto lock =
+          deferred<typename TestFixture::Holder>(this->client, {.ttl = 400ms, .auto_renew = false});
+      lock.lock();
+      return lock;
+    });
   });
   typename TestFixture::Rival rival(this->another());
   ASSERT_TRUE(rival.has_it());

@@ -185,7 +185,7 @@ TEST_F(LockLabel, StandsBehindTheTokenAtTheServer) {
 
 TEST_F(LockLabel, IsRenewedAndReleasedWithoutScriptsToo) {
   Client plain(server.url(), {.connect_timeout = 20s, .command_timeout = 20s, .scripting = false});
-  Lock lock(plain, "job", {.ttl = 600ms, .label = "me"});
+  Lock lock(plain, "job", {.ttl = 1s, .label = "me"});
   const std::string value = raw.get("job");
   EXPECT_EQ(value, lock.token() + " me");
   raw.command({"CONFIG", "RESETSTAT"});

@@ -75,6 +75,20 @@ Error thrown_by(Action action) {
   return Error(Errc::invalid_argument, "nothing was thrown");
 }
 
+/// What `acquire` returns. Its lease is so brief that it may be over before the answer comes on a
+/// busy machine: that is an error, and the acquisition is tried again.
+template <class Acquire>
+auto in_time(Acquire acquire) {
+  const auto bound = std::chrono::steady_clock::now() + 20s;
+  for (;;) {
+    try {
+      return acquire();
+    } catch (const Error&) {
+      if (std::chrono::steady_clock::now() >= bound) throw;
+    }
+  }
+}
+
 /// A life of a lock on "job": acquired, refused to another one, extended, verified, released.
 inline void live_one_life(Client& client, RawClient& raw, const LockOptions& options) {
   Lock lock(client, "job", options);

@@ -113,7 +113,7 @@ TEST_F(LockLosing, OneCanBeAskedForAgain) {
 using LockExpiring = ServerTest;
 
 TEST_F(LockExpiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
-  Lock lock(client, "job", {.ttl = 300ms, .auto_renew = false});
+  Lock lock(client, "job", {.ttl = 1s, .auto_renew = false});
   const std::string token = lock.token();
   raw.command({"PERSIST", "job"});
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
@@ -123,7 +123,7 @@ TEST_F(LockExpiring, BeforeUnlockIsLostAndStillSendsTheRelease) {
 }
 
 TEST_F(LockExpiring, LeavesNothingToExtendOrVerify) {
-  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
+  Lock lock = in_time([&] { return Lock(client, "job", {.ttl = 100ms, .auto_renew = false}); });
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
   raw.command({"SET", "job", "a stranger"});
   EXPECT_FALSE(lock.extend());
@@ -133,7 +133,7 @@ TEST_F(LockExpiring, LeavesNothingToExtendOrVerify) {
 }
 
 TEST_F(LockExpiring, LetsTheNextOneIn) {
-  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
+  Lock lock = in_time([&] { return Lock(client, "job", {.ttl = 100ms, .auto_renew = false}); });
   Lock next(client, "job", std::defer_lock, long_lease);
   EXPECT_TRUE(next.try_lock_for(30s));
   EXPECT_FALSE(lock.owns_lock());
@@ -142,9 +142,9 @@ TEST_F(LockExpiring, LetsTheNextOneIn) {
 }
 
 TEST_F(LockExpiring, IsNoDeadlockToAskAgainAfter) {
-  Lock lock(client, "job", {.ttl = 100ms, .auto_renew = false});
+  Lock lock = in_time([&] { return Lock(client, "job", {.ttl = 100ms, .auto_renew = false}); });
   ASSERT_TRUE(eventually([&] { return !lock.owns_lock(); }));
-  EXPECT_TRUE(lock.try_lock_for(30s));
+  EXPECT_TRUE(in_time([&] { return lock.try_lock_for(30s); }));
 }
 
 }  // namespace losing_test

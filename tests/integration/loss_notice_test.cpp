@@ -16,7 +16,7 @@
 namespace redlatch::test {
 namespace loss_notice_test {
 
-constexpr LockOptions brief{.ttl = 300ms};
+constexpr LockOptions brief{.ttl = 1s};
 
 bool is_told(const std::stop_token& token) {
   return eventually([&] { return token.stop_requested(); });
@@ -81,7 +81,7 @@ class LockSilence : public ServerTest {
   /// server says nothing any more, and something else has happened then.
   std::chrono::nanoseconds lead(
       const LockOptions& options, const std::function<void()>& then = [] {}) {
-    Lock lock(client, "job", options);
+    const Lock lock = in_time([&] { return Lock(client, "job", options); });
     std::atomic<std::chrono::steady_clock::time_point> told{};
     std::atomic<std::chrono::steady_clock::time_point> end = lock.expires_at();
     const std::stop_callback note(lock.lost_token(),
@@ -119,7 +119,7 @@ TEST_F(LockSilence, IsNoticedInTimeWhileReleasesAreOpen) {
 
 /// The background is in the middle of that when the time comes.
 TEST_F(LockSilence, IsNoticedWhileNoConnectionComesAbout) {
-  Lock lock(client, "job", {.ttl = 1s});
+  const Lock lock = in_time([&] { return Lock(client, "job", {.ttl = 1s}); });
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
   server.pause();
   EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }, 5s));
@@ -127,8 +127,8 @@ TEST_F(LockSilence, IsNoticedWhileNoConnectionComesAbout) {
 
 /// The same for a release that is still open.
 TEST_F(LockSilence, IsNoticedWhileAReleaseWaitsForAConnection) {
-  Lock lock(client, "job", {.ttl = 1s});
-  std::optional<Lock> other(std::in_place, client, "other", LockOptions{.ttl = 30s});
+  const Lock lock = in_time([&] { return Lock(client, "job", {.ttl = 1s}); });
+  std::optional<Lock> other(in_time([&] { return Lock(client, "other", {.ttl = 30s}); }));
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
   server.pause();
   other.reset();
@@ -139,8 +139,9 @@ TEST_F(LockSilence, IsNoticedWhileAReleaseWaitsForAConnection) {
 TEST_F(LockSilence, IsNoticedByEveryLock) {
   std::vector<std::unique_ptr<Lock>> locks;
   for (int i = 0; i < 100; ++i) {
+    const std::string key = "job:" + std::to_string(i);
     locks.push_back(
-        std::make_unique<Lock>(client, "job:" + std::to_string(i), LockOptions{.ttl = 1s}));
+        std::make_unique<Lock>(in_time([&] { return Lock(client, key, {.ttl = 1s}); })));
   }
   server.pause();
   for (const auto& lock : locks) EXPECT_TRUE(is_told(lock->lost_token()));

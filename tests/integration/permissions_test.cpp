@@ -176,7 +176,7 @@ TEST(LockRenamedCommands, DelIsNamedByTheNextAcquisition) {
     options.connections = 1;
     options.scripting = scripting;
     Client client(server.url(), options);
-    Lock lock(client, "job", {.ttl = 300ms});
+    Lock lock(client, "job", {.ttl = 1s});
     EXPECT_EQ(lock.unlock(), Unlock::unknown);
     EXPECT_EQ(diary.first().error, Errc::unsupported);
     for (int i = 0; i < 2; ++i) {

@@ -131,9 +131,9 @@ TEST_F(ReadLockWriteLock, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
 }
 
 TEST_F(ReadLockWriteLock, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
-  ReadLock dead(client, "job", {.ttl = 500ms, .auto_renew = false});
+  ReadLock dead(client, "job", {.ttl = 1s, .auto_renew = false});
   const std::string value = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
-  ReadLock alive(client, "job", {.ttl = 300ms});
+  ReadLock alive(client, "job", {.ttl = 1s});
   EXPECT_TRUE(eventually([&] { return !dead.owns_lock(); }));
   Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));
@@ -145,7 +145,8 @@ TEST_F(ReadLockWriteLock, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
 }
 
 TEST_F(ReadLockWriteLock, LetsAWriterInWhenTheLastReaderHasDied) {
-  ReadLock dead(client, "job", {.ttl = 300ms, .auto_renew = false});
+  const ReadLock dead =
+      in_time([&] { return ReadLock(client, "job", {.ttl = 300ms, .auto_renew = false}); });
   Rival<WriteLock> waiting(another());
   EXPECT_TRUE(waiting.has_it());
 }
@@ -259,7 +260,8 @@ TEST_F(ReadLockDeadlock, IsNoneOnceAnotherThreadHasUnlocked) {
 }
 
 TEST_F(ReadLockDeadlock, IsNoneOnceTheReadersLeaseIsOver) {
-  ReadLock brief(client, "job", {.ttl = 50ms, .auto_renew = false});
+  const ReadLock brief =
+      in_time([&] { return ReadLock(client, "job", {.ttl = 50ms, .auto_renew = false}); });
   EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }));
   writer.lock();
   EXPECT_TRUE(writer.owns_lock());

@@ -122,7 +122,7 @@ TEST_F(RecursiveLockRecursion, IsForAnOwnerWhoIsNamedInAnyProcess) {
 
 TEST_F(RecursiveLockRecursion, EndsForEachHoldByItself) {
   RecursiveLock longer(client, "job", {.ttl = 20s, .auto_renew = false});
-  RecursiveLock shorter(client, "job", {.ttl = 100ms, .auto_renew = false});
+  RecursiveLock shorter(client, "job", {.ttl = 1s, .auto_renew = false});
   EXPECT_EQ(holds(), 2);
   EXPECT_TRUE(eventually([&] { return longer.hold_count() == 1; }));
   EXPECT_FALSE(shorter.owns_lock());
@@ -132,8 +132,8 @@ TEST_F(RecursiveLockRecursion, EndsForEachHoldByItself) {
 }
 
 TEST_F(RecursiveLockRecursion, IsNotRenewedByOtherHoldsOfTheOwner) {
-  RecursiveLock silent(client, "job", {.ttl = 300ms, .auto_renew = false});
-  RecursiveLock renewed(client, "job", {.ttl = 300ms});
+  RecursiveLock silent(client, "job", {.ttl = 1s, .auto_renew = false});
+  RecursiveLock renewed(client, "job", {.ttl = 1s});
   EXPECT_TRUE(eventually([&] { return renewed.hold_count() == 1; }));
   EXPECT_TRUE(renewed.verify());
   EXPECT_EQ(renewed.unlock(), Unlock::released);

@@ -74,8 +74,8 @@ TEST_P(LockScriptsRefusedInOtherWords, KeepNoKeyLockedBehindAGuard) {
 }
 
 TEST_P(LockScriptsRefusedInOtherWords, AreDoneWithoutByRenewals) {
-  Lock lock(client, "job", {.ttl = 600ms});
-  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
+  Lock lock(client, "job", {.ttl = 1s});
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 2; }));
   EXPECT_EQ(client.metrics().lost, 0U);
   EXPECT_TRUE(lock.verify());
   EXPECT_EQ(lock.unlock(), Unlock::released);
@@ -301,7 +301,7 @@ TEST_F(EveryLockScriptsOfALostServer, AreAskedForOnceTheServerIsBack) {
     if (!is_script(request) && !transactions(request)) return std::nullopt;
     return resp::error("upstream failure");
   });
-  { const Lock guard(client, "job", {.ttl = 300ms}); }
+  { const Lock guard(client, "job", {.ttl = 1s}); }
   EXPECT_TRUE(eventually([&] { return client.metrics().release_unknown == 1; }));
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job"); }), Errc::unsupported);
   set({});

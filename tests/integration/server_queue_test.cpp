@@ -58,7 +58,7 @@ TEST_F(ServerQueue, GivesTheWholeTtlAndTheLabelOfTheOneWhoWaited) {
 }
 
 TEST_F(ServerQueue, RenewsWhatItHasGranted) {
-  Contender contender(another(), {.ttl = 300ms});
+  Contender contender(another(), {.ttl = 1s});
   ASSERT_TRUE(is_queued(1));
   holder.unlock();
   ASSERT_TRUE(contender.has_it());

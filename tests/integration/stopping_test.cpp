@@ -131,7 +131,7 @@ TYPED_TEST(EveryLockStopping, IsOneTokenForALossAndAStop) {
     EXPECT_TRUE(either.stop_requested());
     EXPECT_TRUE(lock.owns_lock());
   }
-  auto lock = this->make(LockOptions{.ttl = 300ms});
+  auto lock = this->make(LockOptions{.ttl = 1s});
   const std::stop_token either = lock.lost_token(this->another.get_token());
   this->raw.command({"DEL", "job"});
   EXPECT_TRUE(eventually([&] { return either.stop_requested(); }));

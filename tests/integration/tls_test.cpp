@@ -98,7 +98,7 @@ TEST_F(ClientTls, WakesWaitersOfOtherProcesses) {
 
 TEST_F(ClientTls, RenewsAndNoticesALoss) {
   Client client(server.url(), trusting());
-  Lock lock(client, "job", {.ttl = 300ms});
+  Lock lock(client, "job", {.ttl = 1s});
   const auto renewed = client.metrics().renewed;
   EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= renewed + 3; }));
   raw.command({"DEL", "job"});
