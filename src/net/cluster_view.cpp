@@ -161,7 +161,7 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
     if (const auto seat = find(range.primary)) assign(range, *seat);
   }
   for (const ClusterAnswer::Range& range : answer.ranges) {
-    assign(range, seat_at(range.primary, changed));
+    assign(range, seat_for(range.primary, changed));
   }
   for (std::size_t seat = 0; seat < had.size(); ++seat) {
     if (had[seat] && seats_[seat].slots == 0) changed.push_back(seat);
@@ -177,7 +177,7 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
 ClusterView::Changed ClusterView::move(std::size_t slot, const Address& to) {
   Changed changed;
   const std::size_t before = seat_of(slot);
-  const std::size_t seat = seat_at(to, changed);
+  const std::size_t seat = seat_for(to, changed);
   if (seat == before) return changed;
   assign(slot, seat);
   if (seats_[before].slots == 0) changed.push_back(before);
@@ -191,13 +191,24 @@ std::optional<std::size_t> ClusterView::find(const Address& address) const noexc
 }
 
 std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
+  const std::size_t seat = seat_for(address, changed);
+  seats_[seat].awaits_slots = seats_[seat].slots == 0;
+  return seat;
+}
+
+/// A node that awaits its first slots loses its seat only where there is no other one left.
+std::size_t ClusterView::seat_for(const Address& address, Changed& changed) {
   if (const auto same = find(address)) return *same;
-  auto free = std::ranges::find_if(seats_, &Seat::is_free);
+  const bool are_all_made = seats_.size() == max_seats;
+  auto free = std::ranges::find_if(
+      seats_, [](const Seat& one) { return one.is_free() && !one.awaits_slots; });
+  if (free == seats_.end() && are_all_made) free = std::ranges::find_if(seats_, &Seat::is_free);
   if (free == seats_.end()) {
-    if (seats_.size() == max_seats) reject_primaries();
+    if (are_all_made) reject_primaries();
     free = seats_.insert(seats_.end(), Seat{});
   }
   free->address = address;
+  free->awaits_slots = false;
   const auto seat = static_cast<std::size_t>(free - seats_.begin());
   changed.push_back(seat);
   return seat;
@@ -210,6 +221,7 @@ void ClusterView::assign(const ClusterAnswer::Range& range, std::size_t seat) no
 void ClusterView::assign(std::size_t slot, std::size_t seat) noexcept {
   --seats_[seat_of(slot)].slots;
   ++seats_[seat].slots;
+  seats_[seat].awaits_slots = false;
   slots_[slot].store(static_cast<std::uint16_t>(seat), std::memory_order_relaxed);
 }
 

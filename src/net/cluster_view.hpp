@@ -76,7 +76,7 @@ class ClusterView {
   Changed take(const ClusterAnswer& answer, TimePoint begun, TimePoint now);
   /// A node says that the slot is at this address.
   Changed move(std::size_t slot, const Address& to);
-  /// The seat of a node that has no slots yet, perhaps.
+  /// The seat of a node that has no slots yet, perhaps, and is about to get some.
   std::size_t seat_at(const Address& address, Changed& changed);
 
   /// Whether any answer was taken.
@@ -95,11 +95,15 @@ class ClusterView {
   struct Seat {
     Address address{};
     std::size_t slots = 0;
+    // Slots are being moved to it. Several nodes may wait for their first ones: with one seat for
+    // all of them, each ASK would give it to another node and close the connections to the last.
+    bool awaits_slots = false;
 
     bool is_free() const noexcept { return slots == 0 || address.host.empty(); }
   };
 
   std::optional<std::size_t> find(const Address& address) const noexcept;
+  std::size_t seat_for(const Address& address, Changed& changed);
   void assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept;
   void assign(std::size_t slot, std::size_t seat) noexcept;
   void require_seats(const ClusterAnswer& answer) const;

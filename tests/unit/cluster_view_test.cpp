@@ -257,6 +257,22 @@ TEST(ClusterView, SeatsANodeThatHasNoSlotsYet) {
   EXPECT_EQ(view.seat_of(8191), 2U);
 }
 
+TEST(ClusterView, HasASeatForEachOfSeveralNodesThatHaveNoSlotsYet) {
+  View view({halves(1, a, b)});
+  Changed changed;
+  EXPECT_EQ(view.seat_at(c, changed), 2U);
+  EXPECT_EQ(view.seat_at(d, changed), 3U);
+  changed.clear();
+  EXPECT_EQ(view.seat_at(c, changed), 2U);
+  EXPECT_EQ(view.seat_at(d, changed), 3U);
+  EXPECT_TRUE(changed.empty());
+  EXPECT_EQ(seats_in(view.move(5, d)), Seats{});
+  // Without its first slot, it is a node like any other.
+  EXPECT_EQ(seats_in(view.move(5, a)), Seats{3});
+  EXPECT_EQ(seats_in(view.move(5, named)), Seats{3});
+  EXPECT_EQ(view.address(2), c);
+}
+
 Address numbered(std::size_t number) { return {"n" + std::to_string(number), 1}; }
 
 /// Each of so many nodes with one slot, and the last of them with the rest.
@@ -278,6 +294,16 @@ TEST(ClusterView, HasABoundedNumberOfSeats) {
   EXPECT_THROW(view.seat_at(a, changed), detail::IoError);
   EXPECT_EQ(view.owner(5), numbered(5));
   EXPECT_EQ(view.seats(), ClusterView::max_seats);
+}
+
+TEST(ClusterView, TakesASeatFromANodeThatAwaitsSlotsWhereThereIsNoOther) {
+  View view;
+  view.hear(many(1, ClusterView::max_seats - 1), 0ms);
+  Changed changed;
+  const std::size_t seat = view.seat_at(a, changed);
+  changed.clear();
+  EXPECT_EQ(view.seat_at(b, changed), seat);
+  EXPECT_EQ(seats_in(changed), Seats{seat});
 }
 
 /// Otherwise the topology would not get to know of the seats that have changed before that.
