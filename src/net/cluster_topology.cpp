@@ -146,19 +146,21 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
       const bool is_answered = one.asking->result().is_answered;
       if (is_answered) one.failed = 0;
       if (!is_answered && one.failed == 0) one.failed = ++failures_;
+      // It has a descriptor. And what is left of them may end at any time, but stays here: the
+      // order below must not change while it is made.
+      one.asking.reset();
     }
     order.push_back(&one);
   }
   std::ranges::shuffle(order, random_);
   std::ranges::stable_sort(order, {}, [](const Asked* one) {
     // A node that is still being asked has hung, perhaps.
-    return one->asking && !one->asking->is_finished() ? UINT64_MAX : one->failed;
+    return one->asking ? UINT64_MAX : one->failed;
   });
   calls_.clear();
   for (Asked* one : order) {
     if (calls_.size() == asked_at_once) break;
-    if (!one->asking || one->asking->is_finished()) {
-      one->asking.reset();
+    if (!one->asking) {
       try {
         one->asking = threads_.start<Outcome>(
             [self = shared_from_this(), address = one->address, settings = one->settings](

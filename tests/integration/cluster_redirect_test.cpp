@@ -1,15 +1,19 @@
 // Redirects and refusals by the nodes of a cluster, each of which says what a test wants it to.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <list>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <redlatch/protocol/side_key.hpp>
 
+#include "entries.hpp"
+#include "eventually.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 
@@ -149,6 +153,43 @@ TEST_F(ClientOfScriptedCluster, RefusesKeysInSeveralSlotsBeforeAnythingIsSent) {
   EXPECT_EQ(nodes[0].count("EVALSHA") + nodes[0].count("EVAL"), 0U);
   const MultiLock of_one_slot(client, {"{a}:job", "{a}:other"});
   EXPECT_TRUE(of_one_slot.owns_lock());
+}
+
+/// A cluster may have hundreds of them.
+TEST(ClientOfACluster, KeepsNoDescriptorForANodeThatItHasAsked) {
+  std::list<ScriptedServer> replicas;
+  const auto host_and_port = [](const ScriptedServer& server) {
+    const std::string url = server.url();
+    return resp::array({resp::bulk("127.0.0.1"),
+                        resp::integer(std::stoi(url.substr(url.rfind(':') + 1))), resp::bulk("")});
+  };
+  for (int i = 0; i < 12; ++i) {
+    replicas.emplace_back([](const ScriptedRequest& request) {
+      return request.is("CLUSTER") ? resp::error("LOADING the data set") : resp::ok;
+    });
+  }
+  std::string slots;
+  ScriptedServer primary([&](const ScriptedRequest& request) {
+    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? resp::bulk("") : slots;
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  });
+  std::vector<std::string> range{resp::integer(0), resp::integer(16383), host_and_port(primary)};
+  for (const ScriptedServer& one : replicas) range.push_back(host_and_port(one));
+  slots = resp::array({resp::array(range)});
+  Client client("redis-cluster" + primary.url().substr(std::string_view("redis").size()),
+                patient());
+  const auto connect_anew = [&] {
+    primary.close_all();
+    const Lock lock(client, "job", std::try_to_lock, long_lease);
+  };
+  connect_anew();
+  const auto before = entries("/proc/self/fd");
+  EXPECT_TRUE(eventually([&] {
+    connect_anew();  // and ask three of them
+    return std::ranges::all_of(replicas,
+                               [](const ScriptedServer& one) { return one.count("CLUSTER") > 0; });
+  }));
+  EXPECT_TRUE(eventually([&] { return entries("/proc/self/fd") < before + 6; }));
 }
 
 }  // namespace cluster_redirect_test
