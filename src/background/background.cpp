@@ -437,7 +437,7 @@ PendingRequests Background::take_due(TimePoint now) {
     is_not_writable_ = std::exchange(is_refused_, false);
     next_probe_ = now + probe_period;
   }
-  const SharedConnection* connection = nullptr;
+  std::optional<std::pair<std::size_t, std::size_t>> place;
   for (auto next = releases_.begin(); next != releases_.end();) {
     const auto one = next++;
     const PendingRelease& release = one->release;
@@ -445,9 +445,9 @@ PendingRequests Background::take_due(TimePoint now) {
     const bool alone = release.over(now) || release.needs_exclusive_use() || probes;
     if (probes && !may_probe) continue;
     if ((release.due() > now && !release.over(now)) || (alone && !due.empty())) continue;
-    const SharedConnection* const its = &connections_->of(release);
-    if (connection != nullptr && its != connection) continue;
-    connection = its;
+    const auto its = connections_->place_of(release);
+    if (place && its != *place) continue;
+    place = its;
     due.splice(due.end(), releases_, one);
     if (alone) return due;
   }

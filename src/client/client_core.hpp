@@ -28,8 +28,8 @@ namespace redlatch::detail {
 ///
 /// It has no mutex of its own. Those of its members are taken in the order `WaitQueues`,
 /// `NodeConnections`, `SharedConnection`, `Background`, `Notifier`, `Renewer`, which is also the
-/// order before a fork; the topology's is taken under all of these but the last three, and takes
-/// none of them.
+/// order before a fork; the topology's is taken under all of these but the last two, and takes none
+/// of them.
 class ClientCore final : public Keeper,
                          public std::enable_shared_from_this<ClientCore>,
                          private ForkAware {

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.hpp"
@@ -56,6 +58,14 @@ class NodeConnections {
   }
   SharedConnection& of(const PendingRelease& release) noexcept {
     return of(release.key(), false, release.asks());
+  }
+  /// The numbers of the node and of the connection that a release goes to. Makes no node, for
+  /// callers with a mutex that is taken after that of this class.
+  std::pair<std::size_t, std::size_t> place_of(const PendingRelease& release) const noexcept {
+    const Topology& topology = *settings_.topology;
+    const std::string& key = release.key();
+    return {release.asks() ? topology.asked_node_of(key) : topology.node_of(key),
+            settings_.routes->connection(key)};
   }
   /// The settings of a node, whose topology is the node's own.
   const Settings& settings(std::size_t node) noexcept { return node_at(node).settings; }
