@@ -164,7 +164,7 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
     if (!goes_on || redirects >= protocol::max_redirects) {
       poll_until({}, std::min(latest, now + backoff.next({})));
     }
-    sent.asks = how == How::asks;
+    sent.asks = how == How::asks || (how == How::apart && sent.asks);
     if (!request.may_block()) sent.commands = request.commands.first(1);
   }
 }

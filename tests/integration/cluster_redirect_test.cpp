@@ -155,6 +155,20 @@ TEST_F(ClientOfScriptedCluster, RefusesKeysInSeveralSlotsBeforeAnythingIsSent) {
   EXPECT_TRUE(of_one_slot.owns_lock());
 }
 
+/// The node that has the slot would only redirect it again.
+TEST_F(ClientOfScriptedCluster, StaysAtTheNodeToWhichTheKeysAreBeingMoved) {
+  answers[0] = [this](const ScriptedRequest&) { return resp::error("ASK" + to(1)); };
+  answers[1] = [](const ScriptedRequest&) {
+    return resp::error("TRYAGAIN Multiple keys request during rehashing of slot");
+  };
+  Client client(url(), patient());
+  const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::not_writable);
+  EXPECT_NE(std::string(error.what()).find("TRYAGAIN"), std::string::npos) << error.what();
+  EXPECT_EQ(attempts(0), 1U);
+  EXPECT_GT(attempts(1), 1U);
+}
+
 /// A cluster may have hundreds of them.
 TEST(ClientOfACluster, KeepsNoDescriptorForANodeThatItHasAsked) {
   std::list<ScriptedServer> replicas;
