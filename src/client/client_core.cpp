@@ -154,15 +154,18 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
         latest = std::min(latest, BootClock::now() + max_try_again);
       }
     }
-    const bool goes_on = how == How::asks || (how == How::moved && is_elsewhere());
-    const TimePoint now = BootClock::now();
+    const bool is_known = how == How::asks || (how == How::moved && is_elsewhere());
+    const bool goes_on = is_known && redirects < protocol::max_redirects;
+    TimePoint now = BootClock::now();
+    if (!goes_on && now < latest && !request.is_stopped()) {
+      poll_until({}, std::min(latest, now + backoff.next({})));
+      // Without any time left, the connection would fail, and hide what the nodes have said.
+      now = BootClock::now();
+    }
     if (now >= latest || request.is_stopped()) {
       if (!apart) return end_redirects(request, response, how);
       response.replies.clear();
       return response.replies.push_back(*std::move(apart));
-    }
-    if (!goes_on || redirects >= protocol::max_redirects) {
-      poll_until({}, std::min(latest, now + backoff.next({})));
     }
     sent.asks = how == How::asks || (how == How::apart && sent.asks);
     if (!request.may_block()) sent.commands = request.commands.first(1);
