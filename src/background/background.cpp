@@ -382,9 +382,26 @@ bool Background::send_renewals(int cancel) {
   // attempts to connect.
   const TimePoint latest = renewer_.first_loss();
   auto left = static_cast<TimePoint::duration::rep>(renewing_.size()) + 1;
-  for (SharedConnection* connection : renewing_) {
+  // A silent node of a cluster is waited for once, and not on each connection to it: the renewals
+  // at the other nodes get due meanwhile. The connections that were waited for in vain come first.
+  auto in_vain = renewing_.begin();
+  for (auto one = renewing_.begin(); one != renewing_.end(); ++one) {
+    SharedConnection& connection = **one;
+    const auto leads_to_same_node = [&](const SharedConnection* other) {
+      return &other->settings() == &connection.settings();
+    };
     const TimePoint begun = BootClock::now();
-    connection->send_renewals(begun + (latest - begun) / left--, cancel);
+    const TimePoint::duration share = (latest - begun) / left--;
+    if (std::any_of(renewing_.begin(), in_vain, leads_to_same_node)) {
+      connection.leave_renewals();
+      continue;
+    }
+    connection.send_renewals(begun + share, cancel);
+    const bool was_silent = BootClock::now() - begun >=
+                            std::min(share, TimePoint::duration(settings_.options.connect_timeout));
+    if (connections_->are_of_cluster() && was_silent && !connection.connected()) {
+      std::iter_swap(in_vain++, one);
+    }
   }
   renewing_.clear();
   return any;

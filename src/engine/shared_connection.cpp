@@ -223,6 +223,11 @@ void SharedConnection::repeat(PendingRequests releases, TimePoint latest, int ca
   pass_on(RefusedReleases::leave, BootClock::now());
 }
 
+void SharedConnection::leave_renewals() noexcept {
+  const Section section(*this);
+  if (!has_leader_.exchange(true)) pass_on(RefusedReleases::leave, BootClock::now());
+}
+
 void SharedConnection::look() noexcept {
   const Section section(*this);
   if (!multiplexer_.connected() || has_leader_.exchange(true)) return;

@@ -161,12 +161,18 @@ class SharedConnection {
   /// `cancel` becomes readable.
   void send_renewals(TimePoint latest, int cancel) noexcept { repeat({}, latest, cancel); }
 
+  /// Sends the queued renewals if that needs no wait, and else fails them; leaves them to a leader
+  /// if there is one.
+  void leave_renewals() noexcept;
+
   /// Sends releases again. Connects first if need be and if `ConnectSchedule` allows it, until
   /// `latest` or until the descriptor `cancel` becomes readable.
   void repeat(PendingRequests releases, TimePoint latest, int cancel) noexcept;
   /// Whether a thread does I/O right now. Only a hint: it may have changed on return.
   bool busy() const noexcept { return has_leader_; }
   /// Whether there is a connection. It may be lost without this being known yet.
+  /// Of the node that it leads to.
+  const Settings& settings() const noexcept { return settings_; }
   bool connected() const noexcept {
     const MutexLock lock(mutex_);
     return multiplexer_.connected();

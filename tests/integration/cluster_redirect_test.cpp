@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <redlatch/protocol/side_key.hpp>
 
+#include "cluster.hpp"
 #include "entries.hpp"
 #include "eventually.hpp"
 #include "fixture.hpp"
@@ -167,6 +170,54 @@ TEST_F(ClientOfScriptedCluster, StaysAtTheNodeToWhichTheKeysAreBeingMoved) {
   EXPECT_NE(std::string(error.what()).find("TRYAGAIN"), std::string::npos) << error.what();
   EXPECT_EQ(attempts(0), 1U);
   EXPECT_GT(attempts(1), 1U);
+}
+
+/// Two primaries with half of the slots each, of which the second one falls silent.
+TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsSilent) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds ttl{2000};
+  std::string slots;
+  std::atomic<bool> is_silent = false;
+  std::atomic<bool> is_judged = false;
+  Clock::time_point renewed{};
+  Clock::duration longest{};  // between two renewals
+  const auto answer = [&](const ScriptedRequest& request) {
+    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? resp::bulk("") : slots;
+    return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
+  };
+  ScriptedServer healthy([&](const ScriptedRequest& request) {
+    if (request.is("EVALSHA") && is_silent && !is_judged) {
+      const Clock::time_point now = Clock::now();
+      if (renewed != Clock::time_point{}) longest = std::max(longest, now - renewed);
+      renewed = now;
+    }
+    return answer(request);
+  });
+  ScriptedServer silent(
+      [&](const ScriptedRequest& request) { return is_silent ? std::string() : answer(request); });
+  const auto range = [](int first, int last, const ScriptedServer& server) {
+    const std::string url = server.url();
+    return resp::array({resp::integer(first), resp::integer(last),
+                        resp::array({resp::bulk("127.0.0.1"),
+                                     resp::integer(std::stoi(url.substr(url.rfind(':') + 1)))})});
+  };
+  slots = resp::array({range(0, 8191, healthy), range(8192, 16383, silent)});
+  std::atomic<std::size_t> lost = 0;
+  ClientOptions options{.connections = 16};
+  options.on_event = [&](const Event& event) { lost += event.kind == EventKind::lost; };
+  Client client("redis-cluster" + healthy.url().substr(std::string_view("redis").size()), options);
+  const Lock held(client, Cluster::key_in(0), {.ttl = ttl});
+  std::vector<std::unique_ptr<Lock>> others;
+  for (unsigned i = 0; i < 64; ++i) {
+    others.push_back(
+        std::make_unique<Lock>(client, Cluster::key_in(9'000 + i), LockOptions{.ttl = 3 * ttl}));
+  }
+  is_silent = true;
+  EXPECT_TRUE(eventually([&] { return lost == others.size(); }, 30s));
+  is_judged = true;
+  EXPECT_TRUE(held.owns_lock());
+  const auto held_still = healthy.hold();
+  EXPECT_LT(longest, ttl / 3 + ttl / 3) << "a third of the ttl, and one wait";
 }
 
 /// A cluster may have hundreds of them.
