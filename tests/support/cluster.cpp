@@ -199,8 +199,22 @@ void Cluster::move_slot(unsigned slot, std::size_t to) {
   finish_move(slot, to);
 }
 
+/// A node that does not know the newest epoch takes its own for that when it is given a slot. Then
+/// what its former primary has said before counts more, and in the end no node has the slot.
+bool Cluster::knows_all_epochs(std::size_t number) const {
+  const std::vector<SeenNode> all = seen_by(number);
+  return std::ranges::all_of(running(), [&](std::size_t other) {
+    const SeenNode itself = seen_by_itself(other);
+    const auto seen = std::ranges::find(all, itself.id, &SeenNode::id);
+    return !itself.is_primary() || (seen != all.end() && seen->epoch >= itself.epoch);
+  });
+}
+
 void Cluster::begin_move(unsigned slot, std::size_t to) {
   const std::size_t from = slots_primary(slot);
+  if (!eventually([&] { return knows_all_epochs(to); }, default_bound)) {
+    throw std::runtime_error("a node does not hear of the epochs of others");
+  }
   set_slot(to, slot, {"IMPORTING", nodes_[from]->id()});
   set_slot(from, slot, {"MIGRATING", nodes_[to]->id()});
 }

@@ -126,6 +126,7 @@ class Cluster {
   bool is_well(std::size_t number) const;
   bool is_in_step(const SeenNode& primary, std::size_t number) const;
 
+  bool knows_all_epochs(std::size_t number) const;
   std::size_t slots_primary(unsigned slot) const;
   bool has_keys(std::size_t number, unsigned slot) const;
   void migrate(unsigned slot, std::size_t from, std::size_t to) const;
