@@ -121,7 +121,8 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
 
 /// Follows redirects, and rides out a slot that is being moved or has no node, until `end`. What
 /// was redirected was not carried out. A request that is sent again has its first command only, and
-/// a WAIT: what else it asks for concerns the node that it was made for.
+/// a WAIT: what else it asks for concerns the node that it was made for. While the slot is being
+/// moved and the queue is not where the lock is, a release is sent again without the queue.
 void ClientCore::execute_on_cluster(const Request& request, Response& response,
                                     ConnectPolicy policy, std::size_t index, TimePoint end) {
   using How = protocol::Redirection;
@@ -130,6 +131,7 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
   Backoff backoff;
   TimePoint latest = end;
   std::optional<protocol::Reply> apart;
+  std::optional<protocol::Command> alone;
   for (int redirects = 0;; ++redirects) {
     const std::size_t node =
         sent.asks ? topology.asked_node_of(request.key) : topology.node_of(request.key);
@@ -154,7 +156,11 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
         latest = std::min(latest, BootClock::now() + max_try_again);
       }
     }
-    const bool is_known = how == How::asks || (how == How::moved && is_elsewhere());
+    bool is_known = how == How::asks || (how == How::moved && is_elsewhere());
+    if (how == How::apart && !alone) {
+      alone = protocol::without_side_keys(request.commands.front());
+      is_known = alone.has_value();
+    }
     const bool goes_on = is_known && redirects < protocol::max_redirects;
     TimePoint now = BootClock::now();
     if (!goes_on && now < latest && !request.is_stopped()) {
@@ -168,7 +174,11 @@ void ClientCore::execute_on_cluster(const Request& request, Response& response,
       return response.replies.push_back(*std::move(apart));
     }
     sent.asks = how == How::asks || (how == How::apart && sent.asks);
-    if (!request.may_block()) sent.commands = request.commands.first(1);
+    if (alone) {
+      sent.commands = {&*alone, 1};
+    } else if (!request.may_block()) {
+      sent.commands = request.commands.first(1);
+    }
   }
 }
 

@@ -72,11 +72,11 @@ void PendingRelease::redirect(const Reply& reply, protocol::Redirection how,
   asks_ = how == protocol::Redirection::asks;
   if (how == protocol::Redirection::down) return;
   if (how == protocol::Redirection::apart) {
-    const protocol::Script* const script = command_.view().script();
-    if (script == nullptr || script->alone == nullptr) return;
     try {
       const protocol::OwnedCommand whole = command_;
-      command_ = protocol::Command(*script->alone, whole.text(0), whole.text(1));
+      const std::optional<protocol::Command> alone = protocol::without_side_keys(whole.view());
+      if (!alone) return;
+      command_ = *alone;
     } catch (const std::bad_alloc&) {
       return;
     }

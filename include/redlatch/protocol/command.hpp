@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -114,6 +115,14 @@ class OwnedCommand {
   Expect expect_ = Expect::anything;
   std::vector<std::string> texts_{};
 };
+
+/// Of a release: what takes its place while a cluster has the lock and its further keys at
+/// different nodes. It refers to the same texts. Nothing for other commands.
+inline std::optional<Command> without_side_keys(const Command& command) {
+  const Script* const script = command.script();
+  if (script == nullptr || script->alone == nullptr) return std::nullopt;
+  return Command(*script->alone, command.argument(0), command.argument(1));
+}
 
 /// Whether the reply may be one to a command that expects `expect`.
 inline bool answers(Expect expect, const Reply& reply) noexcept {
