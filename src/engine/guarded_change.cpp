@@ -15,8 +15,9 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-void GuardedChange::begin(const Command& call, RespStream& stream) {
+void GuardedChange::begin(const Command& call, RespStream& stream, bool asks) {
   call_ = call;
+  asks_ = asks;
   abandoned_ = false;
   look(stream);
 }
@@ -29,10 +30,14 @@ void GuardedChange::look(RespStream& stream) {
   // Where MULTI is refused, the change would be made at once: MULTI is sent, and answered, before
   // it. At most one byte more than the token is read, however long the value is. EXISTS tells an
   // absent key from one with an empty value, which is another program's.
-  stream.append(Command(Expect::status, "WATCH", key));
-  stream.append(Command(Expect::integer, "EXISTS", key));
-  stream.append(Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0}, last));
-  stream.append(Command(Expect::status, "MULTI"));
+  // ASKING in front of MULTI counts for all of the transaction.
+  const auto append = [&](const Command& command) {
+    stream.append(command, ScriptCall::by_hash, asks_);
+  };
+  append(Command(Expect::status, "WATCH", key));
+  append(Command(Expect::integer, "EXISTS", key));
+  append(Command(Expect::text_or_nil, "GETRANGE", key, std::int64_t{0}, last));
+  append(Command(Expect::status, "MULTI"));
 }
 
 Expect GuardedChange::expected() const noexcept {

@@ -22,8 +22,8 @@ namespace redlatch::detail {
 class GuardedChange {
  public:
   /// Begins with the first four commands. The texts of `call` have to outlive the change, or be
-  /// `abandoned`.
-  void begin(const protocol::Command& call, RespStream& stream);
+  /// `abandoned`. `asks`: the key is being moved to this node of a cluster.
+  void begin(const protocol::Command& call, RespStream& stream, bool asks = false);
   /// The kind of the next reply.
   protocol::Expect expected() const noexcept;
   /// Takes the next reply, and appends what follows from it. `end`: from then on a change of the
@@ -56,6 +56,7 @@ class GuardedChange {
   protocol::Command call_{protocol::Expect::anything};
   Step step_ = Step::looking;
   bool abandoned_ = false;
+  bool asks_ = false;
   std::array<protocol::Reply, 4> replies_{};  // in this step
   std::size_t count_ = 0;                     // of them
   bool changes_ = false;       // the key is ours, so there is a change in front of EXEC

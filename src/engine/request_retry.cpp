@@ -230,7 +230,7 @@ void RequestRetry::send_guarded(TimePoint now) {
   }
   step_begun_ = now;
   state_ = State::guarded;
-  change_.begin(command_, *stream_);
+  change_.begin(command_, *stream_, request_->asks());
 }
 
 void RequestRetry::finish_command(Reply reply, TimePoint now) {

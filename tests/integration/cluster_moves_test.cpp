@@ -230,6 +230,37 @@ TEST_F(ClusterMoves, ThatAreAbortedLeaveLocksAsTheyWere) {
   EXPECT_EQ(keys_at(from), 0);
 }
 
+/// Conditions by WATCH instead of scripts.
+TEST_F(ClusterMoves, NeedNoScripts) {
+  ClientOptions options = patient();
+  options.scripting = false;
+  Client plain = another(options);
+  Client other = another(options);
+  const auto is_exclusive = [&] { return !Lock(other, key, std::try_to_lock); };
+  Lock lock(plain, key, renewed_often);
+  cluster.begin_move(slot, to);
+  EXPECT_TRUE(is_exclusive());
+  EXPECT_TRUE(lock.extend());
+  cluster.move_keys(slot, to);
+  EXPECT_TRUE(is_exclusive());
+  EXPECT_TRUE(lock.extend());
+  EXPECT_TRUE(lock.verify());
+  const std::uint64_t renewed = plain.metrics().renewed;
+  EXPECT_TRUE(eventually([&] { return plain.metrics().renewed > renewed; }, 20s));
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(asking({"EXISTS", key}).integer, 0);
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_TRUE(is_exclusive());
+  cluster.finish_move(slot, to);
+  EXPECT_TRUE(is_exclusive());
+  EXPECT_TRUE(lock.extend());
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_TRUE(lock.try_lock());
+  cluster.move_slot(slot, from);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_EQ(plain.metrics().lost, 0U);
+}
+
 // Waiters
 
 /// How a test has a class of locks waited for: on the keys of a tag.
