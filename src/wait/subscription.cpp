@@ -132,6 +132,7 @@ void Subscription::close() noexcept {
 /// Whether a channel of a slot has ended, as the slot was moved to another node.
 bool Subscription::note_channel(const Reply& reply) noexcept {
   if (reply.is_error()) {  // to a SSUBSCRIBE: which one is not said
+    settings_.topology->redirected(reply.text);
     for (auto& one : sharded_) one.second.is_asked_for &= one.second.is_open;
     return false;
   }
