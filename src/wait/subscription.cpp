@@ -85,7 +85,8 @@ Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, 
     };
     if (link.is_sharded) ask_for_channel("SSUBSCRIBE");
     // A server before Redis 7 does not know it.
-    if (!link.is_sharded || protocol::may_refuse_command(subscribed.text)) {
+    const bool is_refused = subscribed.is_error() && protocol::may_refuse_command(subscribed.text);
+    if (!link.is_sharded || is_refused) {
       link.is_sharded = false;
       ask_for_channel("SUBSCRIBE");
     }
