@@ -138,7 +138,7 @@ TEST_F(ClientCluster, IsProposedToAPlainUrl) {
   Client plain("redis://127.0.0.1:" + std::to_string(cluster.port(0)));
   const Error error = thrown_by([&] { const Lock lock(plain, key); });
   EXPECT_EQ(error.code(), Errc::protocol_error);
-  expect_text(error, "it is a node of a cluster; use redis-cluster://");
+  expect_text(error, "a URL with redis-cluster:// leads to all of them");
 }
 
 TEST_F(ClientCluster, SaysThatThereAreNoSlots) {
