@@ -164,7 +164,10 @@ bool GrantListener::accept(const Subscription::Message& message) noexcept {
 
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
   assert(waiter.entry_ && waiter.node_.empty());
-  if (how == Waiter::Ending::notified && !waiter.is_granted()) expect(waiter.entry_->value());
+  // Of a waiter that was moved here, the message has come to the other node, perhaps.
+  if (how == Waiter::Ending::notified && !waiter.is_granted()) {
+    waiter.is_moved_ ? note_left(waiter.entry_->value()) : expect(waiter.entry_->value());
+  }
   const bool is_passed_over = how == Waiter::Ending::gone && !waiter.is_moved_;
   if (is_passed_over && std::exchange(passed_over_, true)) {
     lose({make_error_code(Errc::timed_out)});  // passed over twice, with no message in between
@@ -192,18 +195,23 @@ bool GrantListener::is_late() const noexcept {
          BootClock::now() - expected_.front().since > settings_.options.command_timeout;
 }
 
+/// A grant with this value may still come here, or may not.
+void GrantListener::note_left(const std::string& value) noexcept {
+  const TimePoint now = BootClock::now();
+  left_.remove_if([&](const ExpectedGrant& one) { return now - one.since > max_left; });
+  try {
+    if (subscription_.is_open()) left_.push_back({.value = value, .since = now});
+  } catch (const std::bad_alloc&) {
+    lose({make_error_code(std::errc::not_enough_memory)});
+  }
+}
+
 /// A message about the entry may still come here, with a grant that is not to be given back: the
 /// waiter learns of it by its next refresh, at the other node.
 void GrantListener::move(LocalWaiter& waiter, GrantListener& to) noexcept {
   const unsigned news = waiter.news_;
   LeasePtr entry = remove(waiter, Waiter::Ending::settled);
-  const TimePoint now = BootClock::now();
-  left_.remove_if([&](const ExpectedGrant& one) { return now - one.since > max_left; });
-  try {
-    if (subscription_.is_open()) left_.push_back({.value = entry->value(), .since = now});
-  } catch (const std::bad_alloc&) {
-    lose({make_error_code(std::errc::not_enough_memory)});
-  }
+  note_left(entry->value());
   to.add(waiter, std::move(entry));
   waiter.news_ = news | LocalWaiter::changed;
   waiter.is_moved_ = true;

@@ -107,6 +107,7 @@ class GrantListener {
   void receive_available() noexcept REDLATCH_REQUIRES(wait_mutex);
   bool deliver(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
   void expect(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void note_left(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
   void wake_listener_for_news() noexcept REDLATCH_REQUIRES(wait_mutex);
   bool is_late() const noexcept REDLATCH_REQUIRES(wait_mutex);
   void lose(const Failure& why) noexcept REDLATCH_REQUIRES(wait_mutex);

@@ -61,7 +61,9 @@ class NoEvents final : public detail::EventSource {
 /// A fork takes the mutex of the nodes and then that of the background thread.
 TEST(NodeConnections, AreMadeWithoutTheMutexOfTheBackgroundThread) {
   const auto topology = std::make_shared<TwoNodes>();
-  const detail::Settings settings{.options = {.command_timeout = 50ms},
+  const detail::Settings settings{.endpoint = {},
+                                  .options = {.command_timeout = 50ms},
+                                  .server = {},
                                   .topology = topology,
                                   .routes = std::make_shared<detail::Routes>(4),
                                   .closings = std::make_shared<detail::Closings>()};
