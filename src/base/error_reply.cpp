@@ -14,7 +14,10 @@ namespace {
 
 constexpr std::string_view in_script = "@user_script";
 constexpr std::string_view unknown_in_script = "ommand called from";  // "Unknown Redis c..."
-constexpr std::string_view of_script = " script: ";  // its hash and the line follow
+constexpr std::string_view of_script = " script: ";  // its hash and the line follow, at the end
+// What Redis 7.0 and what later servers say of a command in a script that the ACL refuses.
+constexpr std::array<std::string_view, 2> not_permitted_in_script{"The user executing the script",
+                                                                  "ERR ACL failure in script"};
 constexpr std::string_view echo = ", with args beginning with";
 constexpr std::string_view unknown_command = "ERR unknown command";  // its name in quotes follows
 /// The first word of `as_refusal`.
@@ -127,7 +130,7 @@ std::string_view unwrapped(std::string_view text) {
 /// Without the place in a script of this library, which is of no use to the reader of the error.
 std::string_view without_script(std::string_view error_reply) {
   std::string_view text = unwrapped(without_arguments(error_reply));
-  if (text.find(in_script) != std::string_view::npos) text = text.substr(0, text.find(of_script));
+  if (text.find(in_script) != std::string_view::npos) text = text.substr(0, text.rfind(of_script));
   return text;
 }
 
@@ -165,7 +168,8 @@ Class classified(std::string_view error_reply) noexcept {
     if (known.begins != unknown_command) return known;
     return {known.begins, known.code, advice_for_missing(text)};
   }
-  if (text.find("The user executing the script") != std::string_view::npos) {
+  if (std::any_of(not_permitted_in_script.begin(), not_permitted_in_script.end(),
+                  [&](std::string_view words) { return text.find(words) != text.npos; })) {
     return classified("NOPERM");
   }
   if (text.find(unknown_in_script) != std::string_view::npos) {

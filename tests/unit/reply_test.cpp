@@ -26,6 +26,10 @@ using test::text;
 constexpr std::string_view acl_in_script =
     "ERR The user executing the script can't run this command or subcommand script: "
     "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:1.";
+/// By Valkey 8.0 and Redis 8.0.
+constexpr std::string_view acl_failure_in_script =
+    "ERR ACL failure in script: User worker has no permissions to run the 'time' command script: "
+    "cfa4e6df953aa8e98dfc77aeb56b8af026b12633, on @user_script:2.";
 constexpr std::string_view redis_6 =
     "ERR Error running script (call to f_cfa4e6df953aa8e98dfc77aeb56b8af026b12633): ";
 
@@ -128,6 +132,7 @@ TEST(ReplyClassify, KnowsWhatIsNotPermitted) {
 
 TEST(ReplyClassify, KnowsThePermissionsInsideAScript) {
   EXPECT_EQ(classify(acl_in_script), Errc::not_permitted);
+  EXPECT_EQ(classify(acl_failure_in_script), Errc::not_permitted);
   EXPECT_EQ(classify(in_redis_6("@user_script:1: @user_script: 1: The user executing the script "
                                 "can't run this command or subcommand")),
             Errc::not_permitted);
@@ -221,6 +226,12 @@ TEST(ReplyExplain, SaysNothingOfTheScriptThatMetAKnownRefusal) {
     EXPECT_EQ(explain(refusal).find("cfa4e6df"), std::string::npos) << explain(refusal);
     EXPECT_EQ(explain(refusal).find("user_script"), std::string::npos) << explain(refusal);
   }
+}
+
+TEST(ReplyExplain, NamesTheCommandThatIsNotPermittedInAScript) {
+  EXPECT_EQ(explain(acl_failure_in_script),
+            "the server said \"ERR ACL failure in script: User worker has no permissions to run "
+            "the 'time' command\"; give the user the rights that docs/permissions.md lists");
 }
 
 /// So that maintainers of the library can find the place.
