@@ -208,7 +208,7 @@ def ctest(log, arguments, environment):
 
 
 def test(item, selection, environment):
-    """How many tests ran, which failed twice, and how many did so only beside others."""
+    """How many tests ran, which failed also alone, and how many only beside others."""
     logs = [WORK / "logs" / f"{item}.log", WORK / "logs" / f"{item}-again.log"]
     for log in logs:
         log.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ def test(item, selection, environment):
     if not failed:
         return total, [], 0
     exactly = "|".join(re.escape(name) for name in failed)
-    _, again = ctest(logs[1], ["-R", f"^({exactly})$"], environment)
+    _, again = ctest(logs[1], ["--repeat", "until-pass:3", "-R", f"^({exactly})$"], environment)
     return total, sorted(again), len(failed) - len(again)
 
 
