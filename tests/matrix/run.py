@@ -222,22 +222,20 @@ def test(item, selection, environment):
     return total, sorted(again), len(failed) - len(again)
 
 
-def outcome(failed, late):
-    names = ", ".join(f"`{name}`" for name in failed)
-    text = f"{len(failed)} failed: {names}" if failed else "all passed"
-    return f"{text}; {late} only when repeated alone" if late else text
-
-
 def keep(part, item, what, versions, tests, failed, late=0):
+    """The row of the table; the names of the tests that failed are only in the line."""
+    result = f"{len(failed)} failed" if failed else "all passed"
+    if late:
+        result += f", {late} only when repeated alone"
     row = {
-        "part": part, "item": item, "what": what, "versions": versions, "tests": tests,
-        "result": outcome(failed, late), "good": not failed,
+        "what": what, "versions": versions, "tests": tests, "result": result,
         "date": datetime.date.today().isoformat(),
     }  # fmt: skip
     results = WORK / "results"
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{part}-{item}.json").write_text(json.dumps(row))
-    print(f"{item}: {what}; {versions}; {tests}; {row['result']}", flush=True)
+    names = "".join(f"\n  failed: {name}" for name in failed)
+    print(f"{item}: {what}; {versions}; {tests}; {result}{names}", flush=True)
     return not failed
 
 
