@@ -26,6 +26,9 @@ using protocol::Reply;
 // that one of many pieces ends, too.
 constexpr std::size_t max_bytes = std::size_t{1} << 20;
 constexpr std::size_t max_elements = std::size_t{1} << 16;
+// Of arrays in arrays, as in hiredis 0.14. From 1.0 on, hiredis has no limit, and the end of a
+// reply that is 250,000 deep would use up the stack.
+constexpr std::size_t max_depth = 7;
 
 ReplyTarget& target_of(const redisReadTask* task) {
   return *static_cast<ReplyTarget*>(task->privdata);
@@ -70,11 +73,17 @@ void* create_nil(const redisReadTask* task) noexcept {
   return fill(task, Reply::Kind::nil, [](Reply&) {});
 }
 
+bool is_too_deep(const redisReadTask* task) noexcept {
+  std::size_t depth = 0;
+  for (; task != nullptr && depth <= max_depth; task = task->parent) ++depth;
+  return depth > max_depth;
+}
+
 // The second parameter is an int up to hiredis 0.14 and a size_t from 1.0 on.
 template <class Count>
 void* create_array(const redisReadTask* task, Count count) noexcept {
   const auto size = static_cast<std::size_t>(count);
-  if (size > max_elements) {
+  if (size > max_elements || is_too_deep(task)) {
     target_of(task).is_too_long = true;
     return nullptr;
   }
@@ -110,7 +119,8 @@ bool fits_header(const Reader& reader, const redisReplyObjectFunctions& function
   // hiredis' word for every null that a callback has returned.
   if (reader.err == REDIS_ERR_OOM) {
     if (!static_cast<const ReplyTarget*>(reader.privdata)->is_too_long) throw std::bad_alloc();
-    throw IoError(Errc::protocol_error, "an answer has more elements than any that was asked for");
+    throw IoError(Errc::protocol_error,
+                  "an answer has more elements than any that was asked for, or is deeper");
   }
   // The first byte of an alert, by which a server that expects TLS answers to anything else. Behind
   // a reply it is none: the server has spoken the Redis protocol.
