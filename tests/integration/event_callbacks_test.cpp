@@ -235,7 +235,7 @@ TEST_F(ClientFromACallback, RenewalsAreNotWaitedFor) {
     raw.command({"CONFIG", "RESETSTAT"});
     renewed = eventually([&] { return raw.calls("pexpire") >= 4; });
   });
-  const Lock held(*client, "held", {.ttl = 1s});
+  const Lock held(*client, "held", {.ttl = 2s});
   lose();
   EXPECT_TRUE(is_over());
   EXPECT_TRUE(renewed);
@@ -360,8 +360,8 @@ TEST(ClientCallbackThatLocks, DoesNotFeedItselfWithEventsForEver) {
     inside = false;
   };
   client.emplace(server.url(), options);
-  Lock held(*client, "held", {.ttl = 1s});
-  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 4; }));
+  Lock held(*client, "held", {.ttl = 2s});
+  EXPECT_TRUE(eventually([&] { return client->metrics().renewed >= 3; }));
   EXPECT_TRUE(held.owns_lock());
   enough = true;
   EXPECT_TRUE(eventually([&] { return !inside; })) << "or it would be the last of its client";

@@ -133,7 +133,7 @@ TEST_F(ReadLockWriteLock, LetsReadersInWhenTheWriterBeforeThemWasKilled) {
 TEST_F(ReadLockWriteLock, EndsADeadReadersLeaseByItselfWhateverTheOthersDo) {
   ReadLock dead(client, "job", {.ttl = 1s, .auto_renew = false});
   const std::string value = raw.command({"ZRANGE", "job", "0", "0"}).elements.at(0).text;
-  ReadLock alive(client, "job", {.ttl = 1s});
+  ReadLock alive(client, "job", {.ttl = 2s});
   EXPECT_TRUE(eventually([&] { return !dead.owns_lock(); }));
   Rival<WriteLock> waiting(another());
   ASSERT_TRUE(is_queued(1));

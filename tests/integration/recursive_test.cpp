@@ -133,7 +133,7 @@ TEST_F(RecursiveLockRecursion, EndsForEachHoldByItself) {
 
 TEST_F(RecursiveLockRecursion, IsNotRenewedByOtherHoldsOfTheOwner) {
   RecursiveLock silent(client, "job", {.ttl = 1s, .auto_renew = false});
-  RecursiveLock renewed(client, "job", {.ttl = 1s});
+  RecursiveLock renewed(client, "job", {.ttl = 2s});
   EXPECT_TRUE(eventually([&] { return renewed.hold_count() == 1; }));
   EXPECT_TRUE(renewed.verify());
   EXPECT_EQ(renewed.unlock(), Unlock::released);

@@ -45,7 +45,7 @@ class RedlockKeptByThreeServers : public QuorumOf<3> {};
 
 TEST_F(RedlockKeptByThreeServers, IsRenewed) {
   Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 1s});
+  Redlock lock(nodes, "job", {.ttl = 2s});
   EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 4; }));
   EXPECT_TRUE(lock.verify());
 }
@@ -63,7 +63,7 @@ TEST_F(RedlockKeptByThreeServers, IsLostWhenAMajorityIsGone) {
 
 TEST_F(RedlockKeptByThreeServers, IsLostWhenAMajorityHasForgottenIt) {
   Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 1s});
+  Redlock lock(nodes, "job", {.ttl = 2s});
   const std::stop_token lost = lock.lost_token();
   raw[0]->command({"DEL", "job"});
   EXPECT_TRUE(eventually([&] { return nodes.metrics().renewed >= 2; }));
@@ -162,7 +162,7 @@ TEST_F(RedlockKeptByThreeServers, AreRenewedTogetherWithoutADescriptorForEach) {
 /// Only the renewals connect again.
 TEST_F(RedlockKeptByThreeServers, IsRenewedOnAServerThatHasClosedItsConnections) {
   Quorum nodes(urls, calm());
-  Redlock lock(nodes, "job", {.ttl = 1s});
+  Redlock lock(nodes, "job", {.ttl = 2s});
   ASSERT_TRUE(eventually([&] { return held_on() == 3; }));
   raw[0]->command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
   const std::uint64_t renewed = nodes.metrics().renewed;

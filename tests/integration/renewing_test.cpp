@@ -20,7 +20,7 @@
 namespace redlatch::test {
 namespace renewing_test {
 
-constexpr auto ttl = 1s;
+constexpr auto ttl = 1500ms;
 constexpr LockOptions brief{.ttl = ttl};
 
 class LockRenewing : public LimitedUserTest {
@@ -28,10 +28,10 @@ class LockRenewing : public LimitedUserTest {
   LockRenewing() { raw.command({"CONFIG", "RESETSTAT"}); }
 
   std::int64_t renewals() { return raw.calls("pexpire"); }
-  /// At least two more renewals have been carried out.
+  /// At least one more renewal has been carried out.
   bool goes_on() {
     const std::int64_t before = renewals();
-    return eventually([&] { return renewals() >= before + 2; });
+    return eventually([&] { return renewals() > before; });
   }
   /// It is held all the time until the condition holds.
   static testing::AssertionResult stays(const Lock& lock, const std::function<bool()>& condition) {
@@ -65,7 +65,7 @@ TEST_F(LockRenewing, IsNotDoneWhenItShallNotBe) {
 }
 
 TEST_F(LockRenewing, EndsAtMaxHold) {
-  Lock lock(client, "job", {.ttl = ttl, .max_hold = 1500ms});
+  Lock lock(client, "job", {.ttl = ttl, .max_hold = 2s});
   EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }));
   EXPECT_FALSE(lock.owns_lock());
   EXPECT_GT(renewals(), 0);

@@ -98,9 +98,9 @@ TEST_F(ClientTls, WakesWaitersOfOtherProcesses) {
 
 TEST_F(ClientTls, RenewsAndNoticesALoss) {
   Client client(server.url(), trusting());
-  Lock lock(client, "job", {.ttl = 1s});
+  Lock lock(client, "job", {.ttl = 2s});
   const auto renewed = client.metrics().renewed;
-  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= renewed + 3; }));
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= renewed + 2; }));
   raw.command({"DEL", "job"});
   EXPECT_TRUE(eventually([&] { return lock.lost_token().stop_requested(); }));
 }

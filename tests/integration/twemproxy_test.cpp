@@ -34,8 +34,8 @@ TEST_F(LockThroughTwemproxy, LetsAGuardGiveItsKeyUp) {
 }
 
 TEST_F(LockThroughTwemproxy, LetsRenewalsThrough) {
-  Lock lock(client, "job", {.ttl = 1s});
-  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 3; }));
+  Lock lock(client, "job", {.ttl = 2s});
+  EXPECT_TRUE(eventually([&] { return client.metrics().renewed >= 2; }));
   EXPECT_EQ(client.metrics().lost, 0U);
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
