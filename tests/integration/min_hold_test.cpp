@@ -79,6 +79,9 @@ TYPED_TEST(EveryLockMinHold, IsGrantedToTheFirstWaiterWhenItIsOver) {
 
 /// A waiter that queued up behind others does not know when it has become the first: there is a
 /// message for that, in front of which a waiter that is gone does not stand.
+/// As at a node of a cluster.
+bool is_of_shard(const std::string& channel) { return channel.starts_with("redlatch:shard:"); }
+
 TYPED_TEST(EveryLockMinHold, IsAnnouncedToTheFirstLiveWaiter) {
   TypeParam lock(this->client, "job", {.ttl = 20s, .min_hold = 20s});
   Rival<TypeParam> rival(this->another());
@@ -86,7 +89,7 @@ TYPED_TEST(EveryLockMinHold, IsAnnouncedToTheFirstLiveWaiter) {
   const auto first = this->entry(0);
   this->raw.command({"LPUSH", this->queue, "99999999999999 60000 redlatch:gone a-b-c-d-e"});
   RawClient listener(this->server.socket());
-  listener.command({"SUBSCRIBE", first.channel});
+  listener.command({is_of_shard(first.channel) ? "SSUBSCRIBE" : "SUBSCRIBE", first.channel});
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_EQ(listener.next().elements.at(2).text, first.value + '\n');
   EXPECT_FALSE(rival.held);
@@ -101,7 +104,8 @@ TYPED_TEST(EveryLockMinHold, IsAskedForAtOnceByAWaiterThatIsTold) {
   EXPECT_TRUE(eventually(
       [&, told = 0]() mutable {
         const std::int64_t before = this->raw.calls("lset");
-        this->raw.command({"PUBLISH", entry.channel, entry.value + '\n'});
+        const char* const publish = is_of_shard(entry.channel) ? "SPUBLISH" : "PUBLISH";
+        this->raw.command({publish, entry.channel, entry.value + '\n'});
         return eventually([&] { return this->raw.calls("lset") > before; }) && ++told == 30;
       },
       20s));
