@@ -173,13 +173,13 @@ TEST_P(ClusterFailoverOfEachKind, IsSurvivedByALockThatItsReplicaHas) {
   EXPECT_EQ(cluster.command(next, {"GET", key}).text, lock.token());
 }
 
-/// A client that has done nothing meanwhile.
+/// A client that has done nothing meanwhile. One that goes on at the moment at which a stopped
+/// primary does may be answered by that: docs/server-setups.md says so.
 TEST_P(ClusterFailoverOfEachKind, IsFollowedByAnIdleClient) {
   Client client = another();
   EXPECT_EQ(Lock(client, key, long_enough).unlock(), Unlock::released);
   expect_in_step();  // or its release may be lost
   const std::size_t next = fail_over(GetParam());
-  if (GetParam() == Loss::stopped) cluster.node(0).resume();
   std::optional<Lock> lock;
   EXPECT_TRUE(
       eventually([&] { return !error_of([&] { lock.emplace(client, key, long_enough); }); }, 30s));
