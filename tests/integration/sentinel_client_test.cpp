@@ -452,6 +452,8 @@ TEST_P(ClientSentinelFailover, WakesWaiters) {
   ASSERT_TRUE(eventually([&] {
     return trio.at_server(0).command({"LLEN", "job:redlatch:queue:{job}"}).integer >= 1;
   }));
+  // A first attempt in the outage would throw.
+  ASSERT_TRUE(eventually([&] { return other.metrics().waiting == 3; }));
   ASSERT_TRUE(in_step(trio));
   fail_over(trio, GetParam());
   EXPECT_TRUE(eventually([&] { return held->owns_lock() && !error_of([&] { client.ping(); }); }));
