@@ -168,8 +168,9 @@ Class classified(std::string_view error_reply) noexcept {
     if (known.begins != unknown_command) return known;
     return {known.begins, known.code, advice_for_missing(text)};
   }
-  if (std::any_of(not_permitted_in_script.begin(), not_permitted_in_script.end(),
-                  [&](std::string_view words) { return text.find(words) != text.npos; })) {
+  if (std::any_of(
+          not_permitted_in_script.begin(), not_permitted_in_script.end(),
+          [&](std::string_view words) { return text.find(words) != std::string_view::npos; })) {
     return classified("NOPERM");
   }
   if (text.find(unknown_in_script) != std::string_view::npos) {

@@ -31,6 +31,112 @@ constexpr std::chrono::minutes max_grant{1};
 /// For how long a request is tried again whose keys a cluster has at two nodes.
 constexpr std::chrono::milliseconds max_try_again{200};
 
+/// One call on a cluster. Follows redirects, and rides out a slot that is being moved or has no
+/// node, until `end`. What was redirected was not carried out. A request that is sent again has its
+/// first command only, and a WAIT: what else it asks for concerns the node that it was made for.
+class ClusterCall {
+ public:
+  ClusterCall(const Request& request, const Settings& settings, TimePoint end)
+      : request_(request), settings_(settings), sent_(request), end_(end), latest_(end) {}
+
+  /// `index`: of the key's connections, as of `Routes`.
+  void run(NodeConnections& connections, std::size_t index, ConnectPolicy policy,
+           Response& response) {
+    const Topology& topology = *settings_.topology;
+    do {
+      node_ = sent_.asks ? topology.asked_node_of(request_.key) : topology.node_of(request_.key);
+      response = {};
+      connections.at(node_, index, request_.may_block()).execute(sent_, response, policy, end_);
+    } while (goes_on(response, policy));
+  }
+
+ private:
+  using How = protocol::Redirection;
+
+  bool is_elsewhere() const noexcept { return settings_.topology->node_of(request_.key) != node_; }
+
+  bool goes_on(Response& response, ConnectPolicy policy) {
+    How how = How::moved;
+    if (response.failure) {
+      // The connection was to a node that has lost its slots, perhaps.
+      if (response.failure->in_doubt() || !is_elsewhere()) return false;
+    } else {
+      how = protocol::redirection(response.replies.front());
+      if (how == How::none) return false;
+      note(how, response, policy);
+    }
+    if (!has_time(how)) {
+      give_up(how, response);
+      return false;
+    }
+    prepare(how);
+    return true;
+  }
+
+  void note(How how, const Response& response, ConnectPolicy policy) {
+    // Connecting to the first node does not count.
+    if (redirects_ == 0 && policy == ConnectPolicy::separate_timeout) {
+      latest_ = end_ =
+          std::max(end_, response.sent + settings_.options.command_timeout + request_.blocks);
+    }
+    if (how != How::apart) return;
+    // A slot may be moved for minutes, and the caller may have another way.
+    apart_ = response.replies.front();
+    latest_ = std::min(latest_, BootClock::now() + max_try_again);
+  }
+
+  /// Whether to send it again, after a pause unless it is known what else to send, or where.
+  bool has_time(How how) {
+    bool is_known = how == How::asks || (how == How::moved && is_elsewhere());
+    if (how == How::apart && !alone_) {
+      alone_ = protocol::without_side_keys(request_.commands.front());
+      is_known = alone_.has_value();
+    }
+    const bool pauses = !is_known || redirects_++ >= protocol::max_redirects;
+    TimePoint now = BootClock::now();
+    if (pauses && now < latest_ && !request_.is_stopped()) {
+      poll_until({}, std::min(latest_, now + backoff_.next({})));
+      // Without any time left, the connection would fail, and hide what the nodes have said.
+      now = BootClock::now();
+    }
+    return now < latest_ && !request_.is_stopped();
+  }
+
+  void prepare(How how) {
+    sent_.asks = how == How::asks || (how == How::apart && sent_.asks);
+    if (alone_) {
+      sent_.commands = {&*alone_, 1};
+    } else if (!request_.may_block()) {
+      sent_.commands = request_.commands.first(1);
+    }
+  }
+
+  /// The time was over before a node was found that has the key.
+  void give_up(How how, Response& response) {
+    if (apart_) {
+      response = {};
+      response.replies.push_back(*std::move(apart_));
+    } else if (!response.failure && how != How::down) {
+      response.failure = protocol::about(
+          Errc::not_writable, request_.key, settings_.server,
+          "the nodes of the cluster do not agree on which of them has the key; the last one said "
+          "\"" +
+              response.replies.front().text + "\"");
+    }
+  }
+
+  const Request& request_;
+  const Settings& settings_;
+  Request sent_;  // the last time
+  TimePoint end_;
+  TimePoint latest_;  // the end of further attempts
+  std::size_t node_ = 0;
+  int redirects_ = 0;
+  Backoff backoff_{};
+  std::optional<protocol::Reply> apart_{};    // the reply by which the keys are at two nodes
+  std::optional<protocol::Command> alone_{};  // what is sent since then
+};
+
 Settings checked(std::string_view url, ClientOptions options, NodeRole role) {
   require(is_time_out(options.connect_timeout), "connect_timeout must be from 1 ms to 24 h");
   require(is_time_out(options.command_timeout), "command_timeout must be from 1 ms to 24 h");
@@ -111,85 +217,12 @@ void ClientCore::execute(std::span<const Request> requests, std::span<Response> 
   }
   const std::size_t index = Routes::connection(pin);
   if (is_cluster) {
-    execute_on_cluster(request, responses.front(), policy, index, end);
+    ClusterCall(request, settings_, end).run(connections_, index, policy, responses.front());
   } else {
     connections_.at(0, index, request.may_block()).execute(request, responses.front(), policy, end);
   }
   if (acquires && responses.front().failure) note_owed(*request.cleanup);
   background_.ensure_started();
-}
-
-/// Follows redirects, and rides out a slot that is being moved or has no node, until `end`. What
-/// was redirected was not carried out. A request that is sent again has its first command only, and
-/// a WAIT: what else it asks for concerns the node that it was made for. While the slot is being
-/// moved and the queue is not where the lock is, a release is sent again without the queue.
-void ClientCore::execute_on_cluster(const Request& request, Response& response,
-                                    ConnectPolicy policy, std::size_t index, TimePoint end) {
-  using How = protocol::Redirection;
-  Request sent = request;
-  Topology& topology = *settings_.topology;
-  Backoff backoff;
-  TimePoint latest = end;
-  std::optional<protocol::Reply> apart;
-  std::optional<protocol::Command> alone;
-  for (int redirects = 0;; ++redirects) {
-    const std::size_t node =
-        sent.asks ? topology.asked_node_of(request.key) : topology.node_of(request.key);
-    response = {};
-    connections_.at(node, index, request.may_block()).execute(sent, response, policy, end);
-    const auto is_elsewhere = [&] { return topology.node_of(request.key) != node; };
-    How how = How::moved;
-    if (response.failure) {
-      // The connection was to a node that has lost its slots, perhaps.
-      if (response.failure->in_doubt() || !is_elsewhere()) return;
-    } else {
-      how = protocol::redirection(response.replies.front());
-      if (how == How::none) return;
-      // Connecting to the first node does not count.
-      if (redirects == 0 && policy == ConnectPolicy::separate_timeout) {
-        latest = end =
-            std::max(end, response.sent + settings_.options.command_timeout + request.blocks);
-      }
-      // A slot may be moved for minutes, and the caller may have another way.
-      if (how == How::apart) {
-        apart = response.replies.front();
-        latest = std::min(latest, BootClock::now() + max_try_again);
-      }
-    }
-    bool is_known = how == How::asks || (how == How::moved && is_elsewhere());
-    if (how == How::apart && !alone) {
-      alone = protocol::without_side_keys(request.commands.front());
-      is_known = alone.has_value();
-    }
-    const bool goes_on = is_known && redirects < protocol::max_redirects;
-    TimePoint now = BootClock::now();
-    if (!goes_on && now < latest && !request.is_stopped()) {
-      poll_until({}, std::min(latest, now + backoff.next({})));
-      // Without any time left, the connection would fail, and hide what the nodes have said.
-      now = BootClock::now();
-    }
-    if (now >= latest || request.is_stopped()) {
-      if (!apart) return end_redirects(request, response, how);
-      response.replies.clear();
-      return response.replies.push_back(*std::move(apart));
-    }
-    sent.asks = how == How::asks || (how == How::apart && sent.asks);
-    if (alone) {
-      sent.commands = {&*alone, 1};
-    } else if (!request.may_block()) {
-      sent.commands = request.commands.first(1);
-    }
-  }
-}
-
-/// The time was over before a node was found that has the key.
-void ClientCore::end_redirects(const Request& request, Response& response,
-                               protocol::Redirection how) const {
-  if (response.failure || how == protocol::Redirection::down) return;
-  response.failure = protocol::about(
-      Errc::not_writable, request.key, settings_.server,
-      "the nodes of the cluster do not agree on which of them has the key; the last one said \"" +
-          response.replies.front().text + "\"");
 }
 
 /// Before anything is sent: a script has all of its keys at one node.

@@ -78,9 +78,6 @@ class ClientCore final : public Keeper,
  private:
   Background& background() noexcept override { return background_; }
   RoutePin route(std::string_view key) noexcept override;
-  void execute_on_cluster(const Request& request, Response& response, ConnectPolicy policy,
-                          std::size_t index, TimePoint end);
-  void end_redirects(const Request& request, Response& response, protocol::Redirection how) const;
   void refuse_several_slots(const Request& request) const;
   void await_releases(const Request& request, TimePoint end);
   /// Whether the release of several keys may be pending on a connection. An acquisition of one of

@@ -27,9 +27,7 @@ namespace redlatch::detail {
 class NodeConnections {
  public:
   NodeConnections(const Settings& settings, CompletionSink& sink)
-      : settings_(settings),
-        sink_(sink),
-        nodes_(std::make_unique<std::unique_ptr<Node>[]>(settings.topology->max_nodes())) {
+      : settings_(settings), sink_(sink), nodes_(settings.topology->max_nodes()) {
     make(0);
   }
   NodeConnections(const NodeConnections&) = delete;
@@ -125,8 +123,8 @@ class NodeConnections {
 
   const Settings& settings_;
   CompletionSink& sink_;
-  Mutex mutex_{};  // for making nodes
-  const std::unique_ptr<std::unique_ptr<Node>[]> nodes_;
+  Mutex mutex_{};                             // for making nodes
+  std::vector<std::unique_ptr<Node>> nodes_;  // of them, the first `count_` are there
   std::atomic<std::size_t> count_ = 0;
 };
 

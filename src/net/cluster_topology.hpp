@@ -103,7 +103,7 @@ class ClusterTopology final : public Topology,
   std::size_t view_seat_of(std::size_t slot) const noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     return view_.seat_of(slot);
   }
-  Destination locate(std::size_t node, TimePoint deadline, int cancel);
+  Destination locate(std::size_t number, TimePoint deadline, int cancel);
   void redirected(std::size_t node, std::string_view error_reply) noexcept;
   void learn_redirect(std::size_t node, std::string_view error_reply) REDLATCH_REQUIRES(mutex_);
   Node& node_at(std::size_t number) REDLATCH_REQUIRES(mutex_);

@@ -61,7 +61,7 @@ void LocalWaiter::wait(TimePoint end, const std::stop_token& stop) {
 
 void LocalWaiter::wake() noexcept {
   MutexLock lock(queues_.mutex());
-  Baton* const baton = queues_.prepare_wake(*this);
+  Baton* const baton = WaitQueues::prepare_wake(*this);
   lock.unlock();
   if (baton != nullptr) baton->post();
 }
@@ -155,7 +155,7 @@ Waiter::Left LocalWaiter::leave(bool held) noexcept {
   if (next != nullptr) next->is_first_ = true;  // last, as `next` reads its entry from now on
   if (queue_ != nullptr && queue_->waiters.empty())
     queues_.by_key_.erase(queues_.by_key_.find(key_));
-  if (next != nullptr && (!holds || next->is_idle_)) baton = queues_.prepare_wake(*next);
+  if (next != nullptr && (!holds || next->is_idle_)) baton = WaitQueues::prepare_wake(*next);
   const int posts = posts_;
   lock.unlock();
   if (baton != nullptr) baton->post();

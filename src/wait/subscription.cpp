@@ -60,8 +60,8 @@ Subscription::Channel& Subscription::channel_of(std::string_view key, bool is_sh
 }
 
 Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, int cancel) {
-  Link link{.connection = std::make_unique<Connection>(connect(settings_, end, cancel)),
-            .is_sharded = !settings_.endpoint.nodes.empty()};
+  Link link{std::make_unique<Connection>(connect(settings_, end, cancel))};
+  link.is_sharded = !settings_.endpoint.nodes.empty();
   // A proxy may close the connection at any of these. Only the last one is needed: the first two
   // ask for changes of keys.
   const auto ask_for = [&](const Command& command) {
@@ -78,18 +78,7 @@ Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, 
       id = ask_for(Command(Expect::anything, "CLIENT", "ID"));
       watching = ask_for(Command(Expect::anything, "SUBSCRIBE", protocol::invalidated));
     }
-    const auto ask_for_channel = [&](const char* how) {
-      Channel& channel = channel_of(key, link.is_sharded);
-      subscribed = ask_for(Command(Expect::anything, how, channel.name));
-      channel.is_asked_for = channel.is_open = !subscribed.is_error();
-    };
-    if (link.is_sharded) ask_for_channel("SSUBSCRIBE");
-    // A server before Redis 7 does not know it.
-    const bool is_refused = subscribed.is_error() && protocol::may_refuse_command(subscribed.text);
-    if (!link.is_sharded || is_refused) {
-      link.is_sharded = false;
-      ask_for_channel("SUBSCRIBE");
-    }
+    subscribed = open_channel(link, key, end);
   } catch (const IoError& error) {
     if (error.code() != Errc::unreachable) throw;
     if (watches) closings.note_closed(Closings::Step::changes, begun, BootClock::now());
@@ -109,6 +98,23 @@ Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, 
   closings.note_answered(Closings::Step::changes);
   if (!watching.is_error()) link.number = id.integer;
   return link;
+}
+
+/// A server before Redis 7 has no channels of slots.
+Reply Subscription::open_channel(Link& link, std::string_view key, TimePoint end) {
+  const auto ask_for = [&](const char* how) {
+    Channel& channel = channel_of(key, link.is_sharded);
+    Reply reply = ask(*link.connection->stream, *link.connection->transport,
+                      Command(Expect::anything, how, channel.name), end);
+    channel.is_asked_for = channel.is_open = !reply.is_error();
+    return reply;
+  };
+  if (link.is_sharded) {
+    Reply reply = ask_for("SSUBSCRIBE");
+    if (!reply.is_error() || !protocol::may_refuse_command(reply.text)) return reply;
+    link.is_sharded = false;
+  }
+  return ask_for("SUBSCRIBE");
 }
 
 GrantAddress Subscription::address(std::string_view key) {

@@ -78,6 +78,7 @@ class Subscription {
   /// the server name them, also across a new connection.
   using Channels = std::map<std::size_t, Channel>;
 
+  protocol::Reply open_channel(Link& link, std::string_view key, TimePoint end);
   Channel& channel_of(std::string_view key, bool is_sharded);
   bool note_channel(const protocol::Reply& reply) noexcept;
 

@@ -134,7 +134,7 @@ class WaitQueues final : public EventSource {
   WaitQueue* find(std::string_view key) noexcept REDLATCH_REQUIRES(wait_mutex);
   static bool fits(const Lease& lease, const LockOptions& given, const LockOptions& wanted,
                    TimePoint now) noexcept;
-  Baton* prepare_wake(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
+  static Baton* prepare_wake(LocalWaiter& waiter) noexcept REDLATCH_REQUIRES(wait_mutex);
   void note_contention(std::string_view key, bool had_to_wait) noexcept
       REDLATCH_REQUIRES(wait_mutex);
 
