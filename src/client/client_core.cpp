@@ -92,7 +92,7 @@ class ClusterCall {
       alone_ = protocol::without_side_keys(request_.commands.front());
       is_known = alone_.has_value();
     }
-    const bool pauses = !is_known || redirects_++ >= protocol::max_redirects;
+    const bool pauses = redirects_++ >= protocol::max_redirects || !is_known;
     TimePoint now = BootClock::now();
     if (pauses && now < latest_ && !request_.is_stopped()) {
       poll_until({}, std::min(latest_, now + backoff_.next({})));
