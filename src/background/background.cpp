@@ -359,7 +359,7 @@ bool Background::send_renewals(int cancel) {
     return false;
   }
   for (Lease* lease : due) {
-    SharedConnection& connection = connections_->of(lease->key(), false, lease->asks());
+    SharedConnection& connection = connections_->of(*lease);
     if (!connection.renew(*lease)) {
       const Failure why{make_error_code(std::errc::not_enough_memory)};
       renewer_.failed(*lease, {}, {}, BootClock::now(), why);

@@ -47,23 +47,20 @@ class NodeConnections {
   }
   /// The connection of the key, certain only while the key is pinned and its slot does not move.
   SharedConnection& of(std::string_view key, bool apart = false) noexcept {
-    return at(settings_.topology->node_of(key), settings_.routes->connection(key), apart);
+    return at(node_of(key, false), settings_.routes->connection(key), apart);
   }
-  /// `asks`: at the node to which the key is being moved.
-  SharedConnection& of(std::string_view key, bool apart, bool asks) noexcept {
-    if (!asks) return of(key, apart);
-    return at(settings_.topology->asked_node_of(key), settings_.routes->connection(key), apart);
+  /// The connection for what the background sends.
+  SharedConnection& of(const Lease& renewed) noexcept {
+    return at(node_of(renewed.key(), renewed.asks()), settings_.routes->connection(renewed.key()));
   }
   SharedConnection& of(const PendingRelease& release) noexcept {
-    return of(release.key(), false, release.asks());
+    const auto [node, index] = place_of(release);
+    return at(node, index);
   }
   /// The numbers of the node and of the connection that a release goes to. Makes no node, for
   /// callers with a mutex that is taken after that of this class.
   std::pair<std::size_t, std::size_t> place_of(const PendingRelease& release) const noexcept {
-    const Topology& topology = *settings_.topology;
-    const std::string& key = release.key();
-    return {release.asks() ? topology.asked_node_of(key) : topology.node_of(key),
-            settings_.routes->connection(key)};
+    return {node_of(release.key(), release.asks()), settings_.routes->connection(release.key())};
   }
   /// The settings of a node, whose topology is the node's own.
   const Settings& settings(std::size_t node) noexcept { return node_at(node).settings; }
@@ -99,6 +96,11 @@ class NodeConnections {
     std::vector<std::unique_ptr<SharedConnection>> connections{};  // the last half: apart
   };
 
+  /// `asks`: the node to which the key is being moved.
+  std::size_t node_of(std::string_view key, bool asks) const noexcept {
+    const Topology& topology = *settings_.topology;
+    return asks ? topology.asked_node_of(key) : topology.node_of(key);
+  }
   Node& node_at(std::size_t node) noexcept {
     if (node < nodes()) return *nodes_[node];
     try {

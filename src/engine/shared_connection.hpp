@@ -170,9 +170,9 @@ class SharedConnection {
   void repeat(PendingRequests releases, TimePoint latest, int cancel) noexcept;
   /// Whether a thread does I/O right now. Only a hint: it may have changed on return.
   bool busy() const noexcept { return has_leader_; }
-  /// Whether there is a connection. It may be lost without this being known yet.
   /// Of the node that it leads to.
   const Settings& settings() const noexcept { return settings_; }
+  /// Whether there is a connection. It may be lost without this being known yet.
   bool connected() const noexcept {
     const MutexLock lock(mutex_);
     return multiplexer_.connected();

@@ -1,17 +1,27 @@
 #pragma once
 
+#include <poll.h>
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/options.hpp>
 
 #include "base/event_fd.hpp"
+#include "base/io_error.hpp"
+#include "base/settings.hpp"
+#include "base/url.hpp"
 #include "net/detached_call.hpp"
+#include "net/poll.hpp"
+#include "net/resolver.hpp"
 #include "net/tls_transport.hpp"
 
 namespace redlatch::detail {
@@ -28,8 +38,6 @@ class AskingThreads {
   static constexpr std::chrono::milliseconds fresh_for{100};
   /// The maximum wait for an answer while there is an older one.
   static constexpr std::chrono::milliseconds max_wait_for_newer{500};
-  /// The wait for more answers behind the first one.
-  static constexpr std::chrono::milliseconds more_answers{100};
   /// How many failures an error names.
   static constexpr std::size_t max_named = 5;
   /// With which servers are asked.
@@ -59,6 +67,37 @@ class AskingThreads {
     const std::shared_ptr<std::atomic<int>> talks_;
     bool counts_ = true;
   };
+
+  /// To ask the server at the address. `login`: user and password, and nothing else; `tls`: null
+  /// without TLS; `credentials`: null for those of the login.
+  static std::shared_ptr<const Settings> settings_for(
+      const Address& address, Endpoint login, const ClientOptions& with,
+      const std::shared_ptr<TlsContext>& tls, std::shared_ptr<CredentialSource> credentials = {});
+
+  /// Until `enough` calls have an answer that is of use, or some have and the others are late, or
+  /// all calls are over. Throws `Cancelled` when `cancel` gets readable.
+  template <class Calls, class IsOfUse>
+  static void wait_for(const Calls& calls, std::size_t enough, IsOfUse is_of_use,
+                       TimePoint deadline, int cancel) {
+    std::optional<TimePoint> first;
+    for (;;) {
+      std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+      std::size_t answered = 0;
+      for (const auto& call : calls) {
+        if (!call->is_finished()) {
+          watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+        } else if (is_of_use(call->result())) {
+          ++answered;
+        }
+      }
+      const TimePoint now = BootClock::now();
+      if (answered > 0 && !first) first = now;
+      const TimePoint end = first ? std::min(deadline, *first + more_answers) : deadline;
+      if (answered >= enough || watched.size() == 1 || now >= end) return;
+      poll_until(watched, end);
+      if (watched.front().revents != 0) throw Cancelled();
+    }
+  }
 
   /// `cancel` gets readable when the call is to end.
   template <class Result>
@@ -99,9 +138,29 @@ class AskingThreads {
     }
   };
 
+  /// The wait for more answers behind the first one.
+  static constexpr std::chrono::milliseconds more_answers{100};
+
   // Owned by the threads, too.
   const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);
   EventFd end_{};
 };
+
+inline std::shared_ptr<const Settings> AskingThreads::settings_for(
+    const Address& address, Endpoint login, const ClientOptions& with,
+    const std::shared_ptr<TlsContext>& tls, std::shared_ptr<CredentialSource> credentials) {
+  login.host = address.host;
+  login.port = address.port;
+  auto its_tls = tls_for_host(tls, address.host);
+  auto resolver = std::make_shared<Resolver>(login, its_tls);
+  return std::make_shared<Settings>(Settings{.endpoint = std::move(login),
+                                             .options = with,
+                                             .server = written(address),
+                                             .role = {.only_login = true},
+                                             .topology = std::move(resolver),
+                                             .tls = std::move(its_tls),
+                                             .credentials = std::move(credentials),
+                                             .closings = std::make_shared<Closings>()});
+}
 
 }  // namespace redlatch::detail

@@ -107,7 +107,7 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
     const TimePoint now = BootClock::now();
     const auto share =
         std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
-    wait_for(calls, is_known ? now + share : deadline, cancel);
+    wait_for_some(calls, is_known ? now + share : deadline, cancel);
     const MutexLock lock(mutex_);
     if (is_known || view_.is_known()) break;
     // All that were asked have failed: the others may be there.
@@ -183,24 +183,11 @@ void ClusterTopology::learn_nodes() {
                 [&](const Asked& one) { return std::ranges::find(all, one.address) == all.end(); });
   for (const Address& address : all) {
     const bool is_new = std::ranges::find(asked_, address, &Asked::address) == asked_.end();
-    if (is_new) asked_.push_back({.address = address, .settings = settings_for(address)});
+    if (!is_new) continue;
+    asked_.push_back(
+        {.address = address,
+         .settings = AskingThreads::settings_for(address, login_, options_, tls_, credentials_)});
   }
-}
-
-std::shared_ptr<const Settings> ClusterTopology::settings_for(const Address& address) const {
-  Endpoint endpoint = login_;
-  endpoint.host = address.host;
-  endpoint.port = address.port;
-  auto tls = tls_for_host(tls_, address.host);
-  auto resolver = std::make_shared<Resolver>(endpoint, tls);
-  return std::make_shared<Settings>(Settings{.endpoint = std::move(endpoint),
-                                             .options = options_,
-                                             .server = written(address),
-                                             .role = {.only_login = true},
-                                             .topology = std::move(resolver),
-                                             .tls = std::move(tls),
-                                             .credentials = credentials_,
-                                             .closings = std::make_shared<Closings>()});
 }
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
@@ -333,30 +320,6 @@ void ClusterTopology::ask_soon() {
   wake_.signal();
 }
 
-/// Until two have answered, as one may be the node that was replaced; or one has, and the others
-/// are late; or all calls are over.
-void ClusterTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) {
-  std::optional<TimePoint> first;
-  for (;;) {
-    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
-    std::size_t answered = 0;
-    for (const auto& call : calls) {
-      if (!call->is_finished()) {
-        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
-      } else if (call->result().is_answered) {
-        ++answered;
-      }
-    }
-    const TimePoint now = BootClock::now();
-    if (answered > 0 && !first) first = now;
-    const TimePoint end =
-        first ? std::min(deadline, *first + AskingThreads::more_answers) : deadline;
-    if (answered > 1 || watched.size() == 1 || now >= end) return;
-    poll_until(watched, end);
-    if (watched.front().revents != 0) throw Cancelled();
-  }
-}
-
 /// Why no node has given a map: for configuration rather than for outages.
 IoError ClusterTopology::failure_of(const Calls& calls) {
   if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a node"};
@@ -375,6 +338,12 @@ IoError ClusterTopology::failure_of(const Calls& calls) {
           "no node of the cluster gives its map of slots: " + why};
 }
 
+/// Two, as one may be the node that was replaced.
+void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int cancel) {
+  AskingThreads::wait_for(
+      calls, 2, [](const Outcome& one) { return one.is_answered; }, deadline, cancel);
+}
+
 void ClusterTopology::confirm(TimePoint deadline) noexcept {
   try {
     Calls calls;
@@ -385,7 +354,8 @@ void ClusterTopology::confirm(TimePoint deadline) noexcept {
       calls = ask_some();
     }
     const TimePoint now = BootClock::now();
-    wait_for(calls, std::min(deadline, now + AskingThreads::max_wait_for_newer), never_cancelled);
+    wait_for_some(calls, std::min(deadline, now + AskingThreads::max_wait_for_newer),
+                  never_cancelled);
   } catch (const std::exception&) {
     // No memory, thread or descriptor is left: as if no node had answered.
   }

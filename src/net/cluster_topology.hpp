@@ -110,8 +110,6 @@ class ClusterTopology final : public Topology,
 
   Calls ask_some() REDLATCH_REQUIRES(mutex_);
   void learn_nodes() REDLATCH_REQUIRES(mutex_);
-  std::shared_ptr<const Settings> settings_for(const Address& address) const
-      REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   static ClusterAnswer answer_of(const Settings& settings, const Address& address,
@@ -119,7 +117,7 @@ class ClusterTopology final : public Topology,
   Mapping map(ClusterAnswer& answer, const Address& asked) const;
   void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
-  static void wait_for(const Calls& calls, TimePoint deadline, int cancel);
+  static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
   static IoError failure_of(const Calls& calls);
 
   const ClientOptions options_;  // with which a node is asked

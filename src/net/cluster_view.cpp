@@ -43,8 +43,7 @@ std::string_view ip_in(const Reply& node) noexcept {
   return {};
 }
 
-/// A node: host, port, and more. Nothing if the cluster does not know the host of a node other than
-/// the one that was asked.
+/// A node: host, port, and more. Nothing if the asked node does not know the host of another one.
 std::optional<Address> node_in(const Reply& reply, const Address& asked) {
   if (reply.elements.size() < 2) reject_map("a node has no host or no port");
   const Reply::Kind kind = reply.elements[0].kind;

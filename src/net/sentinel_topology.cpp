@@ -87,7 +87,9 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
   const TimePoint now = BootClock::now();
   const auto share =
       std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
-  wait_for(calls, is_known ? now + share : deadline, cancel);
+  const auto names_primary = [](const Outcome& one) { return one.answer && one.answer->primary; };
+  AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
+                          is_known ? now + share : deadline, cancel);
   std::shared_ptr<Resolver> primary;
   Destination destination;
   {
@@ -137,23 +139,9 @@ SentinelTopology::Sentinel& SentinelTopology::sentinel_at(const Address& address
   const auto at = std::find_if(sentinels_.begin(), sentinels_.end(),
                                [&](const Sentinel& one) { return one.address == address; });
   if (at != sentinels_.end()) return *at;
-  return sentinels_.emplace_back(Sentinel{.address = address, .settings = settings_for(address)});
-}
-
-std::shared_ptr<const Settings> SentinelTopology::settings_for(const Address& address) const {
-  Endpoint endpoint = sentinel_login_;
-  endpoint.host = address.host;
-  endpoint.port = address.port;
-  auto tls = tls_for_host(sentinel_tls_, address.host);
-  auto resolver = std::make_shared<Resolver>(endpoint, tls);
-  auto settings = std::make_shared<Settings>(Settings{.endpoint = std::move(endpoint),
-                                                      .options = options_,
-                                                      .server = written(address),
-                                                      .role = {.only_login = true},
-                                                      .topology = std::move(resolver),
-                                                      .tls = std::move(tls),
-                                                      .closings = std::make_shared<Closings>()});
-  return settings;
+  return sentinels_.emplace_back(Sentinel{
+      .address = address,
+      .settings = AskingThreads::settings_for(address, sentinel_login_, options_, sentinel_tls_)});
 }
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
@@ -218,29 +206,6 @@ void SentinelTopology::map(SentinelAnswer& answer) const {
       return true;
     }
   });
-}
-
-/// Until a majority has answered, or some have and the others are late, or all calls are over.
-void SentinelTopology::wait_for(const Calls& calls, TimePoint deadline, int cancel) {
-  std::optional<TimePoint> first;
-  for (;;) {
-    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
-    std::size_t answered = 0;
-    for (const auto& call : calls) {
-      if (!call->is_finished()) {
-        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
-      } else if (call->result().answer && call->result().answer->primary) {
-        ++answered;
-      }
-    }
-    const TimePoint now = BootClock::now();
-    if (answered > 0 && !first) first = now;
-    const TimePoint end =
-        first ? std::min(deadline, *first + AskingThreads::more_answers) : deadline;
-    if (2 * answered > calls.size() || watched.size() == 1 || now >= end) return;
-    poll_until(watched, end);
-    if (watched.front().revents != 0) throw Cancelled();
-  }
 }
 
 /// Why no Sentinel has named a primary.

@@ -82,13 +82,10 @@ class SentinelTopology final : public Topology,
 
   Calls ask_all() REDLATCH_REQUIRES(mutex_);
   Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
-  std::shared_ptr<const Settings> settings_for(const Address& address) const
-      REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
   void map(SentinelAnswer& answer) const;
-  static void wait_for(const Calls& calls, TimePoint deadline, int cancel);
   IoError failure_of(const Calls& calls) const;
   void note_primary() REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);

@@ -16,17 +16,6 @@ void expect_ok(const RawReply& reply) {
   if (reply.error) throw std::runtime_error(reply.text);
 }
 
-/// What the question gives, or nothing (false) where a connection is lost: a primary that becomes a
-/// replica closes some of them.
-template <class Question>
-auto answered(Question question) -> decltype(question()) {
-  try {
-    return question();
-  } catch (const std::runtime_error&) {
-    return {};
-  }
-}
-
 /// Of a node, as far as all have to agree on it.
 struct Agreed {
   bool operator==(const Agreed&) const = default;

@@ -20,17 +20,6 @@ void log_in(RawClient& client, const TrioOptions::Login& login) {
   }
 }
 
-/// What the question gives, or nothing (false) where a connection is lost: a server that becomes a
-/// replica closes all of them.
-template <class Question>
-auto answered(Question question) -> decltype(question()) {
-  try {
-    return question();
-  } catch (const std::runtime_error&) {
-    return {};
-  }
-}
-
 /// What INFO or a table of SENTINEL says of `name`.
 std::string field(const RawReply& table, const std::string& name) {
   for (std::size_t i = 0; i + 1 < table.elements.size(); i += 2) {
