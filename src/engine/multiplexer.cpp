@@ -111,10 +111,15 @@ TimePoint Multiplexer::next_verdict(TimePoint now) const noexcept {
   return missing_from_ != TimePoint::max() ? missing_from_ : now - age(now) + answer_timeout();
 }
 
+std::optional<TimePoint> Multiplexer::awaited_since() const noexcept {
+  if (all_answered()) return std::nullopt;
+  return retry_.in_progress() ? retry_.heard_at() : pipeline_.in_flight.front().sent_at;
+}
+
 /// For how long the first request in flight has been, which must exist; in a retry, for how long
 /// its last commands have been.
 TimePoint::duration Multiplexer::age(TimePoint now) const noexcept {
-  return now - (retry_.in_progress() ? retry_.heard_at() : pipeline_.in_flight.front().sent_at);
+  return now - *awaited_since();
 }
 
 TimePoint::duration Multiplexer::answer_timeout() const noexcept {

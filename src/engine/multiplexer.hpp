@@ -114,10 +114,8 @@ class Multiplexer {
   void begin_grace(TimePoint now) noexcept;
   /// Whether the first request in flight is overdue, and its grace period is over.
   bool is_stale(TimePoint now) const noexcept;
-  /// For how long the server has left the first request in flight unanswered; zero without one.
-  TimePoint::duration silence(TimePoint now) const noexcept {
-    return all_answered() ? TimePoint::duration::zero() : age(now);
-  }
+  /// When the commands were sent whose replies come next; nothing if none are to come.
+  std::optional<TimePoint> awaited_since() const noexcept;
   /// When the first request in flight, which must exist, gets overdue or stale.
   TimePoint next_verdict(TimePoint now) const noexcept;
   /// The grace period for a reply whose time was found to be over for `late`: at least 10 ms, since

@@ -618,17 +618,20 @@ void SharedConnection::receive_now() {
 }
 
 /// What comes from a former primary is not believed: it may have been stopped while another server
-/// was promoted, and grant now what was asked before.
+/// was promoted, and grant now what was asked before, or what is asked as it wakes up.
 void SharedConnection::process(std::string_view bytes) {
   const TimePoint now = BootClock::now();
   if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
-  if (multiplexer_.silence(now) >= Topology::long_silence) {
+  Topology& topology = *settings_.topology;
+  if (!topology.is_trusted(now)) {
     const Pause pause(*this);
-    settings_.topology->confirm(now + settings_.options.command_timeout);
+    topology.confirm(now + settings_.options.command_timeout);
   }
-  if (settings_.topology->version() != version_) {
+  if (topology.version() != version_) {
     throw IoError(Errc::not_writable, "another server is the primary since the command was sent");
   }
+  const std::optional<TimePoint> sent = multiplexer_.awaited_since();
+  if (sent) topology.note_answer(*sent, version_);
   multiplexer_.received(bytes, now);
 }
 

@@ -30,13 +30,29 @@ using protocol::Reply;
 constexpr std::chrono::seconds refresh_period{60};
 /// How many nodes are asked at once.
 constexpr std::size_t asked_at_once = 3;
+/// How many nodes have to say that another one was not replaced: one may not have heard of it yet.
+constexpr std::size_t enough_others = 2;
+/// How long a node takes at most, once it goes on, to hear that it was replaced.
+constexpr std::chrono::milliseconds max_ignorance{250};
+/// `cluster-node-timeout` where no node tells it.
+constexpr std::chrono::seconds assumed_node_timeout{2};
+
+/// A node that is silent for a node timeout may be replaced. Half of it leaves room for a node that
+/// was busy before it answered last.
+TimePoint::duration trust_of(std::chrono::milliseconds node_timeout) noexcept {
+  return node_timeout / 2;
+}
 
 }  // namespace
 
 /// One node, for the connections to it.
 class ClusterTopology::NodeTopology final : public Topology {
  public:
-  NodeTopology(ClusterTopology& cluster, std::size_t number) : cluster_(cluster), number_(number) {}
+  NodeTopology(ClusterTopology& cluster, std::size_t number, TimePoint::duration trust)
+      : cluster_(cluster), number_(number) {
+    trust_for(trust);
+    end_trust();
+  }
 
   Destination locate(TimePoint deadline, int cancel) override {
     return cluster_.locate(number_, deadline, cancel);
@@ -44,16 +60,20 @@ class ClusterTopology::NodeTopology final : public Topology {
   void prefer(const SocketAddress& address) noexcept override { cluster_.prefer(address); }
   void avoid(const SocketAddress& address) noexcept override { cluster_.avoid(address); }
   void redirected(std::string_view error_reply) noexcept override {
-    cluster_.redirected(number_, error_reply);
+    cluster_.node_redirected(number_, error_reply);
   }
-  void confirm(TimePoint deadline) noexcept override { cluster_.confirm(deadline); }
+  void confirm(TimePoint deadline) override { cluster_.confirm_node(number_, deadline); }
   TimePoint watch(std::vector<pollfd>& descriptors) override { return cluster_.watch(descriptors); }
   void attend() noexcept override { cluster_.attend(); }
   void before_fork() override {}
   void after_fork_in_parent() override {}
   void after_fork_in_child() noexcept override {}
 
-  void note_change() noexcept { Topology::note_change(); }
+  void note_change() noexcept {
+    Topology::note_change();
+    end_trust();
+  }
+  using Topology::trust_for;
 
  private:
   ClusterTopology& cluster_;  // which owns this
@@ -69,6 +89,7 @@ ClusterTopology::ClusterTopology(const Endpoint& endpoint, const ClientOptions& 
       credentials_(std::move(credentials)),
       tls_(std::move(tls)),
       view_(endpoint.nodes),
+      trust_(trust_of(assumed_node_timeout)),
       random_(random_seed()) {}
 
 ClusterTopology::~ClusterTopology() = default;
@@ -82,7 +103,7 @@ std::size_t ClusterTopology::asked_node_of(std::string_view key) const noexcept 
 
 ClusterTopology::Node& ClusterTopology::node_at(std::size_t number) {
   while (nodes_.size() <= number) {
-    nodes_.push_back({.topology = std::make_shared<NodeTopology>(*this, nodes_.size())});
+    nodes_.push_back({.topology = std::make_shared<NodeTopology>(*this, nodes_.size(), trust_)});
   }
   return nodes_[number];
 }
@@ -142,14 +163,9 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
   learn_nodes();
   std::vector<Asked*> order;
   for (Asked& one : asked_) {
-    if (one.asking && one.asking->is_finished()) {
-      const bool is_answered = one.asking->result().is_answered;
-      if (is_answered) one.failed = 0;
-      if (!is_answered && one.failed == 0) one.failed = ++failures_;
-      // It has a descriptor. And what is left of them may end at any time, but stays here: the
-      // order below must not change while it is made.
-      one.asking.reset();
-    }
+    // It has a descriptor. And what is left of them may end at any time, but stays here: the order
+    // below must not change while it is made.
+    if (one.asking && one.asking->is_finished()) one.asking.reset();
     order.push_back(&one);
   }
   std::ranges::shuffle(order, random_);
@@ -195,9 +211,10 @@ void ClusterTopology::learn_nodes() {
 ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
                                               std::shared_ptr<const Settings> settings,
                                               AskingThreads::Talk& talk, int cancel) {
-  const TimePoint begun = BootClock::now();
+  Outcome outcome{.begun = BootClock::now()};
   try {
-    ClusterAnswer answer = answer_of(*settings, address, begun + options_.connect_timeout, cancel);
+    ClusterAnswer answer =
+        answer_of(*settings, address, outcome.begun + options_.connect_timeout, cancel);
     Mapping mapped;
     if (map_address_) {
       settings.reset();  // it uses TLS
@@ -206,32 +223,67 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
       mapped = map(answer, address);
     }
     const MutexLock lock(mutex_);
-    if (has_ended_) return {};
-    follow(view_.take(answer, begun, BootClock::now()));
+    if (has_ended_) return outcome;
+    follow(view_.take(answer, outcome.begun, BootClock::now()));
+    note_answer(address, answer, outcome.begun);
+    learn_node_timeout(answer.node_timeout);
     if (map_address_) mapped_ = std::move(mapped);
     std::erase_if(moving_, [&](const auto& one) REDLATCH_REQUIRES(mutex_) {
       return view_.seat_of(one.first) == one.second;
     });
-    return {.is_answered = true};
+    outcome.is_answered = true;
+    return outcome;
   } catch (const IoError& error) {
-    return {.failure = IoError(error.code(), written(address) + ": " + error.what())};
+    outcome.failure.emplace(error.code(), written(address) + ": " + error.what());
   } catch (const std::exception& error) {
-    return {.failure = IoError(Errc::unreachable, written(address) + ": " + error.what())};
+    outcome.failure.emplace(Errc::unreachable, written(address) + ": " + error.what());
   }
+  note_failure(address, outcome.begun);
+  return outcome;
+}
+
+void ClusterTopology::note_answer(const Address& address, const ClusterAnswer& answer,
+                                  TimePoint begun) {
+  const auto found = std::ranges::find(asked_, address, &Asked::address);
+  if (found == asked_.end()) return;
+  found->failed = 0;
+  found->answered_since = begun;
+  found->vouched.clear();
+  for (const ClusterAnswer::Range& range : answer.ranges) {
+    const auto seat = view_.find(range.primary);
+    const bool is_new = seat && std::ranges::find(found->vouched, *seat) == found->vouched.end();
+    if (is_new && !range.has_failed) found->vouched.push_back(*seat);
+  }
+}
+
+void ClusterTopology::note_failure(const Address& address, TimePoint begun) {
+  const MutexLock lock(mutex_);
+  const auto found = std::ranges::find(asked_, address, &Asked::address);
+  if (found == asked_.end()) return;
+  if (found->failed == 0) found->failed = ++failures_;
+  found->failed_since = begun;
+}
+
+/// Of several nodes that were asked at first, the one with the shortest counts.
+void ClusterTopology::learn_node_timeout(std::optional<std::chrono::milliseconds> timeout) {
+  const bool is_first = !std::exchange(knows_node_timeout_, true);
+  if (!timeout) return;
+  trust_ = is_first ? trust_of(*timeout) : std::min(trust_, trust_of(*timeout));
+  for (const Node& node : nodes_) node.topology->trust_for(trust_);
 }
 
 /// The epoch is asked for before the slots. If a failover comes between the two, the new map is
 /// taken for one of the older epoch, which is corrected by the next answer. The other way round,
 /// the older map would be believed until the next failover.
 ClusterAnswer ClusterTopology::answer_of(const Settings& settings, const Address& address,
-                                         TimePoint deadline, int cancel) {
+                                         TimePoint deadline, int cancel) const {
   const Connection connection = connect(settings, deadline, cancel);
-  const auto say = [&](const char* what) {
+  const auto say = [&](auto... words) {
     return detail::ask(*connection.stream, *connection.transport,
-                       Command(Expect::anything, "CLUSTER", what), deadline);
+                       Command(Expect::anything, words...), deadline);
   };
-  const std::uint64_t epoch = read_cluster_epoch(say("INFO"));
-  const Reply slots = say("SLOTS");
+  const Reply nodes = say("CLUSTER", "NODES");
+  const Reply slots = say("CLUSTER", "SLOTS");
   if (slots.is_error()) {
     throw IoError(protocol::classify(slots.text),
                   protocol::explain(slots.text) +
@@ -242,7 +294,18 @@ ClusterAnswer ClusterTopology::answer_of(const Settings& settings, const Address
   if (answer.ranges.empty()) {
     throw IoError(Errc::not_writable, "the cluster has no slots yet; is it set up?");
   }
-  answer.epoch = epoch;
+  add_nodes(answer, nodes);
+  const auto wants_node_timeout = [&] {
+    const MutexLock lock(mutex_);
+    return !knows_node_timeout_;
+  };
+  if (wants_node_timeout()) {
+    try {
+      answer.node_timeout = read_node_timeout(say("CONFIG", "GET", "cluster-node-timeout"));
+    } catch (const IoError&) {
+      // Some services close a connection at CONFIG.
+    }
+  }
   return answer;
 }
 
@@ -283,7 +346,7 @@ void ClusterTopology::follow(const ClusterView::Changed& changed) {
   if (!changed.empty()) note_change();
 }
 
-void ClusterTopology::redirected(std::size_t node, std::string_view error_reply) noexcept {
+void ClusterTopology::node_redirected(std::size_t node, std::string_view error_reply) noexcept {
   try {
     const MutexLock lock(mutex_);
     if (!has_ended_) learn_redirect(node, error_reply);
@@ -344,21 +407,70 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
       calls, 2, [](const Outcome& one) { return one.is_answered; }, deadline, cancel);
 }
 
-void ClusterTopology::confirm(TimePoint deadline) noexcept {
-  try {
+/// A node that may be replaced has failed, by the word of all others, from before the election. If
+/// the others do not answer, what the node itself says counts in the end: by then it has heard that
+/// it was replaced, if it can.
+void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
+  constexpr std::chrono::milliseconds pause{20};
+  const TimePoint since = BootClock::now();
+  const TimePoint end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
+  const auto is_new = [&](const Outcome& one) { return one.is_answered && one.begun >= since; };
+  for (;;) {
     Calls calls;
     {
       const MutexLock lock(mutex_);
-      if (has_ended_) return;
+      if (is_settled(number, since)) return;
       asked_at_ = {};
       calls = ask_some();
     }
-    const TimePoint now = BootClock::now();
-    wait_for_some(calls, std::min(deadline, now + AskingThreads::max_wait_for_newer),
-                  never_cancelled);
-  } catch (const std::exception&) {
-    // No memory, thread or descriptor is left: as if no node had answered.
+    AskingThreads::wait_for(calls, enough_others, is_new, end, never_cancelled);
+    {
+      const MutexLock lock(mutex_);
+      if (is_settled(number, since)) return;
+      if (BootClock::now() >= end) return require_vouched(number, since);
+    }
+    poll_until({}, std::min(end, BootClock::now() + pause));
   }
+}
+
+/// Whether nothing is to be asked any more: the node is another one, or enough others have vouched
+/// for it. Those that cannot be reached are not waited for.
+bool ClusterTopology::is_settled(std::size_t number, TimePoint since) const {
+  const Others seen = others(number, since);
+  return has_ended_ || view_.is_empty(number) ||
+         seen.vouched >= std::min(seen.all, enough_others) ||
+         (seen.vouched > 0 && seen.vouched + seen.failed == seen.all);
+}
+
+void ClusterTopology::require_vouched(std::size_t number, TimePoint since) const {
+  const Others seen = others(number, since);
+  const bool tells_itself = std::ranges::any_of(
+      asked_, [&](const Asked& one) { return one.answered_since >= since + max_ignorance; });
+  const bool is_vouched = seen.vouched == seen.answered && (seen.vouched > 0 || tells_itself);
+  if (is_vouched) return;
+  throw IoError(Errc::unreachable,
+                seen.answered > 0
+                    ? "the node has answered after a long silence, and other nodes of the cluster "
+                      "take it for failed"
+                    : "the node has answered after a long silence, and no other node of the "
+                      "cluster says whether it was replaced meanwhile");
+}
+
+ClusterTopology::Others ClusterTopology::others(std::size_t number, TimePoint since) const {
+  Others seen;
+  for (const Address& address : view_.learned()) {
+    if (address == view_.address(number)) continue;
+    ++seen.all;
+    const auto one = std::ranges::find(asked_, address, &Asked::address);
+    if (one == asked_.end()) continue;
+    if (one->answered_since >= since) {
+      ++seen.answered;
+      if (std::ranges::find(one->vouched, number) != one->vouched.end()) ++seen.vouched;
+    } else if (one->failed_since >= since) {
+      ++seen.failed;
+    }
+  }
+  return seen;
 }
 
 /// Of all nodes, as few have the same address.

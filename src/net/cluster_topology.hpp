@@ -40,9 +40,11 @@ class Resolver;
 /// more is sent there, and no answer from there is believed. A node that loses single slots
 /// answers MOVED for them.
 ///
-/// A cluster tells nothing by itself. So a node that has answered after a long silence is believed
-/// once others were asked (`confirm`): it may have been stopped while a replica was promoted, and
-/// not know of that for some tenths of a second after it goes on.
+/// **Trust.** A cluster tells nothing by itself, and a node that was stopped while a replica was
+/// promoted does not know of that for some tenths of a second after it goes on. But it takes a
+/// silence of `cluster-node-timeout` to be replaced. So a node is trusted for half of that time
+/// behind each of its answers, and what it sends later is believed once two others have said since
+/// then that it was not replaced (`confirm`).
 class ClusterTopology final : public Topology,
                               public std::enable_shared_from_this<ClusterTopology> {
  public:
@@ -68,7 +70,6 @@ class ClusterTopology final : public Topology,
   bool wants_watch() const noexcept override { return true; }
   TimePoint watch(std::vector<pollfd>& descriptors) override;
   void attend() noexcept override;
-  void confirm(TimePoint deadline) noexcept override;
   void end() noexcept override;
 
   // The mutexes of the members are locked by one call and unlocked by another, which the analysis
@@ -88,6 +89,7 @@ class ClusterTopology final : public Topology,
   struct Outcome {
     bool is_answered = false;
     std::optional<IoError> failure{};
+    TimePoint begun{};
   };
   using Asking = DetachedCall<Outcome>;
   /// A node to be asked.
@@ -96,6 +98,10 @@ class ClusterTopology final : public Topology,
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
     std::uint64_t failed = 0;                  // the number of its last failure; 0: it has answered
+    // When that which has answered, or failed, last began.
+    TimePoint answered_since{};
+    TimePoint failed_since{};
+    std::vector<std::size_t> vouched{};  // the seats of the primaries that are well, by the answer
   };
   using Calls = std::vector<std::shared_ptr<const Asking>>;
   using Mapping = std::vector<std::pair<Address, Address>>;
@@ -104,7 +110,7 @@ class ClusterTopology final : public Topology,
     return view_.seat_of(slot);
   }
   Destination locate(std::size_t number, TimePoint deadline, int cancel);
-  void redirected(std::size_t node, std::string_view error_reply) noexcept;
+  void node_redirected(std::size_t node, std::string_view error_reply) noexcept;
   void learn_redirect(std::size_t node, std::string_view error_reply) REDLATCH_REQUIRES(mutex_);
   Node& node_at(std::size_t number) REDLATCH_REQUIRES(mutex_);
 
@@ -112,8 +118,24 @@ class ClusterTopology final : public Topology,
   void learn_nodes() REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
-  static ClusterAnswer answer_of(const Settings& settings, const Address& address,
-                                 TimePoint deadline, int cancel);
+  ClusterAnswer answer_of(const Settings& settings, const Address& address, TimePoint deadline,
+                          int cancel) const;
+  void note_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)
+      REDLATCH_REQUIRES(mutex_);
+  void note_failure(const Address& address, TimePoint begun) REDLATCH_EXCLUDES(mutex_);
+  void learn_node_timeout(std::optional<std::chrono::milliseconds> timeout)
+      REDLATCH_REQUIRES(mutex_);
+  void confirm_node(std::size_t number, TimePoint deadline) REDLATCH_EXCLUDES(mutex_);
+  /// What the nodes besides one have said of it since some time.
+  struct Others {
+    std::size_t all = 0;
+    std::size_t vouched = 0;   // say that it is well, and has slots
+    std::size_t answered = 0;  // these, and those that say something else
+    std::size_t failed = 0;
+  };
+  bool is_settled(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
+  void require_vouched(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
+  Others others(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const;
   void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
@@ -135,6 +157,8 @@ class ClusterTopology final : public Topology,
   std::vector<Node> nodes_ REDLATCH_GUARDED_BY(mutex_){};  // by their seats
   std::list<Asked> asked_ REDLATCH_GUARDED_BY(mutex_){};   // the nodes of the view
   std::uint64_t failures_ REDLATCH_GUARDED_BY(mutex_) = 0;
+  bool knows_node_timeout_ REDLATCH_GUARDED_BY(mutex_) = false;  // as far as it can be known
+  TimePoint::duration trust_ REDLATCH_GUARDED_BY(mutex_);
   Mapping mapped_ REDLATCH_GUARDED_BY(mutex_){};  // what `map_address` made of the last addresses
   // The seats to which slots are being moved, by an ASK.
   std::unordered_map<std::size_t, std::size_t> moving_ REDLATCH_GUARDED_BY(mutex_){};

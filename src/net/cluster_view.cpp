@@ -1,6 +1,7 @@
 #include "net/cluster_view.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -63,15 +64,73 @@ std::optional<Address> node_in(const Reply& reply, const Address& asked) {
                  static_cast<std::uint16_t>(port.integer)};
 }
 
+/// The id of a node; empty before Redis 4.
+std::string node_id(const Reply& node) {
+  return node.elements.size() < 3 ? std::string() : node.elements[2].text;
+}
+
+/// A line of CLUSTER NODES. Words: id, address, flags, primary, ping, pong, epoch, link, slots.
+struct NodeLine {
+  std::string_view id;
+  std::string_view flags;
+  std::string_view primary;  // of a replica
+  std::string_view epoch;
+  std::string_view slots;  // the first of them
+};
+
+/// Empty words behind the end.
+NodeLine read_node_line(std::string_view text) noexcept {
+  std::array<std::string_view, 9> words{};
+  for (std::string_view& word : words) {
+    word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+  }
+  return {words[0], words[2], words[3], words[6], words[8]};
+}
+
+/// Slots that are being moved are in brackets.
+bool has_slots(const NodeLine& line) noexcept {
+  return !line.slots.empty() && !line.slots.starts_with('[');
+}
+
+/// Whether enough nodes have found it silent for `cluster-node-timeout`. ("fail?": one node has.)
+bool has_failed(const NodeLine& line) noexcept {
+  std::string_view rest = line.flags;
+  while (!rest.empty()) {
+    const std::string_view flag = rest.substr(0, rest.find(','));
+    if (flag == "fail") return true;
+    rest.remove_prefix(std::min(rest.size(), flag.size() + 1));
+  }
+  return false;
+}
+
 }  // namespace
 
-std::uint64_t read_cluster_epoch(const Reply& reply) noexcept {
-  constexpr std::string_view name = "cluster_current_epoch:";
-  const std::string_view text = reply.text;
-  const std::size_t place = text.find(name);
-  if (reply.is_error() || place == std::string_view::npos) return 0;
-  const std::string_view rest = text.substr(place + name.size());
-  return told_number(rest.substr(0, rest.find_first_not_of("0123456789")), UINT64_MAX).value_or(0);
+void add_nodes(ClusterAnswer& answer, const Reply& cluster_nodes) {
+  std::vector<NodeLine> lines;
+  if (cluster_nodes.is_error()) return;
+  for (std::string_view rest = cluster_nodes.text; !rest.empty();) {
+    const std::string_view text = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), text.size() + 1));
+    lines.push_back(read_node_line(text));
+    const NodeLine& line = lines.back();
+    if (!has_slots(line)) continue;
+    answer.epoch = std::max(answer.epoch, told_number(line.epoch, UINT64_MAX).value_or(0));
+  }
+  const auto has_replica = [&](std::string_view node) {
+    return std::ranges::any_of(lines, [&](const NodeLine& line) { return line.primary == node; });
+  };
+  for (const NodeLine& line : lines) {
+    if (!has_slots(line) || !has_failed(line) || !has_replica(line.id)) continue;
+    for (ClusterAnswer::Range& range : answer.ranges) range.has_failed |= range.id == line.id;
+  }
+}
+
+std::optional<std::chrono::milliseconds> read_node_timeout(const Reply& reply) noexcept {
+  if (reply.elements.size() != 2) return std::nullopt;
+  const auto number = told_number(reply.elements[1].text, UINT32_MAX);
+  if (!number) return std::nullopt;
+  return std::chrono::milliseconds(*number);
 }
 
 ClusterAnswer read_slots(const Reply& reply, const Address& asked) {
@@ -87,7 +146,7 @@ ClusterAnswer read_slots(const Reply& reply, const Address& asked) {
     for (std::size_t i = 2; i < range.elements.size(); ++i) {
       std::optional<Address> node = node_in(range.elements[i], asked);
       if (!node) continue;
-      if (i == 2) answer.ranges.push_back({first, last, *node});
+      if (i == 2) answer.ranges.push_back({first, last, *node, node_id(range.elements[i])});
       const bool is_new = std::ranges::find(answer.nodes, *node) == answer.nodes.end();
       if (is_new && answer.nodes.size() < ClusterView::max_learned) {
         answer.nodes.push_back(*std::move(node));

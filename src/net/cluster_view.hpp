@@ -23,12 +23,20 @@ struct ClusterAnswer {
     std::size_t first = 0;
     std::size_t last = 0;
     Address primary{};
+    std::string id{};
+    /// The cluster takes the primary for down, and a replica may be replacing it.
+    bool has_failed = false;
   };
 
-  /// The largest epoch that the node knows of. Each failover, and each change of a slot's owner,
-  /// has a larger one. Source: the cluster specification, "Configuration handling, propagation, and
-  /// failovers". 0: the node does not tell.
+  /// The largest configuration epoch of the nodes that have slots, as far as this node knows. Each
+  /// failover, and each change of a slot's owner, has a larger one. Source: the cluster
+  /// specification, "Configuration handling, propagation, and failovers". (The current epoch grows
+  /// before that, at all who vote for a new primary: they know that there may be one, but not yet
+  /// whether.) 0: the node does not tell.
   std::uint64_t epoch = 0;
+  /// A node that is silent for so long may be replaced. Empty: it was not asked for, or the node
+  /// does not tell.
+  std::optional<std::chrono::milliseconds> node_timeout{};
   std::vector<Range> ranges{};
   std::vector<Address> nodes{};  // primaries and replicas
 };
@@ -42,8 +50,10 @@ struct Redirect {
   bool asks = false;
 };
 
-/// CLUSTER INFO: the epoch; 0 if there is none.
-std::uint64_t read_cluster_epoch(const protocol::Reply& reply) noexcept;
+/// CLUSTER NODES: the epoch, and which primaries have failed. An error adds nothing.
+void add_nodes(ClusterAnswer& answer, const protocol::Reply& cluster_nodes);
+/// CONFIG GET cluster-node-timeout.
+std::optional<std::chrono::milliseconds> read_node_timeout(const protocol::Reply& reply) noexcept;
 /// CLUSTER SLOTS, which says no host for the node that was asked, if that does not know its own.
 /// Throws `IoError` with `protocol_error` for a reply of another form.
 ClusterAnswer read_slots(const protocol::Reply& reply, const Address& asked);
@@ -84,10 +94,15 @@ class ClusterView {
   std::size_t seats() const noexcept { return seats_.size(); }
   /// Empty before the first answer.
   const Address& address(std::size_t seat) const noexcept { return seats_[seat].address; }
+  /// The last seat of the node; nothing if it has none.
+  std::optional<std::size_t> find(const Address& address) const noexcept;
+  bool is_empty(std::size_t seat) const noexcept { return seats_[seat].slots == 0; }
   /// 0 before the first answer.
   std::size_t seat_of(std::size_t slot) const noexcept {
     return slots_[slot].load(std::memory_order_relaxed);
   }
+  /// The nodes of the last answer.
+  const std::vector<Address>& learned() const noexcept { return learned_; }
   /// All nodes that may be asked, those of the last answer first.
   std::vector<Address> nodes() const;
 
@@ -102,7 +117,6 @@ class ClusterView {
     bool is_free() const noexcept { return slots == 0 || address.host.empty(); }
   };
 
-  std::optional<std::size_t> find(const Address& address) const noexcept;
   std::size_t seat_for(const Address& address, Changed& changed);
   void assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept;
   void assign(std::size_t slot, std::size_t seat) noexcept;

@@ -206,8 +206,6 @@ class Race {
             min_stagger, stagger)) {}
 
   TimePoint begun() const noexcept { return start_; }
-  /// Whether the server may have been replaced since the topology has named it.
-  bool is_old(TimePoint now) const noexcept { return now - located_ >= Topology::long_silence; }
   /// When all of `connect_timeout` has passed.
   TimePoint latest() const noexcept { return start_ + settings_.options.connect_timeout; }
 
@@ -358,7 +356,6 @@ class Race {
   int cancel_;
   const Credentials credentials_;
   const Destination destination_;
-  const TimePoint located_ = BootClock::now();
   const std::chrono::nanoseconds delay_;
   const unsigned in_vain_ = settings_.closings->in_a_row(Closings::Step::login, BootClock::now());
   const Greeting::Scope scope_ = first_scope();
@@ -386,12 +383,13 @@ Connection Connecting::connect(const Settings& settings, TimePoint deadline, int
     while (!winner) {
       if (!race_) race_ = std::make_unique<Race>(settings, deadline, cancel);
       winner = race_->run(std::min(deadline, race_->latest()), cancel);
-      if (winner && race_->is_old(BootClock::now())) {
+      if (winner && !settings.topology->is_trusted(BootClock::now())) {
         settings.topology->confirm(deadline);
         if (settings.topology->version() != winner->version) winner.reset();
       }
       if (!winner) race_.reset();
     }
+    settings.topology->note_answer(race_->begun(), winner->version);
     settings.topology->prefer(winner->address);
     winner->transport->begin_waiting({.usual = settings.options.command_timeout,
                                       .busy_poll = settings.options.busy_poll,

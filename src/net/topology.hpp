@@ -51,13 +51,20 @@ class Topology {
   /// again, behind others that were avoided before.
   virtual void avoid(const SocketAddress& address) noexcept = 0;
 
-  /// A server that was silent for so long may have been replaced meanwhile. A shorter silence makes
-  /// no cluster replace a node: that takes `cluster-node-timeout`.
-  static constexpr std::chrono::milliseconds long_silence{250};
-  /// The server was silent for long, and has answered now: finds out, until `deadline`, whether
-  /// another one has replaced it, and if so, lets `version` grow. For topologies that hear of it in
-  /// another way, this does nothing.
-  virtual void confirm(TimePoint /*deadline*/) noexcept {}
+  /// Whether the server has answered so lately that no other one can have replaced it since then.
+  /// Otherwise what it sends is not believed before `confirm`. Always true where the topology hears
+  /// of a new server in another way.
+  bool is_trusted(TimePoint now) const noexcept { return now < trusted_until_.load(); }
+  /// The server of this version, which was trusted or confirmed, has answered what was sent then.
+  void note_answer(TimePoint sent, std::uint64_t version) noexcept {
+    const TimePoint until = sent + trust_.load();
+    if (until <= trusted_until_.load()) return;
+    trusted_until_ = until;
+    if (version_ != version) end_trust();  // it has changed meanwhile
+  }
+  /// Finds out whether another server has replaced this one, which has just sent something; if so,
+  /// `version` grows. Throws `IoError` if nobody can say that until `deadline`.
+  virtual void confirm(TimePoint /*deadline*/) {}
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a
   /// former primary, which may not know that yet and still grant locks: nothing more is sent there,
@@ -96,9 +103,14 @@ class Topology {
 
  protected:
   void note_change() noexcept { ++version_; }
+  /// From now on the server is trusted behind answers only, for so long behind each.
+  void trust_for(TimePoint::duration time) noexcept { trust_ = time; }
+  void end_trust() noexcept { trusted_until_ = TimePoint{}; }
 
  private:
   std::atomic<std::uint64_t> version_ = 0;
+  std::atomic<TimePoint> trusted_until_ = TimePoint::max();
+  std::atomic<TimePoint::duration> trust_{};
 };
 
 }  // namespace redlatch::detail

@@ -165,7 +165,7 @@ bool GrantListener::accept(const Subscription::Message& message) noexcept {
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
   assert(waiter.entry_ && waiter.node_.empty());
   // Of a waiter that was moved here, the message has come to the other node, perhaps.
-  if (how == Waiter::Ending::notified && !waiter.is_granted()) {
+  if (how == Waiter::Ending::notified && !waiter.has_grant()) {
     waiter.is_moved_ ? note_left(waiter.entry_->value()) : expect(waiter.entry_->value());
   }
   const bool is_passed_over = how == Waiter::Ending::gone && !waiter.is_moved_;
@@ -330,10 +330,22 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
                                                         : message.value == waiter->entry_->value());
     if (!is_meant) continue;
     delivered = true;
-    waiter->news_ |= message.kind == Kind::grant ? LocalWaiter::granted : LocalWaiter::changed;
+    note_news(*waiter, message.kind);
     if (waiter != listener_) post(*waiter);  // the listener sees its news in `poll_for`
   }
   return delivered || forget_expected(message.value);
+}
+
+/// A grant by a server that is not trusted has the waiter ask it, and its answer is confirmed.
+void GrantListener::note_news(LocalWaiter& waiter,
+                              Subscription::Message::Kind kind) const noexcept {
+  if (kind != Subscription::Message::Kind::grant) {
+    waiter.news_ |= LocalWaiter::changed;
+  } else if (!is_moved() && settings_.topology->is_trusted(BootClock::now())) {
+    waiter.news_ = (waiter.news_ & ~LocalWaiter::doubted) | LocalWaiter::granted;
+  } else if (!waiter.is_granted()) {
+    waiter.news_ |= LocalWaiter::granted | LocalWaiter::doubted | LocalWaiter::changed;
+  }
 }
 
 /// Whether a grant with this value was expected, or was possible.

@@ -106,6 +106,8 @@ class GrantListener {
   bool poll_for(const LocalWaiter& waiter, TimePoint end) noexcept REDLATCH_REQUIRES(wait_mutex);
   void receive_available() noexcept REDLATCH_REQUIRES(wait_mutex);
   bool deliver(const Subscription::Message& message) noexcept REDLATCH_REQUIRES(wait_mutex);
+  void note_news(LocalWaiter& waiter, Subscription::Message::Kind kind) const noexcept
+      REDLATCH_REQUIRES(wait_mutex);
   void expect(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
   void note_left(const std::string& value) noexcept REDLATCH_REQUIRES(wait_mutex);
   void wake_listener_for_news() noexcept REDLATCH_REQUIRES(wait_mutex);

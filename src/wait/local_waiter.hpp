@@ -43,9 +43,9 @@ class LocalWaiter final : public Waiter {
   void refuse_queue() noexcept override;
   void enter(LeasePtr entry) noexcept override;
   Lease* entry() const noexcept override { return entry_.get(); }
-  bool is_granted() const noexcept override { return (news_ & granted) != 0; }
-  bool has_news() const noexcept override { return news_ != 0; }
-  void forget_changes() noexcept override { news_ &= granted; }
+  bool is_granted() const noexcept override { return (news_ & (granted | doubted)) == granted; }
+  bool has_news() const noexcept override { return (news_ & changed) != 0 || is_granted(); }
+  void forget_changes() noexcept override { news_ &= ~changed; }
   LeasePtr withdraw(Ending how) noexcept override;
   Left leave(bool held) noexcept override;
 
@@ -56,6 +56,8 @@ class LocalWaiter final : public Waiter {
   /// Whether this waiter can be the listener: not while another thread of this client holds the
   /// lock, as the lock is then passed on inside the client, and the server grants it to no one.
   bool listens() const noexcept REDLATCH_REQUIRES(wait_mutex);
+  /// Whether a grant has come, trusted or not.
+  bool has_grant() const noexcept { return (news_ & granted) != 0; }
   LocalWaiter* leave_queue(bool holds) noexcept REDLATCH_REQUIRES(wait_mutex);
   /// Ends `wait` or `wait_in_line`, when a stop is requested.
   void wake() noexcept REDLATCH_EXCLUDES(wait_mutex);
@@ -64,6 +66,7 @@ class LocalWaiter final : public Waiter {
 
   static constexpr unsigned granted = 1;
   static constexpr unsigned changed = 2;
+  static constexpr unsigned doubted = 4;  // the grant, which came from a server that is not trusted
 
   WaitQueues& queues_;
   const LockOptions& wanted_;
@@ -87,7 +90,8 @@ class LocalWaiter final : public Waiter {
   // that this takes no memory and cannot fail.
   std::list<LocalWaiter*> node_ REDLATCH_GUARDED_BY(wait_mutex){this};
   std::list<LocalWaiter*>::iterator stands_ = node_.begin();
-  std::atomic<unsigned> news_ = 0;  // `granted` and `changed`, not yet looked at
+  std::atomic<unsigned> news_ =
+      0;  // `granted`, perhaps `doubted`, and `changed`: not looked at yet
 
   Baton baton_{};
   // Posts to the baton are counted under the mutex. `WaitQueues` makes them after it is released,

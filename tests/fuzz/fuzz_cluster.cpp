@@ -19,7 +19,7 @@
 #include "require.hpp"
 
 // Whatever the nodes of a cluster reply, the view has an owner for each slot, and reports each seat
-// whose node has changed. The input is what they send: a text is a reply to CLUSTER INFO, a list
+// whose node has changed. The input is what they send: a text is a reply to CLUSTER NODES, a list
 // one to CLUSTER SLOTS with the epoch of the last text, an error a redirect, and with an integer
 // so many milliseconds pass.
 
@@ -66,7 +66,7 @@ struct State {
 class Checked {
  public:
   void take(ClusterAnswer answer) {
-    answer.epoch = epoch_;
+    redlatch::detail::add_nodes(answer, nodes_);
     const bool is_newest = !answer.ranges.empty() && answer.epoch > newest_;
     const bool is_old =
         answer.epoch != 0 && answer.epoch < newest_ && now_ - newest_at_ < ClusterView::memory;
@@ -104,7 +104,7 @@ class Checked {
     }
   }
 
-  void hear(const Reply& info) { epoch_ = redlatch::detail::read_cluster_epoch(info); }
+  void hear(Reply nodes) { nodes_ = std::move(nodes); }
   void pass(std::int64_t time) {
     now_ += std::chrono::milliseconds(std::clamp<std::int64_t>(time, 0, 100'000));
   }
@@ -158,7 +158,7 @@ class Checked {
   State before_{view_};
   State after_{view_};
   bool has_failed_ = false;
-  std::uint64_t epoch_ = 0;   // of the last reply to CLUSTER INFO
+  Reply nodes_{};             // the last reply to CLUSTER NODES
   std::uint64_t newest_ = 0;  // of an answer that was taken
   TimePoint newest_at_{};
   TimePoint now_{std::chrono::hours{1}};

@@ -173,13 +173,14 @@ TEST_P(ClusterFailoverOfEachKind, IsSurvivedByALockThatItsReplicaHas) {
   EXPECT_EQ(cluster.command(next, {"GET", key}).text, lock.token());
 }
 
-/// A client that has done nothing meanwhile. One that goes on at the moment at which a stopped
-/// primary does may be answered by that: docs/server-setups.md says so.
+/// A client that has done nothing meanwhile, and goes on at the moment at which a stopped primary
+/// does.
 TEST_P(ClusterFailoverOfEachKind, IsFollowedByAnIdleClient) {
   Client client = another();
   EXPECT_EQ(Lock(client, key, long_enough).unlock(), Unlock::released);
   expect_in_step();  // or its release may be lost
   const std::size_t next = fail_over(GetParam());
+  if (GetParam() == Loss::stopped) cluster.node(0).resume();
   std::optional<Lock> lock;
   EXPECT_TRUE(
       eventually([&] { return !error_of([&] { lock.emplace(client, key, long_enough); }); }, 30s));
@@ -215,6 +216,46 @@ TEST_F(ClusterFailover, DoesNotBelieveAFormerPrimaryThatWakesUp) {
     held.push_back(*std::move(lock));
   }
   EXPECT_TRUE(std::ranges::all_of(held, [](Lock& lock) { return lock.verify(); }));
+}
+
+/// What a stopped primary was sent makes it grant the lock as it wakes up, which another client has
+/// at the new primary by then.
+TEST_F(ClusterFailover, DoesNotBelieveAGrantByAFormerPrimaryThatWakesUp) {
+  Client client = another();
+  std::optional<Lock> held(std::in_place, client, key, long_enough);
+  std::atomic<int> left = 0;
+  // So patient that it stays with the stopped node.
+  ClientOptions options{.command_timeout = 60s};
+  options.on_event = [&](const Event& event) {
+    if (event.kind == EventKind::disconnected) ++left;
+  };
+  Client other = another(options);
+  std::atomic<bool> has = false;
+  std::string token;
+  std::jthread waiting([&] {
+    const Lock lock(other, key, 2min, long_enough);
+    token = lock.token();
+    has = lock.owns_lock();
+    EXPECT_TRUE(eventually([&] { return !has; }, 30s));
+  });
+  ASSERT_TRUE(eventually([&] { return cluster.command(0, {"LLEN", queue_of(key)}).integer == 1; }));
+  expect_in_step();
+  const std::size_t next = fail_over(Loss::stopped);
+  cluster.command(next, {"SET", key, "somebody else's", "PX", "100000"});
+  held.reset();  // sends the release, and does not wait
+  cluster.node(0).resume();
+  EXPECT_TRUE(eventually([&] { return left > 0; }, 30s));
+  EXPECT_TRUE(eventually(
+      [&] {
+        return cluster.command(next, {"LLEN", queue_of(key)}).integer == 1 || has;
+      },
+      30s));
+  EXPECT_FALSE(has);
+  EXPECT_EQ(cluster.command(next, {"GET", key}).text, "somebody else's");
+  cluster.command(next, {"DEL", key});
+  EXPECT_TRUE(eventually([&] { return has.load(); }, 30s));
+  EXPECT_EQ(cluster.command(next, {"GET", key}).text, token);
+  has = false;
 }
 
 /// A node without a replica is down, and with it all of the cluster.

@@ -38,28 +38,45 @@ class ClientOfScriptedCluster : public testing::Test {
   /// How often the key was asked for.
   std::size_t attempts(std::size_t node) const { return nodes[node].count("SET"); }
 
-  std::size_t owner = 0;  // of all slots
-  int epoch = 1;
+  std::atomic<std::size_t> owner = 0;  // of all slots
+  std::atomic<int> epoch = 1;
+  bool has_replica = false;                  // the node that has no slots
+  std::string node_timeout{};                // in milliseconds; empty: no node tells it
+  std::atomic<bool> has_failed = false;      // the owner, by the word of the other node
+  std::atomic<bool> does_other_tell = true;  // the map
   // To an attempt. A lock is released by a script, with success.
   std::array<Answer, 2> answers{[](const ScriptedRequest&) { return resp::ok; },
                                 [](const ScriptedRequest&) { return resp::ok; }};
 
  private:
   std::string answer(std::size_t node, const ScriptedRequest& request) {
-    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? info() : slots();
+    if (request.is("CLUSTER")) {
+      if (node != owner && !does_other_tell) return {};
+      return request.words[1] == "NODES" ? states(node) : slots();
+    }
+    if (request.is("CONFIG") && !node_timeout.empty()) {
+      return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk(node_timeout)});
+    }
     if (request.is("SET")) return answers[node](request);
     return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
   }
-  std::string info() const {
-    return resp::bulk("cluster_current_epoch:" + std::to_string(epoch) + "\r\n");
+  std::string states(std::size_t told_by) const {
+    const std::string flags = has_failed && told_by != owner ? "master,fail" : "master";
+    std::string text = "one " + address(owner) + "@0 " + flags + " - 0 0 " + std::to_string(epoch) +
+                       " connected 0-16383\n";
+    if (has_replica) text += "two " + address(1 - owner) + "@0 slave one 0 0 1 connected\n";
+    return resp::bulk(text);
   }
   std::string slots() const {
-    const std::string has = address(owner);
-    const std::size_t colon = has.find(':');
-    return resp::array({resp::array(
-        {resp::integer(0), resp::integer(16383),
-         resp::array({resp::bulk(has.substr(0, colon)),
-                      resp::integer(std::stoi(has.substr(colon + 1))), resp::bulk("id")})})});
+    const auto entry = [&](std::size_t node, const char* id) {
+      const std::string text = address(node);
+      const std::size_t colon = text.find(':');
+      return resp::array({resp::bulk(text.substr(0, colon)),
+                          resp::integer(std::stoi(text.substr(colon + 1))), resp::bulk(id)});
+    };
+    std::vector<std::string> range{resp::integer(0), resp::integer(16383), entry(owner, "one")};
+    if (has_replica) range.push_back(entry(1 - owner, "two"));
+    return resp::array({resp::array(range)});
   }
 
  protected:
@@ -74,6 +91,67 @@ TEST_F(ClientOfScriptedCluster, GoesToTheNodeThatHasTheKey) {
   const Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.owns_lock());
   EXPECT_EQ(attempts(0), 0U);
+  EXPECT_EQ(attempts(1), 1U);
+}
+
+/// It answers again before it can have been replaced.
+TEST_F(ClientOfScriptedCluster, TrustsANodeForHalfOfTheNodeTimeout) {
+  has_replica = true;
+  node_timeout = "1000000";
+  Client client(url(), patient());
+  { const Lock connects(client, "job", long_lease); }
+  const std::size_t asked = nodes[1].count("CLUSTER");
+  for (int i = 0; i < 3; ++i) const Lock lock(client, "job", long_lease);
+  EXPECT_EQ(nodes[1].count("CLUSTER"), asked);
+}
+
+TEST_F(ClientOfScriptedCluster, AsksOtherNodesAboutOneThatMayHaveBeenReplaced) {
+  has_replica = true;
+  node_timeout = "0";
+  Client client(url(), patient());
+  std::size_t asked = nodes[1].count("CLUSTER");
+  for (int i = 0; i < 3; ++i) {
+    const Lock lock(client, "job", long_lease);
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_GT(nodes[1].count("CLUSTER"), asked);
+    asked = nodes[1].count("CLUSTER");
+  }
+}
+
+/// An election may be under way, of which the other node knows no more than that.
+TEST_F(ClientOfScriptedCluster, DoesNotBelieveANodeThatTheOthersTakeForFailed) {
+  has_replica = true;
+  has_failed = true;
+  node_timeout = "0";
+  Client client(url(), patient());
+  const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(std::string(error.what()).find("take it for failed"), std::string::npos)
+      << error.what();
+  EXPECT_EQ(attempts(0), 0U) << "not even the connection is believed";
+  has_failed = false;
+  EXPECT_TRUE(eventually([&] {
+    return !error_of([&] { EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock()); });
+  }));
+}
+
+/// It has heard by then that it was replaced, if it can.
+TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
+  has_replica = true;
+  does_other_tell = false;
+  node_timeout = "0";
+  Client client(url(), patient());
+  EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock());
+  owner = 1;  // which does not tell that
+  answers[0] = [this](const ScriptedRequest&) {
+    does_other_tell = true;
+    epoch = 2;
+    return resp::ok;
+  };
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", long_lease); }), Errc::not_writable)
+      << "what the former primary has answered is not believed";
+  const Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.owns_lock());
   EXPECT_EQ(attempts(1), 1U);
 }
 

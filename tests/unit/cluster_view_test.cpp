@@ -496,18 +496,60 @@ TEST(ClusterSlots, NameABoundedNumberOfNodes) {
             ClusterView::max_learned);
 }
 
-TEST(ClusterInfo, HasTheNewestEpochThatTheNodeKnows) {
-  const auto epoch = [](const std::string& info) { return detail::read_cluster_epoch(text(info)); };
-  EXPECT_EQ(epoch("cluster_state:ok\r\ncluster_current_epoch:17\r\ncluster_my_epoch:3\r\n"), 17U);
-  EXPECT_EQ(epoch("cluster_current_epoch:18446744073709551615"), UINT64_MAX);
-  for (const char* none :
-       {"", "cluster_state:ok\r\n", "cluster_current_epoch:", "cluster_current_epoch:x",
-        "cluster_current_epoch:-1", "cluster_current_epoch: 1",
-        "cluster_current_epoch:18446744073709551616", "cluster_my_epoch:3\r\n"}) {
+ClusterAnswer with_nodes(const Reply& reply, std::vector<ClusterAnswer::Range> ranges = {}) {
+  ClusterAnswer answer{.ranges = std::move(ranges)};
+  detail::add_nodes(answer, reply);
+  return answer;
+}
+
+TEST(ClusterNodesReply, HasTheNewestEpochOfThoseThatHaveSlots) {
+  const auto epoch = [](const std::string& nodes) { return with_nodes(text(nodes)).epoch; };
+  const std::string line = "id a:1@2,host master - 0 0 ";
+  EXPECT_EQ(epoch(line + "17 connected 0-5460\n"), 17U);
+  EXPECT_EQ(epoch(line + "17 connected 5 7-9 [93-<-id]"), 17U);
+  EXPECT_EQ(epoch(line + "18446744073709551615 connected 5"), UINT64_MAX);
+  EXPECT_EQ(epoch(line + "3 connected 1\n" + line + "9 connected 2\n" + line + "4 connected 3\n"),
+            9U);
+  EXPECT_EQ(epoch("id a:1@2 slave other 0 0 9 connected\n" + line + "3 connected 1\n"), 3U);
+  for (const std::string& none :
+       {std::string(), std::string("\n\n"), line, line + "17 connected", line + "17 connected\n",
+        line + "17 connected [93-<-id]\n", line + "x connected 1", line + "-1 connected 1",
+        line + " 17 connected 1", line + "18446744073709551616 connected 1"}) {
     EXPECT_EQ(epoch(none), 0U) << none;
   }
-  EXPECT_EQ(detail::read_cluster_epoch(nil()), 0U);
-  EXPECT_EQ(detail::read_cluster_epoch(refusal("ERR cluster_current_epoch:5")), 0U);
+  EXPECT_EQ(with_nodes(nil()).epoch, 0U);
+  EXPECT_EQ(with_nodes(refusal("ERR id a:1@2 master - 0 0 5 connected 1")).epoch, 0U);
+}
+
+TEST(ClusterNodesReply, NamesThePrimariesThatHaveFailedAndHaveAReplica) {
+  const auto failed = [](const std::string& flags, const std::string& replica) {
+    const Reply nodes = text("one a:1@2 " + flags + " - 0 0 1 disconnected 0-9\n" +  //
+                             "two b:1@2 master - 0 0 2 connected 10-16383\n" + replica);
+    const auto answer =
+        with_nodes(nodes, {{0, 4, a, "one"}, {5, 9, a, "one"}, {10, last, b, "two"}});
+    EXPECT_EQ(answer.ranges[0].has_failed, answer.ranges[1].has_failed);
+    EXPECT_FALSE(answer.ranges[2].has_failed);
+    return answer.ranges[0].has_failed;
+  };
+  const std::string replica = "three c:1@2 slave one 0 0 1 connected\n";
+  EXPECT_TRUE(failed("master,fail", replica));
+  EXPECT_TRUE(failed("fail,master", replica));
+  EXPECT_FALSE(failed("master", replica));
+  EXPECT_FALSE(failed("master,fail?", replica)) << "that is the word of this node alone";
+  EXPECT_FALSE(failed("master,fail", "")) << "nothing can replace it";
+  EXPECT_FALSE(failed("master,fail", "three c:1@2 slave two 0 0 1 connected\n"));
+}
+
+TEST(ClusterNodeTimeout, IsANumberOfMilliseconds) {
+  const auto read = [](std::vector<Reply> parts) {
+    return detail::read_node_timeout(array(std::move(parts)));
+  };
+  EXPECT_EQ(read({text("cluster-node-timeout"), text("15000")}), 15s);
+  EXPECT_EQ(read({}), std::nullopt);
+  EXPECT_EQ(read({text("cluster-node-timeout"), text("soon")}), std::nullopt);
+  EXPECT_EQ(read({text("cluster-node-timeout"), text("-1")}), std::nullopt);
+  EXPECT_EQ(read({text("cluster-node-timeout")}), std::nullopt);
+  EXPECT_EQ(detail::read_node_timeout(refusal("NOPERM no permissions")), std::nullopt);
 }
 
 TEST(ClusterRedirect, SaysWhereTheSlotIs) {
