@@ -343,7 +343,9 @@ void ClusterTopology::follow(const ClusterView::Changed& changed) {
     node.resolver = std::make_shared<Resolver>(endpoint, tls_for_host(tls_, address.host));
     node.topology->note_change();
   }
-  if (!changed.empty()) note_change();
+  if (changed.empty()) return;
+  note_change();
+  wake_background();
 }
 
 void ClusterTopology::node_redirected(std::size_t node, std::string_view error_reply) noexcept {
@@ -379,6 +381,11 @@ void ClusterTopology::ask_soon() {
   const TimePoint at = std::max(BootClock::now(), asked_at_ + AskingThreads::fresh_for);
   if (at >= ask_at_) return;
   ask_at_ = at;
+  wake_background();
+}
+
+/// It leaves the connections to former primaries, or asks at a time that has become sooner.
+void ClusterTopology::wake_background() noexcept {
   is_woken_ = true;
   wake_.signal();
 }

@@ -139,6 +139,7 @@ class ClusterTopology final : public Topology,
   Mapping map(ClusterAnswer& answer, const Address& asked) const;
   void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
+  void wake_background() noexcept REDLATCH_REQUIRES(mutex_);
   static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
   static IoError failure_of(const Calls& calls);
 
@@ -166,7 +167,7 @@ class ClusterTopology final : public Topology,
   Calls calls_ REDLATCH_GUARDED_BY(mutex_){};           // the last time that nodes were asked
   TimePoint asked_at_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
-  EventFd wake_ REDLATCH_GUARDED_BY(mutex_){};  // `ask_at_` has become sooner
+  EventFd wake_ REDLATCH_GUARDED_BY(mutex_){};  // for the background thread
   bool is_woken_ REDLATCH_GUARDED_BY(mutex_) = false;
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };
