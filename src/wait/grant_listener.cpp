@@ -115,7 +115,8 @@ GrantAddress GrantListener::no_address() const noexcept {
 }
 
 std::chrono::nanoseconds GrantListener::delay_after(std::optional<Errc> failure) noexcept {
-  is_refused_ = failure && !is_outage(*failure);
+  // A server that is loading, or a replica for the moment, refuses nothing.
+  is_refused_ = failure && !is_outage(*failure) && *failure != Errc::not_writable;
   if (failure != Errc::timed_out) closings_ = 0;
   return is_refused_ ? std::chrono::nanoseconds(refusal_delay) : failure_delay;
 }

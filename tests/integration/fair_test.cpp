@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -15,6 +16,8 @@
 
 #include "child.hpp"
 #include "family.hpp"
+#include "filter_proxy.hpp"
+#include "scripted_server.hpp"
 #include "shared_memory.hpp"
 
 namespace redlatch::test {
@@ -106,6 +109,23 @@ class FairLockWaiting : public QueueTest {
   FairLock holder{client, "job", std::defer_lock, long_lease};
   RawClient listener{server.socket()};
 };
+
+/// As during a failover, or behind a restart.
+TEST_F(FairLockWaiting, IsRefusedToNoneWhileTheServerIsLoading) {
+  FilterProxy proxy(server.socket(), [left = 6](const ScriptedRequest& request) mutable {
+    if (!request.is("SUBSCRIBE") || left == 0) return std::optional<std::string>();
+    --left;
+    return std::optional(resp::error("LOADING Redis is loading the dataset in memory"));
+  });
+  holder.lock();
+  Client other(proxy.url());
+  std::jthread waiting([&] {
+    FairLock lock(other, "job", std::defer_lock, long_lease);
+    EXPECT_FALSE(error_of([&] { EXPECT_TRUE(lock.try_lock_for(60s)); }));
+  });
+  EXPECT_TRUE(eventually([&] { return proxy.front().count("SUBSCRIBE") > 6; }));
+  holder.unlock();
+}
 
 TEST_F(FairLockWaiting, TurnsOfThreadsOfOneClientAreInTheOrderOfArrival) {
   holder.lock();
