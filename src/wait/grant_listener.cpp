@@ -82,10 +82,12 @@ GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
   }
   if (!link.connection) {
     expected_.clear();
-    // At least ten times as long as the attempt took: waiters ask the server by themselves
-    // meanwhile, instead of spending their time on attempts to connect.
-    not_before_ = end + std::max(closed ? delay_after_closing(end) : delay_after(failure),
-                                 10 * (end - start));
+    // Longer than the attempt took: waiters ask the server by themselves meanwhile, instead of
+    // spending their time on attempts to connect. But not for long: those of a fair lock cannot,
+    // and this process may have been stopped during the attempt.
+    not_before_ =
+        end + std::max(closed ? delay_after_closing(end) : delay_after(failure),
+                       std::min<TimePoint::duration>(10 * (end - start), max_failure_delay));
     return no_address();
   }
   closings_ = 0;

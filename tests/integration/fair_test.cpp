@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "child.hpp"
@@ -125,6 +126,27 @@ TEST_F(FairLockWaiting, IsRefusedToNoneWhileTheServerIsLoading) {
   });
   EXPECT_TRUE(eventually([&] { return proxy.front().count("SUBSCRIBE") > 6; }));
   holder.unlock();
+}
+
+/// The connection for messages, without which it cannot queue up, was asked for in vain for long.
+TEST_F(FairLockWaiting, GoesOnSoonAfterASilenceOfTheServer) {
+  constexpr auto silence = 4s;
+  FilterProxy proxy(server.socket(), [&, is_first = true](const ScriptedRequest& request) mutable {
+    if (request.is("SUBSCRIBE") && std::exchange(is_first, false)) {
+      raw.command({"CLIENT", "PAUSE", std::to_string((silence + 500ms) / 1ms), "ALL"});
+    }
+    return std::optional<std::string>();
+  });
+  holder.lock();
+  Client other(proxy.url(), {.connect_timeout = silence});
+  std::atomic<bool> has = false;
+  std::jthread waiting([&] {
+    FairLock lock(other, "job", std::defer_lock, long_lease);
+    EXPECT_FALSE(error_of([&] { has = lock.try_lock_for(60s); }));
+  });
+  EXPECT_TRUE(eventually([&] { return proxy.front().count("SUBSCRIBE") > 1; }, 20s));
+  holder.unlock();
+  EXPECT_TRUE(eventually([&] { return has.load(); }));
 }
 
 TEST_F(FairLockWaiting, TurnsOfThreadsOfOneClientAreInTheOrderOfArrival) {
