@@ -167,9 +167,11 @@ bool GrantListener::accept(const Subscription::Message& message) noexcept {
 
 LeasePtr GrantListener::remove(LocalWaiter& waiter, Waiter::Ending how) noexcept {
   assert(waiter.entry_ && waiter.node_.empty());
-  // Of a waiter that was moved here, the message has come to the other node, perhaps.
-  if (how == Waiter::Ending::notified && !waiter.has_grant()) {
-    waiter.is_moved_ ? note_left(waiter.entry_->value()) : expect(waiter.entry_->value());
+  if (how == Waiter::Ending::notified && !waiter.is_granted()) {
+    // The message of a waiter that was moved here has come to the other node, perhaps. And one that
+    // is doubted may be of a former primary: then that of the present one is still to come.
+    const bool may_have_come = waiter.is_moved_ || waiter.has_grant();
+    may_have_come ? note_left(waiter.entry_->value()) : expect(waiter.entry_->value());
   }
   const bool is_passed_over = how == Waiter::Ending::gone && !waiter.is_moved_;
   if (is_passed_over && std::exchange(passed_over_, true)) {

@@ -10,8 +10,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include <redlatch/protocol/queue.hpp>
 #include <redlatch/protocol/side_key.hpp>
 
 #include "cluster.hpp"
@@ -44,12 +46,17 @@ class ClientOfScriptedCluster : public testing::Test {
   std::string node_timeout{};                // in milliseconds; empty: no node tells it
   std::atomic<bool> has_failed = false;      // the owner, by the word of the other node
   std::atomic<bool> does_other_tell = true;  // the map
+  // To anything, before all others; empty: these answer.
+  std::function<std::string(std::size_t node, const ScriptedRequest&)> first_answer{};
   // To an attempt. A lock is released by a script, with success.
   std::array<Answer, 2> answers{[](const ScriptedRequest&) { return resp::ok; },
                                 [](const ScriptedRequest&) { return resp::ok; }};
 
  private:
   std::string answer(std::size_t node, const ScriptedRequest& request) {
+    if (first_answer) {
+      if (std::string first = first_answer(node, request); !first.empty()) return first;
+    }
     if (request.is("CLUSTER")) {
       if (node != owner && !does_other_tell) return {};
       return request.words[1] == "NODES" ? states(node) : slots();
@@ -153,6 +160,95 @@ TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   const Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.owns_lock());
   EXPECT_EQ(attempts(1), 1U);
+}
+
+/// The nodes have a queue, in which one waiter is the first until they say that it was granted the
+/// lock.
+class WaiterOfScriptedCluster : public ClientOfScriptedCluster {
+ protected:
+  WaiterOfScriptedCluster() {
+    has_replica = true;
+    node_timeout = "0";
+    answers[0] = answers[1] = [](const ScriptedRequest&) { return resp::nil; };
+    first_answer = [this](std::size_t node, const ScriptedRequest& request) {
+      return answer_waiter(node, request);
+    };
+  }
+
+  /// Publishes that the lock was granted to the waiter with this value.
+  void publish(std::size_t node, const std::string& value) {
+    nodes[node].say(subscription[node], resp::array({resp::bulk("smessage"), resp::bulk(channel),
+                                                     resp::bulk(value + "\njob")}));
+  }
+  /// Whether the node was told to release the lock with this value.
+  bool is_given_back(std::size_t node, const std::string& value) const {
+    return std::ranges::any_of(nodes[node].requests(), [&](const ScriptedRequest& request) {
+      return request.is("EVALSHA") && request.words.back() == value;
+    });
+  }
+
+  std::array<std::atomic<std::size_t>, 2> subscription{};  // the connection; 0: none
+  std::array<std::atomic<int>, 2> refreshes{};             // of the entry, with the first
+  std::array<std::atomic<bool>, 2> has_granted{};          // says each refresh
+  std::string channel{};
+  std::string value{};  // of the entry
+
+ private:
+  std::string answer_waiter(std::size_t node, const ScriptedRequest& request) {
+    if (request.is("TYPE")) return resp::status("string");
+    if (request.is("PTTL")) return resp::integer(50'000);
+    if (request.is("CLIENT") && request.words[1] == "ID") return resp::integer(7);
+    if (request.is("SUBSCRIBE")) return subscribed("subscribe", request);
+    if (request.is("SSUBSCRIBE")) {
+      if (channel.empty()) channel = request.words[1];
+      subscription[node] = request.connection;
+      return subscribed("ssubscribe", request);
+    }
+    constexpr std::size_t arguments_of_refresh = 5;
+    constexpr std::size_t first = 5;  // behind two keys
+    if (!request.is("EVALSHA") || request.words.size() != first + arguments_of_refresh) return {};
+    if (value.empty()) value = request.words[first];
+    ++refreshes[node];
+    constexpr long long expiry = 2'000'000'000'000;
+    constexpr auto status = static_cast<long long>(protocol::QueueStatus::first);
+    if (!has_granted[node]) return resp::integer(expiry * 8 + status);
+    if (node == 0) replace();
+    return resp::integer(static_cast<long long>(protocol::QueueStatus::notified));
+  }
+  static std::string subscribed(const char* how, const ScriptedRequest& request) {
+    return resp::array({resp::bulk(how), resp::bulk(request.words[1]), resp::integer(1)});
+  }
+  void replace() {
+    owner = 1;
+    epoch = 2;
+  }
+};
+
+/// The former primary has published a grant as it woke up, which was not believed. When the present
+/// one grants the lock, too, its message is read behind the answer that says so.
+TEST_F(WaiterOfScriptedCluster, KeepsALockThatAFormerPrimaryHasGrantedBefore) {
+  Client client(url(), patient());
+  std::atomic<bool> has = false;
+  std::jthread waiting([&] {
+    const Lock lock(client, "job", 2min, long_lease);
+    has = lock.owns_lock();
+    EXPECT_TRUE(eventually([&] { return !has; }, 30s));
+  });
+  ASSERT_TRUE(eventually([&] { return refreshes[0] > 0; }));
+  {
+    const auto held = nodes[0].hold();
+    has_granted[0] = true;
+    publish(0, value);
+  }
+  ASSERT_TRUE(eventually([&] { return refreshes[1] > 0; }));
+  has_granted[1] = true;
+  ASSERT_TRUE(eventually([&] { return has.load(); }));
+  publish(1, value);
+  const std::string nobodys = "00000000-0000-4000-8000-000000000000";
+  publish(1, nobodys);
+  EXPECT_TRUE(eventually([&] { return is_given_back(1, nobodys); }));
+  EXPECT_FALSE(is_given_back(1, value));
+  has = false;
 }
 
 TEST_F(ClientOfScriptedCluster, FollowsAKeyThatWasMoved) {
