@@ -34,6 +34,9 @@ constexpr std::size_t asked_at_once = 3;
 constexpr std::size_t enough_others = 2;
 /// How long a node takes at most, once it goes on, to hear that it was replaced.
 constexpr std::chrono::milliseconds max_ignorance{250};
+/// How long an answer is waited for where no node has given one so far: the way to all of them may
+/// be long.
+constexpr std::chrono::seconds max_wait_for_any{2};
 /// `cluster-node-timeout` where no node tells it.
 constexpr std::chrono::seconds assumed_node_timeout{2};
 
@@ -183,6 +186,7 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
                 AskingThreads::Talk& talk, int cancel) mutable {
               return self->ask(address, std::move(settings), talk, cancel);
             });
+        one->asked = now;
       } catch (const std::system_error&) {
         continue;  // no thread or descriptor is left
       }
@@ -238,7 +242,7 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
   } catch (const std::exception& error) {
     outcome.failure.emplace(Errc::unreachable, written(address) + ": " + error.what());
   }
-  note_failure(address, outcome.begun);
+  note_failure(address);
   return outcome;
 }
 
@@ -256,12 +260,10 @@ void ClusterTopology::note_answer(const Address& address, const ClusterAnswer& a
   }
 }
 
-void ClusterTopology::note_failure(const Address& address, TimePoint begun) {
+void ClusterTopology::note_failure(const Address& address) {
   const MutexLock lock(mutex_);
   const auto found = std::ranges::find(asked_, address, &Asked::address);
-  if (found == asked_.end()) return;
-  if (found->failed == 0) found->failed = ++failures_;
-  found->failed_since = begun;
+  if (found != asked_.end() && found->failed == 0) found->failed = ++failures_;
 }
 
 /// Of several nodes that were asked at first, the one with the shortest counts.
@@ -418,9 +420,10 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 /// the others do not answer, what the node itself says counts in the end: by then it has heard that
 /// it was replaced, if it can.
 void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
-  constexpr std::chrono::milliseconds pause{20};
+  TimePoint::duration pause = std::chrono::milliseconds(20);
   const TimePoint since = BootClock::now();
-  const TimePoint end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
+  const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
+  const TimePoint last_end = std::min(deadline, since + max_wait_for_any);
   const auto is_new = [&](const Outcome& one) { return one.is_answered && one.begun >= since; };
   for (;;) {
     Calls calls;
@@ -430,13 +433,19 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
       asked_at_ = {};
       calls = ask_some();
     }
+    const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
     AskingThreads::wait_for(calls, enough_others, is_new, end, never_cancelled);
     {
       const MutexLock lock(mutex_);
       if (is_settled(number, since)) return;
-      if (BootClock::now() >= end) return require_vouched(number, since);
+      const TimePoint now = BootClock::now();
+      const bool is_told = others(number, since).answered > 0 || tells_itself(since);
+      if (now >= last_end || (now >= usual_end && is_told)) return require_vouched(number, since);
     }
-    poll_until({}, std::min(end, BootClock::now() + pause));
+    const TimePoint now = BootClock::now();
+    const TimePoint knows_itself = since + max_ignorance;
+    poll_until({}, std::min({end, now + pause, now < knows_itself ? knows_itself : end}));
+    pause = std::min<TimePoint::duration>(2 * pause, AskingThreads::fresh_for);
   }
 }
 
@@ -444,16 +453,22 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
 /// for it. Those that cannot be reached are not waited for.
 bool ClusterTopology::is_settled(std::size_t number, TimePoint since) const {
   const Others seen = others(number, since);
+  const bool is_vouched = seen.vouched > 0 || tells_itself(since);
   return has_ended_ || view_.is_empty(number) ||
          seen.vouched >= std::min(seen.all, enough_others) ||
-         (seen.vouched > 0 && seen.vouched + seen.failed == seen.all);
+         (is_vouched && seen.vouched + seen.failed == seen.all);
+}
+
+/// Whether any node has answered that was asked late enough to know by itself.
+bool ClusterTopology::tells_itself(TimePoint since) const {
+  return std::ranges::any_of(
+      asked_, [&](const Asked& one) { return one.answered_since >= since + max_ignorance; });
 }
 
 void ClusterTopology::require_vouched(std::size_t number, TimePoint since) const {
   const Others seen = others(number, since);
-  const bool tells_itself = std::ranges::any_of(
-      asked_, [&](const Asked& one) { return one.answered_since >= since + max_ignorance; });
-  const bool is_vouched = seen.vouched == seen.answered && (seen.vouched > 0 || tells_itself);
+  const bool is_vouched =
+      seen.vouched == seen.answered && (seen.vouched > 0 || tells_itself(since));
   if (is_vouched) return;
   throw IoError(Errc::unreachable,
                 seen.answered > 0
@@ -464,6 +479,7 @@ void ClusterTopology::require_vouched(std::size_t number, TimePoint since) const
 }
 
 ClusterTopology::Others ClusterTopology::others(std::size_t number, TimePoint since) const {
+  const TimePoint now = BootClock::now();
   Others seen;
   for (const Address& address : view_.learned()) {
     if (address == view_.address(number)) continue;
@@ -473,7 +489,7 @@ ClusterTopology::Others ClusterTopology::others(std::size_t number, TimePoint si
     if (one->answered_since >= since) {
       ++seen.answered;
       if (std::ranges::find(one->vouched, number) != one->vouched.end()) ++seen.vouched;
-    } else if (one->failed_since >= since) {
+    } else if (one->failed != 0 || one->hangs(now)) {
       ++seen.failed;
     }
   }

@@ -97,11 +97,15 @@ class ClusterTopology final : public Topology,
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
+    TimePoint asked{};                         // when that was begun
     std::uint64_t failed = 0;                  // the number of its last failure; 0: it has answered
-    // When that which has answered, or failed, last began.
-    TimePoint answered_since{};
-    TimePoint failed_since{};
+    TimePoint answered_since{};                // when that which has answered last was begun
     std::vector<std::size_t> vouched{};  // the seats of the primaries that are well, by the answer
+
+    /// Whether it was asked so long ago that no answer is expected.
+    bool hangs(TimePoint now) const {
+      return asking && !asking->is_finished() && now - asked >= AskingThreads::max_wait_for_newer;
+    }
   };
   using Calls = std::vector<std::shared_ptr<const Asking>>;
   using Mapping = std::vector<std::pair<Address, Address>>;
@@ -122,7 +126,7 @@ class ClusterTopology final : public Topology,
                           int cancel) const;
   void note_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
-  void note_failure(const Address& address, TimePoint begun) REDLATCH_EXCLUDES(mutex_);
+  void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
   void learn_node_timeout(std::optional<std::chrono::milliseconds> timeout)
       REDLATCH_REQUIRES(mutex_);
   void confirm_node(std::size_t number, TimePoint deadline) REDLATCH_EXCLUDES(mutex_);
@@ -131,9 +135,10 @@ class ClusterTopology final : public Topology,
     std::size_t all = 0;
     std::size_t vouched = 0;   // say that it is well, and has slots
     std::size_t answered = 0;  // these, and those that say something else
-    std::size_t failed = 0;
+    std::size_t failed = 0;    // to answer the last time, or hang
   };
   bool is_settled(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
+  bool tells_itself(TimePoint since) const REDLATCH_REQUIRES(mutex_);
   void require_vouched(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
   Others others(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const;

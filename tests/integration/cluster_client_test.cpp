@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -18,6 +20,7 @@
 #include "cluster_node.hpp"
 #include "cluster_start.hpp"
 #include "loopback.hpp"
+#include "slow_link.hpp"
 #include "temporary_directory.hpp"
 
 namespace redlatch::test {
@@ -332,6 +335,43 @@ TEST_F(ClientClusterMap, SaysWhatItHasThrown) {
   expect_text(thrown, "map_address has thrown: no map");
   options.map_address = [](const Address&) { return Address{}; };
   expect_text(refusal(cluster.url(), options), "has given no host or no port");
+}
+
+/// From there, no node can answer within half a second.
+TEST(ClientClusterFarAway, HasLocks) {
+  Cluster cluster({.node_timeout = calm});
+  std::list<SlowLink> links;
+  std::map<std::uint16_t, std::uint16_t> port_of;
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    port_of[cluster.port(i)] = links.emplace_back(cluster.node(i).socket(), 100ms).port();
+  }
+  ClientOptions options = patient();
+  options.map_address = [&](const Address& address) -> Address {
+    return {address.host, port_of.at(address.port)};
+  };
+  Client client("redis-cluster://127.0.0.1:" + std::to_string(port_of[cluster.port(0)]), options);
+  EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock());
+}
+
+/// The other nodes vouch for each other, and it is not waited for each time.
+TEST(ClientClusterWithANodeThatHangs, HasLocksAtTheOthers) {
+  ClusterOptions with = primaries_only();
+  with.settings = {"--cluster-require-full-coverage", "no"};
+  Cluster cluster(with);
+  const auto asked = [&] {
+    const std::string stats = cluster.command(0, {"INFO", "commandstats"}).text;
+    const std::string name = "cmdstat_cluster|nodes:calls=";
+    const std::size_t at = stats.find(name);
+    return at == std::string::npos ? 0 : std::stoi(stats.substr(at + name.size()));
+  };
+  cluster.node(2).pause();
+  Client client(cluster.url_of({0, 1}), less_patient());
+  const auto keys = a_key_of_each();
+  EXPECT_TRUE(Lock(client, keys[0], long_lease).owns_lock());
+  const int before = asked();
+  EXPECT_TRUE(Lock(client, keys[1], long_lease).owns_lock());
+  EXPECT_LE(asked() - before, 4);
+  cluster.node(2).resume();
 }
 
 // Passwords and TLS

@@ -142,6 +142,17 @@ TEST_F(ClientOfScriptedCluster, DoesNotBelieveANodeThatTheOthersTakeForFailed) {
   }));
 }
 
+/// Each question is a connection, and all clients of the node have it at once.
+TEST_F(ClientOfScriptedCluster, AsksOthersNotTooOftenAboutANodeThatTheyTakeForFailed) {
+  has_replica = true;
+  has_failed = true;
+  node_timeout = "0";
+  Client client(url(), patient());
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", std::try_to_lock); }), Errc::unreachable);
+  constexpr std::size_t commands = 2;
+  EXPECT_LE(nodes[1].count("CLUSTER"), 10 * commands);
+}
+
 /// It has heard by then that it was replaced, if it can.
 TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   has_replica = true;
