@@ -625,7 +625,7 @@ void SharedConnection::process(std::string_view bytes) {
   Topology& topology = *settings_.topology;
   if (!topology.is_trusted(now)) {
     const Pause pause(*this);
-    topology.confirm(now + settings_.options.command_timeout);
+    topology.confirm(now + settings_.options.command_timeout, never_cancelled);
   }
   if (topology.version() != version_) {
     throw IoError(Errc::not_writable, "another server is the primary since the command was sent");

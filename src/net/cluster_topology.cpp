@@ -65,7 +65,9 @@ class ClusterTopology::NodeTopology final : public Topology {
   void redirected(std::string_view error_reply) noexcept override {
     cluster_.node_redirected(number_, error_reply);
   }
-  void confirm(TimePoint deadline) override { cluster_.confirm_node(number_, deadline); }
+  void confirm(TimePoint deadline, int cancel) override {
+    cluster_.confirm_node(number_, deadline, cancel);
+  }
   TimePoint watch(std::vector<pollfd>& descriptors) override { return cluster_.watch(descriptors); }
   void attend() noexcept override { cluster_.attend(); }
   void before_fork() override {}
@@ -419,7 +421,7 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 /// A node that may be replaced has failed, by the word of all others, from before the election. If
 /// the others do not answer, what the node itself says counts in the end: by then it has heard that
 /// it was replaced, if it can.
-void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
+void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
   const TimePoint since = BootClock::now();
   const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
@@ -434,7 +436,7 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline) {
       calls = ask_some();
     }
     const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
-    AskingThreads::wait_for(calls, enough_others, is_new, end, never_cancelled);
+    AskingThreads::wait_for(calls, enough_others, is_new, end, cancel);
     {
       const MutexLock lock(mutex_);
       if (is_settled(number, since)) return;

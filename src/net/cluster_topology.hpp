@@ -129,7 +129,7 @@ class ClusterTopology final : public Topology,
   void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
   void learn_node_timeout(std::optional<std::chrono::milliseconds> timeout)
       REDLATCH_REQUIRES(mutex_);
-  void confirm_node(std::size_t number, TimePoint deadline) REDLATCH_EXCLUDES(mutex_);
+  void confirm_node(std::size_t number, TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
   /// What the nodes besides one have said of it since some time.
   struct Others {
     std::size_t all = 0;

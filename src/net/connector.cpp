@@ -380,21 +380,22 @@ Connection Connecting::connect(const Settings& settings, TimePoint deadline, int
   if (race_ && BootClock::now() >= race_->latest()) race_.reset();
   try {
     std::optional<Connection> winner;
+    TimePoint begun{};
     while (!winner) {
       if (!race_) race_ = std::make_unique<Race>(settings, deadline, cancel);
+      begun = race_->begun();
       winner = race_->run(std::min(deadline, race_->latest()), cancel);
+      race_.reset();
       if (winner && !settings.topology->is_trusted(BootClock::now())) {
-        settings.topology->confirm(deadline);
+        settings.topology->confirm(deadline, cancel);
         if (settings.topology->version() != winner->version) winner.reset();
       }
-      if (!winner) race_.reset();
     }
-    settings.topology->note_answer(race_->begun(), winner->version);
+    settings.topology->note_answer(begun, winner->version);
     settings.topology->prefer(winner->address);
     winner->transport->begin_waiting({.usual = settings.options.command_timeout,
                                       .busy_poll = settings.options.busy_poll,
                                       .cancel = cancel});
-    race_.reset();
     return *std::move(winner);
   } catch (const Cancelled&) {
     throw;

@@ -63,8 +63,9 @@ class Topology {
     if (version_ != version) end_trust();  // it has changed meanwhile
   }
   /// Finds out whether another server has replaced this one, which has just sent something; if so,
-  /// `version` grows. Throws `IoError` if nobody can say that until `deadline`.
-  virtual void confirm(TimePoint /*deadline*/) {}
+  /// `version` grows. Throws `IoError` if nobody can say that until `deadline`, or `Cancelled` when
+  /// `cancel` gets readable; -1: never.
+  virtual void confirm(TimePoint /*deadline*/, int /*cancel*/) {}
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a
   /// former primary, which may not know that yet and still grant locks: nothing more is sent there,

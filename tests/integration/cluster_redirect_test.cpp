@@ -8,6 +8,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -46,6 +47,7 @@ class ClientOfScriptedCluster : public testing::Test {
   std::string node_timeout{};                // in milliseconds; empty: no node tells it
   std::atomic<bool> has_failed = false;      // the owner, by the word of the other node
   std::atomic<bool> does_other_tell = true;  // the map
+  std::atomic<bool> tells_once = false;      // and no node a second time
   // To anything, before all others; empty: these answer.
   std::function<std::string(std::size_t node, const ScriptedRequest&)> first_answer{};
   // To an attempt. A lock is released by a script, with success.
@@ -53,13 +55,17 @@ class ClientOfScriptedCluster : public testing::Test {
                                 [](const ScriptedRequest&) { return resp::ok; }};
 
  private:
+  std::atomic<bool> is_silent = false;
+
   std::string answer(std::size_t node, const ScriptedRequest& request) {
     if (first_answer) {
       if (std::string first = first_answer(node, request); !first.empty()) return first;
     }
     if (request.is("CLUSTER")) {
-      if (node != owner && !does_other_tell) return {};
-      return request.words[1] == "NODES" ? states(node) : slots();
+      if (is_silent || (node != owner && !does_other_tell)) return {};
+      if (request.words[1] == "NODES") return states(node);
+      is_silent = tells_once.load();
+      return slots();
     }
     if (request.is("CONFIG") && !node_timeout.empty()) {
       return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk(node_timeout)});
@@ -151,6 +157,23 @@ TEST_F(ClientOfScriptedCluster, AsksOthersNotTooOftenAboutANodeThatTheyTakeForFa
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", std::try_to_lock); }), Errc::unreachable);
   constexpr std::size_t commands = 2;
   EXPECT_LE(nodes[1].count("CLUSTER"), 10 * commands);
+}
+
+/// No node says any more whether the other one was replaced.
+TEST_F(ClientOfScriptedCluster, StopsAtOnceWhileNodesAreAskedAboutAnother) {
+  has_replica = true;
+  tells_once = true;
+  Client client(url(), patient());
+  std::stop_source stop;
+  std::jthread waiting([&] {
+    Lock lock(client, "job", std::defer_lock);
+    EXPECT_FALSE(lock.lock(stop.get_token()));
+  });
+  ASSERT_TRUE(eventually([&] { return nodes[1].count("CLUSTER") > 0; }));
+  const auto begun = std::chrono::steady_clock::now();
+  stop.request_stop();
+  waiting.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
 }
 
 /// It has heard by then that it was replaced, if it can.
