@@ -217,7 +217,7 @@ void ClusterTopology::learn_nodes() {
 ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
                                               std::shared_ptr<const Settings> settings,
                                               AskingThreads::Talk& talk, int cancel) {
-  Outcome outcome{.begun = BootClock::now()};
+  Outcome outcome{.begun = BootClock::now(), .address = address};
   try {
     ClusterAnswer answer =
         answer_of(*settings, address, outcome.begun + options_.connect_timeout, cancel);
@@ -426,17 +426,21 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int c
   const TimePoint since = BootClock::now();
   const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
   const TimePoint last_end = std::min(deadline, since + max_wait_for_any);
-  const auto is_new = [&](const Outcome& one) { return one.is_answered && one.begun >= since; };
+  Address own;
+  const auto is_of_other = [&](const Outcome& one) {
+    return one.is_answered && one.begun >= since && one.address != own;
+  };
   for (;;) {
     Calls calls;
     {
       const MutexLock lock(mutex_);
       if (is_settled(number, since)) return;
+      own = view_.address(number);
       asked_at_ = {};
       calls = ask_some();
     }
     const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
-    AskingThreads::wait_for(calls, enough_others, is_new, end, cancel);
+    AskingThreads::wait_for(calls, enough_others, is_of_other, end, cancel);
     {
       const MutexLock lock(mutex_);
       if (is_settled(number, since)) return;

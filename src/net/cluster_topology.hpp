@@ -90,6 +90,7 @@ class ClusterTopology final : public Topology,
     bool is_answered = false;
     std::optional<IoError> failure{};
     TimePoint begun{};
+    Address address{};  // of the node
   };
   using Asking = DetachedCall<Outcome>;
   /// A node to be asked.
