@@ -210,14 +210,14 @@ class WaiterOfScriptedCluster : public ClientOfScriptedCluster {
   }
 
   /// Publishes that the lock was granted to the waiter with this value.
-  void publish(std::size_t node, const std::string& value) {
+  void publish(std::size_t node, const std::string& of_entry) {
     nodes[node].say(subscription[node], resp::array({resp::bulk("smessage"), resp::bulk(channel),
-                                                     resp::bulk(value + "\njob")}));
+                                                     resp::bulk(of_entry + "\njob")}));
   }
   /// Whether the node was told to release the lock with this value.
-  bool is_given_back(std::size_t node, const std::string& value) const {
+  bool is_given_back(std::size_t node, const std::string& of_entry) const {
     return std::ranges::any_of(nodes[node].requests(), [&](const ScriptedRequest& request) {
-      return request.is("EVALSHA") && request.words.back() == value;
+      return request.is("EVALSHA") && request.words.back() == of_entry;
     });
   }
 
