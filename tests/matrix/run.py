@@ -38,7 +38,7 @@ SUITES = {
 }
 BUILD_PACKAGES = [
     "cmake", "ninja-build", "pkg-config", "python3", "git",
-    "libhiredis-dev", "libssl-dev", "libgtest-dev", "libsqlite3-dev",
+    "libhiredis-dev", "libssl-dev", "libgtest-dev", "liblua5.1-0-dev", "libsqlite3-dev",
 ]  # fmt: skip
 
 SERVERS = [
