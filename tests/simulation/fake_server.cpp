@@ -636,7 +636,8 @@ void FakeServer::track(Client& client, Words words) {
                         "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for "
                         "this client, and then re-enabling it with a different mode.");
   }
-  client.tracking = is_on ? wanted : Tracking{};
+  // What is pending in a transaction is sent although tracking has ended meanwhile.
+  client.tracking = is_on ? wanted : Tracking{.redirect = client.tracking.redirect};
   append_ok(out);
 }
 

@@ -65,15 +65,6 @@ std::string_view first_reply(std::string_view bytes) {
   return bytes.substr(0, reply_length(bytes).value_or(bytes.size()));
 }
 
-std::size_t count_replies(std::string_view bytes) {
-  std::size_t count = 0;
-  while (const auto length = reply_length(bytes)) {
-    bytes.remove_prefix(*length);
-    ++count;
-  }
-  return count;
-}
-
 /// A connection to a real server, as bytes.
 class Wire {
  public:
@@ -101,9 +92,14 @@ class Wire {
       fail("send");
     }
   }
-  /// All that has come, once it is at least so many replies, or the time for them is over.
-  std::string take(std::size_t replies) {
-    while (count_replies(bytes_) < replies && receive(10s)) {
+  /// All that has come, once it is at least so many bytes, or the time for them is over.
+  std::string take(std::size_t size) {
+    while (bytes_.size() < size && receive(10s)) {
+    }
+    return std::exchange(bytes_, {});
+  }
+  std::string take_reply() {
+    while (!reply_length(bytes_) && receive(10s)) {
     }
     return std::exchange(bytes_, {});
   }
@@ -159,7 +155,7 @@ class RealServer {
   Wire connect() {
     Wire wire(server_.socket());
     wire.send(in_resp({"PING"}));
-    if (wire.take(1) != "+PONG\r\n") throw std::runtime_error("no PONG");
+    if (wire.take_reply() != "+PONG\r\n") throw std::runtime_error("no PONG");
     return wire;
   }
   /// As new, but for ids of clients.
@@ -198,7 +194,7 @@ class Pair {
     real_.reset();
     for (std::size_t i = 0; i < size; ++i) wires_.push_back(real_.connect());
     wires_[0].send(in_resp({"CLIENT", "ID"}));
-    const std::string id = wires_[0].take(1);
+    const std::string id = wires_[0].take_reply();
     options_.first_client = static_cast<std::uint64_t>(std::stoull(id.substr(1)));
     fake_.emplace([this] { return real_.clock().now(); }, seed, options_);
     for (std::size_t i = 0; i < size; ++i) connections_.push_back(fake_->connect());
@@ -232,7 +228,7 @@ class Pair {
       if (i == connection) answer = first_reply(by_fake);
       if (by_fake.empty() && i != connection) continue;
       if (i != connection) messages_ += by_fake;
-      EXPECT_EQ(by_fake, wires_[i].take(count_replies(by_fake))) << "on connection " << i;
+      EXPECT_EQ(by_fake, wires_[i].take(by_fake.size())) << "on connection " << i;
     }
     return answer;
   }
@@ -383,13 +379,20 @@ void compare_sequence(RealServer& real, std::uint64_t seed, unsigned length, Rea
                 << all;
 }
 
-// Each sequence begins with empty databases, and has a seed of its own, from REDLATCH_SEED on.
-TEST(FakeServer, AnswersRandomCommandsAsARealServer) {
-  constexpr unsigned default_sequences = 200;
-  RealServer real;
-  if (!real.version().starts_with("7.0.")) {
+/// Beside a real server, which has to be of the version whose words the fake has.
+class FakeServerBesideARealOne : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (real.version().starts_with("7.0.")) return;
     GTEST_SKIP() << "the fake behaves as Redis 7.0, and this server is of " << real.version();
   }
+
+  RealServer real{};
+};
+
+// Each sequence begins with empty databases, and has a seed of its own, from REDLATCH_SEED on.
+TEST_F(FakeServerBesideARealOne, AnswersRandomCommandsAlike) {
+  constexpr unsigned default_sequences = 200;
   const std::uint64_t first = chosen("REDLATCH_SEED", 1);
   const std::uint64_t sequences = chosen("REDLATCH_SEQUENCES", default_sequences);
   Reached reached;
@@ -397,6 +400,64 @@ TEST(FakeServer, AnswersRandomCommandsAsARealServer) {
     compare_sequence(real, seed, chosen("REDLATCH_COMMANDS", 60), reached);
   }
   if (sequences >= default_sequences) expect_all_reached(reached);
+}
+
+// Random commands seldom find a key that has expired and was not removed yet.
+TEST_F(FakeServerBesideARealOne, JudgesWatchedKeysAlike) {
+  Pair pair(real, 1);
+  const auto say = [&](std::initializer_list<std::string_view> words, std::size_t connection = 2) {
+    return pair.say(connection, in_resp(words));
+  };
+  const auto expire = [&] {
+    say({"SET", "job", "mine", "PX", "20"});
+    pair.pass(21);
+  };
+  const auto exec = [&] { return say({"MULTI"}), say({"EXEC"}); };
+  constexpr std::string_view done = "*0\r\n";
+  constexpr std::string_view touched = "*-1\r\n";
+
+  say({"SET", "job", "mine", "PX", "20"});
+  say({"WATCH", "job"});
+  pair.pass(21);
+  EXPECT_EQ(exec(), touched);
+
+  expire();
+  say({"WATCH", "job"});
+  EXPECT_EQ(exec(), done);
+
+  expire();
+  say({"WATCH", "job"});
+  say({"GET", "job"}, 3);  // removes it
+  EXPECT_EQ(exec(), done);
+
+  expire();
+  say({"WATCH", "job"});
+  say({"SET", "job", "theirs"}, 3);
+  EXPECT_EQ(exec(), touched);
+
+  expire();
+  say({"WATCH", "job"});
+  say({"FLUSHALL"}, 3);
+  EXPECT_EQ(exec(), done);
+
+  say({"SET", "job", "mine"});
+  say({"WATCH", "job"});
+  say({"FLUSHDB"}, 3);
+  EXPECT_EQ(exec(), touched);
+
+  for (const auto& change : std::vector<std::vector<std::string>>{{"LREM", "list", "0", "b"},
+                                                                  {"LSET", "list", "0", "c"},
+                                                                  {"LPOP", "list"},
+                                                                  {"PEXPIRE", "list", "100"},
+                                                                  {"PERSIST", "list"},
+                                                                  {"RPUSH", "list", "d"},
+                                                                  {"DEL", "list"}}) {
+    say({"RPUSH", "list", "a", "b"});
+    say({"WATCH", "list"});
+    pair.say(3, in_resp(change));
+    EXPECT_EQ(exec(), touched) << change.front();
+  }
+  pair.compare_end();
 }
 
 /// A fake with a clock that a test moves, and one connection to it.

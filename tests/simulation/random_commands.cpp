@@ -62,7 +62,7 @@ constexpr const char* small_scripts[]{
     "return redis.call('SET', KEYS[1] or 'a', 'x')",
     "return redis.call('SET', KEYS[1] or 'a', 'x', 'NX')",
     "return redis.call('SET', KEYS[1] or 'a', 17)",
-    "return redis.call('SET', KEYS[1] or 'a', 1234567890123.5)",
+    "return redis.call('SET', KEYS[1] or 'a', 12345678901234.5)",
     "return redis.call('PEXPIRE', KEYS[1] or 'a', 2 ^ 31)",
     "return redis.call('TYPE', KEYS[1] or 'a').ok",
     "return redis.call('TYPE', KEYS[1] or 'a')",
@@ -280,10 +280,17 @@ std::string RandomCommands::subscriber_command() {
   }
 }
 
+/// Asks for notice of the next change of a key.
+std::string RandomCommands::tracking(std::string_view name) {
+  return sent(protocol::track(static_cast<std::int64_t>(ids_[below(2)]))) +
+         sent(protocol::track_next()) + in_resp({"PTTL", name});
+}
+
 std::string RandomCommands::transaction_command() {
   const std::string name = key();
   const std::string mine = token();
-  switch (below(12)) {
+  const std::string id = std::to_string(ids_[2]);
+  switch (below(17)) {
     case 0:
     case 1:
       return in_resp({"WATCH", name});
@@ -304,6 +311,18 @@ std::string RandomCommands::transaction_command() {
     case 9:
       return sent(protocol::guarded_change(
           protocol::Exclusive(name).release_after(mine, milliseconds(one_of(times)))));
+    case 10:
+      return in_resp({"WATCH", any_key(), any_key()});
+    case 11:
+      return in_resp({"SET", name, mine, "PX", "20"}) + in_resp({"PEXPIRE", any_key(), "20"});
+    case 12:
+      return tracking(name) + in_resp({"MULTI"});
+    case 13:
+      return sent(protocol::track_next()) + in_resp({"MULTI"}) + in_resp({"PTTL", name});
+    case 14:
+      if (chance(80)) return data_command();
+      return in_resp({"MULTI"}) + in_resp({"CLIENT", "KILL", "ID", id, "SKIPME", "no"}) +
+             in_resp({"DEL", name}) + in_resp({"EXEC"});
     default:
       return sent(protocol::guarded_change(protocol::Exclusive(name).release(mine)));
   }
@@ -318,9 +337,9 @@ std::string RandomCommands::connection_command() {
       return sent(protocol::track(static_cast<std::int64_t>(ids_[below(2)])));
     case 3:
     case 4:
-      return sent(protocol::track(static_cast<std::int64_t>(ids_[below(2)]))) +
-             sent(protocol::track_next()) + sent(protocol::Exclusive(key()).ask_ttl());
+      return tracking(key()) + library_command();
     case 5:
+      return tracking(any_key());
     case 6:
       return sent(protocol::track_next()) + sent(protocol::Permit(key(), 2, false).ask_ttl());
     case 7:

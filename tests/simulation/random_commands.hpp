@@ -75,6 +75,7 @@ class RandomCommands {
   std::string sent(const protocol::Command& command);
 
   std::string subscriber_command();
+  std::string tracking(std::string_view name);
   std::string transaction_command();
   std::string connection_command();
   std::string data_command();
