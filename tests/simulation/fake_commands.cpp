@@ -588,9 +588,12 @@ void zrange(DataCall& call) {
 }
 
 using Kind = CommandKind;
-constexpr unsigned refused_by_scripts = Kind::not_in_scripts | Kind::while_loading;
-constexpr unsigned of_pubsub = Kind::pubsub | Kind::while_loading;
-constexpr unsigned at_login = refused_by_scripts | Kind::without_login;
+constexpr unsigned always = Kind::while_loading | Kind::while_stale;
+constexpr unsigned refused_by_scripts = Kind::not_in_scripts | always;
+constexpr unsigned of_transactions = refused_by_scripts | Kind::while_busy;
+constexpr unsigned of_pubsub = Kind::pubsub | always;
+constexpr unsigned at_login = of_transactions | Kind::without_login;
+constexpr unsigned of_scripts = Kind::not_in_scripts | Kind::while_stale;
 
 constexpr std::array kinds{
     Kind{"get", 2, Kind::readonly, 1, false, get},
@@ -609,7 +612,7 @@ constexpr std::array kinds{
     Kind{"expire", -3, Kind::write, 1, false, expire_seconds},
     Kind{"pexpireat", -3, Kind::write, 1, false, pexpireat},
     Kind{"dbsize", 1, Kind::readonly, 0, false, dbsize},
-    Kind{"time", 1, Kind::while_loading, 0, false, time},
+    Kind{"time", 1, always, 0, false, time},
     Kind{"rpush", -3, Kind::write | Kind::needs_memory, 1, false, rpush},
     Kind{"lpush", -3, Kind::write | Kind::needs_memory, 1, false, lpush},
     Kind{"lpop", -2, Kind::write, 1, false, lpop},
@@ -628,25 +631,25 @@ constexpr std::array kinds{
     Kind{"zremrangebyscore", 4, Kind::write, 1, false, zremrangebyscore},
     Kind{"flushdb", -1, Kind::write, 0, false, nullptr},
     Kind{"flushall", -1, Kind::write, 0, false, nullptr},
-    Kind{"select", 2, Kind::while_loading, 0, false, nullptr},
+    Kind{"select", 2, always, 0, false, nullptr},
     Kind{"ping", -1, Kind::none, 0, false, nullptr},
     Kind{"quit", -1, at_login, 0, false, nullptr},
     Kind{"auth", -2, at_login, 0, false, nullptr},
     Kind{"asking", 1, Kind::none, 0, false, nullptr},
     Kind{"role", 1, refused_by_scripts, 0, false, nullptr},
-    Kind{"info", -1, Kind::while_loading, 0, false, nullptr},
-    Kind{"command|info", -2, Kind::while_loading, 0, false, nullptr},
+    Kind{"info", -1, always, 0, false, nullptr},
+    Kind{"command|info", -2, always, 0, false, nullptr},
     Kind{"client|id", 2, refused_by_scripts, 0, false, nullptr},
     Kind{"client|setname", 3, refused_by_scripts, 0, false, nullptr},
     Kind{"client|getname", 2, refused_by_scripts, 0, false, nullptr},
     Kind{"client|tracking", -3, refused_by_scripts, 0, false, nullptr},
     Kind{"client|caching", 3, refused_by_scripts, 0, false, nullptr},
     Kind{"client|kill", -3, refused_by_scripts, 0, false, nullptr},
-    Kind{"multi", 1, refused_by_scripts, 0, false, nullptr},
+    Kind{"multi", 1, of_transactions, 0, false, nullptr},
     Kind{"exec", 1, refused_by_scripts, 0, false, nullptr},
-    Kind{"discard", 1, refused_by_scripts, 0, false, nullptr},
-    Kind{"watch", -2, refused_by_scripts, 1, true, nullptr},
-    Kind{"unwatch", 1, refused_by_scripts, 0, false, nullptr},
+    Kind{"discard", 1, of_transactions, 0, false, nullptr},
+    Kind{"watch", -2, of_transactions, 1, true, nullptr},
+    Kind{"unwatch", 1, of_transactions, 0, false, nullptr},
     Kind{"publish", 3, of_pubsub, 0, false, nullptr},
     Kind{"spublish", 3, of_pubsub, 1, false, nullptr},
     Kind{"subscribe", -2, of_pubsub | Kind::not_in_scripts, 0, false, nullptr},
@@ -660,9 +663,9 @@ constexpr std::array kinds{
     Kind{"pubsub|numpat", 2, of_pubsub, 0, false, nullptr},
     Kind{"wait", 3, Kind::not_in_scripts, 0, false, nullptr},
     Kind{"waitaof", 4, Kind::not_in_scripts, 0, false, nullptr},
-    Kind{"eval", -3, Kind::not_in_scripts, 0, false, nullptr},
-    Kind{"evalsha", -3, Kind::not_in_scripts, 0, false, nullptr},
-    Kind{"script|load", 3, Kind::not_in_scripts, 0, false, nullptr},
+    Kind{"eval", -3, of_scripts, 0, false, nullptr},
+    Kind{"evalsha", -3, of_scripts, 0, false, nullptr},
+    Kind{"script|load", 3, of_scripts, 0, false, nullptr},
     Kind{"script|exists", -3, Kind::not_in_scripts, 0, false, nullptr},
     Kind{"script|flush", -2, Kind::not_in_scripts, 0, false, nullptr}};
 

@@ -31,8 +31,10 @@ struct CommandKind {
     needs_memory = 4,
     not_in_scripts = 8,
     while_loading = 16,
-    without_login = 32,
-    pubsub = 64
+    while_stale = 32,  // on a replica that knows its data to be old
+    while_busy = 64,   // with a script
+    without_login = 128,
+    pubsub = 256
   };
   std::string_view name;  // of a subcommand: "client|id"
   int arity;              // negative: at least so many words

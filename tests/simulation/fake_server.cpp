@@ -22,6 +22,10 @@ constexpr std::string_view no_login = "NOAUTH Authentication required.";
 constexpr std::string_view out_of_memory =
     "OOM command not allowed when used memory > 'maxmemory'.";
 constexpr std::string_view read_only = "READONLY You can't write against a read only replica.";
+constexpr std::string_view stale =
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+constexpr std::string_view busy =
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 constexpr std::string_view loading = "LOADING Redis is loading the dataset in memory";
 constexpr std::string_view no_script = "NOSCRIPT No matching script. Please use EVAL.";
 constexpr std::string_view forbidden_meanwhile =
@@ -130,8 +134,16 @@ void FakeServer::new_run_id() {
 }
 
 FakeServer::Connection FakeServer::connect() {
-  clients_.emplace(next_connection_,
-                   Client{.id = next_client_++, .is_logged_in = options_.password.empty()});
+  const auto is_open = [](const auto& one) { return !one.second.is_closed; };
+  const auto open = static_cast<std::size_t>(std::ranges::count_if(clients_, is_open));
+  Client& client = clients_[next_connection_];
+  client.is_logged_in = options_.password.empty();
+  if (open < options_.max_clients) {
+    client.id = next_client_++;
+  } else {
+    append_error(client.output, "ERR max number of clients reached");
+    close(client);
+  }
   return next_connection_++;
 }
 
@@ -192,9 +204,9 @@ std::optional<std::chrono::milliseconds> FakeServer::next_expiry() const {
   return std::chrono::milliseconds(*next + 1);
 }
 
-void FakeServer::set_replica(bool is_replica) {
-  is_replica_ = is_replica;
-  keys_.keep_expired(is_replica);
+void FakeServer::set_role(Role role) {
+  role_ = role;
+  keys_.keep_expired(is_replica());
 }
 
 const FakeKeyspace::Entry* FakeServer::entry(std::string_view key, int database) const {
@@ -277,6 +289,7 @@ std::optional<std::vector<std::string_view>> FakeServer::take_words(Client& clie
 void FakeServer::receive(Connection connection, std::string_view bytes) {
   Client& client = clients_.at(connection);
   if (client.is_closed) return;
+  for (auto& one : clients_) one.second.written = one.second.output.size();
   // Commands refer to the text, and one of them may close the client.
   std::string input = std::exchange(client.input, {});
   input += bytes;
@@ -315,15 +328,23 @@ std::optional<std::string> FakeServer::refusal(const Client& client,
   const bool is_queued = transaction.is_open && !is_exec && kind.name != "discard" &&
                          kind.name != "quit";  // what is queued takes memory
   if (is_full_ && (is_queued || does(CommandKind::needs_memory))) return std::string(out_of_memory);
-  if (is_replica_ && does(CommandKind::write)) return std::string(read_only);
+  if (does(CommandKind::write)) {
+    if (!is_replica() && !write_refusal_.empty()) return write_refusal_;
+    if (is_replica()) return std::string(read_only);
+  }
   if (client.channels.any() && !is_one_of(for_subscribers, kind.name)) {
     return "ERR Can't execute '" + std::string(kind.name) +
            "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
            "context";
   }
-  const bool runs_while_loading =
-      kind.is(CommandKind::while_loading) && (!is_exec || transaction.runs_while_loading);
-  if (is_loading_ && !runs_while_loading) return std::string(loading);
+  const auto runs_while = [&](unsigned flag) {
+    return kind.is(flag) && (!is_exec || (transaction.common_flags & flag) != 0);
+  };
+  if (role_ == Role::stale_replica && !runs_while(CommandKind::while_stale)) {
+    return std::string(stale);
+  }
+  if (is_loading_ && !runs_while(CommandKind::while_loading)) return std::string(loading);
+  if (is_busy_ && !kind.is(CommandKind::while_busy)) return std::string(busy);
   return std::nullopt;
 }
 
@@ -368,7 +389,7 @@ void FakeServer::queue(Client& client, const CommandKind& kind, Words words) {
   if (transaction.is_touched || transaction.is_refused) return;  // EXEC will not run it
   transaction.queued.emplace_back(words.begin(), words.end());
   transaction.flags |= kind.flags;
-  transaction.runs_while_loading &= kind.is(CommandKind::while_loading);
+  transaction.common_flags &= kind.flags;
 }
 
 void FakeServer::run(Client& client, const CommandKind& kind, Words words) {
@@ -556,7 +577,7 @@ void FakeServer::asking(Client& client, Words) {
 }
 
 void FakeServer::role(Client& client, Words) {
-  if (!is_replica_) {
+  if (!is_replica()) {
     append_array(client.output, 3);
     append_bulk(client.output, "master");
     append_integer(client.output, 0);
@@ -688,6 +709,7 @@ void FakeServer::kill(Client& client, Words words) {
       killed += kills_itself ? 1 : 0;
       continue;
     }
+    other.output.resize(other.written);
     close(other);
     ++killed;
   }
@@ -881,7 +903,7 @@ void FakeServer::count_patterns(Client& client, Words) {
 
 void FakeServer::wait(Client& client, Words words) {
   std::string& out = client.output;
-  if (is_replica_) {
+  if (is_replica()) {
     return append_error(out,
                         "ERR WAIT cannot be used with replica instances. Please also note that "
                         "since Redis 4.0 if a replica is configured to be writable (which is not "
@@ -933,6 +955,7 @@ void FakeServer::run_script(Client& client, Words words, bool by_hash) {
   const std::string sha1 = by_hash ? lower(words[1]) : lua.sha1(words[1]);
   if (by_hash && !scripts_.contains(sha1)) return append_error(client.output, no_script);
   if (!by_hash && !load(client.output, words[1])) return;
+  if (role_ == Role::stale_replica) return append_error(client.output, stale);
   // Another thread may have loaded it.
   lua.compile(sha1, scripts_.find(sha1)->second);
   const auto keys = static_cast<std::size_t>(*size);
@@ -958,7 +981,8 @@ std::optional<std::string_view> FakeServer::refusal_in_script(const CommandKind*
     return "ERR This Redis command is not allowed from script";
   }
   if (script_->has_written) return std::nullopt;
-  if (is_replica_ && kind->is(CommandKind::write)) return read_only;
+  if (is_replica() && kind->is(CommandKind::write)) return read_only;
+  if (!write_refusal_.empty() && kind->is(CommandKind::write)) return write_refusal_;
   if (is_full_ && kind->is(CommandKind::needs_memory)) return out_of_memory;
   return std::nullopt;
 }

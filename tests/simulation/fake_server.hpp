@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fake_commands.hpp"
@@ -31,6 +32,8 @@ struct FakeServerOptions {
   /// The answer to WAITAOF for the server's own disk. Nothing: there is no such command, as in
   /// Redis 7.0.
   std::optional<int> on_disk{};
+  /// Connections beyond that are answered with an error, and closed.
+  std::size_t max_clients = 10000;
   /// The id of the first client since the start, and since each restart.
   std::uint64_t first_client = 1;
 };
@@ -85,12 +88,19 @@ class FakeServer {
   std::optional<std::chrono::milliseconds> next_expiry() const;
 
   // Each of these lasts until it is changed, also through a restart.
-  /// A replica whose primary is out of reach: no writes, and expired keys stay stored.
-  void set_replica(bool is_replica);
-  /// All commands that touch data are answered LOADING.
+  /// A replica whose primary is out of reach: writes are answered READONLY, and expired keys stay
+  /// stored. A stale one has `replica-serve-stale-data no`: all that touches data is answered
+  /// MASTERDOWN.
+  enum class Role { primary, replica, stale_replica };
+  void set_role(Role role);
+  /// All that touches data is answered LOADING.
   void set_loading(bool is_loading) noexcept { is_loading_ = is_loading; }
-  /// maxmemory is used up, and nothing may be evicted.
+  /// Nearly everything is answered BUSY, as while a script of another client takes long.
+  void set_busy(bool is_busy) noexcept { is_busy_ = is_busy; }
+  /// maxmemory is used up, and nothing may be evicted: OOM.
   void set_out_of_memory(bool is_full) noexcept { is_full_ = is_full; }
+  /// The error that writes are answered with, such as NOREPLICAS or MISCONF. Empty: none.
+  void set_write_refusal(std::string error) { write_refusal_ = std::move(error); }
   void set_password(std::string password) { options_.password = std::move(password); }
   void set_allows_scripts(bool allows) noexcept { options_.allows_scripts = allows; }
   void set_replicas(int replicas) noexcept { options_.replicas = replicas; }
@@ -138,10 +148,10 @@ class FakeServer {
   };
   struct Transaction {
     bool is_open = false;
-    bool is_touched = false;  // a watched key has changed
-    bool is_refused = false;  // a command was refused when it was to be queued
-    unsigned flags = 0;       // of all queued commands
-    bool runs_while_loading = true;
+    bool is_touched = false;      // a watched key has changed
+    bool is_refused = false;      // a command was refused when it was to be queued
+    unsigned flags = 0;           // of all queued commands
+    unsigned common_flags = ~0U;  // of each of them
     std::vector<std::vector<std::string>> queued{};
     std::vector<WatchedKey> watched{};
   };
@@ -149,6 +159,7 @@ class FakeServer {
     std::uint64_t id = 0;
     std::string input{};
     std::string output{};
+    std::size_t written = 0;  // of the output: older than the batch that is run now
     std::string name{};
     int database = 0;
     bool is_logged_in = false;
@@ -189,6 +200,7 @@ class FakeServer {
   void remember_keys(const Client& tracker, const CommandKind& kind, Words words);
   void clear(int database);
   Client* client_with(std::uint64_t id);
+  bool is_replica() const noexcept { return role_ != Role::primary; }
   bool needs_login(const Client& client) const;
   bool is_forbidden(const CommandKind& kind) const;
   void end_transaction(Client& client);
@@ -257,9 +269,11 @@ class FakeServer {
   ScriptRun* script_ = nullptr;  // that runs
   int depth_ = 0;                // of commands that run each other
   std::uint64_t commands_ = 0;
-  bool is_replica_ = false;
+  Role role_ = Role::primary;
   bool is_loading_ = false;
+  bool is_busy_ = false;
   bool is_full_ = false;
+  std::string write_refusal_{};
 };
 
 }  // namespace redlatch::test

@@ -132,6 +132,10 @@ class Wire {
   bool has_ended_ = false;
 };
 
+bool is_replica(RandomStep::Mode mode) {
+  return mode == RandomStep::Mode::replica || mode == RandomStep::Mode::stale_replica;
+}
+
 /// A real server with a clock that stands still between commands, and does not remove expired keys
 /// unless a command looks for them.
 class RealServer {
@@ -154,8 +158,8 @@ class RealServer {
   }
   Wire connect() {
     Wire wire(server_.socket());
-    wire.send(in_resp({"PING"}));
-    if (wire.take_reply() != "+PONG\r\n") throw std::runtime_error("no PONG");
+    wire.send(in_resp({"CLIENT", "ID"}));
+    if (!wire.take_reply().starts_with(':')) throw std::runtime_error("no connection");
     return wire;
   }
   /// As new, but for ids of clients.
@@ -169,11 +173,15 @@ class RealServer {
   }
   void set_mode(RandomStep::Mode mode) {
     using Mode = RandomStep::Mode;
-    if (mode == Mode::replica) {
+    if (is_replica(mode)) {
       control_.command({"REPLICAOF", "127.0.0.1", "1"});
     } else {
       control_.command({"REPLICAOF", "NO", "ONE"});
     }
+    control_.command(
+        {"CONFIG", "SET", "replica-serve-stale-data", mode == Mode::stale_replica ? "no" : "yes"});
+    control_.command(
+        {"CONFIG", "SET", "min-replicas-to-write", mode == Mode::without_replicas ? "1" : "0"});
     control_.command({"CONFIG", "SET", "maxmemory", mode == Mode::out_of_memory ? "1" : "0"});
     control_.command(
         {"ACL", "SETUSER", "default", mode == Mode::no_scripts ? "-@scripting" : "+@scripting"});
@@ -211,9 +219,14 @@ class Pair {
     using Mode = RandomStep::Mode;
     real_.set_mode(mode);
     // A server that becomes a replica makes a client of itself, which takes an id.
-    if (mode == Mode::replica && mode_ != mode) fake_->disconnect(fake_->connect());
+    if (is_replica(mode) && !is_replica(mode_)) fake_->disconnect(fake_->connect());
     mode_ = mode;
-    fake_->set_replica(mode == Mode::replica);
+    using Role = FakeServer::Role;
+    fake_->set_role(mode == Mode::replica         ? Role::replica
+                    : mode == Mode::stale_replica ? Role::stale_replica
+                                                  : Role::primary);
+    fake_->set_write_refusal(
+        mode == Mode::without_replicas ? "NOREPLICAS Not enough good replicas to write." : "");
     fake_->set_out_of_memory(mode == Mode::out_of_memory);
     fake_->set_allows_scripts(mode != Mode::no_scripts);
   }
@@ -583,6 +596,24 @@ TEST(FakeServer, AnswersLoadingToWhatTouchesData) {
   EXPECT_EQ(lone.say({"CLIENT", "ID"}), ":1\r\n");
   lone.server.set_loading(false);
   EXPECT_EQ(lone.say({"GET", "job"}), "$-1\r\n");
+}
+
+TEST(FakeServer, AnswersBusyToAllButTransactionsAndTheLogIn) {
+  Lone lone;
+  lone.server.set_busy(true);
+  EXPECT_TRUE(lone.say({"GET", "job"}).starts_with("-BUSY "));
+  EXPECT_TRUE(lone.say({"EVAL", "return 1", "0"}).starts_with("-BUSY "));
+  EXPECT_EQ(lone.say({"WATCH", "job"}), "+OK\r\n");
+  EXPECT_TRUE(lone.say({"EXEC"}).starts_with("-EXECABORT "));
+}
+
+TEST(FakeServer, RefusesClientsBeyondItsLimit) {
+  Lone lone({.max_clients = 1});
+  const auto second = lone.server.connect();
+  EXPECT_TRUE(lone.server.is_closed(second));
+  EXPECT_EQ(lone.server.take_output(second), "-ERR max number of clients reached\r\n");
+  lone.server.disconnect(lone.connection);
+  EXPECT_FALSE(lone.server.is_closed(lone.server.connect()));
 }
 
 TEST(FakeServer, AnswersTheReplicasThatItWasGiven) {

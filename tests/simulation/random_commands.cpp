@@ -219,7 +219,8 @@ RandomStep RandomCommands::mode_change() {
   using Mode = RandomStep::Mode;
   RandomStep step{.kind = RandomStep::Kind::set_mode};
   if (is_writable_) {
-    constexpr Mode modes[]{Mode::replica, Mode::out_of_memory, Mode::no_scripts};
+    constexpr Mode modes[]{Mode::replica, Mode::stale_replica, Mode::without_replicas,
+                           Mode::out_of_memory, Mode::no_scripts};
     step.mode = one_of(modes);
   }
   is_writable_ = step.mode == Mode::writable;

@@ -17,7 +17,7 @@ namespace redlatch::test {
 /// What happens next to a server and its clients.
 struct RandomStep {
   enum class Kind { command, pass_time, set_mode };
-  enum class Mode { writable, replica, out_of_memory, no_scripts };
+  enum class Mode { writable, replica, stale_replica, without_replicas, out_of_memory, no_scripts };
 
   Kind kind = Kind::command;
   std::size_t connection = 0;
