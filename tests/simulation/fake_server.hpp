@@ -42,9 +42,9 @@ struct FakeServerOptions {
 /// 7.0.15 does for all commands that the library sends, to the byte: fake_server_test.cpp compares
 /// the two. Nothing in it is random or depends on the real time; equal calls have equal results.
 ///
-/// The clock is read once for each command, and in scripts the time stands still. Keys expire when
-/// they are looked for; what a real server does about ten times a second besides, to remove expired
-/// keys that nobody looks for, `remove_expired` does when it is called. A WAIT never waits.
+/// The clock is read once for each command, and in scripts the time stands still. An expired key is
+/// removed by the next command that looks for it. A real server also looks for expired keys itself,
+/// about ten times a second; here `remove_expired` does, when it is called. A WAIT never waits.
 /// Not known: ACL users, blocking commands, RESP3, broadcasting TRACKING, MONITOR, and the commands
 /// that find_command() does not have.
 ///
@@ -79,8 +79,8 @@ class FakeServer {
   /// keys. Without `keeps_data` the databases are empty afterwards.
   void restart(bool keeps_data);
   void flush_scripts() { scripts_.clear(); }
-  /// The data of another server, as a replica has it after a full synchronisation. Whoever tracks
-  /// keys here is sent an invalidation of all keys.
+  /// The data of another server, as a replica has it after a full synchronisation. Connections that
+  /// track keys here are sent an invalidation of all keys.
   void copy_data(const FakeServer& other);
   /// Removes expired keys, as a real server's active expiry does at some time.
   void remove_expired();
