@@ -5,6 +5,7 @@
 #include <cassert>
 #include <utility>
 
+#include "lua_machine.hpp"
 #include "resp_out.hpp"
 
 namespace redlatch::test {
@@ -315,7 +316,7 @@ bool FakeServer::is_forbidden(const CommandKind& kind) const {
 /// Why a known command with enough arguments is not run, in the order in which Redis looks.
 std::optional<std::string> FakeServer::refusal(const Client& client,
                                                const CommandKind& kind) const {
-  const Transaction& transaction = client.transaction;
+  const FakeClient::Transaction& transaction = client.transaction;
   const bool is_exec = kind.name == "exec";
   const auto does = [&](unsigned flag) {
     return kind.is(flag) || (is_exec && (transaction.flags & flag) != 0);
@@ -384,7 +385,7 @@ void FakeServer::process(Client& client, Words words) {
 }
 
 void FakeServer::queue(Client& client, const CommandKind& kind, Words words) {
-  Transaction& transaction = client.transaction;
+  FakeClient::Transaction& transaction = client.transaction;
   resp::append_status(client.output, "QUEUED");
   if (transaction.is_touched || transaction.is_refused) return;  // EXEC will not run it
   transaction.queued.emplace_back(words.begin(), words.end());
@@ -414,10 +415,10 @@ void FakeServer::key_changed(int database, std::string_view key) {
 
 void FakeServer::touch_watchers(int database, std::string_view key) {
   for (auto& one : clients_) {
-    Transaction& transaction = one.second.transaction;
-    const auto watched = std::ranges::find_if(transaction.watched, [&](const WatchedKey& of) {
-      return of.database == database && of.key == key;
-    });
+    FakeClient::Transaction& transaction = one.second.transaction;
+    const auto watched = std::ranges::find_if(
+        transaction.watched,
+        [&](const FakeClient::WatchedKey& of) { return of.database == database && of.key == key; });
     if (watched == transaction.watched.end()) continue;
     if (watched->was_expired) {
       // It was absent already; from now on any change counts.
@@ -431,8 +432,8 @@ void FakeServer::touch_watchers(int database, std::string_view key) {
 
 void FakeServer::touch_all_watchers(int database) {
   for (auto& one : clients_) {
-    Transaction& transaction = one.second.transaction;
-    for (WatchedKey& watched : transaction.watched) {
+    FakeClient::Transaction& transaction = one.second.transaction;
+    for (FakeClient::WatchedKey& watched : transaction.watched) {
       if (watched.database != database || !keys_.is_stored(database, watched.key)) continue;
       if (!std::exchange(watched.was_expired, false)) transaction.is_touched = true;
     }
@@ -448,7 +449,7 @@ FakeServer::Client* FakeServer::client_with(std::uint64_t id) {
 
 // By name only, whatever the database is: so does Redis.
 void FakeServer::remember_keys(const Client& tracker, const CommandKind& kind, Words words) {
-  const Tracking& tracking = tracker.tracking;
+  const FakeClient::Tracking& tracking = tracker.tracking;
   if (!tracking.is_on || (tracking.opt_in && !tracking.caching) ||
       (tracking.opt_out && tracking.caching)) {
     return;
@@ -624,7 +625,7 @@ void FakeServer::get_name(Client& client, Words) {
 
 void FakeServer::track(Client& client, Words words) {
   std::string& out = client.output;
-  Tracking wanted{.is_on = true, .caching = client.tracking.caching};
+  FakeClient::Tracking wanted{.is_on = true, .caching = client.tracking.caching};
   for (std::size_t i = 3; i < words.size(); ++i) {
     if (is_word(words[i], "redirect") && i + 1 < words.size()) {
       if (wanted.redirect != 0) {
@@ -658,7 +659,7 @@ void FakeServer::track(Client& client, Words words) {
                         "this client, and then re-enabling it with a different mode.");
   }
   // What is pending in a transaction is sent although tracking has ended meanwhile.
-  client.tracking = is_on ? wanted : Tracking{.redirect = client.tracking.redirect};
+  client.tracking = is_on ? wanted : FakeClient::Tracking{.redirect = client.tracking.redirect};
   append_ok(out);
 }
 
@@ -736,11 +737,12 @@ void FakeServer::discard(Client& client, Words) {
 }
 
 void FakeServer::exec(Client& client, Words) {
-  Transaction& transaction = client.transaction;
+  FakeClient::Transaction& transaction = client.transaction;
   if (!transaction.is_open) return append_error(client.output, "ERR EXEC without MULTI");
-  const bool is_over = std::ranges::any_of(transaction.watched, [&](const WatchedKey& watched) {
-    return !watched.was_expired && keys_.is_expired(watched.database, watched.key);
-  });
+  const bool is_over =
+      std::ranges::any_of(transaction.watched, [&](const FakeClient::WatchedKey& watched) {
+        return !watched.was_expired && keys_.is_expired(watched.database, watched.key);
+      });
   if (transaction.is_refused || transaction.is_touched || is_over) {
     if (transaction.is_refused) {
       append_error(client.output, "EXECABORT Transaction discarded because of previous errors.");
@@ -770,16 +772,17 @@ void FakeServer::exec(Client& client, Words) {
 }
 
 void FakeServer::watch(Client& client, Words words) {
-  Transaction& transaction = client.transaction;
+  FakeClient::Transaction& transaction = client.transaction;
   if (transaction.is_open) {
     return append_error(client.output, "ERR WATCH inside MULTI is not allowed");
   }
   append_ok(client.output);
   if (transaction.is_touched) return;
   for (const std::string_view key : words.subspan(1)) {
-    const bool is_watched = std::ranges::any_of(transaction.watched, [&](const WatchedKey& one) {
-      return one.database == client.database && one.key == key;
-    });
+    const bool is_watched =
+        std::ranges::any_of(transaction.watched, [&](const FakeClient::WatchedKey& one) {
+          return one.database == client.database && one.key == key;
+        });
     if (is_watched) continue;
     transaction.watched.push_back(
         {client.database, std::string(key), keys_.is_expired(client.database, key)});
@@ -851,8 +854,8 @@ void FakeServer::shard_subscribe(Client& client, Words words) {
 
 /// Ends the subscriptions that a command names, or all. `count` is asked behind each.
 template <class Count>
-void unsubscribe_from(std::set<std::string, std::less<>>& channels, std::string_view verb,
-                      Words words, std::string& out, Count count) {
+void unsubscribe_from(FakeClient::Channels::Names& channels, std::string_view verb, Words words,
+                      std::string& out, Count count) {
   std::vector<std::string> named(words.begin() + 1, words.end());
   if (named.empty()) named.assign(channels.begin(), channels.end());
   for (const std::string_view channel : named) {
@@ -894,7 +897,7 @@ void FakeServer::count_shard_subscribers(Client& client, Words words) {
   }
 }
 void FakeServer::count_patterns(Client& client, Words) {
-  std::set<std::string, std::less<>> patterns;
+  FakeClient::Channels::Names patterns;
   for (const auto& one : clients_) {
     patterns.insert(one.second.channels.patterns.begin(), one.second.channels.patterns.end());
   }

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "fake_client.hpp"
 #include "fake_commands.hpp"
 #include "fake_keyspace.hpp"
-#include "lua_machine.hpp"
 
 namespace redlatch::test {
 
@@ -126,50 +126,7 @@ class FakeServer {
   const std::string& run_id() const noexcept { return run_id_; }
 
  private:
-  struct WatchedKey {
-    int database;
-    std::string key;
-    bool was_expired;
-  };
-  struct Channels {
-    std::set<std::string, std::less<>> plain{};
-    std::set<std::string, std::less<>> patterns{};
-    std::set<std::string, std::less<>> of_shard{};
-    std::size_t count() const { return plain.size() + patterns.size(); }
-    bool any() const { return count() + of_shard.size() > 0; }
-  };
-  struct Tracking {
-    bool is_on = false;
-    bool opt_in = false;
-    bool opt_out = false;
-    bool no_loop = false;
-    bool caching = false;        // CLIENT CACHING was sent for the next command
-    std::uint64_t redirect = 0;  // 0: to itself, which RESP2 cannot
-  };
-  struct Transaction {
-    bool is_open = false;
-    bool is_touched = false;      // a watched key has changed
-    bool is_refused = false;      // a command was refused when it was to be queued
-    unsigned flags = 0;           // of all queued commands
-    unsigned common_flags = ~0U;  // of each of them
-    std::vector<std::vector<std::string>> queued{};
-    std::vector<WatchedKey> watched{};
-  };
-  struct Client {
-    std::uint64_t id = 0;
-    std::string input{};
-    std::string output{};
-    std::size_t written = 0;  // of the output: older than the batch that is run now
-    std::string name{};
-    int database = 0;
-    bool is_logged_in = false;
-    bool is_closed = false;
-    bool ends = false;          // is closed behind the command that it runs
-    bool is_executing = false;  // the commands of its transaction
-    Channels channels{};
-    Tracking tracking{};
-    Transaction transaction{};
-  };
+  using Client = FakeClient;
   /// A script while it runs. Its SELECT concerns only itself.
   struct ScriptRun {
     Words keys;
