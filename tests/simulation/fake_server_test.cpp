@@ -23,11 +23,17 @@
 #include <utility>
 #include <vector>
 
-#include <redlatch/protocol/exclusive.hpp>
+#include <redlatch/error.hpp>
+#include <redlatch/options.hpp>
 #include <redlatch/protocol/reply.hpp>
+#include <redlatch/protocol/sha1.hpp>
 
+#include "base/io_error.hpp"
+#include "base/settings.hpp"
 #include "environment.hpp"
 #include "given_clock.hpp"
+#include "net/greeting.hpp"
+#include "net/resp_stream.hpp"
 #include "random_commands.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
@@ -570,6 +576,55 @@ TEST(FakeServer, TellsItsUptimeAndRunId) {
   EXPECT_EQ(protocol::uptime_in({.kind = protocol::Reply::Kind::string, .text = text}), 61s);
   EXPECT_NE(text.find("\r\nrun_id:" + lone.server.run_id() + "\r\n"), std::string::npos);
   EXPECT_EQ(lone.server.run_id().size(), 40U);
+}
+
+/// Sends the library's first commands on a new connection, and has it read the answers.
+void log_in(Lone& lone, const detail::Settings& settings, const Credentials& credentials) {
+  lone.connection = lone.server.connect();
+  detail::RespStream stream;
+  detail::Greeting greeting(settings, credentials, detail::Greeting::Scope::whole);
+  greeting.append_to(stream);
+  lone.server.receive(lone.connection, stream.output());
+  stream.received(lone.server.take_output(lone.connection));
+  EXPECT_TRUE(greeting.receive_available(stream));
+}
+
+Errc refusal_of_log_in(Lone& lone, const detail::Settings& settings,
+                       const Credentials& credentials) {
+  try {
+    log_in(lone, settings, credentials);
+  } catch (const detail::IoError& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "the library is content";
+  return Errc::unreachable;
+}
+
+TEST(FakeServer, LetsTheLibraryLogIn) {
+  Lone lone({.password = "secret"});
+  const Credentials credentials{.user = "default", .password = "secret"};
+  std::string id;
+  const detail::Settings settings{.endpoint = {.database = 3},
+                                  .options = {.client_name = "worker"},
+                                  .server = "fake",
+                                  .role = {.must_be_primary = true,
+                                           .only_scripts = true,
+                                           .min_uptime = 10s,
+                                           .admit = [&](std::string_view seen) { id = seen; }}};
+  lone.now += 20s;
+  log_in(lone, settings, credentials);
+  EXPECT_EQ(id, lone.server.run_id());
+  EXPECT_EQ(lone.say({"CLIENT", "GETNAME"}), "$6\r\nworker\r\n");
+  lone.say({"SET", "job", "mine"});
+  EXPECT_TRUE(lone.server.exists("job", 3));
+
+  EXPECT_EQ(refusal_of_log_in(lone, settings, {.user = "default", .password = "wrong"}),
+            Errc::authentication_failed);
+  lone.server.set_role(FakeServer::Role::replica);
+  EXPECT_EQ(refusal_of_log_in(lone, settings, credentials), Errc::not_writable);
+  lone.server.set_role(FakeServer::Role::primary);
+  lone.server.restart(true);
+  EXPECT_EQ(refusal_of_log_in(lone, settings, credentials), Errc::not_writable) << "too young";
 }
 
 TEST(FakeServer, HasTheSameRunIdForTheSameSeed) {
