@@ -929,7 +929,7 @@ void FakeServer::wait_for_disk(Client& client, Words) {
 
 /// False, after an error: the text is no script.
 bool FakeServer::load(std::string& out, std::string_view text) {
-  LuaMachine& lua = LuaMachine::of_this_thread();
+  LuaMachine& lua = LuaMachine::of_this_process();
   const std::string& sha1 = lua.sha1(text);
   if (scripts_.contains(sha1)) return true;
   if (const auto problem = lua.compile(sha1, text)) {
@@ -954,7 +954,7 @@ void FakeServer::run_script(Client& client, Words words, bool by_hash) {
     return append_error(client.output, "ERR Number of keys can't be greater than number of args");
   }
   if (*size < 0) return append_error(client.output, "ERR Number of keys can't be negative");
-  LuaMachine& lua = LuaMachine::of_this_thread();
+  LuaMachine& lua = LuaMachine::of_this_process();
   const std::string sha1 = by_hash ? lower(words[1]) : lua.sha1(words[1]);
   if (by_hash && !scripts_.contains(sha1)) return append_error(client.output, no_script);
   if (!by_hash && !load(client.output, words[1])) return;
@@ -1004,7 +1004,7 @@ void FakeServer::run_in_script(Client& client, Words words, std::string& out) {
 
 void FakeServer::load_script(Client& client, Words words) {
   if (!load(client.output, words[2])) return;
-  append_bulk(client.output, LuaMachine::of_this_thread().sha1(words[2]));
+  append_bulk(client.output, LuaMachine::of_this_process().sha1(words[2]));
 }
 
 void FakeServer::know_scripts(Client& client, Words words) {

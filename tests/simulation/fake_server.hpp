@@ -48,7 +48,7 @@ struct FakeServerOptions {
 /// Not known: ACL users, blocking commands, RESP3, broadcasting TRACKING, MONITOR, and the commands
 /// that find_command() does not have.
 ///
-/// Not for several threads; each thread may have servers of its own.
+/// Not for several threads at a time, not even with several servers.
 class FakeServer {
  public:
   /// Never goes back. Unix time or since anything.

@@ -286,8 +286,8 @@ constexpr std::array allowed{"assert", "error", "ipairs",   "next",     "pairs",
 
 void LuaMachine::Closing::operator()(lua_State* lua) const noexcept { lua_close(lua); }
 
-LuaMachine& LuaMachine::of_this_thread() {
-  thread_local LuaMachine machine;
+LuaMachine& LuaMachine::of_this_process() {
+  static LuaMachine machine;
   return machine;
 }
 

@@ -15,13 +15,13 @@ struct lua_State;
 namespace redlatch::test {
 
 /// Runs the scripts of fake servers as Redis 7.0 does: Lua 5.1, `redis.call` and its conversions.
-/// Each thread has one, for all of its servers, as a state takes long to make. A script is compiled
-/// once; it cannot change anything that later scripts see: globals and libraries are read-only.
-/// There are no libraries but string, table and math without random numbers, and no access to
-/// metatables.
+/// A process has one, for all of its servers and one thread at a time, as a state takes long to
+/// make. A script is compiled once; it cannot change anything that later scripts see: globals and
+/// libraries are read-only. There are no libraries but string, table and math without random
+/// numbers, and no access to metatables.
 class LuaMachine {
  public:
-  static LuaMachine& of_this_thread();
+  static LuaMachine& of_this_process();
   LuaMachine(const LuaMachine&) = delete;
   LuaMachine& operator=(const LuaMachine&) = delete;
   ~LuaMachine();
