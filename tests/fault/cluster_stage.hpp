@@ -5,6 +5,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "cluster.hpp"
 #include "failover_stage.hpp"
@@ -16,8 +17,8 @@ namespace redlatch::test {
 class ClusterStage : public Stage {
  public:
   /// `a_key`: one of the keys.
-  ClusterStage(const std::string& a_key, bool tls)
-      : slot_(Cluster::slot_of(a_key)), cluster_({.replicas = replicas, .tls = tls}) {}
+  ClusterStage(const std::string& a_key, ClusterOptions options)
+      : slot_(Cluster::slot_of(a_key)), cluster_(std::move(options)) {}
 
   std::string url() const override { return cluster_.url(); }
   std::span<const Fault> faults() const override;
