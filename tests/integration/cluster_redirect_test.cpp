@@ -383,14 +383,17 @@ TEST_F(ClientOfScriptedCluster, StaysAtTheNodeToWhichTheKeysAreBeingMoved) {
 /// Two primaries with half of the slots each, of which the second one falls silent.
 TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsSilent) {
   using Clock = std::chrono::steady_clock;
-  constexpr std::chrono::milliseconds ttl{2000};
+  constexpr std::chrono::milliseconds ttl{3000};
   std::string slots;
   std::atomic<bool> is_silent = false;
   std::atomic<bool> is_judged = false;
   Clock::time_point renewed{};
   Clock::duration longest{};  // between two renewals
   const auto answer = [&](const ScriptedRequest& request) {
-    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? resp::bulk("") : slots;
+    if (request.is("CLUSTER")) return request.words[1] == "NODES" ? resp::bulk("") : slots;
+    if (request.is("CONFIG")) {
+      return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk("15000")});
+    }
     return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
   };
   ScriptedServer healthy([&](const ScriptedRequest& request) {
@@ -443,7 +446,7 @@ TEST(ClientOfACluster, KeepsNoDescriptorForANodeThatItHasAsked) {
   }
   std::string slots;
   ScriptedServer primary([&](const ScriptedRequest& request) {
-    if (request.is("CLUSTER")) return request.words[1] == "INFO" ? resp::bulk("") : slots;
+    if (request.is("CLUSTER")) return request.words[1] == "NODES" ? resp::bulk("") : slots;
     return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
   });
   std::vector<std::string> range{resp::integer(0), resp::integer(16383), host_and_port(primary)};
