@@ -231,7 +231,7 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
     const MutexLock lock(mutex_);
     if (has_ended_) return outcome;
     follow(view_.take(answer, outcome.begun, BootClock::now()));
-    note_answer(address, answer, outcome.begun);
+    note_map(address, answer, outcome.begun);
     learn_node_timeout(answer.node_timeout);
     if (map_address_) mapped_ = std::move(mapped);
     std::erase_if(moving_, [&](const auto& one) REDLATCH_REQUIRES(mutex_) {
@@ -248,8 +248,8 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
   return outcome;
 }
 
-void ClusterTopology::note_answer(const Address& address, const ClusterAnswer& answer,
-                                  TimePoint begun) {
+void ClusterTopology::note_map(const Address& address, const ClusterAnswer& answer,
+                               TimePoint begun) {
   const auto found = std::ranges::find(asked_, address, &Asked::address);
   if (found == asked_.end()) return;
   found->failed = 0;

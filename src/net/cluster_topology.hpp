@@ -103,7 +103,7 @@ class ClusterTopology final : public Topology,
     TimePoint answered_since{};                // when that which has answered last was begun
     std::vector<std::size_t> vouched{};  // the seats of the primaries that are well, by the answer
 
-    /// Whether it was asked so long ago that no answer is expected.
+    /// Whether no answer is expected any more of the call that is under way.
     bool hangs(TimePoint now) const {
       return asking && !asking->is_finished() && now - asked >= AskingThreads::max_wait_for_newer;
     }
@@ -125,7 +125,7 @@ class ClusterTopology final : public Topology,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   ClusterAnswer answer_of(const Settings& settings, const Address& address, TimePoint deadline,
                           int cancel) const;
-  void note_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)
+  void note_map(const Address& address, const ClusterAnswer& answer, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
   void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
   void learn_node_timeout(std::optional<std::chrono::milliseconds> timeout)

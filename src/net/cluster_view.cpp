@@ -69,6 +69,13 @@ std::string node_id(const Reply& node) {
   return node.elements.size() < 3 ? std::string() : node.elements[2].text;
 }
 
+/// Takes the part in front of the first `end` out of the text, which then begins behind that.
+std::string_view take_part(std::string_view& text, char end) noexcept {
+  const std::string_view part = text.substr(0, text.find(end));
+  text.remove_prefix(std::min(text.size(), part.size() + 1));
+  return part;
+}
+
 /// A line of CLUSTER NODES. Words: id, address, flags, primary, ping, pong, epoch, link, slots.
 struct NodeLine {
   std::string_view id;
@@ -81,10 +88,7 @@ struct NodeLine {
 /// Empty words behind the end.
 NodeLine read_node_line(std::string_view text) noexcept {
   std::array<std::string_view, 9> words{};
-  for (std::string_view& word : words) {
-    word = text.substr(0, text.find(' '));
-    text.remove_prefix(std::min(text.size(), word.size() + 1));
-  }
+  for (std::string_view& word : words) word = take_part(text, ' ');
   return {words[0], words[2], words[3], words[6], words[8]};
 }
 
@@ -95,11 +99,8 @@ bool has_slots(const NodeLine& line) noexcept {
 
 /// Whether enough nodes have found it silent for `cluster-node-timeout`. ("fail?": one node has.)
 bool has_failed(const NodeLine& line) noexcept {
-  std::string_view rest = line.flags;
-  while (!rest.empty()) {
-    const std::string_view flag = rest.substr(0, rest.find(','));
-    if (flag == "fail") return true;
-    rest.remove_prefix(std::min(rest.size(), flag.size() + 1));
+  for (std::string_view rest = line.flags; !rest.empty();) {
+    if (take_part(rest, ',') == "fail") return true;
   }
   return false;
 }
@@ -110,9 +111,7 @@ void add_nodes(ClusterAnswer& answer, const Reply& cluster_nodes) {
   std::vector<NodeLine> lines;
   if (cluster_nodes.is_error()) return;
   for (std::string_view rest = cluster_nodes.text; !rest.empty();) {
-    const std::string_view text = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), text.size() + 1));
-    lines.push_back(read_node_line(text));
+    lines.push_back(read_node_line(take_part(rest, '\n')));
     const NodeLine& line = lines.back();
     if (!has_slots(line)) continue;
     answer.epoch = std::max(answer.epoch, told_number(line.epoch, UINT64_MAX).value_or(0));

@@ -51,7 +51,7 @@ class Topology {
   /// again, behind others that were avoided before.
   virtual void avoid(const SocketAddress& address) noexcept = 0;
 
-  /// Whether the server has answered so lately that no other one can have replaced it since then.
+  /// Whether the last answer of the server is too new for another one to have replaced it since.
   /// Otherwise what it sends is not believed before `confirm`. Always true where the topology hears
   /// of a new server in another way.
   bool is_trusted(TimePoint now) const noexcept { return now < trusted_until_.load(); }
@@ -63,8 +63,8 @@ class Topology {
     if (version_ != version) end_trust();  // it has changed meanwhile
   }
   /// Finds out whether another server has replaced this one, which has just sent something; if so,
-  /// `version` grows. Throws `IoError` if nobody can say that until `deadline`, or `Cancelled` when
-  /// `cancel` gets readable; -1: never.
+  /// `version` grows. Throws `IoError` if no node can say that until `deadline`, or `Cancelled`
+  /// when `cancel` gets readable; -1: never.
   virtual void confirm(TimePoint /*deadline*/, int /*cancel*/) {}
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a

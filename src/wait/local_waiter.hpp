@@ -90,8 +90,7 @@ class LocalWaiter final : public Waiter {
   // that this takes no memory and cannot fail.
   std::list<LocalWaiter*> node_ REDLATCH_GUARDED_BY(wait_mutex){this};
   std::list<LocalWaiter*>::iterator stands_ = node_.begin();
-  std::atomic<unsigned> news_ =
-      0;  // `granted`, perhaps `doubted`, and `changed`: not looked at yet
+  std::atomic<unsigned> news_ = 0;  // of these, not looked at yet
 
   Baton baton_{};
   // Posts to the baton are counted under the mutex. `WaitQueues` makes them after it is released,
