@@ -58,12 +58,14 @@ class ClusterCall {
   bool goes_on(Response& response, ConnectPolicy policy) {
     How how = How::moved;
     if (response.failure) {
-      // The connection was to a node that has lost its slots, perhaps.
+      // The nodes were not known yet, or the connection was to one that has lost its slots.
       if (response.failure->in_doubt() || !is_elsewhere()) return false;
+      if (node_ == Topology::unknown_node) count_from(BootClock::now(), policy);
     } else {
       how = protocol::redirection(response.replies.front());
       if (how == How::none) return false;
-      note(how, response, policy);
+      count_from(response.sent, policy);
+      if (how == How::apart) note_apart(response);
     }
     if (!has_time(how)) {
       give_up(how, response);
@@ -73,14 +75,14 @@ class ClusterCall {
     return true;
   }
 
-  void note(How how, const Response& response, ConnectPolicy policy) {
-    // Connecting to the first node does not count.
-    if (redirects_ == 0 && policy == ConnectPolicy::separate_timeout) {
-      latest_ = end_ =
-          std::max(end_, response.sent + settings_.options.command_timeout + request_.blocks);
-    }
-    if (how != How::apart) return;
-    // A slot may be moved for minutes, and the caller may have another way.
+  /// Finding the nodes and connecting to the first one do not count.
+  void count_from(TimePoint sent, ConnectPolicy policy) {
+    if (redirects_ > 0 || policy != ConnectPolicy::separate_timeout) return;
+    latest_ = end_ = std::max(end_, sent + settings_.options.command_timeout + request_.blocks);
+  }
+
+  /// A slot may be moved for minutes, and the caller may have another way.
+  void note_apart(const Response& response) {
     apart_ = response.replies.front();
     latest_ = std::min(latest_, BootClock::now() + max_try_again);
   }

@@ -38,8 +38,8 @@ class NodeConnections {
   bool are_of_cluster() const noexcept { return settings_.topology->max_nodes() > 1; }
   /// How many nodes were made; those with a smaller number exist from then on.
   std::size_t nodes() const noexcept { return count_.load(std::memory_order_acquire); }
-  /// `index`: as of `Routes`. Makes the node if need be, without connecting; without memory, the
-  /// first node has to do, which redirects requests.
+  /// `index`: as of `Routes`. Makes the node if need be, without connecting; without memory, node 0
+  /// has to do, at which requests to a cluster fail.
   SharedConnection& at(std::size_t node, std::size_t index, bool apart = false) noexcept {
     const std::size_t count = settings_.options.connections;
     assert(index < count);

@@ -712,6 +712,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   std::string address;
   std::shared_ptr<const void> alive;
   std::optional<IoError> failure;
+  bool is_attempt = true;
   bool stopped = false;
   try {
     await_attempt(call, next);
@@ -725,6 +726,9 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
     // Of the background thread or by a stop of the call: the server is not to blame.
     stopped = call != nullptr;
     attempt_ = std::move(attempt);
+  } catch (const NodesLearned& error) {
+    is_attempt = false;
+    failure = error;
   } catch (const IoError& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
@@ -744,7 +748,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
     version_ = connection.version;
     multiplexer_.connected_by(std::move(connection.stream), connection.abilities, std::move(alive),
                               done);
-  } else if (failure) {
+  } else if (failure && is_attempt) {
     multiplexer_.schedule().failed(done);
     failure_.emplace(failure->code(), failure->what());
     sink_.record_event(

@@ -30,10 +30,6 @@ using protocol::Reply;
 constexpr std::chrono::seconds refresh_period{60};
 /// How many nodes are asked at once.
 constexpr std::size_t asked_at_once = 3;
-/// How many nodes have to say that another one was not replaced: one may not have heard of it yet.
-constexpr std::size_t enough_others = 2;
-/// How long a node takes at most, once it goes on, to hear that it was replaced.
-constexpr std::chrono::milliseconds max_ignorance{250};
 /// How long an answer is waited for where no node has given one so far: the way to all of them may
 /// be long.
 constexpr std::chrono::seconds max_wait_for_any{2};
@@ -78,6 +74,7 @@ class ClusterTopology::NodeTopology final : public Topology {
     Topology::note_change();
     end_trust();
   }
+  using Topology::end_trust;
   using Topology::trust_for;
 
  private:
@@ -119,16 +116,19 @@ std::shared_ptr<Topology> ClusterTopology::node(std::size_t number) {
 }
 
 Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int cancel) {
+  static_assert(unknown_node == ClusterView::unknown_seat);
+  const bool is_for_nodes = number == unknown_node;
   bool is_known = false;
   for (std::size_t rounds = 0;; ++rounds) {
     Calls calls;
     std::size_t nodes = 0;
     {
       const MutexLock lock(mutex_);
+      is_known = view_.is_known();
+      if (is_known && is_for_nodes) throw NodesLearned();
       is_in_use_ = true;
       calls = ask_some();
       nodes = asked_.size();
-      is_known = view_.is_known();
     }
     const TimePoint now = BootClock::now();
     const auto share =
@@ -141,6 +141,7 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
     if (is_over || (rounds + 1) * asked_at_once >= nodes) throw failure_of(calls);
     asked_at_ = {};
   }
+  if (is_for_nodes) throw NodesLearned();
   std::shared_ptr<Resolver> resolver;
   Destination destination;
   {
@@ -157,8 +158,7 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
   return destination;
 }
 
-/// Has some nodes asked, unless that was done a moment ago. Those that have not failed come first,
-/// at random.
+/// Has some nodes asked, unless that was done a moment ago.
 ClusterTopology::Calls ClusterTopology::ask_some() {
   const TimePoint now = BootClock::now();
   if (!calls_.empty() && now - asked_at_ < AskingThreads::fresh_for) return calls_;
@@ -166,34 +166,23 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
   const std::uniform_int_distribution<int>::param_type jitter(90, 110);
   ask_at_ = now + refresh_period * std::uniform_int_distribution<int>(jitter)(random_) / 100;
   learn_nodes();
-  std::vector<Asked*> order;
-  for (Asked& one : asked_) {
-    // It has a descriptor. And what is left of them may end at any time, but stays here: the order
-    // below must not change while it is made.
-    if (one.asking && one.asking->is_finished()) one.asking.reset();
-    order.push_back(&one);
-  }
-  std::ranges::shuffle(order, random_);
-  std::ranges::stable_sort(order, {}, [](const Asked* one) {
-    // A node that is still being asked has hung, perhaps.
-    return one->asking ? UINT64_MAX : one->failed;
-  });
   calls_.clear();
-  for (Asked* one : order) {
+  for (const Address& address : reports_.in_order(random_)) {
     if (calls_.size() == asked_at_once) break;
-    if (!one->asking) {
+    Asked& one = *std::ranges::find(asked_, address, &Asked::address);
+    if (!one.asking) {
       try {
-        one->asking = threads_.start<Outcome>(
-            [self = shared_from_this(), address = one->address, settings = one->settings](
-                AskingThreads::Talk& talk, int cancel) mutable {
+        one.asking =
+            threads_.start<Outcome>([self = shared_from_this(), address, settings = one.settings](
+                                        AskingThreads::Talk& talk, int cancel) mutable {
               return self->ask(address, std::move(settings), talk, cancel);
             });
-        one->asked = now;
+        reports_.note_asked(address, now);
       } catch (const std::system_error&) {
         continue;  // no thread or descriptor is left
       }
     }
-    calls_.push_back(one->asking);
+    calls_.push_back(one.asking);
   }
   return calls_;
 }
@@ -203,6 +192,10 @@ void ClusterTopology::learn_nodes() {
   const std::vector<Address> all = view_.nodes();
   std::erase_if(asked_,
                 [&](const Asked& one) { return std::ranges::find(all, one.address) == all.end(); });
+  // A call that is over has a descriptor.
+  for (Asked& one : asked_) {
+    if (one.asking && one.asking->is_finished()) one.asking.reset();
+  }
   for (const Address& address : all) {
     const bool is_new = std::ranges::find(asked_, address, &Asked::address) == asked_.end();
     if (!is_new) continue;
@@ -210,6 +203,7 @@ void ClusterTopology::learn_nodes() {
         {.address = address,
          .settings = AskingThreads::settings_for(address, login_, options_, tls_, credentials_)});
   }
+  reports_.follow_view();
 }
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
@@ -230,9 +224,7 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
     }
     const MutexLock lock(mutex_);
     if (has_ended_) return outcome;
-    follow(view_.take(answer, outcome.begun, BootClock::now()));
-    note_map(address, answer, outcome.begun);
-    learn_node_timeout(answer.node_timeout);
+    learn_answer(address, answer, outcome.begun);
     if (map_address_) mapped_ = std::move(mapped);
     std::erase_if(moving_, [&](const auto& one) REDLATCH_REQUIRES(mutex_) {
       return view_.seat_of(one.first) == one.second;
@@ -248,32 +240,28 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
   return outcome;
 }
 
-void ClusterTopology::note_map(const Address& address, const ClusterAnswer& answer,
-                               TimePoint begun) {
-  const auto found = std::ranges::find(asked_, address, &Asked::address);
-  if (found == asked_.end()) return;
-  found->failed = 0;
-  found->answered_since = begun;
-  found->vouched.clear();
-  for (const ClusterAnswer::Range& range : answer.ranges) {
-    const auto seat = view_.find(range.primary);
-    const bool is_new = seat && std::ranges::find(found->vouched, *seat) == found->vouched.end();
-    if (is_new && !range.has_failed) found->vouched.push_back(*seat);
+void ClusterTopology::learn_answer(const Address& address, const ClusterAnswer& answer,
+                                   TimePoint begun) {
+  const TimePoint now = BootClock::now();
+  follow(view_.take(answer, begun, now));
+  reports_.note_answer(address, answer, begun, now);
+  const TimePoint::duration trust =
+      trust_of(reports_.node_timeout().value_or(assumed_node_timeout));
+  const bool is_less = std::exchange(trust_, trust) > trust;
+  for (const Node& node : nodes_) {
+    node.topology->trust_for(trust);
+    if (is_less) node.topology->end_trust();
   }
 }
 
 void ClusterTopology::note_failure(const Address& address) {
   const MutexLock lock(mutex_);
-  const auto found = std::ranges::find(asked_, address, &Asked::address);
-  if (found != asked_.end() && found->failed == 0) found->failed = ++failures_;
+  reports_.note_failure(address);
 }
 
-/// Of several nodes that were asked at first, the one with the shortest counts.
-void ClusterTopology::learn_node_timeout(std::optional<std::chrono::milliseconds> timeout) {
-  const bool is_first = !std::exchange(knows_node_timeout_, true);
-  if (!timeout) return;
-  trust_ = is_first ? trust_of(*timeout) : std::min(trust_, trust_of(*timeout));
-  for (const Node& node : nodes_) node.topology->trust_for(trust_);
+bool ClusterTopology::wants_node_timeout(const Address& address) const {
+  const MutexLock lock(mutex_);
+  return reports_.wants_node_timeout(address, BootClock::now());
 }
 
 /// The epoch is asked for before the slots. If a failover comes between the two, the new map is
@@ -299,13 +287,10 @@ ClusterAnswer ClusterTopology::answer_of(const Settings& settings, const Address
     throw IoError(Errc::not_writable, "the cluster has no slots yet; is it set up?");
   }
   add_nodes(answer, nodes);
-  const auto wants_node_timeout = [&] {
-    const MutexLock lock(mutex_);
-    return !knows_node_timeout_;
-  };
-  if (wants_node_timeout()) {
+  if (wants_node_timeout(address)) {
     try {
       answer.node_timeout = read_node_timeout(say("CONFIG", "GET", "cluster-node-timeout"));
+      answer.refuses_node_timeout = !answer.node_timeout;
     } catch (const IoError&) {
       // Some services close a connection at CONFIG.
     }
@@ -418,88 +403,51 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
       calls, 2, [](const Outcome& one) { return one.is_answered; }, deadline, cancel);
 }
 
-/// A node that may be replaced has failed, by the word of all others, from before the election. If
-/// the others do not answer, what the node itself says counts in the end: by then it has heard that
-/// it was replaced, if it can.
+/// A node that may be replaced has failed, by the word of all others, from before the election.
 void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
   const TimePoint since = BootClock::now();
   const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
   const TimePoint last_end = std::min(deadline, since + max_wait_for_any);
-  Address own;
-  const auto is_of_other = [&](const Outcome& one) {
-    return one.is_answered && one.begun >= since && one.address != own;
-  };
-  for (;;) {
+  while (!is_confirmed(number, since, usual_end, last_end)) {
     Calls calls;
+    Address own;
     {
       const MutexLock lock(mutex_);
-      if (is_settled(number, since)) return;
       own = view_.address(number);
       asked_at_ = {};
       calls = ask_some();
     }
+    const auto is_of_other = [&](const Outcome& one) {
+      return one.is_answered && one.begun >= since && one.address != own;
+    };
     const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
-    AskingThreads::wait_for(calls, enough_others, is_of_other, end, cancel);
-    {
-      const MutexLock lock(mutex_);
-      if (is_settled(number, since)) return;
-      const TimePoint now = BootClock::now();
-      const bool is_told = others(number, since).answered > 0 || tells_itself(since);
-      if (now >= last_end || (now >= usual_end && is_told)) return require_vouched(number, since);
-    }
+    AskingThreads::wait_for(calls, NodeReports::enough_others, is_of_other, end, cancel);
+    if (is_confirmed(number, since, usual_end, last_end)) return;
     const TimePoint now = BootClock::now();
-    const TimePoint knows_itself = since + max_ignorance;
+    const TimePoint knows_itself = since + NodeReports::max_ignorance;
     poll_until({}, std::min({end, now + pause, now < knows_itself ? knows_itself : end}));
     pause = std::min<TimePoint::duration>(2 * pause, AskingThreads::fresh_for);
   }
 }
 
-/// Whether nothing is to be asked any more: the node is another one, or enough others have vouched
-/// for it. Those that cannot be reached are not waited for.
-bool ClusterTopology::is_settled(std::size_t number, TimePoint since) const {
-  const Others seen = others(number, since);
-  const bool is_vouched = seen.vouched > 0 || tells_itself(since);
-  return has_ended_ || view_.is_empty(number) ||
-         seen.vouched >= std::min(seen.all, enough_others) ||
-         (is_vouched && seen.vouched + seen.failed == seen.all);
-}
-
-/// Whether any node has answered that was asked late enough to know by itself.
-bool ClusterTopology::tells_itself(TimePoint since) const {
-  return std::ranges::any_of(
-      asked_, [&](const Asked& one) { return one.answered_since >= since + max_ignorance; });
-}
-
-void ClusterTopology::require_vouched(std::size_t number, TimePoint since) const {
-  const Others seen = others(number, since);
-  const bool is_vouched =
-      seen.vouched == seen.answered && (seen.vouched > 0 || tells_itself(since));
-  if (is_vouched) return;
+/// False while other nodes may still answer. At `usual_end`, those that have answered are enough.
+/// Throws `IoError` if the node is not to be believed.
+bool ClusterTopology::is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
+                                   TimePoint last_end) const {
+  using Verdict = NodeReports::Verdict;
+  const MutexLock lock(mutex_);
+  const TimePoint now = BootClock::now();
+  const Verdict verdict = reports_.verdict(number, since, now);
+  if (has_ended_ || verdict == Verdict::settled) return true;
+  if (now < (verdict == Verdict::unknown ? last_end : usual_end)) return false;
+  if (verdict == Verdict::well) return true;
   throw IoError(Errc::unreachable,
-                seen.answered > 0
+                verdict == Verdict::failed
                     ? "the node has answered after a long silence, and other nodes of the cluster "
                       "take it for failed"
                     : "the node has answered after a long silence, and no other node of the "
                       "cluster says whether it was replaced meanwhile");
-}
-
-ClusterTopology::Others ClusterTopology::others(std::size_t number, TimePoint since) const {
-  const TimePoint now = BootClock::now();
-  Others seen;
-  for (const Address& address : view_.learned()) {
-    if (address == view_.address(number)) continue;
-    ++seen.all;
-    const auto one = std::ranges::find(asked_, address, &Asked::address);
-    if (one == asked_.end()) continue;
-    if (one->answered_since >= since) {
-      ++seen.answered;
-      if (std::ranges::find(one->vouched, number) != one->vouched.end()) ++seen.vouched;
-    } else if (one->failed != 0 || one->hangs(now)) {
-      ++seen.failed;
-    }
-  }
-  return seen;
 }
 
 /// Of all nodes, as few have the same address.
@@ -581,6 +529,7 @@ void ClusterTopology::after_fork_in_child() noexcept {
     if (node.resolver) node.resolver->after_fork_in_child();
   }
   calls_.clear();
+  reports_.forget_questions();
   asked_at_ = {};
   threads_.after_fork_in_child();
   wake_.close();

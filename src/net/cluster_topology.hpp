@@ -21,6 +21,7 @@
 #include "base/url.hpp"
 #include "net/asking_threads.hpp"
 #include "net/cluster_view.hpp"
+#include "net/node_reports.hpp"
 #include "net/topology.hpp"
 
 namespace redlatch::detail {
@@ -35,16 +36,18 @@ class Resolver;
 /// answer goes into the `ClusterView` when it comes, and the newest epoch wins. If no node answers,
 /// the last map is used.
 ///
-/// **Nodes.** The number of a node is its seat in the view. When a node has lost all of its slots,
-/// by a failover or as it was taken out of the cluster, the version of its topology grows: nothing
-/// more is sent there, and no answer from there is believed. A node that loses single slots
-/// answers MOVED for them.
+/// **Nodes.** The number of a node is its seat in the view. Before the first map, all keys are at
+/// `unknown_node`, where a connection ends in `NodesLearned` once there is a map. When a node has
+/// lost all of its slots, by a failover or as it was taken out of the cluster, the version of its
+/// topology grows: nothing more is sent there, and no answer from there is believed. A node that
+/// loses single slots answers MOVED for them.
 ///
 /// **Trust.** A cluster tells nothing by itself, and a node that was stopped while a replica was
 /// promoted does not know of that for some tenths of a second after it goes on. But it takes a
 /// silence of `cluster-node-timeout` to be replaced. So a node is trusted for half of that time
 /// behind each of its answers, and what it sends later is believed once two others have said since
-/// then that it was not replaced (`confirm`).
+/// then that it was not replaced (`confirm`). Nodes tell that time with their maps. It may be
+/// changed while they run, so the shortest one that any of them has told last counts.
 class ClusterTopology final : public Topology,
                               public std::enable_shared_from_this<ClusterTopology> {
  public:
@@ -97,16 +100,7 @@ class ClusterTopology final : public Topology,
   struct Asked {
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
-    std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
-    TimePoint asked{};                         // when that was begun
-    std::uint64_t failed = 0;                  // the number of its last failure; 0: it has answered
-    TimePoint answered_since{};                // when that which has answered last was begun
-    std::vector<std::size_t> vouched{};  // the seats of the primaries that are well, by the answer
-
-    /// Whether no answer is expected any more of the call that is under way.
-    bool hangs(TimePoint now) const {
-      return asking && !asking->is_finished() && now - asked >= AskingThreads::max_wait_for_newer;
-    }
+    std::shared_ptr<Asking> asking{};          // under way
   };
   using Calls = std::vector<std::shared_ptr<const Asking>>;
   using Mapping = std::vector<std::pair<Address, Address>>;
@@ -125,23 +119,13 @@ class ClusterTopology final : public Topology,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   ClusterAnswer answer_of(const Settings& settings, const Address& address, TimePoint deadline,
                           int cancel) const;
-  void note_map(const Address& address, const ClusterAnswer& answer, TimePoint begun)
+  void learn_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
   void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
-  void learn_node_timeout(std::optional<std::chrono::milliseconds> timeout)
-      REDLATCH_REQUIRES(mutex_);
+  bool wants_node_timeout(const Address& address) const REDLATCH_EXCLUDES(mutex_);
   void confirm_node(std::size_t number, TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
-  /// What the nodes besides one have said of it since some time.
-  struct Others {
-    std::size_t all = 0;
-    std::size_t vouched = 0;   // say that it is well, and has slots
-    std::size_t answered = 0;  // these, and those that say something else
-    std::size_t failed = 0;    // to answer the last time, or hang
-  };
-  bool is_settled(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
-  bool tells_itself(TimePoint since) const REDLATCH_REQUIRES(mutex_);
-  void require_vouched(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
-  Others others(std::size_t number, TimePoint since) const REDLATCH_REQUIRES(mutex_);
+  bool is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
+                    TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const;
   void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
@@ -163,8 +147,7 @@ class ClusterTopology final : public Topology,
   ClusterView view_ REDLATCH_GUARDED_BY(mutex_);
   std::vector<Node> nodes_ REDLATCH_GUARDED_BY(mutex_){};  // by their seats
   std::list<Asked> asked_ REDLATCH_GUARDED_BY(mutex_){};   // the nodes of the view
-  std::uint64_t failures_ REDLATCH_GUARDED_BY(mutex_) = 0;
-  bool knows_node_timeout_ REDLATCH_GUARDED_BY(mutex_) = false;  // as far as it can be known
+  NodeReports reports_ REDLATCH_GUARDED_BY(mutex_){view_};
   TimePoint::duration trust_ REDLATCH_GUARDED_BY(mutex_);
   Mapping mapped_ REDLATCH_GUARDED_BY(mutex_){};  // what `map_address` made of the last addresses
   // The seats to which slots are being moved, by an ASK.

@@ -177,7 +177,7 @@ std::optional<Redirect> read_redirect(std::string_view error_reply, const Addres
 
 ClusterView::ClusterView(std::vector<Address> named) : named_(std::move(named)), seats_(1) {
   seats_.reserve(max_seats);
-  seats_.front().slots = protocol::slots;
+  seats_[unknown_seat].slots = protocol::slots;
 }
 
 bool ClusterView::is_news(const ClusterAnswer& answer, TimePoint begun,
@@ -190,7 +190,8 @@ bool ClusterView::is_news(const ClusterAnswer& answer, TimePoint begun,
 
 /// Before anything changes, as changes that are not returned would never be followed.
 void ClusterView::require_seats(const ClusterAnswer& answer) const {
-  const auto taken = static_cast<std::size_t>(std::ranges::count(seats_, false, &Seat::is_free));
+  const auto taken =
+      1 + static_cast<std::size_t>(std::ranges::count(seats_, false, &Seat::is_free));
   std::vector<Address> added;
   for (const ClusterAnswer::Range& range : answer.ranges) {
     const auto seat = find(range.primary);
@@ -212,7 +213,7 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
   if (!is_news(answer, begun, now)) return changed;
   require_seats(answer);
   std::vector<bool> had(seats_.size());
-  for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = seats_[seat].slots > 0;
+  for (std::size_t seat = 0; seat < had.size(); ++seat) had[seat] = !seats_[seat].is_free();
   // First of the nodes that have seats: without any slots, one would lose its seat to another node.
   for (const ClusterAnswer::Range& range : answer.ranges) {
     if (const auto seat = find(range.primary)) assign(range, *seat);
@@ -220,6 +221,7 @@ ClusterView::Changed ClusterView::take(const ClusterAnswer& answer, TimePoint be
   for (const ClusterAnswer::Range& range : answer.ranges) {
     assign(range, seat_for(range.primary, changed));
   }
+  if (!is_known_) assign_unknown(seat_of(answer.ranges.front().first));
   for (std::size_t seat = 0; seat < had.size(); ++seat) {
     if (had[seat] && seats_[seat].slots == 0) changed.push_back(seat);
   }
@@ -237,7 +239,7 @@ ClusterView::Changed ClusterView::move(std::size_t slot, const Address& to) {
   const std::size_t seat = seat_for(to, changed);
   if (seat == before) return changed;
   assign(slot, seat);
-  if (seats_[before].slots == 0) changed.push_back(before);
+  if (before != unknown_seat && seats_[before].slots == 0) changed.push_back(before);
   return changed;
 }
 
@@ -247,19 +249,32 @@ std::optional<std::size_t> ClusterView::find(const Address& address) const noexc
   return static_cast<std::size_t>(same - seats_.begin());
 }
 
+/// A slot that no node serves is at any of them, which says so.
+void ClusterView::assign_unknown(std::size_t seat) noexcept {
+  for (std::size_t slot = 0; slot < protocol::slots; ++slot) {
+    if (seat_of(slot) == unknown_seat) assign(slot, seat);
+  }
+}
+
 std::size_t ClusterView::seat_at(const Address& address, Changed& changed) {
   const std::size_t seat = seat_for(address, changed);
   seats_[seat].awaits_slots = seats_[seat].slots == 0;
   return seat;
 }
 
+/// `awaits_slots`: of a node that awaits its first slots.
+std::vector<ClusterView::Seat>::iterator ClusterView::free_seat(bool awaits_slots) noexcept {
+  return std::find_if(seats_.begin() + unknown_seat + 1, seats_.end(), [&](const Seat& one) {
+    return one.is_free() && one.awaits_slots == awaits_slots;
+  });
+}
+
 /// A node that awaits its first slots loses its seat only where there is no other one left.
 std::size_t ClusterView::seat_for(const Address& address, Changed& changed) {
   if (const auto same = find(address)) return *same;
   const bool are_all_made = seats_.size() == max_seats;
-  auto free = std::ranges::find_if(
-      seats_, [](const Seat& one) { return one.is_free() && !one.awaits_slots; });
-  if (free == seats_.end() && are_all_made) free = std::ranges::find_if(seats_, &Seat::is_free);
+  auto free = free_seat(false);
+  if (free == seats_.end() && are_all_made) free = free_seat(true);
   if (free == seats_.end()) {
     if (are_all_made) reject_primaries();
     free = seats_.insert(seats_.end(), Seat{});

@@ -34,9 +34,10 @@ struct ClusterAnswer {
   /// before that, at all who vote for a new primary: they know that there may be one, but not yet
   /// whether.) 0: the node does not tell.
   std::uint64_t epoch = 0;
-  /// A node that is silent for so long may be replaced. Empty: it was not asked for, or the node
-  /// does not tell.
+  /// A node that is silent for so long may be replaced. Empty: the node was not asked for it, or
+  /// has not told.
   std::optional<std::chrono::milliseconds> node_timeout{};
+  bool refuses_node_timeout = false;
   std::vector<Range> ranges{};
   std::vector<Address> nodes{};  // primaries and replicas
 };
@@ -65,10 +66,12 @@ std::optional<Redirect> read_redirect(std::string_view error_reply, const Addres
 /// locks.
 ///
 /// Each primary has a *seat*, a small number that stays the same while the primary has slots. A
-/// seat without slots may go to another node. The view has no socket, clock or mutex: the topology
+/// seat without slots may go to another node. Before the first answer, all slots are at
+/// `unknown_seat`, which no node ever has. The view has no socket, clock or mutex: the topology
 /// guards it by its own, but for `seat_of`, which any thread may call.
 class ClusterView {
  public:
+  static constexpr std::size_t unknown_seat = 0;
   static constexpr std::size_t max_seats = 1024;
   /// Nodes that are remembered besides those of the URL.
   static constexpr std::size_t max_learned = 1024;
@@ -92,12 +95,12 @@ class ClusterView {
   /// Whether any answer was taken.
   bool is_known() const noexcept { return is_known_; }
   std::size_t seats() const noexcept { return seats_.size(); }
-  /// Empty before the first answer.
+  /// Empty for `unknown_seat`.
   const Address& address(std::size_t seat) const noexcept { return seats_[seat].address; }
   /// The last seat of the node; nothing if it has none.
   std::optional<std::size_t> find(const Address& address) const noexcept;
   bool is_empty(std::size_t seat) const noexcept { return seats_[seat].slots == 0; }
-  /// 0 before the first answer.
+  /// `unknown_seat` before the first answer, and a node's behind it.
   std::size_t seat_of(std::size_t slot) const noexcept {
     return slots_[slot].load(std::memory_order_relaxed);
   }
@@ -120,6 +123,8 @@ class ClusterView {
   std::size_t seat_for(const Address& address, Changed& changed);
   void assign(const ClusterAnswer::Range& range, std::size_t seat) noexcept;
   void assign(std::size_t slot, std::size_t seat) noexcept;
+  void assign_unknown(std::size_t seat) noexcept;
+  std::vector<Seat>::iterator free_seat(bool awaits_slots) noexcept;
   void require_seats(const ClusterAnswer& answer) const;
   bool is_news(const ClusterAnswer& answer, TimePoint begun, TimePoint now) const noexcept;
 

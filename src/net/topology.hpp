@@ -13,6 +13,7 @@
 
 #include <redlatch/detail/clock.hpp>
 
+#include "base/io_error.hpp"
 #include "base/mutex.hpp"
 #include "net/socket_address.hpp"
 
@@ -28,6 +29,13 @@ struct Destination {
   std::string description{};          // for messages; empty where the URL says the same
 };
 
+/// There was no attempt to connect: the nodes of the cluster are known now, and each key is at
+/// another node than before.
+class NodesLearned : public IoError {
+ public:
+  NodesLearned() : IoError(Errc::unreachable, "the nodes of the cluster are known only now") {}
+};
+
 /// Where the server is that has the locks of a client: at the address or host name of its URL
 /// (`Resolver`), or wherever Sentinel says that the primary is (`SentinelTopology`). Everything
 /// that connects asks here first, each time. All threads of the client share it.
@@ -41,7 +49,8 @@ class Topology {
   Topology& operator=(const Topology&) = delete;
   virtual ~Topology() = default;
 
-  /// Where to connect to now. Throws `IoError` when that cannot be found out until `deadline`, or
+  /// Where to connect to now. Throws `IoError` when that cannot be found out until `deadline`,
+  /// `NodesLearned` where it stands for the nodes of a cluster that are not known yet, or
   /// `Cancelled` when `cancel` gets readable; -1: never.
   virtual Destination locate(TimePoint deadline, int cancel) = 0;
 
@@ -77,6 +86,8 @@ class Topology {
   /// The number of the node to which the key is being moved, and which takes commands about it
   /// behind ASKING; that which has the key, if none is known.
   virtual std::size_t asked_node_of(std::string_view key) const noexcept { return node_of(key); }
+  /// The number that all keys have while the nodes of a cluster are not known yet.
+  static constexpr std::size_t unknown_node = 0;
   /// More nodes than there ever are; 1: there is one server.
   virtual std::size_t max_nodes() const noexcept { return 1; }
   /// The topology of one node, if there are several; null where there is one server.

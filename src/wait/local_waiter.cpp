@@ -101,10 +101,14 @@ void LocalWaiter::note_answers(bool come) noexcept {
 
 GrantAddress LocalWaiter::address(TimePoint latest, const std::stop_token& stop) {
   const MutexLock lock(queues_.mutex());
-  GrantListener& listener = queues_.listener_of(key_);
-  if (entry_ && listener_ != &listener) listener_->move(*this, listener);
-  listener_ = &listener;
-  return listener.address(key_, latest, stop);
+  for (;;) {
+    GrantListener& listener = queues_.listener_of(key_);
+    if (entry_ && listener_ != &listener) listener_->move(*this, listener);
+    listener_ = &listener;
+    GrantAddress address = listener.address(key_, latest, stop);
+    // The attempt to subscribe may have found out that the key is at another node.
+    if (!address.channel.empty() || &queues_.listener_of(key_) == &listener) return address;
+  }
 }
 
 void LocalWaiter::refuse_queue() noexcept {

@@ -44,7 +44,7 @@ class ClientOfScriptedCluster : public testing::Test {
   std::atomic<std::size_t> owner = 0;  // of all slots
   std::atomic<int> epoch = 1;
   bool has_replica = false;                  // the node that has no slots
-  std::string node_timeout{};                // in milliseconds; empty: no node tells it
+  std::atomic<int> node_timeout = -1;        // in milliseconds; negative: no node tells it
   std::atomic<bool> has_failed = false;      // the owner, by the word of the other node
   std::atomic<bool> does_other_tell = true;  // the map
   std::atomic<bool> tells_once = false;      // and no node a second time
@@ -67,8 +67,9 @@ class ClientOfScriptedCluster : public testing::Test {
       is_silent = tells_once.load();
       return slots();
     }
-    if (request.is("CONFIG") && !node_timeout.empty()) {
-      return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk(node_timeout)});
+    if (request.is("CONFIG") && node_timeout >= 0) {
+      return resp::array(
+          {resp::bulk("cluster-node-timeout"), resp::bulk(std::to_string(node_timeout))});
     }
     if (request.is("SET")) return answers[node](request);
     return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
@@ -107,10 +108,29 @@ TEST_F(ClientOfScriptedCluster, GoesToTheNodeThatHasTheKey) {
   EXPECT_EQ(attempts(1), 1U);
 }
 
+TEST_F(ClientOfScriptedCluster, ConnectsToNoNodeForLocksBeforeItKnowsWhichHasTheKey) {
+  owner = 1;
+  std::atomic<int> connected = 0;
+  std::atomic<int> failed = 0;
+  ClientOptions options = patient();
+  options.on_event = [&](const Event& event) {
+    connected += event.kind == EventKind::connected;
+    failed += event.kind == EventKind::connect_failed || event.kind == EventKind::disconnected;
+  };
+  {
+    Client client(url(), options);
+    const Lock lock(client, "job", long_lease);
+    EXPECT_TRUE(lock.owns_lock());
+    EXPECT_TRUE(eventually([&] { return connected > 0; }));
+  }
+  EXPECT_EQ(connected, 1);
+  EXPECT_EQ(failed, 0);
+}
+
 /// It answers again before it can have been replaced.
 TEST_F(ClientOfScriptedCluster, TrustsANodeForHalfOfTheNodeTimeout) {
   has_replica = true;
-  node_timeout = "1000000";
+  node_timeout = 1'000'000;
   Client client(url(), patient());
   { const Lock connects(client, "job", long_lease); }
   const std::size_t asked = nodes[1].count("CLUSTER");
@@ -118,9 +138,30 @@ TEST_F(ClientOfScriptedCluster, TrustsANodeForHalfOfTheNodeTimeout) {
   EXPECT_EQ(nodes[1].count("CLUSTER"), asked);
 }
 
+/// Nodes may be told a shorter one while they run.
+TEST_F(ClientOfScriptedCluster, TrustsANodeForLessOnceTheNodeTimeoutWasMadeShorter) {
+  has_replica = true;
+  node_timeout = 1'000'000;
+  Client client(url(), patient());
+  const auto locks = [&] { return !error_of([&] { const Lock lock(client, "job", long_lease); }); };
+  EXPECT_TRUE(locks());
+  node_timeout = 0;
+  const auto asks_each_time = [&] {
+    for (int i = 0; i < 4; ++i) {
+      const std::size_t asked = nodes[1].count("CLUSTER");
+      if (!locks() || nodes[1].count("CLUSTER") == asked) return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(eventually([&] {
+    nodes[0].close_all();  // for a new connection, the nodes are asked
+    return locks() && asks_each_time();
+  }));
+}
+
 TEST_F(ClientOfScriptedCluster, AsksOtherNodesAboutOneThatMayHaveBeenReplaced) {
   has_replica = true;
-  node_timeout = "0";
+  node_timeout = 0;
   Client client(url(), patient());
   std::size_t asked = nodes[1].count("CLUSTER");
   for (int i = 0; i < 3; ++i) {
@@ -135,7 +176,7 @@ TEST_F(ClientOfScriptedCluster, AsksOtherNodesAboutOneThatMayHaveBeenReplaced) {
 TEST_F(ClientOfScriptedCluster, DoesNotBelieveANodeThatTheOthersTakeForFailed) {
   has_replica = true;
   has_failed = true;
-  node_timeout = "0";
+  node_timeout = 0;
   Client client(url(), patient());
   const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
   EXPECT_EQ(error.code(), Errc::unreachable);
@@ -152,7 +193,7 @@ TEST_F(ClientOfScriptedCluster, DoesNotBelieveANodeThatTheOthersTakeForFailed) {
 TEST_F(ClientOfScriptedCluster, AsksOthersNotTooOftenAboutANodeThatTheyTakeForFailed) {
   has_replica = true;
   has_failed = true;
-  node_timeout = "0";
+  node_timeout = 0;
   Client client(url(), patient());
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", std::try_to_lock); }), Errc::unreachable);
   constexpr std::size_t commands = 2;
@@ -180,7 +221,7 @@ TEST_F(ClientOfScriptedCluster, StopsAtOnceWhileNodesAreAskedAboutAnother) {
 TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   has_replica = true;
   does_other_tell = false;
-  node_timeout = "0";
+  node_timeout = 0;
   Client client(url(), patient());
   EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock());
   owner = 1;  // which does not tell that
@@ -202,7 +243,7 @@ class WaiterOfScriptedCluster : public ClientOfScriptedCluster {
  protected:
   WaiterOfScriptedCluster() {
     has_replica = true;
-    node_timeout = "0";
+    node_timeout = 0;
     answers[0] = answers[1] = [](const ScriptedRequest&) { return resp::nil; };
     first_answer = [this](std::size_t node, const ScriptedRequest& request) {
       return answer_waiter(node, request);

@@ -61,21 +61,31 @@ TEST(ClusterView, HasOneSeatWithoutANodeBeforeTheFirstAnswer) {
   const View view;
   EXPECT_FALSE(view.is_known());
   EXPECT_EQ(view.seats(), 1U);
-  EXPECT_EQ(view.seat_of(0), 0U);
-  EXPECT_EQ(view.seat_of(last), 0U);
-  EXPECT_TRUE(view.address(0).host.empty());
+  EXPECT_EQ(view.seat_of(0), ClusterView::unknown_seat);
+  EXPECT_EQ(view.seat_of(last), ClusterView::unknown_seat);
+  EXPECT_TRUE(view.address(ClusterView::unknown_seat).host.empty());
   EXPECT_EQ(view.nodes(), std::vector{named});
 }
 
 TEST(ClusterView, GivesEachPrimaryASeat) {
   View view;
-  EXPECT_EQ(seats_in(view.hear(halves(1, a, b), 0ms)), (Seats{0, 1}));
+  EXPECT_EQ(seats_in(view.hear(halves(1, a, b), 0ms)), (Seats{1, 2}));
   EXPECT_TRUE(view.is_known());
-  EXPECT_EQ(view.seats(), 2U);
+  EXPECT_EQ(view.seats(), 3U);
   EXPECT_EQ(view.owner(0), a);
   EXPECT_EQ(view.owner(8191), a);
   EXPECT_EQ(view.owner(8192), b);
   EXPECT_EQ(view.owner(last), b);
+}
+
+/// A client that asked no node about them would not know how long to wait for their owner.
+TEST(ClusterView, GivesSlotsWithoutAnOwnerToANodeThatSaysSo) {
+  View view;
+  EXPECT_EQ(seats_in(view.hear(says(1, {{5, 6, a}, {9, 9, b}}), 0ms)), (Seats{1, 2}));
+  EXPECT_EQ(view.owner(0), a);
+  EXPECT_EQ(view.owner(9), b);
+  EXPECT_EQ(view.owner(last), a);
+  EXPECT_EQ(seats_in(view.hear(says(2, {{0, last, b}}), 1ms)), Seats{1});
 }
 
 TEST(ClusterView, ReportsNothingWhenNothingHasChanged) {
@@ -89,9 +99,9 @@ TEST(ClusterView, ReportsNothingWhenNothingHasChanged) {
 
 TEST(ClusterView, ReportsASeatWhoseNodeHasLostItsLastSlot) {
   View view({halves(1, a, b)});
-  EXPECT_EQ(seats_in(view.hear(says(2, {{0, last, b}}), 1ms)), Seats{0});
+  EXPECT_EQ(seats_in(view.hear(says(2, {{0, last, b}}), 1ms)), Seats{1});
   EXPECT_EQ(view.owner(0), b);
-  EXPECT_EQ(view.seat_of(0), 1U) << "seats keep their numbers";
+  EXPECT_EQ(view.seat_of(0), 2U) << "seats keep their numbers";
 }
 
 TEST(ClusterView, ReportsTheSeatsOfBothNodesOfAFailover) {
@@ -101,13 +111,13 @@ TEST(ClusterView, ReportsTheSeatsOfBothNodesOfAFailover) {
   EXPECT_TRUE(changed.contains(before));
   EXPECT_TRUE(changed.contains(view.seat_of(0)));
   EXPECT_EQ(view.owner(0), c);
-  EXPECT_EQ(view.seat_of(last), 1U);
+  EXPECT_EQ(view.seat_of(last), 2U);
 }
 
 TEST(ClusterView, ReusesTheSeatOfANodeWithoutSlots) {
   View view({halves(1, a, b), says(2, {{0, last, b}})});
-  EXPECT_EQ(seats_in(view.hear(halves(3, c, b), 1ms)), Seats{0});
-  EXPECT_EQ(view.seats(), 2U);
+  EXPECT_EQ(seats_in(view.hear(halves(3, c, b), 1ms)), Seats{1});
+  EXPECT_EQ(view.seats(), 3U);
   EXPECT_EQ(view.owner(0), c);
 }
 
@@ -116,11 +126,11 @@ TEST(ClusterView, ReusesTheSeatOfANodeWithoutSlots) {
 TEST(ClusterView, KeepsTheSeatOfANodeAllOfWhoseSlotsAreOthersNow) {
   View view({halves(1, a, b)});
   const Changed changed = view.hear(says(2, {{0, 8191, b}, {8192, 9000, c}, {9001, last, a}}), 1ms);
-  EXPECT_EQ(seats_in(changed), Seats{2});
-  EXPECT_EQ(view.address(0), a);
-  EXPECT_EQ(view.address(1), b);
-  EXPECT_EQ(view.address(2), c);
-  EXPECT_EQ(view.seat_of(last), 0U);
+  EXPECT_EQ(seats_in(changed), Seats{3});
+  EXPECT_EQ(view.address(1), a);
+  EXPECT_EQ(view.address(2), b);
+  EXPECT_EQ(view.address(3), c);
+  EXPECT_EQ(view.seat_of(last), 1U);
 }
 
 TEST(ClusterView, LeavesSlotsWithoutAnOwnerWhereTheyWere) {
@@ -221,23 +231,23 @@ TEST(ClusterView, MovesOneSlot) {
 
 TEST(ClusterView, MovesASlotToANodeThatWasNotKnown) {
   View view({halves(1, a, b)});
-  EXPECT_EQ(seats_in(view.move(5, c)), Seats{2});
+  EXPECT_EQ(seats_in(view.move(5, c)), Seats{3});
   EXPECT_EQ(view.owner(5), c);
-  EXPECT_EQ(view.seats(), 3U);
+  EXPECT_EQ(view.seats(), 4U);
 }
 
 TEST(ClusterView, ReportsASeatWhoseLastSlotWasMoved) {
   View view({says(1, {{0, last - 1, a}, {last, last, b}})});
-  EXPECT_EQ(seats_in(view.move(last, a)), Seats{1});
+  EXPECT_EQ(seats_in(view.move(last, a)), Seats{2});
   EXPECT_EQ(view.owner(last), a);
 }
 
 /// No map has come yet, as when a connection is older than that.
 TEST(ClusterView, MovesASlotBeforeTheFirstAnswer) {
   View view;
-  EXPECT_EQ(seats_in(view.move(5, a)), Seats{0});
+  EXPECT_EQ(seats_in(view.move(5, a)), Seats{1});
   EXPECT_EQ(view.owner(5), a);
-  EXPECT_EQ(seats_in(view.move(6, b)), Seats{1});
+  EXPECT_EQ(seats_in(view.move(6, b)), Seats{2});
   EXPECT_EQ(view.owner(5), a);
   EXPECT_EQ(view.owner(6), b);
   EXPECT_FALSE(view.is_known());
@@ -246,31 +256,31 @@ TEST(ClusterView, MovesASlotBeforeTheFirstAnswer) {
 TEST(ClusterView, SeatsANodeThatHasNoSlotsYet) {
   View view({halves(1, a, b)});
   Changed changed;
-  EXPECT_EQ(view.seat_at(c, changed), 2U);
-  EXPECT_EQ(seats_in(changed), Seats{2});
+  EXPECT_EQ(view.seat_at(c, changed), 3U);
+  EXPECT_EQ(seats_in(changed), Seats{3});
   changed.clear();
-  EXPECT_EQ(view.seat_at(c, changed), 2U);
-  EXPECT_EQ(view.seat_at(a, changed), 0U);
+  EXPECT_EQ(view.seat_at(c, changed), 3U);
+  EXPECT_EQ(view.seat_at(a, changed), 1U);
   EXPECT_TRUE(changed.empty());
   EXPECT_EQ(seats_in(view.hear(says(2, {{0, 8190, a}, {8191, 8191, c}, {8192, last, b}}), 1ms)),
             Seats{});
-  EXPECT_EQ(view.seat_of(8191), 2U);
+  EXPECT_EQ(view.seat_of(8191), 3U);
 }
 
 TEST(ClusterView, HasASeatForEachOfSeveralNodesThatHaveNoSlotsYet) {
   View view({halves(1, a, b)});
   Changed changed;
-  EXPECT_EQ(view.seat_at(c, changed), 2U);
-  EXPECT_EQ(view.seat_at(d, changed), 3U);
+  EXPECT_EQ(view.seat_at(c, changed), 3U);
+  EXPECT_EQ(view.seat_at(d, changed), 4U);
   changed.clear();
-  EXPECT_EQ(view.seat_at(c, changed), 2U);
-  EXPECT_EQ(view.seat_at(d, changed), 3U);
+  EXPECT_EQ(view.seat_at(c, changed), 3U);
+  EXPECT_EQ(view.seat_at(d, changed), 4U);
   EXPECT_TRUE(changed.empty());
   EXPECT_EQ(seats_in(view.move(5, d)), Seats{});
   // Without its first slot, it is a node like any other.
-  EXPECT_EQ(seats_in(view.move(5, a)), Seats{3});
-  EXPECT_EQ(seats_in(view.move(5, named)), Seats{3});
-  EXPECT_EQ(view.address(2), c);
+  EXPECT_EQ(seats_in(view.move(5, a)), Seats{4});
+  EXPECT_EQ(seats_in(view.move(5, named)), Seats{4});
+  EXPECT_EQ(view.address(3), c);
 }
 
 Address numbered(std::size_t number) { return {"n" + std::to_string(number), 1}; }
@@ -284,11 +294,14 @@ ClusterAnswer many(std::uint64_t epoch, std::size_t count, std::size_t from = 0)
   return answer;
 }
 
+/// All seats but `unknown_seat`.
+constexpr std::size_t max_primaries = ClusterView::max_seats - 1;
+
 TEST(ClusterView, HasABoundedNumberOfSeats) {
   View view;
-  EXPECT_EQ(view.hear(many(1, ClusterView::max_seats), 0ms).size(), ClusterView::max_seats);
+  EXPECT_EQ(view.hear(many(1, max_primaries), 0ms).size(), max_primaries);
   EXPECT_EQ(view.seats(), ClusterView::max_seats);
-  EXPECT_EQ(view.owner(ClusterView::max_seats - 2), numbered(ClusterView::max_seats - 2));
+  EXPECT_EQ(view.owner(max_primaries - 2), numbered(max_primaries - 2));
   EXPECT_THROW(view.move(5, a), detail::IoError);
   Changed changed;
   EXPECT_THROW(view.seat_at(a, changed), detail::IoError);
@@ -298,7 +311,7 @@ TEST(ClusterView, HasABoundedNumberOfSeats) {
 
 TEST(ClusterView, TakesASeatFromANodeThatAwaitsSlotsWhereThereIsNoOther) {
   View view;
-  view.hear(many(1, ClusterView::max_seats - 1), 0ms);
+  view.hear(many(1, max_primaries - 1), 0ms);
   Changed changed;
   const std::size_t seat = view.seat_at(a, changed);
   changed.clear();
@@ -309,10 +322,10 @@ TEST(ClusterView, TakesASeatFromANodeThatAwaitsSlotsWhereThereIsNoOther) {
 /// Otherwise the topology would not get to know of the seats that have changed before that.
 TEST(ClusterView, TakesNothingOfAnAnswerWithTooManyPrimaries) {
   View view({halves(1, a, b)});
-  EXPECT_THROW(view.hear(many(2, ClusterView::max_seats + 1), 1ms), detail::IoError);
+  EXPECT_THROW(view.hear(many(2, max_primaries + 1), 1ms), detail::IoError);
   EXPECT_EQ(view.owner(0), a);
   EXPECT_EQ(view.owner(last), b);
-  EXPECT_EQ(view.seats(), 2U);
+  EXPECT_EQ(view.seats(), 3U);
   EXPECT_TRUE(view.hear(halves(1, a, b), 2ms).empty());
 }
 
@@ -322,7 +335,7 @@ TEST(ClusterView, GivesAllSeatsToOthersWhenAllNodesAreReplaced) {
   EXPECT_EQ(view.owner(last), numbered(1499));
   view.hear(many(3, 500, 2000), 1ms);
   EXPECT_EQ(view.owner(last), numbered(2499));
-  EXPECT_LE(view.seats(), 1000U);
+  EXPECT_LE(view.seats(), 1001U);
 }
 
 TEST(ClusterView, NamesTheNodesOfTheLastAnswerAndThoseOfTheUrl) {
