@@ -30,8 +30,8 @@ using namespace redlatch::benchmark;
 constexpr int bad_usage = 64;  // the exit status of sysexits(3)
 
 constexpr const char* usage =
-    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|tls|contention|\n"
-    "                    reconnect]\n"
+    "usage: ./dev bench [all|core|engine|ladder|busy_poll|family|redlock|cluster|tls|\n"
+    "                    contention|reconnect]\n"
     "                   [--quick] [--only REGEX] [--data FILE]\n"
     "\n"
     "  --quick  short and few measurements: under a minute, and only good for a look\n"

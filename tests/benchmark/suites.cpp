@@ -60,6 +60,7 @@ std::vector<Match> uncontended(const std::string& name) {
 Suite suite(const std::string& name) {
   if (name == "contention") return contention();
   if (name == "redlock") return redlock();
+  if (name == "cluster") return cluster();
   if (name == "family") return family();
   if (name == "tls") return tls();
   return {.matches = uncontended(name),

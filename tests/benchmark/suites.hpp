@@ -35,6 +35,7 @@ struct Suite {
 /// - busy_poll: `ClientOptions::busy_poll`, in a library that has it
 /// - family: a cycle of each class beside one of Lock, and readers of one key
 /// - redlock: a lock on five servers beside one on one of them, and beside asking one by one
+/// - cluster: on one node of a cluster and on three, beside one server
 /// - tls: over TLS and over plain TCP, beside blocking loops with OpenSSL and without it
 /// - contention: one key and 2, 8 and 32 contenders, in processes, threads and both
 ///
@@ -44,8 +45,9 @@ Suite suite(const std::string& name);
 /// The matches of busy_poll.
 std::vector<Match> busy_poll();
 
-/// The ones of redlock, tls, family and contention.
+/// The ones of redlock, cluster, tls, family and contention.
 Suite redlock();
+Suite cluster();
 Suite tls();
 Suite family();
 Suite contention();
