@@ -20,6 +20,7 @@ std::vector<Address> NodeReports::in_order(std::minstd_rand& random) const {
   std::ranges::stable_sort(
       order, {}, [](const Report* one) { return one->is_awaited ? UINT64_MAX : one->failed; });
   std::vector<Address> nodes;
+  nodes.reserve(order.size());
   for (const Report* one : order) nodes.push_back(one->node);
   return nodes;
 }
