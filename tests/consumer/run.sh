@@ -179,18 +179,37 @@ refused() {
   done
 }
 
+# The compilers that there are, each once.
+compilers() {
+  local compiler
+  for compiler in $(printf '%s\n' "$CXX" g++ clang++ | sort -u); do
+    ! command -v "$compiler" >/dev/null || printf '%s\n' "$compiler"
+  done
+}
+
+# What every program of `compiles` begins with, once for each compiler.
+precompile() {
+  local compiler work
+  for compiler in $(compilers); do
+    work=$work_root/calls/$(basename "$compiler")
+    mkdir -p "$work"
+    printf '#include <redlatch/redlatch.hpp>\n' >"$work/begin.hpp"
+    "$compiler" -std=c++20 -Wall -Wextra "-I$work_root/static/prefix/include" \
+      -x c++-header "$work/begin.hpp" -o "$work/begin.hpp.gch"
+  done
+}
+
 # compiles CALL: what each compiler that there is says of a program with this call, if anything.
 compiles() {
   local compiler
-  printf '#include <redlatch/redlatch.hpp>\nusing namespace redlatch;\n%s\n%s\n%s\n%s\n' \
+  printf '%s\n%s\n%s\n%s\n%s\n' 'using namespace redlatch;' \
     'using namespace std::chrono_literals;' \
     '[[maybe_unused]] void call([[maybe_unused]] Client& client, [[maybe_unused]] Quorum& nodes) {' \
     "  $1;" '}' >"$work_root/call.cpp"
-  for compiler in $(printf '%s\n' "$CXX" g++ clang++ | sort -u); do
-    command -v "$compiler" >/dev/null || continue
+  for compiler in $(compilers); do
     printf '== %s: %s\n' "$compiler" "$1"
     "$compiler" -std=c++20 -Wall -Wextra -fsyntax-only "-I$work_root/static/prefix/include" \
-      "$work_root/call.cpp" 2>&1 || true
+      -include "$work_root/calls/$(basename "$compiler")/begin.hpp" "$work_root/call.cpp" 2>&1 || true
   done
 }
 
@@ -210,6 +229,7 @@ says() {
 # once is warned of. Without the first line, the others could mean something else.
 calls() {
   local lock='Lock lock(client, "k"'
+  precompile
   [[ $(compiles "$lock, 5s, {.ttl = 5s})" | grep -cv '^== ') == 0 ]] || fail 'a good call is refused'
   says "$lock, {.ttl = 5s}, 5s)" 'The options come last'
   says "$lock, LockOptions{}, 5s)" 'LockOptions, last'
