@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Fails on a lock class or a script that is missing in one of the places that list all of them."""
 
-import pathlib
 import re
 import sys
+
+import faults
 
 # Where the name of each lock class stands, as which pattern.
 CLASSES = {
@@ -39,30 +40,22 @@ def missing(root, name, places):
 
 
 def check(root):
-    faults = []
+    found = []
     classes = 0
     for header in sorted((root / "include/redlatch").glob("*.hpp")):
         names = CLASS.findall(header.read_text(encoding="utf-8"))
         classes += len(names)
         for name in names:
-            faults += missing(root, name, CLASSES)
+            found += missing(root, name, CLASSES)
         if names:
-            faults += missing(root, header.relative_to(root / "include").as_posix(), HEADERS)
+            found += missing(root, header.relative_to(root / "include").as_posix(), HEADERS)
     if classes == 0:
-        faults.append("no lock class is found: how are they declared now?")
+        found.append("no lock class is found: how are they declared now?")
     for header in sorted((root / "include/redlatch/protocol").glob("*.hpp")):
         for name in SCRIPT.findall(header.read_text(encoding="utf-8")):
-            faults += missing(root, name, SCRIPTS)
-    return faults
-
-
-def main():
-    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    faults = check(root)
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
+            found += missing(root, name, SCRIPTS)
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.report(check))

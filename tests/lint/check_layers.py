@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Fails on an include that does not point down: from a layer to itself or to one below it."""
 
-import pathlib
 import re
 import sys
+
+import faults
 
 # A header belongs to the first entry that its path begins with.
 # From the bottom to the top; what users include is the bottom of all, so that it includes nothing else.
@@ -33,31 +34,23 @@ def layer_of(path):
 
 
 def check(root):
-    faults = []
+    found = []
     for top in ("include", "src"):
         for file in sorted((root / top).rglob("*.[ch]pp")):
             path = file.relative_to(root).as_posix()
             level = layer_of(path)
             if level is None:
-                faults.append(f"{path}: belongs to no layer; put it into the folder of one")
+                found.append(f"{path}: belongs to no layer; put it into the folder of one")
                 continue
             for public, internal in INCLUDE.findall(file.read_text(encoding="utf-8")):
                 target = f"include/{public}" if public else f"src/{internal}"
                 if not (root / target).is_file():
-                    faults.append(f"{path}: includes {target}, which does not exist")
+                    found.append(f"{path}: includes {target}, which does not exist")
                 elif layer_of(target) > level:
-                    faults.append(f"{path}: includes {target}; {ORDER[level]} is below "
+                    found.append(f"{path}: includes {target}; {ORDER[level]} is below "
                                   f"{ORDER[layer_of(target)]}")
-    return faults
-
-
-def main():
-    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    faults = check(root)
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.report(check))

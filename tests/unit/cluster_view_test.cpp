@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/io_error.hpp"
+#include "complaint.hpp"
 #include "replies.hpp"
 
 namespace redlatch::test::cluster_view_test {
@@ -347,16 +348,6 @@ TEST(ClusterView, NamesTheNodesOfTheLastAnswerAndThoseOfTheUrl) {
 }
 
 // What the replies say
-
-std::string complaint(auto function) {
-  try {
-    function();
-  } catch (const detail::IoError& error) {
-    EXPECT_EQ(error.code(), Errc::protocol_error);
-    return error.what();
-  }
-  return {};
-}
 
 Reply node(const std::string& host, std::int64_t port) {
   return array({text(host), integer(port), text("id")});

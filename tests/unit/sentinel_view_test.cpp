@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/io_error.hpp"
+#include "complaint.hpp"
 
 namespace redlatch::test::sentinel_view_test {
 namespace {
@@ -131,17 +132,6 @@ Reply list(const std::vector<std::string>& values) {
 
 Reply list_of(std::vector<Reply> elements) {
   return {.kind = Reply::Kind::array, .elements = std::move(elements)};
-}
-
-template <class Function>
-std::string complaint(Function function) {
-  try {
-    function();
-  } catch (const detail::IoError& error) {
-    EXPECT_EQ(error.code(), Errc::protocol_error);
-    return error.what();
-  }
-  return {};
 }
 
 TEST(SentinelReplies, SayWhereThePrimaryIs) {
