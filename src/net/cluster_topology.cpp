@@ -148,6 +148,11 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
     const MutexLock lock(mutex_);
     Node& node = node_at(number);
     if (!node.resolver) throw IoError(Errc::unreachable, "the cluster has no such node any more");
+    // The version is from behind that change, so that the connection would not seem to be obsolete.
+    if (view_.is_left(number)) {
+      throw IoError(Errc::unreachable, "the node " + written(view_.address(number)) +
+                                           " of the cluster has no slots any more");
+    }
     resolver = node.resolver;
     destination.version = node.topology->version();
     destination.description = "the node " + written(view_.address(number)) + " of the cluster";

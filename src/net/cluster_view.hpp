@@ -100,6 +100,10 @@ class ClusterView {
   /// The last seat of the node; nothing if it has none.
   std::optional<std::size_t> find(const Address& address) const noexcept;
   bool is_empty(std::size_t seat) const noexcept { return seats_[seat].slots == 0; }
+  /// Whether nothing is to be sent to its node any more: it has lost its slots, and awaits none.
+  bool is_left(std::size_t seat) const noexcept {
+    return is_empty(seat) && !seats_[seat].awaits_slots;
+  }
   /// `unknown_seat` before the first answer, and a node's behind it.
   std::size_t seat_of(std::size_t slot) const noexcept {
     return slots_[slot].load(std::memory_order_relaxed);

@@ -237,6 +237,23 @@ TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   EXPECT_EQ(attempts(1), 1U);
 }
 
+/// While it looks for the node, it learns that this is not the primary any more.
+TEST_F(ClientOfScriptedCluster, DoesNotConnectToANodeThatHasLostItsSlotsMeanwhile) {
+  has_replica = true;
+  Client client(url(), patient());
+  EXPECT_EQ(Lock(client, "job", long_lease).unlock(), Unlock::released);
+  const auto asked = std::chrono::steady_clock::now();
+  EXPECT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - asked > 200ms; }))
+      << "nodes are asked again 100 ms later at the soonest";
+  owner = 1;
+  epoch = 2;
+  nodes[0].close_all();
+  const Lock lock(client, "job", long_lease);
+  EXPECT_TRUE(lock.owns_lock());
+  EXPECT_EQ(attempts(0), 1U) << "of the lock before";
+  EXPECT_EQ(attempts(1), 1U);
+}
+
 /// The nodes have a queue, in which one waiter is the first until they say that it was granted the
 /// lock.
 class WaiterOfScriptedCluster : public ClientOfScriptedCluster {

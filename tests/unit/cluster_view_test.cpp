@@ -100,7 +100,9 @@ TEST(ClusterView, ReportsNothingWhenNothingHasChanged) {
 
 TEST(ClusterView, ReportsASeatWhoseNodeHasLostItsLastSlot) {
   View view({halves(1, a, b)});
+  EXPECT_FALSE(view.is_left(1));
   EXPECT_EQ(seats_in(view.hear(says(2, {{0, last, b}}), 1ms)), Seats{1});
+  EXPECT_TRUE(view.is_left(1));
   EXPECT_EQ(view.owner(0), b);
   EXPECT_EQ(view.seat_of(0), 2U) << "seats keep their numbers";
 }
@@ -258,6 +260,7 @@ TEST(ClusterView, SeatsANodeThatHasNoSlotsYet) {
   View view({halves(1, a, b)});
   Changed changed;
   EXPECT_EQ(view.seat_at(c, changed), 3U);
+  EXPECT_FALSE(view.is_left(3)) << "commands about keys that move there are sent to it";
   EXPECT_EQ(seats_in(changed), Seats{3});
   changed.clear();
   EXPECT_EQ(view.seat_at(c, changed), 3U);
