@@ -18,9 +18,8 @@ namespace {
 /// copies on new connections, and the ttl, have to do.
 constexpr std::size_t max_draining = 16;
 
-bool has_releases(const PendingRequests& requests) noexcept {
-  return std::any_of(requests.begin(), requests.end(),
-                     [](const PendingRequest& one) { return one.is_release; });
+bool is_any_awaited(const PendingRequests& requests) noexcept {
+  return std::ranges::any_of(requests, &PendingRequest::is_awaited_when_retired);
 }
 
 /// Appends a copy of the release to `copies`; the release itself when there is no memory for a
@@ -48,13 +47,13 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline,
   TimePoint until{};
   for (auto next = pipeline.in_flight.begin(); next != pipeline.in_flight.end();) {
     const auto one = next++;
+    until = std::max(until, one->in_doubt_until);
     if (!one->is_release) continue;
     until = std::max(until, one->release.until());
     copy(pipeline.in_flight, one, pipeline.alive, copies);
   }
   try {
-    // Without a release in flight, no reply of this connection matters any more.
-    if (has_releases(pipeline.in_flight) && all_.size() < max_draining &&
+    if (is_any_awaited(pipeline.in_flight) && all_.size() < max_draining &&
         send_available(*pipeline.stream, *transport)) {
       Draining& one = all_.emplace_back();
       one.pipeline = std::move(pipeline);
@@ -86,7 +85,7 @@ bool DrainingConnections::is_over(Draining& one) noexcept {
     // No event is recorded for this reply: the copy records the outcome.
     if (first.is_release) first.release.answered(first.replies.front(), {}, BootClock::now());
   }
-  return !has_releases(in_flight) || BootClock::now() >= one.until;
+  return !is_any_awaited(in_flight) || BootClock::now() >= one.until;
 }
 
 void DrainingConnections::abandon() noexcept {

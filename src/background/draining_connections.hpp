@@ -18,7 +18,9 @@ namespace redlatch::detail {
 /// them. Each is kept until its releases are answered or their leases are over: on this connection
 /// the release is behind the acquisition that it undoes, so it cannot be carried out too early.
 /// Meanwhile a copy of each release goes out on a new connection, as the silent one may stay silent
-/// for as long as the lease lasts; the copy may reach the server before the acquisition.
+/// for as long as the lease lasts; the copy may reach the server before the acquisition. Where a
+/// release cannot be sent behind the acquisition, as it takes a transaction, the connection is kept
+/// until the acquisition is answered.
 ///
 /// No mutex of its own: that of `Background` guards it.
 class DrainingConnections {
@@ -26,15 +28,15 @@ class DrainingConnections {
   bool empty() const noexcept { return all_.empty(); }
   /// Keeps the connection. Returns the copies of its releases, which are due for a retry now.
   PendingRequests adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept;
-  /// Reads the replies that have come, without waiting, and closes the connections whose releases
-  /// are answered or over.
+  /// Reads the replies that have come, without waiting, and closes the connections of which no
+  /// reply is awaited any more.
   void receive_available() noexcept;
   void close() noexcept { all_.clear(); }
   /// In a forked child: closes the sockets and sends nothing, since the parent goes on with the
   /// connections.
   void abandon() noexcept;
 
-  /// When the releases of the first connection are over, with the leases.
+  /// When the leases of the first connection are over.
   TimePoint until() const noexcept;
   /// Adds the sockets to the descriptors of a poll.
   void watch(std::vector<pollfd>& descriptors) const;

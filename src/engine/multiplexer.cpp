@@ -532,6 +532,7 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
   try {
     if (call.in_doubt && call.request.cleanup != nullptr && call.poll_notifier == nullptr) {
       queue(call.request.key, *call.request.cleanup, now);
+      pending->in_doubt_until = now + call.request.cleanup->ttl;
     }
     call.failure.emplace(code, why);
   } catch (const std::bad_alloc&) {
@@ -618,7 +619,12 @@ void Multiplexer::leave_retries_over(TimePoint now) noexcept {
   for (PendingRequest& pending : retrying_) {
     if (!pending.is_release) continue;
     pending.release.require_exclusive_use(now);
-    if (!all_answered()) pending.release.may_be_overtaken();
+    // A connection that is silent for too long is kept for the answers that are missing.
+    if (is_stale(now)) {
+      pending.release.may_be_overtaken(pipeline_.alive);
+    } else if (!all_answered()) {
+      pending.release.may_be_overtaken();
+    }
   }
   leave_releases_over(retrying_);
 }

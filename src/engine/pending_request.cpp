@@ -20,6 +20,7 @@ bool is_turned_away(const protocol::Reply& reply) noexcept {
 
 void PendingRequest::begin(TimePoint now) noexcept {
   sent_at = now;
+  in_doubt_until = {};
   replies.clear();
   change_ends = RespStream::nowhere;
   repeat = superseded = cut_short = shares = false;

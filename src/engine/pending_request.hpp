@@ -60,6 +60,8 @@ struct PendingRequest {
   bool shares = false;     // its WAIT is sent with a later request, and so is the reply
   TimePoint queued_at{};   // of a request with a WAIT
   TimePoint sent_at{};
+  /// Of an abandoned acquisition that is in doubt: until when its lease may last.
+  TimePoint in_doubt_until{};
   Replies replies{};
   bool repeat = false;      // has to be sent again, as a whole
   bool superseded = false;  // a newer command about its lease was carried out: no retry
@@ -78,6 +80,12 @@ struct PendingRequest {
   bool is_background() const noexcept { return is_release || is_renewal; }
   /// Whether the server refused a script, or may have, that has another form.
   bool was_refused() const noexcept;
+  /// Whether its reply is awaited once the connection is retired: of a release, or of an
+  /// acquisition whose cleanup release goes out on another connection, as it may need replies of
+  /// its own. Until the reply, "not ours" is no final answer to that.
+  bool is_awaited_when_retired() const noexcept {
+    return is_release || in_doubt_until > TimePoint{};
+  }
   /// Whether a script got an error reply although it may have been carried out in part.
   bool is_in_doubt() const noexcept;
   /// Whether the replies are void because of requests that were refused: an attempt that failed

@@ -91,6 +91,26 @@ TEST_F(ClientSilentConnection, ThatEndsBehindALateAcquisitionLeavesNothingHeld) 
   EXPECT_GE(proxy.connections(), before);
 }
 
+/// A release takes a transaction, and cannot be sent behind the acquisition. On the new connections
+/// the key is not found, before the acquisition arrives.
+TEST(ClientSilentConnectionWithoutScripts, ThatSpeaksAgainLateLeavesNothingHeld) {
+  const RedisServer server;
+  RawClient raw(server.socket());
+  Proxy proxy(server.socket());
+  Client client(proxy.url(), {.command_timeout = 100ms, .connections = 1, .scripting = false});
+  { const Lock warm_up(client, "warm-up"); }
+  ASSERT_TRUE(eventually([&] { return !raw.exists("warm-up"); }));
+  raw.command({"CONFIG", "RESETSTAT"});
+  proxy.arm_newest({Proxy::Direction::request, 0, Proxy::Manner::stall});
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", LockOptions{.ttl = 1h}); }),
+            Errc::timed_out);
+  EXPECT_TRUE(eventually([&] { return raw.calls("watch") >= 5; }))
+      << "no answer is final while the acquisition may still arrive";
+  proxy.release();
+  EXPECT_TRUE(eventually([&] { return raw.calls("set") == 1; }));
+  EXPECT_TRUE(eventually([&] { return !raw.exists("job"); }, bound));
+}
+
 TEST_F(ClientSilentConnection, LosesNoLeaseThatIsRenewed) {
   const Lock lock(client, "job", {.ttl = 3s});
   fall_silent();
