@@ -45,8 +45,11 @@ class ClusterCall {
     const Topology& topology = *settings_.topology;
     do {
       node_ = sent_.asks ? topology.asked_node_of(request_.key) : topology.node_of(request_.key);
+      SharedConnection& connection = connections.at(node_, index, request_.may_block());
+      its_topology_ = connection.settings().topology.get();
+      version_ = its_topology_->version();
       response = {};
-      connections.at(node_, index, request_.may_block()).execute(sent_, response, policy, end_);
+      connection.execute(sent_, response, policy, end_);
     } while (goes_on(response, policy));
   }
 
@@ -54,18 +57,23 @@ class ClusterCall {
   using How = protocol::Redirection;
 
   bool is_elsewhere() const noexcept { return settings_.topology->node_of(request_.key) != node_; }
+  /// Whether the node has lost its slots meanwhile, or the key is at another one.
+  bool has_changed() const noexcept {
+    return is_elsewhere() || its_topology_->version() != version_;
+  }
 
   bool goes_on(Response& response, ConnectPolicy policy) {
     How how = How::moved;
     if (response.failure) {
       // The nodes were not known yet, or the connection was to one that has lost its slots.
-      if (response.failure->in_doubt() || !is_elsewhere()) return false;
+      if (response.failure->in_doubt() || !has_changed()) return false;
       if (node_ == Topology::unknown_node) count_from(BootClock::now(), policy);
     } else {
       how = protocol::redirection(response.replies.front());
       if (how == How::none) return false;
       count_from(response.sent, policy);
       if (how == How::apart) note_apart(response);
+      redirect_ = response.replies.front().text;
     }
     if (!has_time(how)) {
       give_up(how, response);
@@ -118,12 +126,12 @@ class ClusterCall {
     if (apart_) {
       response = {};
       response.replies.push_back(*std::move(apart_));
-    } else if (!response.failure && how != How::down) {
+    } else if (how != How::down && (!response.failure || redirects_ > protocol::max_redirects)) {
       response.failure = protocol::about(
           Errc::not_writable, request_.key, settings_.server,
           "the nodes of the cluster do not agree on which of them has the key; the last one said "
           "\"" +
-              response.replies.front().text + "\"");
+              redirect_ + "\"");
     }
   }
 
@@ -133,7 +141,10 @@ class ClusterCall {
   TimePoint end_;
   TimePoint latest_;  // the end of further attempts
   std::size_t node_ = 0;
+  const Topology* its_topology_ = nullptr;
+  std::uint64_t version_ = 0;  // of that, when the request was sent
   int redirects_ = 0;
+  std::string redirect_{};  // the last reply by which the key is at another node
   Backoff backoff_{};
   std::optional<protocol::Reply> apart_{};    // the reply by which the keys are at two nodes
   std::optional<protocol::Command> alone_{};  // what is sent since then
