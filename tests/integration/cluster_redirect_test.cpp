@@ -224,10 +224,10 @@ TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   node_timeout = 0;
   Client client(url(), patient());
   EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock());
-  owner = 1;  // which does not tell that
   answers[0] = [this](const ScriptedRequest&) {
-    does_other_tell = true;
+    owner = 1;
     epoch = 2;
+    does_other_tell = true;
     return resp::ok;
   };
   EXPECT_EQ(error_of([&] { const Lock lock(client, "job", long_lease); }), Errc::not_writable)
