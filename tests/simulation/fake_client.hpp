@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -61,5 +62,16 @@ struct FakeClient {
   Tracking tracking{};
   Transaction transaction{};
 };
+
+/// By their connections, in the order in which they were made.
+using FakeClients = std::map<std::uint64_t, FakeClient>;
+
+/// The open connection that CLIENT ID knows by this id. Null: there is none.
+inline FakeClient* client_with(FakeClients& clients, std::uint64_t id) {
+  for (auto& one : clients) {
+    if (one.second.id == id && !one.second.is_closed) return &one.second;
+  }
+  return nullptr;
+}
 
 }  // namespace redlatch::test

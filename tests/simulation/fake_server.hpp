@@ -4,9 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,28 +13,14 @@
 #include "fake_client.hpp"
 #include "fake_commands.hpp"
 #include "fake_keyspace.hpp"
+#include "fake_messages.hpp"
+#include "fake_scripts.hpp"
+#include "fake_server_options.hpp"
+#include "fake_sessions.hpp"
+#include "fake_tracking.hpp"
+#include "fake_transactions.hpp"
 
 namespace redlatch::test {
-
-/// All times of a fake server are milliseconds of the clock that it was given.
-struct FakeServerOptions {
-  /// INFO names it. The server behaves as Redis 7.0.15 whatever it is.
-  std::string version = "7.0.15";
-  /// Of the user `default`, who is the only one. Empty: no log-in is needed.
-  std::string password{};
-  /// False: EVAL, EVALSHA and SCRIPT are refused as by an ACL without @scripting.
-  bool allows_scripts = true;
-  int databases = 16;
-  /// What WAIT answers, at once.
-  int replicas = 0;
-  /// The answer to WAITAOF for the server's own disk. Nothing: there is no such command, as in
-  /// Redis 7.0.
-  std::optional<int> on_disk{};
-  /// Connections beyond that are answered with an error, and closed.
-  std::size_t max_clients = 10000;
-  /// The id of the first client since the start, and since each restart.
-  std::uint64_t first_client = 1;
-};
 
 /// A server without sockets: bytes in, bytes out, and a clock of milliseconds. It behaves as Redis
 /// 7.0.15 does for all commands that the library sends, to the byte: fake_server_test.cpp compares
@@ -59,26 +43,28 @@ class FakeServer {
   FakeServer& operator=(const FakeServer&) = delete;
 
   /// Never used twice, whereas the ids of CLIENT ID begin again with a restart.
-  using Connection = std::uint64_t;
-  Connection connect();
+  using Connection = FakeSessions::Connection;
+  Connection connect() { return sessions_.connect(); }
   /// Takes any part of a stream of commands (RESP2 arrays of bulk strings), in order, and runs the
   /// commands that are complete. What comes on a closed connection is dropped.
   void receive(Connection connection, std::string_view bytes);
   /// What the server has sent to this connection since the last call: replies, and messages.
-  std::string take_output(Connection connection);
+  std::string take_output(Connection connection) { return sessions_.take_output(connection); }
   /// By the server: QUIT, CLIENT KILL, a protocol error, a restart. Its output can still be taken.
-  bool is_closed(Connection connection) const;
+  bool is_closed(Connection connection) const { return sessions_.is_closed(connection); }
   /// By the client. All of the connection is forgotten, and what it has not taken is lost.
-  void disconnect(Connection connection);
+  void disconnect(Connection connection) { sessions_.disconnect(connection); }
   /// Connections that have output to be taken, in the order in which they were made.
-  std::vector<Connection> with_output() const;
+  std::vector<Connection> with_output() const { return sessions_.with_output(); }
   /// The id by which CLIENT ID and CLIENT KILL know it.
-  std::uint64_t client_id(Connection connection) const { return clients_.at(connection).id; }
+  std::uint64_t client_id(Connection connection) const {
+    return sessions_.clients().at(connection).id;
+  }
 
   /// Closes all connections, whose output is lost, and forgets scripts, subscriptions and tracked
   /// keys. Without `keeps_data` the databases are empty afterwards.
   void restart(bool keeps_data);
-  void flush_scripts() { scripts_.clear(); }
+  void flush_scripts() { scripts_.forget(); }
   /// The data of another server, as a replica has it after a full synchronisation. Connections that
   /// track keys here are sent an invalidation of all keys.
   void copy_data(const FakeServer& other);
@@ -119,8 +105,8 @@ class FakeServer {
   };
   /// The keys of all databases, in order.
   std::vector<Key> keys() const;
-  std::size_t connections() const noexcept { return clients_.size(); }
-  std::size_t subscribers(std::string_view channel) const;
+  std::size_t connections() const noexcept { return sessions_.clients().size(); }
+  std::size_t subscribers(std::string_view channel) const { return messages_.subscribers(channel); }
   /// The commands that were run, those of scripts not counted.
   std::uint64_t commands() const noexcept { return commands_; }
   const std::string& run_id() const noexcept { return run_id_; }
@@ -135,80 +121,40 @@ class FakeServer {
   };
   struct Own {
     std::string_view name;
-    void (FakeServer::*run)(Client&, Words);
+    void (*run)(FakeServer&, Client&, Words);
   };
+  template <auto part, auto command>
+  static void by(FakeServer& server, Client& client, Words words);
+  template <auto command>
+  static void own(FakeServer& server, Client& client, Words words);
   static const Own& own_command(std::string_view name);
 
-  /// Takes one command from the input, which may be an empty one; nothing if it is not complete. An
-  /// error in the protocol closes the client.
-  std::optional<std::vector<std::string_view>> take_words(Client& client, std::string_view& rest);
   void process(Client& client, Words words);
   std::optional<std::string> refusal(const Client& client, const CommandKind& kind) const;
   void refuse(Client& client, const CommandKind* kind, std::string_view error);
   void run(Client& client, const CommandKind& kind, Words words);
-  void close(Client& client);
-  void send_tracked(const Client& tracker, const std::string* key);
   void key_changed(int database, std::string_view key);
-  void touch_watchers(int database, std::string_view key);
-  void touch_all_watchers(int database);
-  void invalidate(std::string_view key);
-  void invalidate_all();
-  void send_pending();
-  void remember_keys(const Client& tracker, const CommandKind& kind, Words words);
+  Words keys_of(const CommandKind& kind, Words words) const;
   void clear(int database);
-  Client* client_with(std::uint64_t id);
   bool is_replica() const noexcept { return role_ != Role::primary; }
-  bool needs_login(const Client& client) const;
   bool is_forbidden(const CommandKind& kind) const;
-  void end_transaction(Client& client);
   const CommandKind* find(Words words) const;
-  void queue(Client& client, const CommandKind& kind, Words words);
   void run_script(Client& client, Words words, bool by_hash);
   void run_in_script(Client& client, Words words, std::string& out);
   std::optional<std::string_view> refusal_in_script(const CommandKind* kind, Words words) const;
-  std::int64_t publish_to(std::string_view channel, std::string_view message, bool of_shard);
-  bool load(std::string& out, std::string_view text);
   void new_run_id();
 
   void flush_database(Client& client, Words words);
   void flush_all(Client& client, Words words);
-  void select(Client& client, Words words);
-  void ping(Client& client, Words words);
-  void quit(Client& client, Words words);
-  void auth(Client& client, Words words);
   void asking(Client& client, Words words);
   void role(Client& client, Words words);
   void info(Client& client, Words words);
   void command_info(Client& client, Words words);
-  void get_client_id(Client& client, Words words);
-  void set_name(Client& client, Words words);
-  void get_name(Client& client, Words words);
-  void track(Client& client, Words words);
-  void caching(Client& client, Words words);
-  void kill(Client& client, Words words);
-  void multi(Client& client, Words words);
   void exec(Client& client, Words words);
-  void discard(Client& client, Words words);
-  void watch(Client& client, Words words);
-  void unwatch(Client& client, Words words);
-  void publish(Client& client, Words words);
-  void shard_publish(Client& client, Words words);
-  void subscribe(Client& client, Words words);
-  void unsubscribe(Client& client, Words words);
-  void subscribe_pattern(Client& client, Words words);
-  void unsubscribe_pattern(Client& client, Words words);
-  void shard_subscribe(Client& client, Words words);
-  void shard_unsubscribe(Client& client, Words words);
-  void count_subscribers(Client& client, Words words);
-  void count_shard_subscribers(Client& client, Words words);
-  void count_patterns(Client& client, Words words);
   void wait(Client& client, Words words);
   void wait_for_disk(Client& client, Words words);
   void eval(Client& client, Words words);
   void eval_by_hash(Client& client, Words words);
-  void load_script(Client& client, Words words);
-  void know_scripts(Client& client, Words words);
-  void forget_scripts(Client& client, Words words);
 
   Clock clock_;
   std::uint64_t random_;
@@ -216,13 +162,11 @@ class FakeServer {
   std::int64_t started_;
   std::string run_id_{};
   FakeKeyspace keys_;
-  std::map<Connection, Client> clients_{};
-  Connection next_connection_ = 1;
-  std::uint64_t next_client_;
-  std::map<std::string, std::string, std::less<>> scripts_{};              // by SHA-1
-  std::map<std::string, std::set<std::uint64_t>, std::less<>> tracked_{};  // key: ids of clients
-  std::vector<std::optional<std::string>> pending_{};  // invalidations for the running client
-  Client* running_ = nullptr;
+  FakeSessions sessions_{options_};
+  FakeTransactions transactions_{sessions_.clients(), keys_};
+  FakeTracking tracking_{sessions_.clients()};
+  FakeMessages messages_{sessions_.clients()};
+  FakeScripts scripts_{};
   ScriptRun* script_ = nullptr;  // that runs
   int depth_ = 0;                // of commands that run each other
   std::uint64_t commands_ = 0;

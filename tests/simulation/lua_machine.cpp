@@ -93,13 +93,6 @@ void push_reply(lua_State* lua, std::string_view& reply) {
   }
 }
 
-std::string one_line(std::string_view text) {
-  std::string line(text);
-  std::ranges::replace(line, '\r', ' ');
-  std::ranges::replace(line, '\n', ' ');
-  return line;
-}
-
 std::string_view trimmed(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of("\r\n"), text.size()));
   return text.substr(0, text.find_last_not_of("\r\n") + 1);
@@ -119,12 +112,12 @@ bool has_text_field(lua_State* lua, const char* field) {
 
 void append_table(lua_State* lua, std::string& out) {
   if (has_text_field(lua, "err")) {
-    resp::append_error(out, one_line(trimmed(text_at(lua, -1))));
+    resp::append_error(out, resp::one_line(trimmed(text_at(lua, -1))));
     lua_pop(lua, 1);
     return;
   }
   if (has_text_field(lua, "ok")) {
-    resp::append_status(out, one_line(text_at(lua, -1)));
+    resp::append_status(out, resp::one_line(text_at(lua, -1)));
     lua_pop(lua, 1);
     return;
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -36,6 +38,13 @@ inline void append_status(std::string& out, std::string_view text) {
   out += "\r\n";
 }
 inline void append_ok(std::string& out) { append_status(out, "OK"); }
+/// Without the ends of lines, which no error or status has.
+inline std::string one_line(std::string_view text) {
+  std::string line(text);
+  std::ranges::replace(line, '\r', ' ');
+  std::ranges::replace(line, '\n', ' ');
+  return line;
+}
 /// `text` begins with the kind of the error, as in "ERR syntax error".
 inline void append_error(std::string& out, std::string_view text) {
   out += '-';
