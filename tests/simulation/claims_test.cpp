@@ -27,7 +27,7 @@ Claim claim(Kind kind, int process, std::chrono::nanoseconds from, std::chrono::
 /// How many violations there are.
 std::size_t found(const std::vector<Claim>& claims,
                   const std::vector<std::chrono::nanoseconds>& forgot = {}) {
-  return violations_in(claims, forgot).size();
+  return findings_in(claims, forgot).violations.size();
 }
 
 TEST(Claims, MayFollowEachOther) {
@@ -86,6 +86,41 @@ TEST(Claims, MayBeHadTwiceIfTheServerHasForgottenThem) {
   EXPECT_EQ(found(claims, {950ms}), 0U) << "the answer was on its way";
   EXPECT_EQ(found(claims, {6s}), 1U) << "that was later";
   EXPECT_EQ(found(claims, {800ms}), 1U) << "that was earlier";
+}
+
+TEST(Claims, MayBeHadTwiceWhileAFailoverHasLostOneOfThem) {
+  std::vector<Claim> claims{claim(Kind::exclusive, 1, 1s, 5s), claim(Kind::exclusive, 2, 3s, 4s)};
+  for (Claim& one : claims) {
+    one.lost = {{1s, 10s}};
+    EXPECT_EQ(found(claims), 0U);
+    EXPECT_EQ(findings_in(claims, {}).lost, 1U);
+    one.lost = {{2s, 3500ms}};
+    EXPECT_EQ(found(claims), 1U) << "what was lost is over";
+    one.lost = {{2s, 3500ms}, {3300ms, 4s}};
+    EXPECT_EQ(found(claims), 0U) << "it was extended at the former primary";
+    one.lost = {{3100ms, 4s}};
+    EXPECT_EQ(found(claims), 1U) << "it was not lost yet";
+    one.lost = {};
+  }
+  EXPECT_EQ(found(claims), 1U);
+}
+
+TEST(Claims, OfPermitsAreNotCountedWhenTheyAreLost) {
+  std::vector<Claim> claims{claim(Kind::permit, 1, 1s, 5s), claim(Kind::permit, 2, 2s, 5s),
+                            claim(Kind::permit, 3, 3s, 5s)};
+  claims.front().lost = {{1s, 6s}};
+  EXPECT_EQ(found(claims), 0U);
+}
+
+TEST(Claims, HaveFencingTokensThatRiseExceptOfLostOnes) {
+  std::vector<Claim> claims{claim(Kind::exclusive, 1, 1s, 2s), claim(Kind::exclusive, 2, 3s, 4s),
+                            claim(Kind::exclusive, 2, 5s, 6s)};
+  claims[0].fence = 5;
+  claims[1].fence = 9;
+  claims[2].fence = 6;
+  EXPECT_EQ(found(claims), 1U);
+  claims[1].lost = {{2s, 4s}};
+  EXPECT_EQ(found(claims), 0U);
 }
 
 TEST(Claims, AreNamed) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -48,6 +49,13 @@ struct FakeClient {
     std::vector<WatchedKey> watched{};
   };
 
+  /// WAIT, until it is answered.
+  struct Wait {
+    std::int64_t replicas;
+    std::uint64_t writes;  // that they have to have
+    std::int64_t until;    // milliseconds by the server's clock
+  };
+
   std::uint64_t id = 0;
   std::string input{};  // a command that is not complete yet
   std::string output{};
@@ -61,6 +69,8 @@ struct FakeClient {
   Channels channels{};
   Tracking tracking{};
   Transaction transaction{};
+  std::uint64_t writes = 0;  // at the server, behind the last command of this client
+  std::optional<Wait> wait{};
 };
 
 /// By their connections, in the order in which they were made.

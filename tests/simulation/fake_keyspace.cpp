@@ -60,6 +60,23 @@ FakeKeyspace::Entry& FakeKeyspace::add(int database, std::string_view key, Value
   return databases_[database].emplace(key, Entry{.value = std::move(value)}).first->second;
 }
 
+void FakeKeyspace::set(const Change& change) {
+  if (change.entry) {
+    databases_[change.database].insert_or_assign(change.key, *change.entry);
+  } else {
+    erase(change.database, change.key);
+  }
+}
+
+FakeKeyspace::Change FakeKeyspace::state(int database, std::string_view key) const {
+  Change change{.database = database, .key = std::string(key)};
+  const auto keys = databases_.find(database);
+  if (keys == databases_.end()) return change;
+  const auto found = keys->second.find(key);
+  if (found != keys->second.end()) change.entry = found->second;
+  return change;
+}
+
 bool FakeKeyspace::erase(int database, std::string_view key) {
   const auto keys = databases_.find(database);
   if (keys == databases_.end()) return false;

@@ -46,6 +46,12 @@ class FakeKeyspace {
     std::optional<std::int64_t> expiry{};  // milliseconds, by the clock of `set_now`
   };
   using Database = std::map<std::string, Entry, std::less<>>;
+  /// What has become of a key.
+  struct Change {
+    int database;
+    std::string key;
+    std::optional<Entry> entry{};  // nothing: it is absent
+  };
   /// Called after each change of a key, its expiry included.
   using OnChange = std::function<void(int database, std::string_view key)>;
 
@@ -60,6 +66,8 @@ class FakeKeyspace {
   Entry* find(int database, std::string_view key);
   /// The same without removing anything.
   const Entry* peek(int database, std::string_view key) const;
+  /// What the key is, expired or not.
+  Change state(int database, std::string_view key) const;
   /// Whether the key is there although it has expired.
   bool is_expired(int database, std::string_view key) const;
   /// Whether the key is there, expired or not.
@@ -67,6 +75,8 @@ class FakeKeyspace {
 
   /// The entry of a key that is absent. The caller has to call `changed`.
   Entry& add(int database, std::string_view key, Value value);
+  /// As another server has it. The caller has to call `changed`.
+  void set(const Change& change);
   /// False: there was no such key.
   bool erase(int database, std::string_view key);
   void changed(int database, std::string_view key) { on_change_(database, key); }

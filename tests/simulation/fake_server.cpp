@@ -69,6 +69,8 @@ std::string unknown(Words words) {
 /// The commands that a client in RESP2 may send while it has subscriptions.
 constexpr std::array for_subscribers{"ping",         "subscribe",  "unsubscribe",  "psubscribe",
                                      "punsubscribe", "ssubscribe", "sunsubscribe", "quit"};
+/// Of a WAIT without end, in milliseconds.
+constexpr std::int64_t max_wait = 3'600'000;
 /// The commands that are not queued in a transaction.
 constexpr std::array never_queued{"exec", "discard", "multi", "watch", "quit"};
 
@@ -157,11 +159,15 @@ void FakeServer::receive(Connection connection, std::string_view bytes) {
   Client& client = sessions_.clients().at(connection);
   if (client.is_closed) return;
   for (auto& one : sessions_.clients()) one.second.written = one.second.output.size();
+  client.input += bytes;
+  run_input(client);
+}
+
+void FakeServer::run_input(Client& client) {
   // Commands refer to the text, and one of them may close the client.
-  std::string input = std::exchange(client.input, {});
-  input += bytes;
+  const std::string input = std::exchange(client.input, {});
   std::string_view rest(input);
-  while (!client.is_closed) {
+  while (!client.is_closed && !client.wait) {
     const auto words = sessions_.take_words(client, rest);
     if (!words) break;
     if (!words->empty()) process(client, *words);
@@ -248,7 +254,44 @@ void FakeServer::process(Client& client, Words words) {
   const bool keeps_caching = kind != nullptr && kind->name.starts_with("client|");
   if (!client.transaction.is_open && !keeps_caching) client.tracking.caching = false;
   tracking_.set_running(nullptr);
+  note_write(client);
   if (client.ends) sessions_.close(client);
+}
+
+void FakeServer::note_write(Client& client) {
+  if (replicas_ != nullptr && !changed_.empty()) {
+    FakeReplicas::Changes changes;
+    for (const auto& [database, key] : changed_) changes.push_back(keys_.state(database, key));
+    writes_ = replicas_->write(std::move(changes));
+  }
+  changed_.clear();
+  client.writes = writes_;
+}
+
+void FakeServer::apply(const FakeReplicas::Changes& changes) {
+  keys_.set_now(clock_().count());
+  for (const FakeKeyspace::Change& one : changes) {
+    keys_.set(one);
+    key_changed(one.database, one.key);
+  }
+  changed_.clear();
+}
+
+void FakeServer::answer_waits() {
+  keys_.set_now(clock_().count());
+  for (auto& one : sessions_.clients()) {
+    Client& client = one.second;
+    if (client.is_closed || !client.wait) continue;
+    const int confirmed = replicas_->confirmed(client.wait->writes);
+    if (confirmed < client.wait->replicas && keys_.now() < client.wait->until) continue;
+    client.wait.reset();
+    append_integer(client.output, confirmed);
+    run_input(client);
+  }
+}
+
+void FakeServer::close_clients() {
+  for (auto& one : sessions_.clients()) sessions_.close(one.second);
 }
 
 void FakeServer::run(Client& client, const CommandKind& kind, Words words) {
@@ -265,6 +308,7 @@ void FakeServer::run(Client& client, const CommandKind& kind, Words words) {
 }
 
 void FakeServer::key_changed(int database, std::string_view key) {
+  if (replicas_ != nullptr) changed_.emplace(database, key);
   transactions_.touch(database, key);
   tracking_.invalidate(key);
 }
@@ -290,6 +334,10 @@ void FakeServer::flush_all(Client& client, Words) {
 }
 
 void FakeServer::clear(int database) {
+  const auto keys = keys_.databases().find(database);
+  if (replicas_ != nullptr && keys != keys_.databases().end()) {
+    for (const auto& one : keys->second) changed_.emplace(database, one.first);
+  }
   transactions_.touch_all(database);
   keys_.clear(database);
 }
@@ -354,11 +402,17 @@ void FakeServer::wait(Client& client, Words words) {
                         "since Redis 4.0 if a replica is configured to be writable (which is not "
                         "the default) writes to replicas are just local and are not propagated.");
   }
-  if (!integer_in(words[1])) return append_error(out, resp::no_integer);
+  const auto wanted = integer_in(words[1]);
+  if (!wanted) return append_error(out, resp::no_integer);
   const auto timeout = integer_in(words[2]);
   if (!timeout) return append_error(out, "ERR timeout is not an integer or out of range");
   if (*timeout < 0) return append_error(out, "ERR timeout is negative");
-  append_integer(out, options_.replicas);
+  if (replicas_ == nullptr) return append_integer(out, options_.replicas);
+  const int confirmed = replicas_->confirmed(client.writes);
+  if (confirmed >= *wanted || client.is_executing) return append_integer(out, confirmed);
+  const std::chrono::milliseconds time(*timeout > 0 ? *timeout : max_wait);
+  client.wait = {.replicas = *wanted, .writes = client.writes, .until = keys_.now() + time.count()};
+  replicas_->wait(time);
 }
 
 void FakeServer::wait_for_disk(Client& client, Words) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,15 +23,31 @@
 
 namespace redlatch::test {
 
+/// The replicas of a fake server.
+class FakeReplicas {
+ public:
+  using Changes = std::vector<FakeKeyspace::Change>;
+  FakeReplicas() = default;
+  FakeReplicas(const FakeReplicas&) = delete;
+  FakeReplicas& operator=(const FakeReplicas&) = delete;
+  virtual ~FakeReplicas() = default;
+  /// A command has changed keys. Returns the number of the write.
+  virtual std::uint64_t write(Changes changes) = 0;
+  /// How many replicas have confirmed the writes up to this one.
+  virtual int confirmed(std::uint64_t writes) const = 0;
+  /// `FakeServer::answer_waits` is to be called so much later, and with each confirmation.
+  virtual void wait(std::chrono::milliseconds time) = 0;
+};
+
 /// A server without sockets: bytes in, bytes out, and a clock of milliseconds. It behaves as Redis
 /// 7.0.15 does for all commands that the library sends, to the byte: fake_server_test.cpp compares
 /// the two. Nothing in it is random or depends on the real time; equal calls have equal results.
 ///
 /// The clock is read once for each command, and in scripts the time stands still. An expired key is
 /// removed by the next command that looks for it. A real server also looks for expired keys itself,
-/// about ten times a second; here `remove_expired` does, when it is called. A WAIT never waits.
-/// Not known: ACL users, blocking commands, RESP3, broadcasting TRACKING, MONITOR, and the commands
-/// that find_command() does not have.
+/// about ten times a second; here `remove_expired` does, when it is called. A WAIT waits for
+/// nothing without `FakeReplicas`. Not known: ACL users, blocking commands, RESP3, broadcasting
+/// TRACKING, MONITOR, and the commands that find_command() does not have.
 ///
 /// Not for several threads at a time, not even with several servers.
 class FakeServer {
@@ -68,6 +85,14 @@ class FakeServer {
   /// The data of another server, as a replica has it after a full synchronisation. Connections that
   /// track keys here are sent an invalidation of all keys.
   void copy_data(const FakeServer& other);
+  /// As a replica: what a command at its primary has changed.
+  void apply(const FakeReplicas::Changes& changes);
+  /// Null: none. They have to outlive the server, or its last command.
+  void set_replicas(FakeReplicas* replicas) noexcept { replicas_ = replicas; }
+  /// Answers each WAIT for which there are enough replicas, or whose time is over.
+  void answer_waits();
+  /// As CLIENT KILL of all. What they were to be sent is still sent.
+  void close_clients();
   /// Removes expired keys, as a real server's active expiry does at some time.
   void remove_expired();
   /// When the first key will have expired: from this time on, the real server may remove it.
@@ -129,7 +154,9 @@ class FakeServer {
   static void own(FakeServer& server, Client& client, Words words);
   static const Own& own_command(std::string_view name);
 
+  void run_input(Client& client);
   void process(Client& client, Words words);
+  void note_write(Client& client);
   std::optional<std::string> refusal(const Client& client, const CommandKind& kind) const;
   void refuse(Client& client, const CommandKind* kind, std::string_view error);
   void run(Client& client, const CommandKind& kind, Words words);
@@ -167,8 +194,11 @@ class FakeServer {
   FakeTracking tracking_{sessions_.clients()};
   FakeMessages messages_{sessions_.clients()};
   FakeScripts scripts_{};
-  ScriptRun* script_ = nullptr;  // that runs
-  int depth_ = 0;                // of commands that run each other
+  FakeReplicas* replicas_ = nullptr;
+  std::uint64_t writes_ = 0;                         // the number of the last
+  std::set<std::pair<int, std::string>> changed_{};  // by the command that is run
+  ScriptRun* script_ = nullptr;                      // that runs
+  int depth_ = 0;                                    // of commands that run each other
   std::uint64_t commands_ = 0;
   Role role_ = Role::primary;
   bool is_loading_ = false;

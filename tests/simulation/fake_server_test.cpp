@@ -678,6 +678,71 @@ TEST(FakeServer, AnswersTheReplicasThatItWasGiven) {
   EXPECT_EQ(lone.say({"WAITAOF", "1", "0", "100"}), "*2\r\n:1\r\n:2\r\n");
 }
 
+/// Replicas that confirm writes when a test says so.
+class GivenReplicas final : public FakeReplicas {
+ public:
+  std::uint64_t write(Changes changes) override {
+    written.push_back(std::move(changes));
+    return written.size();
+  }
+  int confirmed(std::uint64_t writes) const override { return writes <= confirmed_writes ? 2 : 0; }
+  void wait(milliseconds time) override { waits.push_back(time); }
+
+  std::vector<Changes> written{};
+  std::uint64_t confirmed_writes = 0;
+  std::vector<milliseconds> waits{};
+};
+
+TEST(FakeServer, HasReplicasApplyWhatItsCommandsChange) {
+  Lone lone;
+  Lone replica;
+  GivenReplicas replicas;
+  lone.server.set_replicas(&replicas);
+  replica.server.set_role(FakeServer::Role::replica);
+  lone.say({"SET", "job", "mine", "PX", "100"});
+  lone.say({"EVAL", "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[2], 'x') return 1", "2",
+            "job", "other"});
+  lone.say({"GET", "job"});
+  ASSERT_EQ(replicas.written.size(), 2U);
+  replica.server.apply(replicas.written[0]);
+  EXPECT_EQ(replica.server.value("job"), "mine");
+  EXPECT_EQ(replica.say({"PTTL", "job"}), ":100\r\n");
+  replica.server.apply(replicas.written[1]);
+  EXPECT_EQ(replica.server.keys(), (std::vector<FakeServer::Key>{{0, "other"}}));
+  lone.say({"FLUSHALL"});
+  replica.server.apply(replicas.written[2]);
+  EXPECT_TRUE(replica.server.keys().empty());
+}
+
+TEST(FakeServer, AnswersAWaitWhenReplicasHaveConfirmedOrItsTimeIsOver) {
+  Lone lone;
+  GivenReplicas replicas;
+  lone.server.set_replicas(&replicas);
+  lone.say({"SET", "job", "mine"});
+  EXPECT_EQ(lone.say({"WAIT", "2", "100"}), "");
+  EXPECT_EQ(lone.say({"GET", "job"}), "") << "commands behind it wait, too";
+  EXPECT_EQ(replicas.waits, std::vector{100ms});
+  lone.server.answer_waits();
+  EXPECT_TRUE(lone.server.with_output().empty());
+  replicas.confirmed_writes = 1;
+  lone.server.answer_waits();
+  EXPECT_EQ(lone.server.take_output(lone.connection), ":2\r\n$4\r\nmine\r\n");
+  EXPECT_EQ(lone.say({"WAIT", "2", "100"}), ":2\r\n");
+  lone.say({"SET", "job", "theirs"});
+  EXPECT_EQ(lone.say({"WAIT", "1", "100"}), "");
+  lone.now += 100ms;
+  lone.server.answer_waits();
+  EXPECT_EQ(lone.server.take_output(lone.connection), ":0\r\n");
+}
+
+TEST(FakeServer, ClosesAllClientsBehindWhatTheyAreSent) {
+  Lone lone;
+  lone.server.receive(lone.connection, in_resp({"PING"}));
+  lone.server.close_clients();
+  EXPECT_TRUE(lone.server.is_closed(lone.connection));
+  EXPECT_EQ(lone.server.take_output(lone.connection), "+PONG\r\n");
+}
+
 TEST(FakeServer, CopiesTheDataOfAnother) {
   Lone lone;
   Lone other;

@@ -46,6 +46,7 @@ void FakeSessions::close(FakeClient& client) {
   client.channels = {};
   client.tracking = {};
   client.transaction = {};
+  client.wait.reset();
 }
 
 void FakeSessions::restart() {

@@ -34,8 +34,8 @@ constexpr auto kinds_of_faults = static_cast<std::size_t>(SimFault::count);
 /// In a pipe: numbers, and a line for each violation.
 std::string written(const ScenarioResult& result) {
   std::ostringstream text;
-  text << result.attempts << ' ' << result.acquired << ' ' << result.errors << ' '
-       << result.fingerprint;
+  text << result.attempts << ' ' << result.acquired << ' ' << result.errors << ' ' << result.lost
+       << ' ' << result.fingerprint;
   for (const auto count : result.faults) text << ' ' << count;
   text << '\n';
   for (const std::string& one : result.violations) text << one << '\n';
@@ -45,7 +45,7 @@ std::string written(const ScenarioResult& result) {
 ScenarioResult read(const std::string& text) {
   std::istringstream in(text);
   ScenarioResult result;
-  in >> result.attempts >> result.acquired >> result.errors >> result.fingerprint;
+  in >> result.attempts >> result.acquired >> result.errors >> result.lost >> result.fingerprint;
   for (auto& count : result.faults) in >> count;
   std::string line;
   std::getline(in, line);
@@ -117,6 +117,7 @@ class Sum {
     attempts_ += one.attempts;
     acquired_ += one.acquired;
     errors_ += one.errors;
+    lost_ += one.lost;
     for (std::size_t i = 0; i < kinds_of_faults; ++i) faults_[i] += one.faults[i];
     if (one.violations.empty()) return;
     ++broken_;
@@ -132,6 +133,7 @@ class Sum {
               << static_cast<double>(scenarios_) * 60 / time.count()
               << " a minute), with violations: " << broken_ << "\ncalls: " << attempts_
               << ", of which locks were held by " << acquired_ << ", errors " << errors_
+              << "\nlocks beside others, as a failover has lost one of the two: " << lost_
               << "\nfaults that landed:\n";
     for (std::size_t i = 0; i < kinds_of_faults; ++i) {
       std::cout << "  " << std::left << std::setw(26) << to_string(static_cast<SimFault>(i))
@@ -145,6 +147,7 @@ class Sum {
   std::uint64_t attempts_ = 0;
   std::uint64_t acquired_ = 0;
   std::uint64_t errors_ = 0;
+  std::uint64_t lost_ = 0;
   std::array<std::uint64_t, kinds_of_faults> faults_{};
 };
 

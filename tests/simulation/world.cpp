@@ -584,6 +584,7 @@ void World::collect(std::uint16_t port) {
     if (link->port != port || !link->is_accepted || link->server_gone) continue;
     if (!peer.is_closed(link->peer)) continue;
     link->server_gone = true;
+    peer.disconnect(link->peer);
     SimTime arrives = std::max(now_ + latency(), link->stalled_to_client);
     if (!link->to_client.empty()) arrives = std::max(arrives, link->to_client.back().arrives);
     at(arrives, [this, link] {
@@ -603,9 +604,14 @@ void World::send_to_client(Link& link, std::string bytes) {
 }
 
 void World::deliver_to_client(const std::shared_ptr<Link>& link) {
+  const auto fd = descriptors_.find(link->fd);
   while (!link->to_client.empty() && link->to_client.front().arrives <= now_) {
-    if (!link->client_reset) link->arrived += link->to_client.front().bytes;
+    const Packet packet = std::move(link->to_client.front());
     link->to_client.pop_front();
+    if (link->client_reset || fd == descriptors_.end()) continue;
+    link->arrived += packet.bytes;
+    link->delivered += packet.bytes.size();
+    servers_.at(link->port).peer->arrived(link->peer, link->delivered, fd->second.process);
   }
   fd_changed(link->fd);
 }

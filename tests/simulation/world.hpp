@@ -35,6 +35,8 @@ class Peer {
   virtual std::vector<Connection> with_output() const = 0;
   virtual bool is_closed(Connection connection) const = 0;
   virtual void disconnect(Connection connection) = 0;
+  /// So many bytes of its output are at the client by now, in this process.
+  virtual void arrived(Connection /*connection*/, std::uint64_t /*bytes*/, int /*process*/) {}
 };
 
 /// A simulated machine room: a clock, threads, processes and a network, all from one seed.
@@ -181,7 +183,8 @@ class World {
     bool server_closed = false;  // seen by the client once all bytes have come
     std::deque<Packet> to_server{};
     std::deque<Packet> to_client{};
-    std::string arrived{};  // at the client
+    std::string arrived{};        // at the client
+    std::uint64_t delivered = 0;  // of bytes that have arrived there
     SimTime stalled_to_server{};
     SimTime stalled_to_client{};
     bool client_closed = false;
