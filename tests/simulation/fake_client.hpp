@@ -64,6 +64,7 @@ struct FakeClient {
   int database = 0;
   bool is_logged_in = false;
   bool is_closed = false;
+  bool is_asking = false;     // ASKING was sent for the next command
   bool ends = false;          // is closed behind the command that it runs
   bool is_executing = false;  // the commands of its transaction
   Channels channels{};

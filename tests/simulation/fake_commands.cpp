@@ -636,6 +636,9 @@ constexpr std::array kinds{
     Kind{"quit", -1, at_login, 0, false, nullptr},
     Kind{"auth", -2, at_login, 0, false, nullptr},
     Kind{"asking", 1, Kind::none, 0, false, nullptr},
+    Kind{"cluster|slots", 2, always, 0, false, nullptr},
+    Kind{"cluster|nodes", 2, always, 0, false, nullptr},
+    Kind{"config|get", -3, refused_by_scripts, 0, false, nullptr},
     Kind{"role", 1, refused_by_scripts, 0, false, nullptr},
     Kind{"info", -1, always, 0, false, nullptr},
     Kind{"command|info", -2, always, 0, false, nullptr},
@@ -669,7 +672,7 @@ constexpr std::array kinds{
     Kind{"script|exists", -3, Kind::not_in_scripts, 0, false, nullptr},
     Kind{"script|flush", -2, Kind::not_in_scripts, 0, false, nullptr}};
 
-constexpr std::array containers{"client", "command", "pubsub", "script"};
+constexpr std::array containers{"client", "cluster", "command", "config", "pubsub", "script"};
 
 }  // namespace
 
@@ -690,6 +693,39 @@ bool is_word(std::string_view text, std::string_view lower_case) noexcept {
 bool has_subcommands(std::string_view name) {
   return std::ranges::any_of(containers,
                              [&](const char* container) { return is_word(name, container); });
+}
+
+std::string unknown_command(Words words) {
+  if (has_subcommands(words[0])) {
+    if (words.size() == 1) {
+      return "ERR wrong number of arguments for '" + lower(words[0]) + "' command";
+    }
+    std::string name(words[0]);
+    std::ranges::transform(name, name.begin(), [](char c) {
+      return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    });
+    return "ERR unknown subcommand '" + std::string(words[1].substr(0, 128)) + "'. Try " + name +
+           " HELP.";
+  }
+  constexpr std::size_t limit = 128;
+  std::string arguments;
+  for (std::size_t i = 1; i < words.size() && arguments.size() < limit; ++i) {
+    arguments += '\'';
+    arguments += words[i].substr(0, limit - arguments.size() + 1);
+    arguments += "' ";
+  }
+  return "ERR unknown command '" + std::string(words[0].substr(0, limit)) +
+         "', with args beginning with: " + arguments;
+}
+
+Words CommandKind::keys_in(Words words) const {
+  if (name.starts_with("eval")) {
+    const auto count = integer_in(words[2]).value_or(0);
+    const bool is_good = count > 0 && static_cast<std::size_t>(count) <= words.size() - 3;
+    return is_good ? words.subspan(3, static_cast<std::size_t>(count)) : Words();
+  }
+  if (first_key == 0) return {};
+  return has_more_keys ? words.subspan(first_key) : words.subspan(first_key, 1);
 }
 
 const CommandKind* find_command(Words words) {

@@ -47,10 +47,14 @@ struct CommandKind {
     return arity > 0 ? words == static_cast<std::size_t>(arity)
                      : words >= static_cast<std::size_t>(-arity);
   }
+  /// The keys of a command of this kind, those of a script among them.
+  Words keys_in(Words words) const;
 };
 
 /// Null: there is no such command, or subcommand.
 const CommandKind* find_command(Words words);
+/// What a server says of a command that it does not know.
+std::string unknown_command(Words words);
 /// Whether this is the name of a command with subcommands.
 bool has_subcommands(std::string_view name);
 /// The number in an argument, as Redis reads it: no sign but a minus, no zeros in front.

@@ -68,6 +68,22 @@ std::size_t FakeMessages::subscribers(std::string_view channel) const {
   }));
 }
 
+void FakeMessages::end_shard_channels(const std::function<bool(std::string_view)>& is_out) {
+  for (auto& one : clients_) {
+    auto& channels = one.second.channels.of_shard;
+    for (auto channel = channels.begin(); channel != channels.end();) {
+      if (!is_out(*channel)) {
+        ++channel;
+        continue;
+      }
+      const std::string name = *channel;
+      channel = channels.erase(channel);
+      const std::string_view ended(name);
+      append_change(one.second.output, "sunsubscribe", &ended, channels.size());
+    }
+  }
+}
+
 std::int64_t FakeMessages::publish_to(std::string_view channel, std::string_view message,
                                       bool of_shard) {
   std::int64_t receivers = 0;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include "fake_client.hpp"
@@ -15,6 +16,8 @@ class FakeMessages {
   explicit FakeMessages(FakeClients& clients) : clients_(clients) {}
 
   std::size_t subscribers(std::string_view channel) const;
+  /// Ends the subscriptions to channels of shards that are out, and says so.
+  void end_shard_channels(const std::function<bool(std::string_view)>& is_out);
 
   // The commands.
   void publish(FakeClient& client, Words words);

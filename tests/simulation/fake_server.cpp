@@ -27,6 +27,7 @@ constexpr std::string_view stale =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 constexpr std::string_view busy =
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+constexpr std::string_view no_cluster = "ERR This instance has cluster support disabled";
 constexpr std::string_view loading = "LOADING Redis is loading the dataset in memory";
 constexpr std::string_view forbidden_meanwhile =
     "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
@@ -42,35 +43,9 @@ std::uint64_t split_mix(std::uint64_t& state) {
   return z ^ (z >> 31U);
 }
 
-/// What a server says of a command that it does not know.
-std::string unknown(Words words) {
-  if (has_subcommands(words[0])) {
-    if (words.size() == 1) {
-      return "ERR wrong number of arguments for '" + lower(words[0]) + "' command";
-    }
-    std::string name(words[0]);
-    std::ranges::transform(name, name.begin(), [](char c) {
-      return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-    });
-    return "ERR unknown subcommand '" + std::string(words[1].substr(0, 128)) + "'. Try " + name +
-           " HELP.";
-  }
-  constexpr std::size_t limit = 128;
-  std::string arguments;
-  for (std::size_t i = 1; i < words.size() && arguments.size() < limit; ++i) {
-    arguments += '\'';
-    arguments += words[i].substr(0, limit - arguments.size() + 1);
-    arguments += "' ";
-  }
-  return "ERR unknown command '" + std::string(words[0].substr(0, limit)) +
-         "', with args beginning with: " + arguments;
-}
-
 /// The commands that a client in RESP2 may send while it has subscriptions.
 constexpr std::array for_subscribers{"ping",         "subscribe",  "unsubscribe",  "psubscribe",
                                      "punsubscribe", "ssubscribe", "sunsubscribe", "quit"};
-/// Of a WAIT without end, in milliseconds.
-constexpr std::int64_t max_wait = 3'600'000;
 /// The commands that are not queued in a transaction.
 constexpr std::array never_queued{"exec", "discard", "multi", "watch", "quit"};
 
@@ -185,7 +160,34 @@ bool FakeServer::is_forbidden(const CommandKind& kind) const {
   return is_scripting && !options_.allows_scripts;
 }
 
-/// Why a known command with enough arguments is not run, in the order in which Redis looks.
+std::optional<std::string> FakeServer::redirection(const Client& client, const CommandKind& kind,
+                                                   Words words) const {
+  if (cluster_ == nullptr) return std::nullopt;
+  const Words keys = kind.keys_in(words);
+  FakeClusterNode::Command command{
+      .keys = {keys.begin(), keys.end()},
+      .is_asking = client.is_asking,
+      .is_about_channels = kind.is(CommandKind::pubsub),
+      .has = [&](std::string_view key) { return keys_.peek(0, key) != nullptr; }};
+  if (kind.name == "exec") {
+    for (const auto& queued : client.transaction.queued) {
+      const std::vector<std::string_view> its(queued.begin(), queued.end());
+      for (const std::string_view key : find(its)->keys_in(its)) command.keys.push_back(key);
+    }
+  }
+  return cluster_->refusal(command);
+}
+
+/// What the client may not do at all.
+std::optional<std::string> FakeServer::denial(const Client& client, const CommandKind& kind) const {
+  if (sessions_.needs_login(client) && !kind.is(CommandKind::without_login)) {
+    return std::string(no_login);
+  }
+  if (!is_forbidden(kind)) return std::nullopt;
+  return "NOPERM this user has no permissions to run the '" + std::string(kind.name) + "' command";
+}
+
+/// Why a command is not run that the client may run, in the order in which Redis looks.
 std::optional<std::string> FakeServer::refusal(const Client& client,
                                                const CommandKind& kind) const {
   const FakeClient::Transaction& transaction = client.transaction;
@@ -193,12 +195,6 @@ std::optional<std::string> FakeServer::refusal(const Client& client,
   const auto does = [&](unsigned flag) {
     return kind.is(flag) || (is_exec && (transaction.flags & flag) != 0);
   };
-  if (sessions_.needs_login(client) && !kind.is(CommandKind::without_login))
-    return std::string(no_login);
-  if (is_forbidden(kind)) {
-    return "NOPERM this user has no permissions to run the '" + std::string(kind.name) +
-           "' command";
-  }
   const bool is_queued = transaction.is_open && !is_exec && kind.name != "discard" &&
                          kind.name != "quit";  // what is queued takes memory
   if (is_full_ && (is_queued || does(CommandKind::needs_memory))) return std::string(out_of_memory);
@@ -240,10 +236,16 @@ void FakeServer::process(Client& client, Words words) {
   tracking_.set_running(&client);
   const CommandKind* const kind = find(words);
   if (kind == nullptr) {
-    refuse(client, kind, resp::one_line(unknown(words)));
+    refuse(client, kind, resp::one_line(unknown_command(words)));
   } else if (!kind->takes(words.size())) {
     refuse(client, kind,
            "ERR wrong number of arguments for '" + std::string(kind->name) + "' command");
+  } else if (const auto no = denial(client, *kind)) {
+    refuse(client, kind, *no);
+  } else if (const auto elsewhere = redirection(client, *kind, words)) {
+    if (kind->name == "exec") client.transaction = {};
+    client.transaction.is_refused |= client.transaction.is_open;
+    append_error(client.output, *elsewhere);
   } else if (const auto error = refusal(client, *kind)) {
     refuse(client, kind, *error);
   } else if (client.transaction.is_open && !is_one_of(never_queued, kind->name)) {
@@ -254,40 +256,48 @@ void FakeServer::process(Client& client, Words words) {
   const bool keeps_caching = kind != nullptr && kind->name.starts_with("client|");
   if (!client.transaction.is_open && !keeps_caching) client.tracking.caching = false;
   tracking_.set_running(nullptr);
-  note_write(client);
+  const bool was_asking = kind != nullptr && kind->name == "asking";
+  if (!client.transaction.is_open && !was_asking) client.is_asking = false;
+  client.writes = writes_.send();
   if (client.ends) sessions_.close(client);
 }
 
-void FakeServer::note_write(Client& client) {
-  if (replicas_ != nullptr && !changed_.empty()) {
-    FakeReplicas::Changes changes;
-    for (const auto& [database, key] : changed_) changes.push_back(keys_.state(database, key));
-    writes_ = replicas_->write(std::move(changes));
-  }
-  changed_.clear();
-  client.writes = writes_;
-}
-
-void FakeServer::apply(const FakeReplicas::Changes& changes) {
+void FakeServer::change(const FakeReplicas::Changes& changes) {
   keys_.set_now(clock_().count());
   for (const FakeKeyspace::Change& one : changes) {
     keys_.set(one);
     key_changed(one.database, one.key);
   }
-  changed_.clear();
+  writes_.send();
+}
+
+void FakeServer::apply(const FakeReplicas::Changes& changes) {
+  FakeReplicas* const replicas = writes_.set_replicas(nullptr);
+  change(changes);
+  writes_.set_replicas(replicas);
 }
 
 void FakeServer::answer_waits() {
   keys_.set_now(clock_().count());
   for (auto& one : sessions_.clients()) {
     Client& client = one.second;
-    if (client.is_closed || !client.wait) continue;
-    const int confirmed = replicas_->confirmed(client.wait->writes);
-    if (confirmed < client.wait->replicas && keys_.now() < client.wait->until) continue;
-    client.wait.reset();
-    append_integer(client.output, confirmed);
-    run_input(client);
+    if (!client.is_closed && client.wait && writes_.answer(client)) run_input(client);
   }
+}
+
+void FakeServer::end_waits() {
+  for (auto& one : sessions_.clients()) {
+    if (!one.second.wait) continue;
+    append_error(one.second.output,
+                 "UNBLOCKED force unblock from blocking operation, instance state changed (master "
+                 "-> replica?)");
+    sessions_.close(one.second);
+  }
+}
+
+void FakeServer::slots_moved(const std::function<bool(std::size_t slot)>& is_moved) {
+  messages_.end_shard_channels(
+      [&](std::string_view channel) { return is_moved(protocol::slot_of(channel)); });
 }
 
 void FakeServer::close_clients() {
@@ -308,17 +318,14 @@ void FakeServer::run(Client& client, const CommandKind& kind, Words words) {
 }
 
 void FakeServer::key_changed(int database, std::string_view key) {
-  if (replicas_ != nullptr) changed_.emplace(database, key);
+  writes_.note(database, key);
   transactions_.touch(database, key);
   tracking_.invalidate(key);
 }
 
 /// What a script reads are all of its keys.
 Words FakeServer::keys_of(const CommandKind& kind, Words words) const {
-  if (script_ != nullptr) return script_->keys;
-  if (kind.first_key == 0) return {};
-  const Words keys = words.subspan(kind.first_key);
-  return kind.has_more_keys ? keys : keys.first(1);
+  return script_ != nullptr ? script_->keys : kind.keys_in(words);
 }
 
 void FakeServer::flush_database(Client& client, Words) {
@@ -334,16 +341,36 @@ void FakeServer::flush_all(Client& client, Words) {
 }
 
 void FakeServer::clear(int database) {
-  const auto keys = keys_.databases().find(database);
-  if (replicas_ != nullptr && keys != keys_.databases().end()) {
-    for (const auto& one : keys->second) changed_.emplace(database, one.first);
-  }
+  writes_.note_all(database);
   transactions_.touch_all(database);
   keys_.clear(database);
 }
 
 void FakeServer::asking(Client& client, Words) {
-  append_error(client.output, "ERR This instance has cluster support disabled");
+  if (cluster_ == nullptr) return append_error(client.output, no_cluster);
+  client.is_asking = true;
+  append_ok(client.output);
+}
+
+void FakeServer::cluster_slots(Client& client, Words) {
+  if (cluster_ == nullptr) return append_error(client.output, no_cluster);
+  cluster_->append_slots(client.output);
+}
+
+void FakeServer::cluster_nodes(Client& client, Words) {
+  if (cluster_ == nullptr) return append_error(client.output, no_cluster);
+  cluster_->append_nodes(client.output);
+}
+
+/// Of the settings that there are, one.
+void FakeServer::get_config(Client& client, Words words) {
+  constexpr std::string_view name = "cluster-node-timeout";
+  constexpr std::chrono::milliseconds usual{15000};
+  if (words.size() != 3 || !is_word(words[2], name)) return append_array(client.output, 0);
+  append_array(client.output, 2);
+  append_bulk(client.output, name);
+  append_bulk(client.output,
+              std::to_string((cluster_ == nullptr ? usual : cluster_->node_timeout()).count()));
 }
 
 void FakeServer::role(Client& client, Words) {
@@ -407,12 +434,8 @@ void FakeServer::wait(Client& client, Words words) {
   const auto timeout = integer_in(words[2]);
   if (!timeout) return append_error(out, "ERR timeout is not an integer or out of range");
   if (*timeout < 0) return append_error(out, "ERR timeout is negative");
-  if (replicas_ == nullptr) return append_integer(out, options_.replicas);
-  const int confirmed = replicas_->confirmed(client.writes);
-  if (confirmed >= *wanted || client.is_executing) return append_integer(out, confirmed);
-  const std::chrono::milliseconds time(*timeout > 0 ? *timeout : max_wait);
-  client.wait = {.replicas = *wanted, .writes = client.writes, .until = keys_.now() + time.count()};
-  replicas_->wait(time);
+  if (!writes_.has_replicas()) return append_integer(out, options_.replicas);
+  writes_.wait(client, *wanted, *timeout);
 }
 
 void FakeServer::wait_for_disk(Client& client, Words) {
@@ -489,6 +512,9 @@ const FakeServer::Own& FakeServer::own_command(std::string_view name) {
       Own{"quit", by<&FakeServer::sessions_, &FakeSessions::quit>},
       Own{"auth", by<&FakeServer::sessions_, &FakeSessions::auth>},
       Own{"asking", own<&FakeServer::asking>},
+      Own{"cluster|slots", own<&FakeServer::cluster_slots>},
+      Own{"cluster|nodes", own<&FakeServer::cluster_nodes>},
+      Own{"config|get", own<&FakeServer::get_config>},
       Own{"role", own<&FakeServer::role>},
       Own{"info", own<&FakeServer::info>},
       Own{"command|info", own<&FakeServer::command_info>},

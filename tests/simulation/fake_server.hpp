@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fake_client.hpp"
+#include "fake_cluster_node.hpp"
 #include "fake_commands.hpp"
 #include "fake_keyspace.hpp"
 #include "fake_messages.hpp"
@@ -20,24 +20,9 @@
 #include "fake_sessions.hpp"
 #include "fake_tracking.hpp"
 #include "fake_transactions.hpp"
+#include "fake_writes.hpp"
 
 namespace redlatch::test {
-
-/// The replicas of a fake server.
-class FakeReplicas {
- public:
-  using Changes = std::vector<FakeKeyspace::Change>;
-  FakeReplicas() = default;
-  FakeReplicas(const FakeReplicas&) = delete;
-  FakeReplicas& operator=(const FakeReplicas&) = delete;
-  virtual ~FakeReplicas() = default;
-  /// A command has changed keys. Returns the number of the write.
-  virtual std::uint64_t write(Changes changes) = 0;
-  /// How many replicas have confirmed the writes up to this one.
-  virtual int confirmed(std::uint64_t writes) const = 0;
-  /// `FakeServer::answer_waits` is to be called so much later, and with each confirmation.
-  virtual void wait(std::chrono::milliseconds time) = 0;
-};
 
 /// A server without sockets: bytes in, bytes out, and a clock of milliseconds. It behaves as Redis
 /// 7.0.15 does for all commands that the library sends, to the byte: fake_server_test.cpp compares
@@ -88,9 +73,17 @@ class FakeServer {
   /// As a replica: what a command at its primary has changed.
   void apply(const FakeReplicas::Changes& changes);
   /// Null: none. They have to outlive the server, or its last command.
-  void set_replicas(FakeReplicas* replicas) noexcept { replicas_ = replicas; }
+  void set_replicas(FakeReplicas* replicas) noexcept { writes_.set_replicas(replicas); }
+  /// As by a command.
+  void change(const FakeReplicas::Changes& changes);
   /// Answers each WAIT for which there are enough replicas, or whose time is over.
   void answer_waits();
+  /// As a primary that becomes a replica ends them: with an error, and their connections.
+  void end_waits();
+  /// Null: it is not in a cluster. It has to outlive the server, or its last command.
+  void set_cluster(const FakeClusterNode* node) noexcept { cluster_ = node; }
+  /// The slots of which this is true have another owner now, as far as the node knows.
+  void slots_moved(const std::function<bool(std::size_t slot)>& is_moved);
   /// As CLIENT KILL of all. What they were to be sent is still sent.
   void close_clients();
   /// Removes expired keys, as a real server's active expiry does at some time.
@@ -156,7 +149,9 @@ class FakeServer {
 
   void run_input(Client& client);
   void process(Client& client, Words words);
-  void note_write(Client& client);
+  std::optional<std::string> denial(const Client& client, const CommandKind& kind) const;
+  std::optional<std::string> redirection(const Client& client, const CommandKind& kind,
+                                         Words words) const;
   std::optional<std::string> refusal(const Client& client, const CommandKind& kind) const;
   void refuse(Client& client, const CommandKind* kind, std::string_view error);
   void run(Client& client, const CommandKind& kind, Words words);
@@ -174,6 +169,9 @@ class FakeServer {
   void flush_database(Client& client, Words words);
   void flush_all(Client& client, Words words);
   void asking(Client& client, Words words);
+  void cluster_slots(Client& client, Words words);
+  void cluster_nodes(Client& client, Words words);
+  void get_config(Client& client, Words words);
   void role(Client& client, Words words);
   void info(Client& client, Words words);
   void command_info(Client& client, Words words);
@@ -194,11 +192,11 @@ class FakeServer {
   FakeTracking tracking_{sessions_.clients()};
   FakeMessages messages_{sessions_.clients()};
   FakeScripts scripts_{};
+  FakeWrites writes_{keys_};
+  const FakeClusterNode* cluster_ = nullptr;
   FakeReplicas* replicas_ = nullptr;
-  std::uint64_t writes_ = 0;                         // the number of the last
-  std::set<std::pair<int, std::string>> changed_{};  // by the command that is run
-  ScriptRun* script_ = nullptr;                      // that runs
-  int depth_ = 0;                                    // of commands that run each other
+  ScriptRun* script_ = nullptr;  // that runs
+  int depth_ = 0;                // of commands that run each other
   std::uint64_t commands_ = 0;
   Role role_ = Role::primary;
   bool is_loading_ = false;

@@ -20,6 +20,7 @@
 #include <redlatch/redlatch.hpp>
 
 #include "claims.hpp"
+#include "cluster_servers.hpp"
 #include "sentinel_servers.hpp"
 #include "sim_servers.hpp"
 #include "world.hpp"
@@ -62,8 +63,10 @@ class Scenario {
         return std::make_unique<LoneServers>(world_, 5);
       case 1:
       case 2:
-      case 3:
         return std::make_unique<SentinelServers>(world_);
+      case 3:
+      case 4:
+        return std::make_unique<ClusterServers>(world_);
       default:
         return std::make_unique<LoneServers>(world_, 1);
     }
@@ -182,7 +185,7 @@ class Scenario {
 
   void use_one(Quorum& quorum, int process, std::size_t thread, bool, const std::stop_token& stop) {
     LockOptions options = options_for(false);
-    const std::string key = "key" + std::to_string(world_.below(2));
+    const std::string key = servers_->key("key", world_.below(2));
     Redlock lock(quorum, key, std::defer_lock, options);
     use(lock,
         {.name = "Redlock",
@@ -200,14 +203,15 @@ class Scenario {
     const LockOptions options = options_for(has_scripts);
     Claim claim{.process = process, .thread = thread, .ttl = options.ttl};
     const std::size_t resource = world_.below(2);
-    const std::string number = std::to_string(resource);
+    const auto key_of = [&](const char* kind) { return servers_->key(kind, resource); };
     const auto with = [&](auto lock, Kind kind, const char* name, std::vector<std::string> keys) {
       claim.kind = kind;
       claim.name = name;
       claim.keys = std::move(keys);
       use(lock, claim, stop);
     };
-    const std::string key = "key" + number;
+    const std::string key = key_of("key");
+    const std::vector<std::string> both{servers_->key("key", 0), servers_->key("key", 1)};
     switch (world_.below(has_scripts ? 8 : 2)) {
       case 0:
       case 1:
@@ -216,21 +220,22 @@ class Scenario {
         return with(FairLock(client, key, std::defer_lock, options), Kind::exclusive, "FairLock",
                     {key});
       case 3:
-        return with(MultiLock(client, {"key0", "key1"}, std::defer_lock, options), Kind::exclusive,
-                    "MultiLock", {"key0", "key1"});
+        return with(MultiLock(client, both, std::defer_lock, options), Kind::exclusive, "MultiLock",
+                    both);
       case 4:
-        return with(ReadLock(client, "shared" + number, std::defer_lock, options), Kind::shared,
-                    "ReadLock", {"shared" + number});
+        return with(ReadLock(client, key_of("shared"), std::defer_lock, options), Kind::shared,
+                    "ReadLock", {key_of("shared")});
       case 5:
-        return with(WriteLock(client, "shared" + number, std::defer_lock, options), Kind::exclusive,
-                    "WriteLock", {"shared" + number});
+        return with(WriteLock(client, key_of("shared"), std::defer_lock, options), Kind::exclusive,
+                    "WriteLock", {key_of("shared")});
       case 6:
         claim.limit = 2;
-        return with(Permit(client, "permits", claim.limit, std::defer_lock, options), Kind::permit,
-                    "Permit", {"permits"});
+        return with(
+            Permit(client, servers_->key("permits", 0), claim.limit, std::defer_lock, options),
+            Kind::permit, "Permit", {servers_->key("permits", 0)});
       default:
-        return with(RecursiveLock(client, "recursive" + number, std::defer_lock, options),
-                    Kind::recursive, "RecursiveLock", {"recursive" + number});
+        return with(RecursiveLock(client, key_of("recursive"), std::defer_lock, options),
+                    Kind::recursive, "RecursiveLock", {key_of("recursive")});
     }
   }
 

@@ -14,10 +14,23 @@ double a_speed(World& world) {
 
 std::string_view to_string(SimFault fault) {
   constexpr std::array<std::string_view, static_cast<std::size_t>(SimFault::count)> names{
-      "connection stalled",     "connection cut",    "server stopped", "server restarted",
-      "server restarted empty", "scripts forgotten", "server loading", "server read-only",
-      "server without memory",  "client stopped",    "client killed",  "primary failed",
-      "failover ordered",       "sentinel away",     "replica lagging"};
+      "connection stalled",
+      "connection cut",
+      "server stopped",
+      "server restarted",
+      "server restarted empty",
+      "scripts forgotten",
+      "server loading",
+      "server read-only",
+      "server without memory",
+      "client stopped",
+      "client killed",
+      "primary failed",
+      "failover ordered",
+      "sentinel away",
+      "replica lagging",
+      "takeover",
+      "slot moved"};
   return names.at(static_cast<std::size_t>(fault));
 }
 

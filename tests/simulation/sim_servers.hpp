@@ -31,6 +31,8 @@ enum class SimFault : std::size_t {
   failover_is_wanted,  // by an administrator, while the primary is well
   sentinel_is_away,
   replica_lags,  // what is written reaches it late
+  takeover,      // a replica replaces its primary without asking
+  slot_moves,
   count
 };
 std::string_view to_string(SimFault fault);
@@ -53,6 +55,10 @@ class SimServers {
 
   /// Several: those of a quorum.
   virtual std::vector<std::string> urls() const = 0;
+  /// The name of a key. Those of one kind may be locked together.
+  virtual std::string key(const std::string& kind, std::size_t number) const {
+    return kind + std::to_string(number);
+  }
   /// False: it cannot be now, or not here.
   virtual bool have(SimFault fault, SimTime time) = 0;
   /// Whether all faults are over, and what follows from them.
