@@ -92,6 +92,7 @@ World::Thread& World::add_thread(int process, std::function<void*()> work) {
   thread.process = process;
   thread.work = std::move(work);
   thread.world = this;
+  living_.push_back(&thread);
   if (real_create_thread(&thread.handle, nullptr, run_thread, &thread) != 0) std::abort();
   return thread;
 }
@@ -103,6 +104,7 @@ void* World::run_thread(void* argument) {
   world_of_thread = &world;
   thread.result = thread.work();
   thread.finished = true;
+  std::erase(world.living_, &thread);
   world.wake(&thread, true);
   const bool is_main = &thread == &world.threads_.front();
   if (!is_main) world.switch_out();
@@ -125,6 +127,7 @@ void World::resume(int process) { processes_.at(process).frozen = false; }
 bool World::kill(int process) {
   if (holds_mutex(process)) return false;
   processes_.at(process).alive = false;
+  std::erase_if(living_, [&](const Thread* one) { return one->process == process; });
   std::vector<int> open;
   for (const auto& [fd, one] : descriptors_) {
     if (one.process == process) open.push_back(fd);
@@ -135,24 +138,22 @@ bool World::kill(int process) {
 
 std::size_t World::threads_of(int process) const {
   return static_cast<std::size_t>(std::ranges::count_if(
-      threads_, [&](const Thread& one) { return one.process == process && !one.finished; }));
+      living_, [&](const Thread* one) { return one->process == process; }));
 }
 
 // The scheduler
 
 bool World::is_ready(const Thread& thread) const {
-  const Process& process = processes_.at(thread.process);
-  if (thread.finished || !process.alive || process.frozen) return false;
+  if (processes_.at(thread.process).frozen) return false;
   return !thread.blocked || thread.was_woken || thread.until <= now_;
 }
 
 /// To the next event or the next thread whose time is over. False if there is none.
 bool World::advance() {
   SimTime next = never;
-  for (const Thread& one : threads_) {
-    const Process& process = processes_.at(one.process);
-    if (one.finished || !process.alive || process.frozen || !one.blocked) continue;
-    next = std::min(next, one.until);
+  for (const Thread* const one : living_) {
+    if (processes_.at(one->process).frozen || !one->blocked) continue;
+    next = std::min(next, one->until);
   }
   if (!events_.empty()) next = std::min(next, events_.front().time);
   if (next == never) return false;
@@ -171,8 +172,8 @@ void World::switch_out() {
       function();
     }
     std::vector<Thread*> ready;
-    for (Thread& one : threads_) {
-      if (is_ready(one)) ready.push_back(&one);
+    for (Thread* const one : living_) {
+      if (is_ready(*one)) ready.push_back(one);
     }
     if (!ready.empty()) {
       Thread* const next = ready[below(ready.size())];
@@ -204,8 +205,8 @@ bool World::block(const void* on, SimTime until) {
 
 void World::wake(const void* on, bool all) {
   std::vector<Thread*> waiting;
-  for (Thread& one : threads_) {
-    if (one.blocked && !one.was_woken && one.on == on) waiting.push_back(&one);
+  for (Thread* const one : living_) {
+    if (one->blocked && !one->was_woken && one->on == on) waiting.push_back(one);
   }
   if (waiting.empty()) return;
   if (!all) waiting = {waiting[below(waiting.size())]};
@@ -455,10 +456,10 @@ int World::poll(pollfd* descriptors, std::size_t count, SimTime until) {
 }
 
 void World::fd_changed(int fd) {
-  for (Thread& one : threads_) {
-    if (one.polled == nullptr) continue;
-    for (std::size_t i = 0; i < one.polled_count; ++i) {
-      if (one.polled[i].fd == fd) one.was_woken = true;
+  for (Thread* const one : living_) {
+    if (one->polled == nullptr) continue;
+    for (std::size_t i = 0; i < one->polled_count; ++i) {
+      if (one->polled[i].fd == fd) one->was_woken = true;
     }
   }
 }

@@ -232,6 +232,7 @@ class World {
   SimTime now_{std::chrono::hours(1000)};
   Odds odds_{};
   std::list<Thread> threads_;
+  std::vector<Thread*> living_{};  // those that have not ended, and may still run
   Thread* running_ = nullptr;
   std::map<int, Process> processes_;
   int next_process_ = 0;
