@@ -137,8 +137,8 @@ bool World::kill(int process) {
 }
 
 std::size_t World::threads_of(int process) const {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      living_, [&](const Thread* one) { return one->process == process; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(living_, [&](const Thread* one) { return one->process == process; }));
 }
 
 // The scheduler
