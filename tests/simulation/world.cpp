@@ -127,7 +127,15 @@ void World::resume(int process) { processes_.at(process).frozen = false; }
 bool World::kill(int process) {
   if (holds_mutex(process)) return false;
   processes_.at(process).alive = false;
+  // Global mutexes are shared with other processes here: what has woken a thread that never goes on
+  // wakes another one.
+  std::vector<const void*> woken_on;
+  for (const Thread* const one : living_) {
+    const bool is_woken = one->process == process && one->blocked && one->was_woken;
+    if (is_woken) woken_on.push_back(one->on);
+  }
   std::erase_if(living_, [&](const Thread* one) { return one->process == process; });
+  for (const void* const on : woken_on) wake(on, false);
   std::vector<int> open;
   for (const auto& [fd, one] : descriptors_) {
     if (one.process == process) open.push_back(fd);
