@@ -169,6 +169,18 @@ bool World::advance() {
   return true;
 }
 
+/// For the eye, when nothing goes on.
+void World::print_wait(const Thread& one) const {
+  const auto mutex = mutexes_.find(one.on);
+  std::fprintf(stderr, "  a thread of process %d%s, for ", one.process,
+               processes_.at(one.process).frozen ? ", which is stopped" : "");
+  if (mutex != mutexes_.end()) {
+    std::fprintf(stderr, "a mutex of process %d\n", mutex->second->process);
+  } else {
+    std::fputs(semaphores_.contains(one.on) ? "a semaphore\n" : "a word or an end\n", stderr);
+  }
+}
+
 /// The running thread waits, or has ended, or lets others go on.
 void World::switch_out() {
   Thread* const self = running_;
@@ -193,7 +205,8 @@ void World::switch_out() {
       return;
     }
     if (!advance()) {
-      std::fprintf(stderr, "simulation: all threads wait for ever\n");
+      std::fprintf(stderr, "simulation: all threads wait for ever:\n");
+      for (const Thread* const one : living_) print_wait(*one);
       real_exit(3);
     }
   }

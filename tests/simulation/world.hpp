@@ -218,6 +218,7 @@ class World {
   void switch_out();
   void yield();
   bool is_ready(const Thread& thread) const;
+  void print_wait(const Thread& one) const;
   bool advance();
   void fd_changed(int fd);
   short events_of(int fd, short wanted) const;
