@@ -82,7 +82,9 @@ class Checked {
         owners[slot] = &range.primary;
     }
     for (std::size_t slot = 0; slot < slots; ++slot) {
-      require(owners[slot] == nullptr ? after_.seats[slot] == before_.seats[slot]
+      const bool was_known = before_.seats[slot] != ClusterView::unknown_seat;
+      require(after_.seats[slot] != ClusterView::unknown_seat, "each slot is at a node");
+      require(owners[slot] == nullptr ? !was_known || after_.seats[slot] == before_.seats[slot]
                                       : after_.owner(slot) == *owners[slot],
               "a slot is at its primary, and without one where it was");
     }
@@ -135,11 +137,12 @@ class Checked {
     for (std::size_t seat = 0; seat < count; ++seat) {
       const bool is_new = seat >= before_.addresses.size();
       const bool is_other = is_new || after_.addresses[seat] != before_.addresses[seat];
-      const bool is_left = !is_new && had[seat] > 0 && has[seat] == 0;
+      const bool is_of_node = seat != ClusterView::unknown_seat;
+      const bool is_left = is_of_node && !is_new && had[seat] > 0 && has[seat] == 0;
       const bool is_reported = std::ranges::find(changed, seat) != changed.end();
       require(is_reported == (is_other || is_left), "each seat with another node is reported");
-      const bool is_first = seat == 0 && after_.addresses[0].host.empty();
-      require(is_first || is_good(after_.addresses[seat]), "a node has an address");
+      require(is_of_node ? is_good(after_.addresses[seat]) : after_.addresses[seat].host.empty(),
+              "a node has an address");
     }
     for (const std::size_t seat : after_.seats) require(seat < count, "each slot has a seat");
     std::vector<std::string> names;
