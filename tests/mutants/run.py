@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,18 @@ class Mutant:
             raise TableError(f"line {self.line}, {self.name}: the text is found {len(found)} times")
         path, text, match = found[0]
         return path, text[: match.start()] + "\n".join(self.new) + text[match.end() :]
+
+
+@contextmanager
+def applied(mutant):
+    """The tree has the fault meanwhile, in the file that this gives."""
+    path, text = mutant.find()
+    original = path.read_text()
+    path.write_text(text)
+    try:
+        yield path
+    finally:
+        path.write_text(original)
 
 
 def read_table(path):
@@ -251,13 +264,8 @@ def main(names):
     survivors = []
     for number, mutant in enumerate(mutants, 1):
         began = time.monotonic()
-        path, text = mutant.find()
-        original = path.read_text()
-        path.write_text(text)
-        try:
+        with applied(mutant) as path:
             caught = fails(builder, mutant, path)
-        finally:
-            path.write_text(original)
         outcome = f"caught by {caught}" if caught else "SURVIVES"
         took = time.monotonic() - began
         print(f"{number}/{len(mutants)} {mutant.name}: {outcome} ({took:.0f} s)", flush=True)

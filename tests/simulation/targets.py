@@ -77,15 +77,10 @@ def main():
     print(f"the first seed: {given.seed}", flush=True)
     missed = 0
     for kind, name in targets:
-        path, text = all_mutants[name].find()
-        original = path.read_text()
-        path.write_text(text)
-        try:
+        with mutants.applied(all_mutants[name]):
             program = build()
             began = time.monotonic()
             found = seeds_until_found(program, given.seed, given.seeds, given.jobs)
-        finally:
-            path.write_text(original)
         minutes = (time.monotonic() - began) / 60
         if found:
             print(f"| {kind} | {name} | {found[0]} | {minutes:.1f} | {found[1][:90]}", flush=True)
