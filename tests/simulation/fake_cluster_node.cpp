@@ -7,9 +7,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_integer;
+using namespace resp;
 
 constexpr const char* host = "127.0.0.1";
 constexpr std::uint16_t bus_offset = 10000;

@@ -16,12 +16,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_error;
-using resp::append_integer;
-using resp::append_nil;
-using resp::append_ok;
+using namespace resp;
 using List = FakeKeyspace::List;
 using Entry = FakeKeyspace::Entry;
 

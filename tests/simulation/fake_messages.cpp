@@ -9,11 +9,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_error;
-using resp::append_integer;
-using resp::append_nil;
+using namespace resp;
 
 /// A pattern with * and ?, as those of PSUBSCRIBE. It has no classes of characters.
 bool matches(std::string_view pattern, std::string_view text) {

@@ -8,8 +8,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
+using namespace resp;
 
 constexpr std::string_view host = "127.0.0.1";
 

@@ -11,12 +11,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_error;
-using resp::append_integer;
-using resp::append_nil;
-using resp::append_ok;
+using namespace resp;
 
 // What the library recognises, and what a real server of version 7.0 says.
 constexpr std::string_view no_login = "NOAUTH Authentication required.";

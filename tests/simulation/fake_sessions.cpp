@@ -7,12 +7,7 @@
 
 namespace redlatch::test {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_error;
-using resp::append_integer;
-using resp::append_nil;
-using resp::append_ok;
+using namespace resp;
 
 FakeSessions::Connection FakeSessions::connect() {
   const auto is_open = [](const auto& one) { return !one.second.is_closed; };

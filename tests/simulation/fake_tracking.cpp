@@ -8,11 +8,7 @@
 namespace redlatch::test {
 namespace {
 
-using resp::append_array;
-using resp::append_bulk;
-using resp::append_error;
-using resp::append_nil;
-using resp::append_ok;
+using namespace resp;
 
 constexpr std::string_view invalidated = "__redis__:invalidate";
 

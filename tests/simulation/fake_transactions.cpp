@@ -8,8 +8,7 @@
 
 namespace redlatch::test {
 
-using resp::append_error;
-using resp::append_ok;
+using namespace resp;
 
 void FakeTransactions::touch(int database, std::string_view key) {
   for (auto& one : clients_) {
