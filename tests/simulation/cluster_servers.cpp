@@ -19,8 +19,6 @@ constexpr SimTime min_election = 500ms;
 constexpr SimTime max_election = 1100ms;
 /// For so long a primary that has started takes no writes. Redis: CLUSTER_WRITABLE_DELAY.
 constexpr SimTime down_after_start = 2s;
-/// A thread needs some time for what its process has been told.
-constexpr SimTime time_to_hear = 20ms;
 
 std::string a_tag(const std::string& kind) { return '{' + kind + '}'; }
 

@@ -11,8 +11,6 @@ using namespace std::chrono_literals;
 constexpr const char* service = "orders";
 constexpr std::uint16_t first_sentinel = 26379;
 constexpr std::size_t sentinels = 3;
-/// A thread needs some time for what its process has been told.
-constexpr SimTime time_to_hear = 20ms;
 
 }  // namespace
 

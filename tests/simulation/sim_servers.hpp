@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -75,6 +76,8 @@ class SimServers {
 
  protected:
   static constexpr std::uint16_t first_port = 6379;
+  /// A thread needs some time for what its process has been told.
+  static constexpr SimTime time_to_hear = std::chrono::milliseconds(20);
 
   template <class T>
   T pick(std::initializer_list<T> values) {
