@@ -5,8 +5,11 @@
 //   service [DATABASE]
 
 #include <pthread.h>
+#include <unistd.h>
 
+#include <array>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
 #include <csignal>
 #include <cstdint>
@@ -27,8 +30,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// The host and the process, which `redis-cli` shows of a lock that is held.
+std::string label() {
+  std::array<char, HOST_NAME_MAX + 1> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return std::string(host.data()) + ':' + std::to_string(::getpid());
+}
+
 // Where the server is away, waits go on until it is back, or until a stop is requested.
-redlatch::LockOptions lock_options() { return {.ttl = 2s, .fencing = true, .ride_out = true}; }
+redlatch::LockOptions lock_options() {
+  return {.ttl = 2s, .fencing = true, .label = label(), .ride_out = true};
+}
 
 // A line as a whole, as there are several threads.
 void print(const std::string& line) { std::cout << line + '\n' << std::flush; }
