@@ -82,10 +82,9 @@ class [[nodiscard]] ReadLock : public CheckedLock<Client, std::string> {
 ///
 /// A thread that holds the read side, with an object of any client, would wait for itself: `lock()`
 /// throws `std::errc::resource_deadlock_would_occur`, and `try_lock()` and bounded waits return
-/// false at once. If the lease of its reader is not valid any more, and only not yet over at the
-/// server, the writer waits for the end of that lease instead; without the server's queue, the
-/// lease counts as held until then. If the ttl of the writer is more than six times that of the
-/// reader, telling the two cases apart can take a tenth of the writer's ttl and 1.1 s.
+/// false at once. If the lease of its reader is not valid any more, or was released, and is only
+/// not yet over at the server, the writer waits for its end there. That takes the ttl of the reader
+/// at most, if its release was lost with a failover.
 ///
 /// A thread is recognised by having acquired the read side itself. A thread that writes and then
 /// waits to read with another object is not recognised; use `downgrade()` for that.

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <system_error>
 #include <vector>
 
@@ -42,6 +43,11 @@ class ForkRegistry {
     const MutexLock lock(mutex_);
     std::erase(members_, &member);
   }
+  bool is_held(std::string_view key, std::string_view owner_tag) noexcept {
+    const MutexLock lock(mutex_);
+    return std::ranges::any_of(members_,
+                               [&](ForkAware* member) { return member->is_held(key, owner_tag); });
+  }
 
  private:
   // The mutex is locked by one handler and unlocked by another, which the analysis cannot follow.
@@ -69,5 +75,9 @@ ForkRegistration::ForkRegistration(ForkAware& member)
 }
 
 ForkRegistration::~ForkRegistration() { registry_.remove(member_); }
+
+bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept {
+  return ForkRegistry::registry().is_held(key, owner_tag);
+}
 
 }  // namespace redlatch::detail

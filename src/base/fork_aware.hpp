@@ -1,10 +1,15 @@
 #pragma once
 
+#include <string_view>
+
 namespace redlatch::detail {
 
 /// An object that is called around fork(2). Before it, the object locks its mutexes, so that the
 /// child gets its data in a consistent state; afterwards the parent unlocks them, and the child
 /// drops the threads and connections, which are the parent's, and unlocks them as well.
+///
+/// All clients and quorums of a process are such objects, so they can be asked through this for a
+/// lease that one of them has.
 class ForkAware {
  public:
   ForkAware() = default;
@@ -14,6 +19,9 @@ class ForkAware {
   virtual void before_fork() = 0;
   virtual void after_fork_in_parent() = 0;
   virtual void after_fork_in_child() noexcept = 0;
+
+  /// Whether a lock has a valid lease of the key here whose value begins with this owner tag.
+  virtual bool is_held(std::string_view key, std::string_view owner_tag) noexcept = 0;
 
  protected:
   ~ForkAware() = default;
@@ -34,5 +42,8 @@ class ForkRegistration {
   ForkRegistry& registry_;
   ForkAware& member_;
 };
+
+/// Whether one of the registered objects says so: `ForkAware::is_held`.
+bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept;
 
 }  // namespace redlatch::detail

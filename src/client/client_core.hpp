@@ -92,6 +92,9 @@ class ClientCore final : public Keeper,
   void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  bool is_held(std::string_view key, std::string_view owner_tag) noexcept override {
+    return background_.renewer().is_held(key, owner_tag, now());
+  }
 
   const Settings settings_;
   std::atomic<std::uint64_t> process_ = 0;

@@ -5,6 +5,7 @@
 #include <redlatch/detail/executor.hpp>
 
 #include "background/background.hpp"
+#include "base/fork_aware.hpp"
 #include "base/routes.hpp"
 
 namespace redlatch::detail {
@@ -31,6 +32,9 @@ class Keeper : public Executor {
   }
   int holding_thread(std::string_view key, const protocol::Command& command) noexcept override {
     return background().renewer().holding_thread(key, command);
+  }
+  bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept override {
+    return detail::is_held_in_process(key, owner_tag);
   }
   void record_event(const EventRecord& record) noexcept override {
     background().record_event(record);

@@ -61,6 +61,9 @@ class QuorumCore final : public Keeper, private ForkAware {
   void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
+  bool is_held(std::string_view key, std::string_view owner_tag) noexcept override {
+    return background_.renewer().is_held(key, owner_tag, now());
+  }
 
   const Settings settings_;
   const std::chrono::milliseconds server_timeout_;

@@ -278,7 +278,7 @@ TEST_F(ReadLockDeadlock, IsNoneOnceTheReaderIsNotValidAnyMore) {
   }
 }
 
-TEST_F(ReadLockDeadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
+TEST_F(ReadLockDeadlock, IsSeenWhenTheReaderHasAMuchShorterTtl) {
   const ReadLock renewed(client, "job", {.ttl = 1200ms});
   WriteLock next(client, "job", std::defer_lock, {.ttl = 20s});
   EXPECT_EQ(error_of([&] { next.lock(); }), expected);
@@ -289,6 +289,20 @@ TEST_F(ReadLockDeadlock, IsSeenInTheEndWhenTheReaderIsRenewedAllTheTime) {
 /// As after an outage, when the release is repeated in the background.
 TEST_F(ReadLockDeadlock, IsNoneWhileTheReleaseOfTheReadLockIsStillToCome) {
   leave_reader_behind(700ms);
+  WriteLock next(client, "job", std::defer_lock, {.ttl = 2s});
+  next.lock();
+  EXPECT_TRUE(next.owns_lock());
+}
+
+/// The release of the own reader was lost with a failover.
+TEST_F(ReadLockDeadlock, IsNoneWhileOnlyAnotherThreadOfTheClientReads) {
+  const std::string member = leave_reader_behind(1h);
+  std::optional<ReadLock> other(elsewhere([&] { return ReadLock(client, "job", long_lease); }));
+  const std::jthread watcher([&] {
+    EXPECT_TRUE(eventually([&] { return client.metrics().waiting == 1; }));
+    other.reset();
+    raw.command({"ZREM", "job", member});
+  });
   WriteLock next(client, "job", std::defer_lock, {.ttl = 2s});
   next.lock();
   EXPECT_TRUE(next.owns_lock());

@@ -67,11 +67,6 @@ bool ClusterServers::is_free(const std::string& key) const {
   return !has(shard_of_slot(slot)) && !(move_ && move_->slot == slot && has(move_->to));
 }
 
-bool ClusterServers::have_failed_over() const {
-  return std::ranges::any_of(shards_,
-                             [](const Shard& one) { return !one.group.failovers().empty(); });
-}
-
 bool ClusterServers::is_well() const {
   const auto is_settled = [&](const Shard& one) {
     return !one.is_electing && !one.former && one.group.is_complete();

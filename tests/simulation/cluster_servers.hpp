@@ -29,7 +29,6 @@ class ClusterServers final : public SimServers {
   bool have(SimFault fault, SimTime time) override;
   bool is_well() const override;
   bool is_free(const std::string& key) const override;
-  bool have_failed_over() const override;
   void note_losses(Claim& claim, const Possession& of) const override;
 
  private:

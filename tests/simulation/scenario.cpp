@@ -12,7 +12,6 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -137,7 +136,7 @@ class Scenario {
   }
 
   void violation(std::string text) {
-    // For a debugger, in which all threads are where they are.
+    // For a debugger.
     static const bool stops = std::getenv("REDLATCH_SIMULATION_STOPS") != nullptr;
     if (stops) std::raise(SIGTRAP);
     result_.violations.push_back(std::move(text) + ", at " + seconds(world_.now()));
@@ -158,12 +157,6 @@ class Scenario {
       } catch (const Error&) {
         ++result_.errors;
         world_.sleep(world_.between(1ms, 100ms));
-      } catch (const std::system_error& error) {
-        // A release may be lost by a failover: the thread seems to hold the lock then.
-        const bool is_possible = error.code() == std::errc::resource_deadlock_would_occur &&
-                                 servers_->have_failed_over();
-        if (!is_possible) return violation(std::string("a call throws ") + error.what());
-        ++result_.errors;
       } catch (const std::exception& error) {
         violation(std::string("a call throws ") + error.what());
         return;

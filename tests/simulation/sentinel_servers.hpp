@@ -27,7 +27,6 @@ class SentinelServers final : public SimServers {
   bool have(SimFault fault, SimTime time) override;
   bool is_well() const override;
   bool is_free(const std::string& key) const override;
-  bool have_failed_over() const override { return !group_.failovers().empty(); }
   void note_losses(Claim& claim, const Possession& of) const override;
 
  private:

@@ -66,7 +66,6 @@ class SimServers {
   virtual bool is_well() const;
   /// Whether an attempt would find the key free.
   virtual bool is_free(const std::string& key) const = 0;
-  virtual bool have_failed_over() const { return false; }
   /// Adds what failovers have lost to a claim.
   virtual void note_losses(Claim& /*claim*/, const Possession& /*of*/) const {}
 

@@ -125,6 +125,9 @@ class FakeExecutor final : public detail::Executor {
   int holding_thread(std::string_view, const protocol::Command&) noexcept override {
     return holder;
   }
+  bool is_held_in_process(std::string_view, std::string_view owner_tag) noexcept override {
+    return owner_tag == held_tag;
+  }
   std::unique_ptr<detail::Waiter> enter_queue(std::string_view, const LockOptions& wanted,
                                               detail::QueueMode) override {
     places.push_back(wanted);
@@ -169,7 +172,8 @@ class FakeExecutor final : public detail::Executor {
   std::vector<Happened> events{};
   std::vector<std::string> details{};  // of the events
   int missed = 0;                      // by single attempts
-  int holder = 0;                      // the thread of this process that has the key
+  int holder = 0;                      // the thread of this client that has the key
+  std::string held_tag{};              // the owner tag of a lease that this process has
   std::vector<LockOptions> places{};   // all that were ever taken
   int waiting = 0;
   bool others_wait = false;  // and came before

@@ -62,6 +62,16 @@ TEST_F(RenewerLeases, DoesNotLookAtThoseThatAreNotDue) {
   EXPECT_LT(time, 2s) << "ten thousand scans take longer than that";
 }
 
+TEST_F(RenewerLeases, KnowsTheValidOnesOfAKeyAndAnOwner) {
+  Lease& lease = held();
+  EXPECT_TRUE(renewer.is_held("job", "tok", start + 8s));
+  EXPECT_FALSE(renewer.is_held("job", "another", start + 8s));
+  EXPECT_FALSE(renewer.is_held("other", "tok", start + 8s));
+  EXPECT_FALSE(renewer.is_held("job", "tok", start + 9s)) << "it is over";
+  renewer.detach(lease);
+  EXPECT_FALSE(renewer.is_held("job", "tok", start + 8s)) << "it is released";
+}
+
 TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {
   Renewer renewer{1};
   const protocol::Exclusive exclusive("job");

@@ -211,22 +211,14 @@ class AcquireLoop {
     return protocol::about(code, operations_.protocol().key(), executor().server(0), text);
   }
 
-  /// Throws only from a wait without bound; a bounded wait returns false.
+  /// Throws only from a wait without bound; a bounded wait returns false. That the server has a
+  /// read lock of this thread is not enough: its release may be still to come, as after an outage,
+  /// or have been lost with a failover.
   void note_deadlock(bool deadlocks) {
-    deadlocks_ = deadlocks && !is_being_released();
+    deadlocks_ = deadlocks && operations_.is_read_by_thread();
     if (!deadlocks_ || deadline_) return;
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                             "redlatch: this thread holds the lock that it would wait for");
-  }
-
-  /// Whether the lock of this thread that the server has may be one whose release is still to come,
-  /// as after an outage: this client holds none, and there was time for the release only for so
-  /// long. A thread may hold the lock by another client.
-  bool is_being_released() {
-    if (operations_.is_held_by_client()) return false;
-    const TimePoint now = executor().now();
-    if (!released_by_) released_by_ = now + protocol::own_reader_ends_within(options_.ttl);
-    return now < *released_by_;
   }
 
   /// Leaves the queue. True with the lock held, perhaps by a lease that was handed over meanwhile.
@@ -251,8 +243,7 @@ class AcquireLoop {
   bool answered_;
   bool is_away_;  // the last attempt has failed with an error that is ridden out
   const bool pauses_;
-  bool deadlocks_ = false;                  // the thread would wait for itself
-  std::optional<TimePoint> released_by_{};  // see `is_being_released`
+  bool deadlocks_ = false;  // the thread would wait for itself
   bool is_closed_ = false;  // the connection for the queue, at the last attempt to open one
   ServerQueue<Protocol> queueing_{operations_, options_, stop_};
   Backoff backoff_{};

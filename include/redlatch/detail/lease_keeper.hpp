@@ -32,6 +32,9 @@ class LeaseKeeper {
   /// The number of the thread that has acquired a lease of one of the keys of a command, if that is
   /// kept here; else 0.
   virtual int holding_thread(std::string_view key, const protocol::Command& command) noexcept = 0;
+  /// Whether a lock of any client of this process has a valid lease of the key whose value begins
+  /// with this owner tag.
+  virtual bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept = 0;
 
  protected:
   LeaseKeeper() = default;

@@ -28,6 +28,7 @@
 #include <redlatch/error.hpp>
 #include <redlatch/event.hpp>
 #include <redlatch/options.hpp>
+#include <redlatch/protocol/read_write.hpp>
 #include <redlatch/token.hpp>
 
 namespace redlatch::detail {
@@ -147,8 +148,11 @@ class LeaseOperations {
     return thread == 0 ? error : with_note(error, held_by_thread(thread));
   }
 
-  /// Whether a thread of this client holds the lock, by whichever object.
-  bool is_held_by_client() const noexcept { return holding_thread() != 0; }
+  /// Whether the read side of the key is held with a lease that the calling thread has acquired, by
+  /// an object of any client. Only this process has such leases: no other thread has the name.
+  bool is_read_by_thread() const {
+    return executor_->is_held_in_process(protocol_.key(), protocol::ReadSide::owner_tag());
+  }
 
   /// A lease that is yet to be granted.
   LeasePtr new_lease(const LockOptions& options) const {

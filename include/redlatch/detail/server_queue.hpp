@@ -64,7 +64,7 @@ class ServerQueue {
         static_cast<void>(waiter.withdraw(Ending::settled));
         return Outcome::deadlocks;
       case protocol::QueueStatus::own_reader:
-        if (!waits_for_itself()) return Outcome::waits;
+        if (!operations_.is_read_by_thread()) return Outcome::waits;
         leave(waiter);
         return Outcome::deadlocks;
       case protocol::QueueStatus::queued:
@@ -151,15 +151,6 @@ class ServerQueue {
     if (is_first_ && !watched) pause = std::min(pause, backoff_.next(remaining_ttl));
     due_ += pause;
     return status;
-  }
-
-  /// Whether a read lock of the same thread should have ended by now, and is renewed therefore.
-  bool waits_for_itself() {
-    const TimePoint now = executor().now();
-    if (!own_reader_until_) {
-      own_reader_until_ = now + protocol::own_reader_ends_within(options_.ttl);
-    }
-    return now >= *own_reader_until_;
   }
 
   static bool is_done(const protocol::Reply* reply) noexcept {
@@ -256,7 +247,6 @@ class ServerQueue {
   std::string_view channel_{};
   TimePoint due_{};
   bool is_first_ = false;
-  std::optional<TimePoint> own_reader_until_{};
 };
 
 }  // namespace redlatch::detail

@@ -138,7 +138,7 @@ enum class QueueStatus : std::int64_t {
   first = 3,     // first in the queue
   own_reader =
       5,         // behind a reader of the waiter's own thread, which ends soon unless it is renewed
-  deadlock = -1  // not in the queue: the thread would wait for itself
+  deadlock = -1  // not in the queue: the thread would wait for itself, if it holds that reader
 };
 
 // Finds the entry of the value ARGV[1], whatever its expiry, and its index. `looked` is the text
@@ -241,12 +241,6 @@ constexpr std::chrono::milliseconds refresh_period(std::chrono::milliseconds ttl
 /// The lifetime of an entry that is not refreshed.
 constexpr std::chrono::milliseconds entry_life(std::chrono::milliseconds ttl) noexcept {
   return std::min(ttl, 3 * refresh_period(ttl));
-}
-
-/// How long an entry can be `QueueStatus::own_reader` at most. A reader that is still there
-/// afterwards is being renewed, so the wait would have no end.
-constexpr std::chrono::milliseconds own_reader_ends_within(std::chrono::milliseconds ttl) noexcept {
-  return ttl / 10 + std::chrono::milliseconds(1100);
 }
 
 /// What an entry consists of: the value and the ttl of the future lock, and the channel of its

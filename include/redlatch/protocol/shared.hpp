@@ -228,8 +228,8 @@ inline constexpr Script release_shared_script{
 
 // Arguments and result as of `stand_script`. The thread of a waiting writer may have a reader whose
 // lease is lost, because it was not renewed: it expires at the server 6 % of its ttl later. If the
-// reader's remaining ttl is more than a tenth of the writer's ttl plus 100 ms, the reader counts as
-// still held.
+// reader's remaining ttl is more than a tenth of the writer's ttl plus 100 ms, the writer gets no
+// entry: it would hold others back for as long.
 inline constexpr std::string_view stand_shared_lua =
     R"(if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   hold(ARGV[1], ARGV[2])
