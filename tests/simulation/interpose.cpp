@@ -19,11 +19,11 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdarg>
 #include <cstring>
 #include <ctime>
 
-#include "real_calls.hpp"
 #include "world.hpp"
 
 using redlatch::test::SimTime;
@@ -57,20 +57,6 @@ constexpr SimTime epoch = std::chrono::hours(24 * 365 * 50);
 SimTime offset_of(clockid_t clock) { return clock == CLOCK_REALTIME ? epoch : SimTime{}; }
 
 }  // namespace
-
-namespace redlatch::test {
-
-long real_futex(const void* word, int operation, unsigned value) {
-  return REAL(syscall)(SYS_futex, word, operation, value, nullptr, nullptr, 0);
-}
-int real_create_thread(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
-                       void* argument) {
-  return REAL(pthread_create)(thread, attributes, start, argument);
-}
-int real_join(pthread_t thread, void** result) { return REAL(pthread_join)(thread, result); }
-void real_exit(int status) { ::_exit(status); }
-
-}  // namespace redlatch::test
 
 extern "C" {
 
@@ -115,7 +101,27 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
                    void* argument) noexcept {
   World* const world = World::current();
   if (world == nullptr) return REAL(pthread_create)(thread, attributes, start, argument);
-  return world->create_thread(thread, attributes, start, argument);
+  return world->create_thread(thread, start, argument);
+}
+
+pthread_t pthread_self() noexcept {
+  World* const world = World::current();
+  return world == nullptr ? REAL(pthread_self)() : world->self();
+}
+
+/// A thread_local object of the calling thread has a destructor.
+int __cxa_thread_atexit(void (*end)(void*), void* object, void* library) noexcept {
+  World* const world = World::current();
+  if (world == nullptr) return REAL(__cxa_thread_atexit)(end, object, library);
+  world->at_thread_end(end, object);
+  return 0;
+}
+
+/// Nothing here sends signals.
+int pthread_sigmask(int how, const sigset_t* mask, sigset_t* before) noexcept {
+  if (World::current() == nullptr) return REAL(pthread_sigmask)(how, mask, before);
+  if (before != nullptr) sigemptyset(before);
+  return 0;
 }
 
 int pthread_join(pthread_t thread, void** result) {
@@ -230,6 +236,7 @@ long syscall(long number, ...) noexcept {
   for (long& word : words) word = va_arg(list, long);
   va_end(list);
   World* const world = World::current();
+  if (world != nullptr && number == SYS_gettid) return world->thread_number();
   if (world == nullptr || number != SYS_futex) {
     return REAL(syscall)(number, words[0], words[1], words[2], words[3], words[4], words[5]);
   }

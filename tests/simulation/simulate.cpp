@@ -1,7 +1,6 @@
 // Runs scenarios, each by a seed of its own and in a process of its own, and says what they broke.
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/personality.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -87,18 +86,7 @@ class Child {
   }
 
  private:
-  /// One of its threads runs at a time, so that one processor is enough, and quicker.
   [[noreturn]] void run(int output) const {
-    cpu_set_t all{};
-    ::sched_getaffinity(0, sizeof all, &all);
-    auto left = seed_ % static_cast<std::uint64_t>(CPU_COUNT(&all));
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &all) || left-- > 0) continue;
-      cpu_set_t one{};
-      CPU_SET(cpu, &one);
-      ::sched_setaffinity(0, sizeof one, &one);
-      break;
-    }
     const std::string text = written(run_scenario(seed_));
     const ssize_t count = ::write(output, text.data(), text.size());
     ::_exit(count < 0 ? 1 : 0);

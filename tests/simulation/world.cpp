@@ -1,20 +1,15 @@
 #include "world.hpp"
 
-#include <fcntl.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cassert>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <utility>
-
-#include "real_calls.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -22,24 +17,15 @@ namespace {
 thread_local World* world_of_thread = nullptr;
 World* the_world = nullptr;
 
-void futex_wait(std::atomic<std::uint32_t>& word) {
-  while (word.load() == 0) real_futex(&word, FUTEX_WAIT_PRIVATE, 0);
-  word.store(0);
-}
-
-void futex_wake(std::atomic<std::uint32_t>& word) {
-  word.store(1);
-  real_futex(&word, FUTEX_WAKE_PRIVATE, 1);
-}
-
 }  // namespace
 
 struct World::Thread {
+  int number = 0;
   int process = 0;
+  const Process* its = nullptr;
   std::function<void*()> work{};
-  World* world = nullptr;
-  pthread_t handle{};
-  std::atomic<std::uint32_t> turn = 0;  // 1: it runs
+  std::optional<Fiber> fiber{};
+  std::vector<std::pair<void (*)(void*), void*>> at_end{};  // the last goes first
   bool blocked = false;
   const void* on = nullptr;
   SimTime until = never;
@@ -47,6 +33,8 @@ struct World::Thread {
   const pollfd* polled = nullptr;
   std::size_t polled_count = 0;
   bool finished = false;
+  bool is_detached = false;
+  bool is_joined = false;
   void* result = nullptr;
 };
 
@@ -72,9 +60,10 @@ void World::run(std::function<void()> main) {
     return nullptr;
   });
   running_ = &thread;
-  futex_wake(thread.turn);
-  void* result = nullptr;
-  real_join(thread.handle, &result);
+  // The C++ library notifies no thread where it takes the calling one for the only one.
+  __libc_single_threaded = 0;
+  outside_.switch_to(*thread.fiber);
+  running_ = nullptr;
 }
 
 int World::start_process(std::function<void()> main) {
@@ -88,29 +77,40 @@ int World::start_process(std::function<void()> main) {
 }
 
 World::Thread& World::add_thread(int process, std::function<void*()> work) {
+  std::erase_if(threads_, [](const Thread& one) {
+    return one.finished && (one.is_joined || one.is_detached);
+  });
   Thread& thread = threads_.emplace_back();
+  thread.number = ++last_thread_;
   thread.process = process;
+  thread.its = &processes_.at(process);
   thread.work = std::move(work);
-  thread.world = this;
+  thread.fiber.emplace([this, &thread] { run_thread(thread); });
   living_.push_back(&thread);
-  if (real_create_thread(&thread.handle, nullptr, run_thread, &thread) != 0) std::abort();
   return thread;
 }
 
-void* World::run_thread(void* argument) {
-  Thread& thread = *static_cast<Thread*>(argument);
-  futex_wait(thread.turn);
-  World& world = *thread.world;
-  world_of_thread = &world;
+void World::run_thread(Thread& thread) {
+  world_of_thread = this;
   thread.result = thread.work();
+  while (!thread.at_end.empty()) {
+    const auto [end, object] = thread.at_end.back();
+    thread.at_end.pop_back();
+    end(object);
+  }
   thread.finished = true;
-  std::erase(world.living_, &thread);
-  world.wake(&thread, true);
-  const bool is_main = &thread == &world.threads_.front();
-  if (!is_main) world.switch_out();
-  world_of_thread = nullptr;
-  return nullptr;
+  std::erase(living_, &thread);
+  wake(&thread, true);
+  const bool is_main = &thread == &threads_.front();
+  if (is_main) thread.fiber->switch_to(outside_);
+  switch_out();
 }
+
+void World::at_thread_end(void (*end)(void*), void* object) {
+  running_->at_end.emplace_back(end, object);
+}
+pthread_t World::self() const noexcept { return handle_of(*running_); }
+int World::thread_number() const noexcept { return running_->number; }
 
 bool World::holds_mutex(int process) const {
   return std::ranges::any_of(mutexes_,
@@ -120,6 +120,7 @@ bool World::holds_mutex(int process) const {
 bool World::freeze(int process) {
   if (holds_mutex(process)) return false;
   processes_.at(process).frozen = true;
+  pass_on_wakes(process);
   return true;
 }
 void World::resume(int process) { processes_.at(process).frozen = false; }
@@ -127,21 +128,25 @@ void World::resume(int process) { processes_.at(process).frozen = false; }
 bool World::kill(int process) {
   if (holds_mutex(process)) return false;
   processes_.at(process).alive = false;
-  // Global mutexes are shared with other processes here: what has woken a thread that never goes on
-  // wakes another one.
-  std::vector<const void*> woken_on;
-  for (const Thread* const one : living_) {
-    const bool is_woken = one->process == process && one->blocked && one->was_woken;
-    if (is_woken) woken_on.push_back(one->on);
-  }
+  pass_on_wakes(process);
   std::erase_if(living_, [&](const Thread* one) { return one->process == process; });
-  for (const void* const on : woken_on) wake(on, false);
   std::vector<int> open;
   for (const auto& [fd, one] : descriptors_) {
     if (one.process == process) open.push_back(fd);
   }
   for (const int fd : open) close(fd);
   return true;
+}
+
+/// Global mutexes are shared with other processes here: what has woken a thread that does not go on
+/// wakes another one. Others are woken for nothing by that, which may happen at any time.
+void World::pass_on_wakes(int process) {
+  std::vector<const void*> woken_on;
+  for (const Thread* const one : living_) {
+    const bool is_woken = one->process == process && one->blocked && one->was_woken;
+    if (is_woken) woken_on.push_back(one->on);
+  }
+  for (const void* const on : woken_on) wake(on, false);
 }
 
 std::size_t World::threads_of(int process) const {
@@ -152,7 +157,7 @@ std::size_t World::threads_of(int process) const {
 // The scheduler
 
 bool World::is_ready(const Thread& thread) const {
-  if (processes_.at(thread.process).frozen) return false;
+  if (thread.its->frozen) return false;
   return !thread.blocked || thread.was_woken || thread.until <= now_;
 }
 
@@ -160,7 +165,7 @@ bool World::is_ready(const Thread& thread) const {
 bool World::advance() {
   SimTime next = never;
   for (const Thread* const one : living_) {
-    if (processes_.at(one->process).frozen || !one->blocked) continue;
+    if (one->its->frozen || !one->blocked) continue;
     next = std::min(next, one->until);
   }
   if (!events_.empty()) next = std::min(next, events_.front().time);
@@ -173,7 +178,7 @@ bool World::advance() {
 void World::print_wait(const Thread& one) const {
   const auto mutex = mutexes_.find(one.on);
   std::fprintf(stderr, "  a thread of process %d%s, for ", one.process,
-               processes_.at(one.process).frozen ? ", which is stopped" : "");
+               one.its->frozen ? ", which is stopped" : "");
   if (mutex != mutexes_.end()) {
     std::fprintf(stderr, "a mutex of process %d\n", mutex->second->process);
   } else {
@@ -191,23 +196,19 @@ void World::switch_out() {
       events_.pop_back();
       function();
     }
-    std::vector<Thread*> ready;
+    ready_.clear();
     for (Thread* const one : living_) {
-      if (is_ready(*one)) ready.push_back(one);
+      if (is_ready(*one)) ready_.push_back(one);
     }
-    if (!ready.empty()) {
-      Thread* const next = ready[below(ready.size())];
-      running_ = next;
-      if (next == self) return;
-      const bool ends = self->finished;
-      futex_wake(next->turn);
-      if (!ends) futex_wait(self->turn);
+    if (!ready_.empty()) {
+      running_ = ready_[below(ready_.size())];
+      if (running_ != self) self->fiber->switch_to(*running_->fiber);
       return;
     }
     if (!advance()) {
       std::fprintf(stderr, "simulation: all threads wait for ever:\n");
       for (const Thread* const one : living_) print_wait(*one);
-      real_exit(3);
+      ::_exit(3);
     }
   }
 }
@@ -230,7 +231,13 @@ void World::wake(const void* on, bool all) {
     if (one->blocked && !one->was_woken && one->on == on) waiting.push_back(one);
   }
   if (waiting.empty()) return;
-  if (!all) waiting = {waiting[below(waiting.size())]};
+  if (!all) {
+    // One that does not go on is woken only if there is no other one.
+    const auto others = std::ranges::partition(
+        waiting, [](const Thread* one) { return one->its->alive && !one->its->frozen; });
+    if (others.size() < waiting.size()) waiting.erase(others.begin(), others.end());
+    waiting = {waiting[below(waiting.size())]};
+  }
   for (Thread* one : waiting) one->was_woken = true;
 }
 
@@ -256,24 +263,29 @@ void World::at(SimTime time, std::function<void()> function) {
 
 // Threads and what they wait for
 
-int World::create_thread(pthread_t* thread, const pthread_attr_t*, void* (*start)(void*),
-                         void* argument) {
-  Thread& added = add_thread(running_->process, [start, argument] { return start(argument); });
-  *thread = added.handle;
+pthread_t World::handle_of(const Thread& thread) noexcept {
+  return reinterpret_cast<pthread_t>(&thread);
+}
+World::Thread& World::thread_of(pthread_t handle) noexcept {
+  return *reinterpret_cast<Thread*>(handle);
+}
+
+int World::create_thread(pthread_t* thread, void* (*start)(void*), void* argument) {
+  *thread = handle_of(add_thread(running_->process, [start, argument] { return start(argument); }));
   step();
   return 0;
 }
 
 int World::join(pthread_t thread, void** result) {
-  const auto found = std::ranges::find_if(
-      threads_, [&](const Thread& one) { return pthread_equal(one.handle, thread) != 0; });
-  if (found == threads_.end()) return ESRCH;
-  while (!found->finished) block(&*found, never);
-  if (result != nullptr) *result = found->result;
+  Thread& one = thread_of(thread);
+  while (!one.finished) block(&one, never);
+  if (result != nullptr) *result = one.result;
+  one.is_joined = true;
   return 0;
 }
 
-int World::detach(pthread_t) {
+int World::detach(pthread_t thread) {
+  thread_of(thread).is_detached = true;
   step();
   return 0;
 }

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fiber.hpp"
+
 namespace redlatch::test {
 
 using SimTime = std::chrono::nanoseconds;
@@ -43,13 +45,12 @@ class Peer {
 ///
 /// The library runs in it as it is. Its system calls and those of the C++ library (mutexes,
 /// condition variables, semaphores, threads, clocks, sockets, poll) are interposed
-/// (interpose.cpp) and come here when a simulated thread makes them. A simulated thread is a real
-/// one, but only one of them runs at a time: the others wait until the scheduler chooses them, at
+/// (interpose.cpp) and come here when a simulated thread makes them. A simulated thread is a fiber:
+/// all of them run on one real thread, one at a time, and the scheduler chooses the next one, at
 /// random, at such a call. The clock stands still while a thread runs, but for some microseconds
 /// for each call, and jumps to the next event when all threads wait.
 ///
-/// One world exists at a time, in a process of its own: `run` forks. What a killed process or a
-/// deadlock leaves behind ends with it.
+/// One world exists in a process. What a killed process or a deadlock leaves behind ends with it.
 class World {
  public:
   struct Odds {
@@ -121,10 +122,14 @@ class World {
 
   // The system calls, for interpose.cpp.
 
-  int create_thread(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
-                    void* argument);
+  int create_thread(pthread_t* thread, void* (*start)(void*), void* argument);
   int join(pthread_t thread, void** result);
   int detach(pthread_t thread);
+  pthread_t self() const noexcept;
+  /// Instead of the system's.
+  int thread_number() const noexcept;
+  /// Calls the function for the object when the running thread ends.
+  void at_thread_end(void (*end)(void*), void* object);
   void lock(const void* mutex);
   bool try_lock(const void* mutex);
   void unlock(const void* mutex);
@@ -211,8 +216,11 @@ class World {
   };
 
   bool holds_mutex(int process) const;
+  void pass_on_wakes(int process);
   Thread& add_thread(int process, std::function<void*()> work);
-  static void* run_thread(void* thread);
+  void run_thread(Thread& thread);
+  static pthread_t handle_of(const Thread& thread) noexcept;
+  static Thread& thread_of(pthread_t handle) noexcept;
   bool block(const void* on, SimTime until);
   void wake(const void* on, bool all);
   void switch_out();
@@ -233,8 +241,11 @@ class World {
   SimTime now_{std::chrono::hours(1000)};
   Odds odds_{};
   std::list<Thread> threads_;
+  int last_thread_ = 0;
   std::vector<Thread*> living_{};  // those that have not ended, and may still run
+  std::vector<Thread*> ready_{};   // of these, while one of them is chosen
   Thread* running_ = nullptr;
+  Fiber outside_{};  // the thread that has called `run`
   std::map<int, Process> processes_;
   int next_process_ = 0;
   std::map<const void*, const Thread*> mutexes_;
