@@ -88,6 +88,9 @@ void SentinelView::take(const Address& sentinel, SentinelAnswer answer, TimePoin
   Sentinel* const one = find(sentinel);
   if (one == nullptr) return;  // it has left the service meanwhile
   if (one->answer && begun < one->begun && answer.epoch <= one->answer->epoch) return;
+  const bool is_news =
+      !one->answer || one->answer->primary != answer.primary || one->answer->epoch != answer.epoch;
+  if (is_news) one->named = now;
   one->answer = std::move(answer);
   one->begun = std::max(one->begun, begun);
   one->answered = now;
@@ -132,15 +135,15 @@ void SentinelView::learn() {
   }
 }
 
-/// The newest configuration wins; of equal ones, the last answer. Without any answer that names a
-/// primary, the last primary stays.
+/// The newest configuration wins; of equal ones, the last news. A Sentinel that repeats itself has
+/// none: Sentinels may have different names for one server, and each answer in turn would make the
+/// connections obsolete. Without any answer that names a primary, the last primary stays.
 void SentinelView::decide() {
   const Sentinel* best = nullptr;
   for (const Sentinel& one : sentinels_) {
     if (!one.answer || !one.answer->primary) continue;
-    const bool is_better =
-        best == nullptr || one.answer->epoch > best->answer->epoch ||
-        (one.answer->epoch == best->answer->epoch && one.answered > best->answered);
+    const bool is_better = best == nullptr || one.answer->epoch > best->answer->epoch ||
+                           (one.answer->epoch == best->answer->epoch && one.named > best->named);
     if (is_better) best = &one;
   }
   if (best != nullptr) primary_ = best->answer->primary;

@@ -74,6 +74,7 @@ class SentinelView {
     std::optional<SentinelAnswer> answer{};
     TimePoint begun{};
     TimePoint answered{};
+    TimePoint named{};  // when it first gave this primary for this configuration
   };
 
   Sentinel* find(const Address& sentinel) noexcept;

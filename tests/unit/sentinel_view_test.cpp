@@ -76,6 +76,21 @@ TEST(SentinelView, BelievesTheLastAnswerOfOneConfiguration) {
   EXPECT_EQ(view.primary(), other);
 }
 
+/// One of them announces addresses and another one host names, for example.
+TEST(SentinelView, GoesNotBackAndForthBetweenSentinelsThatRepeatThemselves) {
+  SentinelView view({first, second});
+  view.take(first, names(one, 8), at(0ms), at(0ms));
+  view.take(second, names(other, 8), at(1ms), at(1ms));
+  for (int i = 1; i < 5; ++i) {
+    view.take(first, names(one, 8), at(i * 10ms), at(i * 10ms));
+    EXPECT_EQ(view.primary(), other);
+    view.take(second, names(other, 8), at(i * 10ms), at(i * 10ms));
+    EXPECT_EQ(view.primary(), other);
+  }
+  view.take(first, names(one, 9), at(50ms), at(50ms));
+  EXPECT_EQ(view.primary(), one);
+}
+
 TEST(SentinelView, IgnoresAnAnswerThatALaterOneHasOvertaken) {
   SentinelView view({first});
   view.take(first, names(other, 8), at(10ms), at(20ms));
