@@ -30,14 +30,17 @@ using protocol::Reply;
 /// The pause before the next attempt to subscribe, with jitter.
 constexpr std::chrono::milliseconds min_subscribe_pause{50};
 constexpr std::chrono::milliseconds max_subscribe_pause{1000};
-/// And in front of that, after the Sentinel has refused it.
+/// How long a Sentinel that has refused it is left alone.
 constexpr std::chrono::minutes refusal_pause{1};
 /// How often the Sentinel is sent a PING on the subscription, and how much time it has to answer.
 constexpr std::chrono::seconds ping_period{1};
 
 /// The events that a replica was promoted, which the Sentinel that leads a failover publishes some
 /// hundred milliseconds earlier, and that a Sentinel knows the new primary.
-constexpr std::array channels{"+promoted-slave", "+switch-master"};
+constexpr std::array<std::string_view, 2> failovers{"+promoted-slave", "+switch-master"};
+/// The events that there is another Sentinel, or that one has another address. Without these, all
+/// Sentinels that a client knows could be replaced one by one while it has no reason to ask.
+constexpr std::array<std::string_view, 2> arrivals{"+sentinel", "+sentinel-address-switch"};
 
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
@@ -285,17 +288,48 @@ void SentinelTopology::attend() noexcept {
   }
 }
 
+/// By turns; null when all have refused, or those that are being asked have to be waited for.
+SentinelTopology::Sentinel* SentinelTopology::next_to_subscribe() {
+  const std::vector<Address> all = view_.sentinels();
+  for (const bool any : {false, true}) {
+    if (any && is_asking()) return nullptr;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      Sentinel& one = sentinel_at(all[(subscribed_ + i) % all.size()]);
+      if (BootClock::now() < one.refused_until || (!any && !one.has_answered())) continue;
+      subscribed_ += i + 1;
+      return &one;
+    }
+  }
+  return nullptr;
+}
+
+bool SentinelTopology::is_asking() const {
+  return std::ranges::any_of(
+      sentinels_, [](const Sentinel& one) { return one.asking && !one.asking->is_finished(); });
+}
+
 void SentinelTopology::subscribe() {
   subscribe_later();  // unless this works
-  const std::vector<Address> all = view_.sentinels();
-  const Sentinel& one = sentinel_at(all[subscribed_++ % all.size()]);
+  const Sentinel* const one = next_to_subscribe();
+  if (one == nullptr) {
+    if (is_asking()) subscribe_at_ = BootClock::now() + min_subscribe_pause;
+    return;
+  }
+  subscribing_to_ = one->address;
   const TimePoint deadline = BootClock::now() + options_.connect_timeout;
   using Subscribed = std::shared_ptr<Connection>;
   subscribing_ = threads_.start<Subscribed>(
-      [settings = one.settings, deadline](AskingThreads::Talk& /*talk*/, int cancel) {
+      [settings = one->settings, deadline](AskingThreads::Talk& /*talk*/, int cancel) {
         auto connection = std::make_shared<Connection>(connect(*settings, deadline, cancel));
-        for (const char* channel : channels) {
-          say(*connection, Command(Expect::anything, "SUBSCRIBE", channel), deadline);
+        const auto command = [](std::string_view channel) {
+          return Command(Expect::anything, "SUBSCRIBE", channel);
+        };
+        for (const std::string_view channel : failovers) {
+          say(*connection, command(channel), deadline);
+        }
+        // A user may be allowed to hear of failovers alone.
+        for (const std::string_view channel : arrivals) {
+          detail::ask(*connection->stream, *connection->transport, command(channel), deadline);
         }
         connection->transport->settle_down();
         return connection;
@@ -307,8 +341,9 @@ void SentinelTopology::end_subscribing() {
   try {
     subscription_ = ended->result();
   } catch (const IoError& error) {
-    subscribe_later();
-    if (!is_outage(error.code())) subscribe_at_ += refusal_pause;
+    if (is_outage(error.code())) return subscribe_later();
+    sentinel_at(subscribing_to_).refused_until = BootClock::now() + refusal_pause;
+    subscribe_at_ = BootClock::now();
     return;
   } catch (const std::exception&) {
     return subscribe_later();
@@ -343,15 +378,21 @@ void SentinelTopology::end_subscription() {
 
 void SentinelTopology::receive_messages() {
   bool switched = false;
+  bool arrived = false;
   try {
     receive_into(*subscription_->stream, *subscription_->transport);
     while (const std::optional<Reply> message = subscription_->stream->next_unasked()) {
       is_pinged_ = false;
-      switched |= message->elements.size() == 3 && is_about(service_, message->elements[2].text);
+      if (message->elements.size() != 3 || !is_about(service_, message->elements[2].text)) continue;
+      const bool is_arrival =
+          std::ranges::find(arrivals, message->elements[1].text) != arrivals.end();
+      (is_arrival ? arrived : switched) = true;
     }
   } catch (const std::exception&) {  // it is lost, or memory is
     end_subscription();
   }
+  // Several may arrive at once.
+  if (arrived) ask_at_ = std::min(ask_at_, BootClock::now() + AskingThreads::fresh_for);
   if (switched) hear_of_failover();
 }
 

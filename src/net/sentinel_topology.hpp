@@ -33,8 +33,10 @@ class Resolver;
 /// the server for its ROLE (`NodeRole::must_be_primary`).
 ///
 /// **Listening.** The background thread keeps a subscription at one Sentinel, and has all of them
-/// asked when it hears of a failover, and whenever the subscription is opened. A Sentinel that does
-/// not answer a PING there for a second is left for the next one.
+/// asked when it hears of a failover or of another Sentinel, and whenever the subscription is
+/// opened. A Sentinel that does not answer a PING there for a second is left for the next one. One
+/// that has answered when it was asked comes before one that has not: to wait for a Sentinel that
+/// has hung is not to listen. One that refuses the subscription is left alone for a minute.
 /// Without that, a client whose connections are idle would not notice that its primary was stopped,
 /// replaced, and woken up again as a former primary that believes in itself for some seconds.
 ///
@@ -77,6 +79,8 @@ class SentinelTopology final : public Topology,
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
+    TimePoint refused_until{};                 // it is not subscribed to before
+    bool has_answered() const { return asking && asking->is_finished() && asking->result().answer; }
   };
   using Calls = std::vector<std::shared_ptr<const Asking>>;
 
@@ -88,6 +92,8 @@ class SentinelTopology final : public Topology,
   void map(SentinelAnswer& answer) const;
   IoError failure_of(const Calls& calls) const;
   void note_primary() REDLATCH_REQUIRES(mutex_);
+  Sentinel* next_to_subscribe() REDLATCH_REQUIRES(mutex_);
+  bool is_asking() const REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
   void end_subscribing() REDLATCH_REQUIRES(mutex_);
   void end_subscription() REDLATCH_REQUIRES(mutex_);
@@ -122,6 +128,7 @@ class SentinelTopology final : public Topology,
   TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after more messages
   std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;           // the next is at this Sentinel
+  Address subscribing_to_ REDLATCH_GUARDED_BY(mutex_){};
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };
 

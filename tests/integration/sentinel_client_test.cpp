@@ -9,10 +9,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "certificates.hpp"
@@ -312,38 +314,68 @@ TEST(ClientSentinelTls, TrustsItsOwnIssuersAtTheSentinels) {
 /// A Sentinel that says what a test wants: the primary, and other Sentinels.
 class ScriptedSentinel {
  public:
-  explicit ScriptedSentinel(std::uint16_t primary) : primary_(std::to_string(primary)) {}
+  explicit ScriptedSentinel(std::uint16_t primary, std::string epoch = "1")
+      : primary_(std::to_string(primary)), epoch_(std::move(epoch)) {}
 
   std::string url() const {
     std::string url = server_.url();
     return url.replace(0, url.find("://"), "redis-sentinel") + "#orders";
   }
+  std::string port() const { return server_.url().substr(server_.url().rfind(':') + 1); }
   std::size_t connections() const { return server_.connections(); }
   bool is_listened_to() const { return subscriber_ != 0; }
-  void tell_of_failover() {
-    server_.say(subscriber_, resp::array({resp::bulk("message"), resp::bulk("+switch-master"),
-                                          resp::bulk("orders 127.0.0.1 1 127.0.0.1 2")}));
+  /// The client has listened for a second, and asked whatever it asks as it begins to.
+  bool is_pinged_by_listener() const { return is_pinged_; }
+  void tell_of_failover() { tell("+switch-master", "orders 127.0.0.1 1 127.0.0.1 2"); }
+  /// From now on it knows the Sentinel at that port.
+  void tell_of(const ScriptedSentinel& other) {
+    {
+      const auto hold = server_.hold();
+      other_ = {"127.0.0.1", other.port()};
+      is_other_told_ = false;
+    }
+    tell("+sentinel", "sentinel f00 127.0.0.1 " + other.port() + " @ orders 127.0.0.1 " + primary_);
   }
+  /// Whether a client has asked for it since then.
+  bool has_told_of_other() const { return is_other_told_; }
 
  private:
+  void tell(const char* channel, const std::string& message) {
+    {
+      const auto hold = server_.hold();
+      if (!channels_.contains(channel)) return;
+    }
+    server_.say(subscriber_,
+                resp::array({resp::bulk("message"), resp::bulk(channel), resp::bulk(message)}));
+  }
   std::string answer(const ScriptedRequest& request) {
-    if (request.is("PING")) return resp::status("PONG");
+    if (request.is("PING")) {
+      if (request.connection == subscriber_) is_pinged_ = true;
+      return resp::status("PONG");
+    }
     if (request.is("SUBSCRIBE")) {
       subscriber_ = request.connection;
+      channels_.insert(request.words[1]);
       return resp::array({resp::bulk("subscribe"), resp::bulk(request.words[1]), resp::integer(1)});
     }
     if (!request.is("SENTINEL")) return resp::error("ERR unknown command");
     if (request.words[1] == "MASTER") {
-      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
+      return resp::array({resp::bulk("config-epoch"), resp::bulk(epoch_)});
     }
     if (request.words[1] == "SENTINELS") {
-      return resp::array({resp::array(
-          {resp::bulk("ip"), resp::bulk("10.0.0.9"), resp::bulk("port"), resp::bulk("26379")})});
+      is_other_told_ = true;
+      return resp::array({resp::array({resp::bulk("ip"), resp::bulk(other_.first),
+                                       resp::bulk("port"), resp::bulk(other_.second)})});
     }
     return resp::array({resp::bulk("127.0.0.1"), resp::bulk(primary_)});
   }
 
   const std::string primary_;
+  const std::string epoch_;
+  std::pair<std::string, std::string> other_{"10.0.0.9", "26379"};
+  std::atomic<bool> is_other_told_ = false;
+  std::atomic<bool> is_pinged_ = false;
+  std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
   ScriptedServer server_{[this](const ScriptedRequest& request) { return answer(request); }};
 };
@@ -383,6 +415,24 @@ TEST(ClientStrangeSentinel, MayRepeatItselfWithoutAStormOfConnections) {
   EXPECT_LE(sentinel.connections() - before, 4 * tenths + 4);
   EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
   EXPECT_TRUE(lock.owns_lock());
+}
+
+/// All Sentinels are replaced one by one while the client has no reason to ask them, and a failover
+/// follows.
+TEST(ClientStrangeSentinel, IsReplacedByOneThatItTellsOf) {
+  RedisServer server;
+  RedisServer promoted;
+  std::optional<ScriptedSentinel> named(std::in_place, server.port());
+  const ScriptedSentinel next(promoted.port(), "2");
+  Client client(named->url(), patient());
+  Lock lock(client, "job", long_enough);
+  ASSERT_TRUE(eventually([&] { return named->is_pinged_by_listener(); }));
+  named->tell_of(next);
+  ASSERT_TRUE(eventually([&] { return named->has_told_of_other(); }));
+  named.reset();
+  server.kill();
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
+  EXPECT_TRUE(eventually([&] { return next.is_listened_to(); }));
 }
 
 // What becomes of locks in a failover
@@ -556,6 +606,49 @@ TEST(ClientSentinelHost, ThatHasHungHasNoFormerPrimaryThatIsBelieved) {
   expect_no_second_holder(trio, one, lock);
   trio.sentinel(0).resume();
 }
+
+/// The Sentinel has hung before the client begins, which would wait for it as long as it may.
+TEST(ClientSentinelHost, ThatHasHungIsNotWaitedForToListen) {
+  SentinelTrio trio;
+  trio.sentinel(0).pause();
+  Client one(trio.url(), patient());
+  { const Lock lock(one, "job", long_enough); }
+  ASSERT_TRUE(in_step(trio));
+  trio.server(0).pause();
+  Client other(trio.url());
+  ASSERT_TRUE(trio.switched_from(0)) << trio.logs();
+  const std::optional<Lock> lock = acquired_by(other);
+  expect_no_second_holder(trio, one, lock);
+  trio.sentinel(0).resume();
+}
+
+/// The rights of a user at one Sentinel, who may do all at the others.
+class ClientSentinelRefusal : public testing::TestWithParam<std::vector<std::string>> {};
+
+/// The client would listen to that one first.
+TEST_P(ClientSentinelRefusal, KeepsNoClientFromListeningToTheOtherSentinels) {
+  SentinelTrio trio;
+  for (std::size_t i = 0; i < SentinelTrio::size; ++i) {
+    std::vector<std::string> user{"ACL", "SETUSER", "asks", "on", ">pass", "&*", "+@all"};
+    if (i == 0) user.insert(user.end(), GetParam().begin(), GetParam().end());
+    trio.at_sentinel(i).command(user);
+  }
+  ClientOptions options;
+  options.sentinel.user = "asks";
+  options.sentinel.password = "pass";
+  Client one(trio.url(), options);
+  { const Lock lock(one, "job", long_enough); }
+  ASSERT_TRUE(in_step(trio));
+  trio.server(0).pause();
+  Client other(trio.url(), options);
+  ASSERT_TRUE(trio.switched_from(0)) << trio.logs();
+  const std::optional<Lock> lock = acquired_by(other);
+  expect_no_second_holder(trio, one, lock);
+}
+
+INSTANTIATE_TEST_SUITE_P(, ClientSentinelRefusal,
+                         testing::Values(std::vector<std::string>{"<pass", ">other"},
+                                         std::vector<std::string>{"-subscribe"}));
 
 /// The client has only connected so far, and the first Sentinel that it would listen to is away.
 TEST_F(ClientSentinel, DoesNotBelieveAFormerPrimaryAfterAPingAlone) {
