@@ -35,13 +35,14 @@ class ForkRegistry {
     return registry;
   }
 
-  void add(ForkAware& member) {
+  void add(ForkAware& member, ForkOrder order) {
     const MutexLock lock(mutex_);
-    members_.push_back(&member);
+    (order == ForkOrder::last ? last_ : members_).push_back(&member);
   }
   void remove(const ForkAware& member) noexcept {
     const MutexLock lock(mutex_);
     std::erase(members_, &member);
+    std::erase(last_, &member);
   }
   bool is_held(std::string_view key, std::string_view owner_tag) noexcept {
     const MutexLock lock(mutex_);
@@ -54,24 +55,28 @@ class ForkRegistry {
   static void before_fork() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     registry().mutex_.lock();
     for (ForkAware* member : registry().members_) member->before_fork();
+    for (ForkAware* member : registry().last_) member->before_fork();
   }
   static void after_fork_in_parent() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
+    for (ForkAware* member : registry().last_) member->after_fork_in_parent();
     for (ForkAware* member : registry().members_) member->after_fork_in_parent();
     registry().mutex_.unlock();
   }
   static void after_fork_in_child() REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
     forget_thread_number();
+    for (ForkAware* member : registry().last_) member->after_fork_in_child();
     for (ForkAware* member : registry().members_) member->after_fork_in_child();
     registry().mutex_.unlock();
   }
 
   Mutex mutex_{};
   std::vector<ForkAware*> members_ REDLATCH_GUARDED_BY(mutex_){};
+  std::vector<ForkAware*> last_ REDLATCH_GUARDED_BY(mutex_){};
 };
 
-ForkRegistration::ForkRegistration(ForkAware& member)
+ForkRegistration::ForkRegistration(ForkAware& member, ForkOrder order)
     : registry_(ForkRegistry::registry()), member_(member) {
-  registry_.add(member_);
+  registry_.add(member_, order);
 }
 
 ForkRegistration::~ForkRegistration() { registry_.remove(member_); }

@@ -29,11 +29,15 @@ class ForkAware {
 
 class ForkRegistry;
 
+/// Whether an object is called before a fork in the order of registration, or behind all of those:
+/// its mutexes are taken under theirs. After the fork it is the other way round.
+enum class ForkOrder { usual, last };
+
 /// Has an object called around forks until the registration ends. The last member of the object's
 /// class, so that the object is whole while it is registered.
 class ForkRegistration {
  public:
-  explicit ForkRegistration(ForkAware& member);
+  explicit ForkRegistration(ForkAware& member, ForkOrder order = ForkOrder::usual);
   ForkRegistration(const ForkRegistration&) = delete;
   ForkRegistration& operator=(const ForkRegistration&) = delete;
   ~ForkRegistration();

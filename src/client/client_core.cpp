@@ -323,11 +323,9 @@ void ClientCore::before_fork() {
   background_.before_fork();
   settings_.topology->before_fork();
   if (settings_.credentials) settings_.credentials->before_fork();
-  if (settings_.tls) settings_.tls->before_fork();
 }
 
 void ClientCore::after_fork_in_parent() {
-  if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_parent();
   settings_.topology->after_fork_in_parent();
   background_.after_fork_in_parent();
@@ -338,7 +336,6 @@ void ClientCore::after_fork_in_parent() {
 void ClientCore::after_fork_in_child() noexcept {
   ++process_;  // so no lease of the parent counts here: see `Lease::exists`
   callers_ = 0;
-  if (settings_.tls) settings_.tls->after_fork();
   if (settings_.credentials) settings_.credentials->after_fork_in_child();
   settings_.topology->after_fork_in_child();
   background_.after_fork_in_child();

@@ -452,18 +452,15 @@ void SentinelTopology::before_fork() {
   mutex_.lock();
   if (primary_) primary_->before_fork();
   for (const Sentinel& one : sentinels_) one.settings->topology->before_fork();
-  if (sentinel_tls_) sentinel_tls_->before_fork();
 }
 
 void SentinelTopology::after_fork_in_parent() {
-  if (sentinel_tls_) sentinel_tls_->after_fork();
   for (const Sentinel& one : sentinels_) one.settings->topology->after_fork_in_parent();
   if (primary_) primary_->after_fork_in_parent();
   mutex_.unlock();
 }
 
 void SentinelTopology::after_fork_in_child() noexcept {
-  if (sentinel_tls_) sentinel_tls_->after_fork();
   for (Sentinel& one : sentinels_) {
     one.settings->topology->after_fork_in_child();
     if (one.asking) one.asking->abandon();

@@ -125,21 +125,27 @@ SSL_CTX* make_context() {
 }  // namespace
 
 TlsContext::Files::Files(const TlsOptions& options)
-    : context(make_context()),
-      server_name(options.server_name),
+    : server_name(options.server_name),
       verify(options.verify),
       has_certificate(!options.certificate.empty()) {
-  if (!context) throw std::bad_alloc();
-  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  const MutexLock lock(mutex);
+  std::unique_ptr<ssl_ctx_st, Free> made(make_context());
+  if (!made) throw std::bad_alloc();
+  SSL_CTX_set_min_proto_version(made.get(), TLS1_2_VERSION);
   // A second handshake would take place without the mutex. TLS 1.3 has none.
-  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode(context.get(),
-                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
-  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-  SSL_CTX_sess_set_new_cb(context.get(), keep_session);
+  SSL_CTX_set_options(made.get(), SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_mode(made.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_verify(made.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_session_cache_mode(made.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(made.get(), keep_session);
   ERR_clear_error();
-  read_files(context.get(), options);
+  read_files(made.get(), options);
+  context = std::move(made);
+}
+
+TlsContext::Files::~Files() {
+  const MutexLock lock(mutex);
+  context.reset();
 }
 
 TlsContext::TlsContext(const TlsOptions& options, std::string_view host)

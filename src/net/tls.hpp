@@ -8,6 +8,7 @@
 
 #include <redlatch/options.hpp>
 
+#include "base/fork_aware.hpp"
 #include "base/mutex.hpp"
 
 // OpenSSL's own names; its headers are included by tls.cpp alone.
@@ -21,10 +22,11 @@ namespace redlatch::detail {
 /// What the TLS connections to one server have in common: the checks of its certificate, the
 /// client's own, and the last session, which the next connection resumes.
 ///
-/// The mutex of the files is held during each step of a handshake, while a session or new keys are
-/// taken in behind it, and while a connection is made or freed, as OpenSSL takes locks of its own
-/// then: with this mutex, `fork()` waits until they are free. A step takes about a millisecond and
-/// never waits for the peer.
+/// The mutex of the files is held while they are read and freed, during each step of a handshake,
+/// while a session or new keys are taken in behind it, and while a connection is made or freed, as
+/// OpenSSL takes locks of its own then: with this mutex, `fork()` waits until they are free. These
+/// locks are those of the whole process, so that also a client that has just begun, or is about to
+/// end, is waited for. A step takes about a millisecond and never waits for the peer.
 class TlsContext {
  public:
   /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
@@ -42,10 +44,6 @@ class TlsContext {
   /// Frees what OpenSSL keeps for the calling thread.
   static void leave() noexcept;
 
-  // Around fork(2), for all that share the files; the mutex is released in parent and child.
-  void before_fork() REDLATCH_ACQUIRE(files_->mutex) { files_->mutex.lock(); }
-  void after_fork() REDLATCH_RELEASE(files_->mutex) { files_->mutex.unlock(); }
-
  private:
   friend class TlsSession;
   struct Free {
@@ -54,14 +52,23 @@ class TlsContext {
   };
 
   /// What the options say, but for the host.
-  struct Files {
+  struct Files final : ForkAware {
     explicit Files(const TlsOptions& options);
+    Files(const Files&) = delete;
+    Files& operator=(const Files&) = delete;
+    ~Files();
 
-    std::unique_ptr<ssl_ctx_st, Free> context;
+    void before_fork() override REDLATCH_ACQUIRE(mutex) { mutex.lock(); }
+    void after_fork_in_parent() override REDLATCH_RELEASE(mutex) { mutex.unlock(); }
+    void after_fork_in_child() noexcept override REDLATCH_RELEASE(mutex) { mutex.unlock(); }
+
     const std::string server_name;
     const bool verify;
     const bool has_certificate;
     Mutex mutex{};
+    std::unique_ptr<ssl_ctx_st, Free> context{};
+    // Not that of a client: its threads use OpenSSL before and after that.
+    const ForkRegistration registration{*this, ForkOrder::last};
   };
 
   TlsContext(std::shared_ptr<Files> files, std::string_view host);

@@ -11,16 +11,20 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include <redlatch/error.hpp>
 #include <redlatch/options.hpp>
 
+#include "base/fork_aware.hpp"
 #include "base/io_error.hpp"
 #include "certificates.hpp"
+#include "child.hpp"
 #include "eventually.hpp"
 #include "net/tls_transport.hpp"
 #include "sleeps.hpp"
@@ -378,19 +382,40 @@ TEST(TlsSession, ResumesTheLastSession) {
   }
 }
 
-/// Whether an operation in another thread waits while a thread of the process forks.
-bool waits_for_fork(TlsContext& context, const std::function<void()>& operation) {
-  context.before_fork();
-  std::atomic<pid_t> thread = 0;
-  std::atomic<bool> is_over = false;
-  const std::jthread other([&] {
-    thread = ::gettid();
-    operation();
-    is_over = true;
+/// Does something while a thread of the process forks, behind what the library does then.
+class AtFork final : public detail::ForkAware {
+ public:
+  explicit AtFork(std::function<void()> action) : action_(std::move(action)) {}
+
+  void before_fork() override { action_(); }
+  void after_fork_in_parent() override {}
+  void after_fork_in_child() noexcept override {}
+
+ private:
+  const std::function<void()> action_;
+  const detail::ForkRegistration registration_{*this, detail::ForkOrder::last};
+};
+
+void while_forking(const std::function<void()>& action) {
+  const AtFork at_fork(action);
+  EXPECT_EQ(in_child([] { return 0; }), 0);
+}
+
+/// Whether an operation in another thread waits for the end of a fork.
+bool waits_for_fork(const std::function<void()>& operation) {
+  bool waits = false;
+  std::jthread other;
+  while_forking([&] {
+    std::atomic<pid_t> thread = 0;
+    const auto is_over = std::make_shared<std::atomic<bool>>(false);
+    other = std::jthread([&thread, &operation, is_over] {
+      thread = ::gettid();
+      operation();
+      *is_over = true;
+    });
+    EXPECT_TRUE(eventually([&] { return *is_over || (thread != 0 && sleeps(thread)); }));
+    waits = !*is_over;
   });
-  EXPECT_TRUE(eventually([&] { return is_over || (thread != 0 && sleeps(thread)); }));
-  const bool waits = !is_over;
-  context.after_fork();
   return waits;
 }
 
@@ -402,14 +427,21 @@ TEST(TlsSession, LeavesNoLockOfOpenSslHeldInAForkedChild) {
   auto owned = std::make_unique<TlsSession>(context);
   TlsSession& client = *owned;
   shake_hands(client, server);
-  EXPECT_TRUE(waits_for_fork(context, [&] { read_all(client); }));
+  EXPECT_TRUE(waits_for_fork([&] { read_all(client); }));
 
-  context.before_fork();
-  give(client, server.say("+OK"), 1 << 20, [] {});
-  EXPECT_EQ(read_all(client), "+OK");
-  context.after_fork();
+  while_forking([&] {
+    give(client, server.say("+OK"), 1 << 20, [] {});
+    EXPECT_EQ(read_all(client), "+OK");
+  });
 
-  EXPECT_TRUE(waits_for_fork(context, [&] { owned.reset(); }));
+  EXPECT_TRUE(waits_for_fork([&] { owned.reset(); }));
+}
+
+/// No client has the files yet, or any more.
+TEST(TlsContext, LeavesNoLockOfOpenSslHeldInAForkedChild) {
+  std::optional<TlsContext> context;
+  EXPECT_TRUE(waits_for_fork([&] { context.emplace(trusting(), "localhost"); }));
+  EXPECT_TRUE(waits_for_fork([&] { context.reset(); }));
 }
 
 std::string refusal_of(const TlsOptions& options) {
