@@ -51,6 +51,14 @@ bool is_address(const std::string& name) noexcept {
          ::inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
 }
 
+/// Without what the system alone looks at: the zone of an IPv6 address, and the dot behind a host
+/// name that is complete, which certificates and RFC 6066, section 3, leave out.
+std::string_view checked_name(std::string_view host) noexcept {
+  host = host.substr(0, host.find('%'));
+  if (host.ends_with('.')) host.remove_suffix(1);
+  return host;
+}
+
 /// The first error since `ERR_clear_error`.
 unsigned long take_error() noexcept {
   const unsigned long error = ERR_get_error();
@@ -153,7 +161,7 @@ TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
 
 TlsContext::TlsContext(std::shared_ptr<Files> files, std::string_view host)
     : files_(std::move(files)),
-      name_(files_->server_name.empty() ? host.substr(0, host.find('%')) : files_->server_name) {}
+      name_(checked_name(files_->server_name.empty() ? host : files_->server_name)) {}
 
 TlsContext::~TlsContext() {
   const MutexLock lock(files_->mutex);

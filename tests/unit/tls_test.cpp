@@ -228,6 +228,14 @@ TEST(TlsSession, RefusesACertificateForAnotherAddress) {
   EXPECT_NE(text_of(error).find("127.0.0.2"), std::string::npos) << error.what();
 }
 
+TEST(TlsSession, ChecksTheNameWithoutTheDotOfACompleteOne) {
+  TlsContext context(trusting(), "localhost.");
+  Server server(files().good);
+  TlsSession client(context);
+  shake_hands(client, server);
+  EXPECT_TRUE(client.handshake());
+}
+
 TEST(TlsSession, AcceptsTheAddressOfTheCertificate) {
   TlsContext context(trusting(), "127.0.0.1");
   Server server(files().good);
