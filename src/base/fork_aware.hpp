@@ -8,8 +8,8 @@ namespace redlatch::detail {
 /// child gets its data in a consistent state; afterwards the parent unlocks them, and the child
 /// drops the threads and connections, which are the parent's, and unlocks them as well.
 ///
-/// All clients and quorums of a process are such objects, so they can be asked through this for a
-/// lease that one of them has.
+/// All clients and quorums of a process are among these objects, so they can be asked through this
+/// for a lease that one of them has.
 class ForkAware {
  public:
   ForkAware() = default;
@@ -20,8 +20,13 @@ class ForkAware {
   virtual void after_fork_in_parent() = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
-  /// Whether a lock has a valid lease of the key here whose value begins with this owner tag.
-  virtual bool is_held(std::string_view key, std::string_view owner_tag) noexcept = 0;
+  /// Whether a lock has a valid lease of the key here whose value begins with this owner tag. False
+  /// for an object that has no leases.
+  virtual bool is_held(std::string_view key, std::string_view owner_tag) noexcept {
+    static_cast<void>(key);
+    static_cast<void>(owner_tag);
+    return false;
+  }
 
  protected:
   ~ForkAware() = default;
