@@ -42,19 +42,25 @@ class ClusterCall {
   /// `index`: of the key's connections, as of `Routes`.
   void run(NodeConnections& connections, std::size_t index, ConnectPolicy policy,
            Response& response) {
-    const Topology& topology = *settings_.topology;
-    do {
-      node_ = sent_.asks ? topology.asked_node_of(request_.key) : topology.node_of(request_.key);
-      SharedConnection& connection = connections.at(node_, index, request_.may_block());
-      its_topology_ = connection.settings().topology.get();
-      version_ = its_topology_->version();
+    send(connections, index, policy, response);
+    while (goes_on(response, policy)) {
       response = {};
-      connection.execute(sent_, response, policy, end_);
-    } while (goes_on(response, policy));
+      send(connections, index, policy, response);
+    }
   }
 
  private:
   using How = protocol::Redirection;
+
+  void send(NodeConnections& connections, std::size_t index, ConnectPolicy policy,
+            Response& response) {
+    const Topology& topology = *settings_.topology;
+    node_ = sent_.asks ? topology.asked_node_of(request_.key) : topology.node_of(request_.key);
+    SharedConnection& connection = connections.at(node_, index, request_.may_block());
+    its_topology_ = connection.settings().topology.get();
+    version_ = its_topology_->version();
+    connection.execute(sent_, response, policy, end_);
+  }
 
   bool is_elsewhere() const noexcept { return settings_.topology->node_of(request_.key) != node_; }
   /// Whether the node has lost its slots meanwhile, or the key is at another one.
