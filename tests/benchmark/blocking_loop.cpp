@@ -59,8 +59,8 @@ void BlockingLoop::Free::operator()(ssl_ctx_st* context) const noexcept { SSL_CT
 void BlockingLoop::Free::operator()(ssl_st* connection) const noexcept { SSL_free(connection); }
 
 BlockingLoop::BlockingLoop(std::uint16_t port, const std::string& ca_file, Release release,
-                           std::string key)
-    : fd_(connected_to(port)), release_(release), key_(std::move(key)), room_(512, '\0') {
+                           std::vector<std::string> keys)
+    : fd_(connected_to(port)), release_(release), keys_(std::move(keys)), room_(512, '\0') {
   if (!ca_file.empty()) secure(ca_file);
   send(written({"SCRIPT", "LOAD", release_script}));
   sha1_ = receive(sizeof "$40\r\n" - 1 + 40 + 2).substr(5, 40);
@@ -113,14 +113,24 @@ void BlockingLoop::expect(std::string_view reply, const char* failure) {
 }
 
 void BlockingLoop::acquire() {
-  token_ = make_token();  // a new one for each lease, as it has to be
-  send(written({"SET", key_, token_, "NX", "PX", "10000"}));
-  expect("+OK\r\n", "no lock");
+  token_ = make_token();  // a new one for each cycle, as it has to be
+  std::string commands;
+  std::string replies;
+  for (const std::string& key : keys_) {
+    commands += written({"SET", key, token_, "NX", "PX", "10000"});
+    replies += "+OK\r\n";
+  }
+  send(commands);
+  expect(replies, "no lock");
 }
 
 void BlockingLoop::release() {
-  send(written({"EVALSHA", sha1_, "1", key_, token_}));
-  owed_ = ":1\r\n";
+  std::string commands;
+  for (const std::string& key : keys_) {
+    commands += written({"EVALSHA", sha1_, "1", key, token_});
+    owed_ += ":1\r\n";
+  }
+  send(commands);
   if (release_ == Release::waited_for) expect("", "lost the lock");
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "window.hpp"
 
@@ -13,8 +14,9 @@ struct ssl_st;
 
 namespace redlatch::benchmark {
 
-/// What TLS costs at least: a blocking socket, and OpenSSL right above it. Each command is one
-/// write, and of a reply no more is looked at than that it is the right one.
+/// The least that a client can do: a blocking socket, and with TLS, OpenSSL right above it. The
+/// acquisitions of all its keys are one write, and so are the releases. Of a reply no more is
+/// looked at than that it is the right one.
 class BlockingLoop final : public Worker {
  public:
   enum class Release {
@@ -23,10 +25,11 @@ class BlockingLoop final : public Worker {
   };
 
   /// `ca_file` is the issuer of the server's certificate; empty: plain TCP.
-  BlockingLoop(std::uint16_t port, const std::string& ca_file, Release release, std::string key);
+  BlockingLoop(std::uint16_t port, const std::string& ca_file, Release release,
+               std::vector<std::string> keys);
   ~BlockingLoop() override;
 
-  /// `SET key token NX PX 10000`, and the release script by EVALSHA.
+  /// `SET key token NX PX 10000`, and the release script by EVALSHA, for each key.
   void acquire() override;
   void release() override;
 
@@ -45,10 +48,10 @@ class BlockingLoop final : public Worker {
   Release release_;
   std::unique_ptr<ssl_ctx_st, Free> context_{};
   std::unique_ptr<ssl_st, Free> connection_{};  // null: plain TCP
-  std::string key_;
+  std::vector<std::string> keys_;
   std::string token_{};
   std::string sha1_{};
-  std::string owed_{};  // the reply to a release that was not waited for
+  std::string owed_{};  // the replies to releases that were not waited for
   std::string room_;
 };
 

@@ -25,7 +25,8 @@ Contestant blocking(std::string name, bool tls, Release release) {
             const std::string issuer = tls ? test::own_certificates().issuer : "";
             Team team;
             for (int i = 0; i < scenario.threads; ++i) {
-              team.push_back(std::make_unique<BlockingLoop>(port, issuer, release, key_of(i)));
+              team.push_back(
+                  std::make_unique<BlockingLoop>(port, issuer, release, std::vector{key_of(i)}));
             }
             return run(team, setting.window, setting.view);
           }};
