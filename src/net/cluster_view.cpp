@@ -120,8 +120,13 @@ void add_nodes(ClusterAnswer& answer, const Reply& cluster_nodes) {
     return std::ranges::any_of(lines, [&](const NodeLine& line) { return line.primary == node; });
   };
   for (const NodeLine& line : lines) {
-    if (!has_slots(line) || !has_failed(line) || !has_replica(line.id)) continue;
-    for (ClusterAnswer::Range& range : answer.ranges) range.has_failed |= range.id == line.id;
+    if (!has_slots(line)) continue;
+    const bool may_be_replaced = has_replica(line.id);
+    for (ClusterAnswer::Range& range : answer.ranges) {
+      if (range.id != line.id) continue;
+      range.may_be_replaced = may_be_replaced;
+      range.has_failed = may_be_replaced && has_failed(line);
+    }
   }
 }
 

@@ -26,6 +26,8 @@ struct ClusterAnswer {
     std::string id{};
     /// The cluster takes the primary for down, and a replica may be replacing it.
     bool has_failed = false;
+    /// Some node is its replica, reachable or not, or the node does not tell.
+    bool may_be_replaced = true;
   };
 
   /// The largest configuration epoch of the nodes that have slots, as far as this node knows. Each

@@ -40,7 +40,9 @@ void NodeReports::note_answer(const Address& node, const ClusterAnswer& answer, 
   report->failed = 0;
   report->answered_since = begun;
   report->vouched.clear();
+  report->has_no_replica = false;
   for (const ClusterAnswer::Range& range : answer.ranges) {
+    if (range.primary == node && !range.may_be_replaced) report->has_no_replica = true;
     const auto seat = view_.find(range.primary);
     const bool is_new = seat && std::ranges::find(report->vouched, *seat) == report->vouched.end();
     if (is_new && !range.has_failed) report->vouched.push_back(*seat);
@@ -98,10 +100,17 @@ NodeReports::Verdict NodeReports::verdict(std::size_t seat, TimePoint since, Tim
   const bool tells_itself = std::ranges::any_of(
       reports_, [&](const Report& one) { return one.answered_since >= since + max_ignorance; });
   const bool is_well = vouched == answered && (vouched > 0 || tells_itself);
-  const bool are_enough = vouched >= std::min(others, enough_others);
+  const bool are_enough =
+      others == 0 ? has_no_replica(seat, since) : vouched >= std::min(others, enough_others);
   if (are_enough || (is_well && vouched + not_awaited == others)) return Verdict::settled;
   if (is_well) return Verdict::well;
   return answered > 0 ? Verdict::failed : Verdict::unknown;
+}
+
+/// By its own answer to a question since that time.
+bool NodeReports::has_no_replica(std::size_t seat, TimePoint since) const noexcept {
+  const Report* const own = find(view_.address(seat));
+  return own != nullptr && own->answered_since >= since && own->has_no_replica;
 }
 
 NodeReports::Report* NodeReports::find(const Address& node) noexcept {

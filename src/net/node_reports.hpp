@@ -58,7 +58,8 @@ class NodeReports {
     unknown   // none has answered
   };
   /// Nodes that cannot be reached, or hang, are not waited for. If no other node answers, what the
-  /// node says itself counts, once it has heard that it was replaced, if it can.
+  /// node says itself counts, once it has heard that it was replaced, if it can; at once if it has
+  /// no replica. By the last map alone no node is well: it may have got a replica since then.
   Verdict verdict(std::size_t seat, TimePoint since, TimePoint now) const;
 
  private:
@@ -69,12 +70,14 @@ class NodeReports {
     std::uint64_t failed = 0;            // the number of its last failure; 0: it has answered
     TimePoint answered_since{};          // when the question was put that it has answered last
     std::vector<std::size_t> vouched{};  // the seats of the primaries that are well, by the answer
+    bool has_no_replica = false;         // it is a primary, by its own answer
     std::optional<std::chrono::milliseconds> node_timeout{};  // empty: it has not told
     TimePoint ask_timeout_at{};                               // when it is asked for that again
   };
 
   Report* find(const Address& node) noexcept;
   const Report* find(const Address& node) const noexcept;
+  bool has_no_replica(std::size_t seat, TimePoint since) const noexcept;
 
   const ClusterView& view_;
   std::list<Report> reports_{};  // of the nodes of the view

@@ -258,6 +258,41 @@ TEST_F(ClusterFailover, DoesNotBelieveAGrantByAFormerPrimaryThatWakesUp) {
   has = false;
 }
 
+/// The only primary of a cluster, with a replica that the client has not heard of, is sent a
+/// command while it is stopped, and answers it as it wakes up.
+TEST(ClusterOfOnePrimary, IsNotBelievedWhenAReplicaThatIsNewHasReplacedIt) {
+  Cluster cluster({.primaries = 1, .replicas = 0, .node_timeout = 1s});
+  Client client(cluster.url(), less_patient());
+  const std::string key = Cluster::key_in(100);
+  { const Lock connects(client, key, long_enough); }
+  const std::size_t added = cluster.add_node();
+  const std::string id = cluster.command(0, {"CLUSTER", "MYID"}).text;
+  ASSERT_TRUE(eventually(
+      [&] {
+        return cluster.command(added, {"CLUSTER", "REPLICATE", id}).text == "OK";
+      },
+      30s));
+  ASSERT_TRUE(eventually([&] { return cluster.replica_of(0) == added; }, 30s));
+  ASSERT_TRUE(eventually([&] { return cluster.command(0, {"WAIT", "1", "1000"}).integer == 1; }));
+  cluster.node(0).pause();
+  std::jthread trying([&] {
+    EXPECT_TRUE(eventually(
+        [&] {
+          return !error_of([&] { EXPECT_FALSE(Lock(client, key, std::try_to_lock, long_enough)); });
+        },
+        30s));
+  });
+  ASSERT_TRUE(cluster.take_over(added));
+  cluster.command(added, {"SET", key, "somebody else's", "PX", "100000"});
+  // By then the client does not trust it any more.
+  ASSERT_TRUE(eventually([&] {
+    return cluster.command(added, {"CLUSTER", "NODES"}).text.find("fail") != std::string::npos;
+  }));
+  cluster.node(0).resume();
+  trying.join();
+  EXPECT_EQ(cluster.command(added, {"GET", key}).text, "somebody else's");
+}
+
 /// A node without a replica is down, and with it all of the cluster.
 TEST(ClusterDown, IsRiddenOutByAWaitThatWantsTo) {
   Cluster cluster({.replicas = 0, .node_timeout = 1s});

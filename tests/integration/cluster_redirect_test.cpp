@@ -217,6 +217,22 @@ TEST_F(ClientOfScriptedCluster, StopsAtOnceWhileNodesAreAskedAboutAnother) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
 }
 
+/// It has got its replica since the last map, and that has replaced it.
+TEST_F(ClientOfScriptedCluster, AsksANodeWithoutReplicasForANewMapBeforeItIsBelieved) {
+  node_timeout = 0;
+  Client client(url(), patient());
+  EXPECT_TRUE(Lock(client, "job", long_lease).owns_lock());
+  answers[0] = [this](const ScriptedRequest&) {
+    owner = 1;
+    epoch = 2;
+    return resp::ok;
+  };
+  EXPECT_EQ(error_of([&] { const Lock lock(client, "job", long_lease); }), Errc::not_writable)
+      << "what the former primary has answered is not believed";
+  const Lock lock(client, "job", long_lease);
+  EXPECT_EQ(attempts(1), 1U);
+}
+
 /// It has heard by then that it was replaced, if it can.
 TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   has_replica = true;

@@ -547,6 +547,21 @@ TEST(ClusterNodesReply, NamesThePrimariesThatHaveFailedAndHaveAReplica) {
   EXPECT_FALSE(failed("master,fail", "three c:1@2 slave two 0 0 1 connected\n"));
 }
 
+/// Whatever has become of the replica: it may be back before that is told.
+TEST(ClusterNodesReply, NamesThePrimariesThatHaveNoReplica) {
+  const auto may_be_replaced = [](const Reply& nodes) {
+    return with_nodes(nodes, {{0, last, a, "one"}}).ranges[0].may_be_replaced;
+  };
+  const std::string primary = "one a:1@2 master - 0 0 1 connected 0-16383\n";
+  const std::string others = "two b:1@2 master - 0 0 2 connected\nthree c:1@2 slave two 0 0 2 x\n";
+  EXPECT_FALSE(may_be_replaced(text(primary)));
+  EXPECT_FALSE(may_be_replaced(text(primary + others)));
+  EXPECT_TRUE(may_be_replaced(text(primary + "two b:1@2 slave,fail one 0 0 1 disconnected\n")));
+  EXPECT_TRUE(may_be_replaced(text("two a:1@2 master - 0 0 1 connected 0-16383\n")));
+  EXPECT_TRUE(may_be_replaced(text("")));
+  EXPECT_TRUE(may_be_replaced(refusal("NOPERM no permissions")));
+}
+
 TEST(ClusterNodeTimeout, IsANumberOfMilliseconds) {
   const auto read = [](std::vector<Reply> parts) {
     return detail::read_node_timeout(array(std::move(parts)));

@@ -122,12 +122,34 @@ TEST_F(NodeReportsOfPrimaries, SettleASeatWithoutSlots) {
   EXPECT_EQ(reports.verdict(seat_of_0, at(100ms), at(100ms)), Verdict::settled);
 }
 
-struct NodeReportsOfOnePrimary : NodeReportsOfPrimaries {
+class NodeReportsOfOnePrimary : public NodeReportsOfPrimaries {
+ protected:
   NodeReportsOfOnePrimary() : NodeReportsOfPrimaries(1) {}
+  void tells_of_replicas(bool it_has_some, std::chrono::milliseconds asked) {
+    ClusterAnswer answer = map();
+    answer.ranges.front().may_be_replaced = it_has_some;
+    reports.note_answer(node(0), answer, at(asked), at(asked));
+  }
 };
 
-TEST_F(NodeReportsOfOnePrimary, SettleItAsNoOtherNodeCanReplaceIt) {
+/// It may have got a replica since the last map.
+TEST_F(NodeReportsOfOnePrimary, DoNotSettleItByAnOlderMap) {
+  EXPECT_EQ(verdict(), Verdict::unknown);
+  tells_of_replicas(false, 99ms);
+  EXPECT_EQ(verdict(), Verdict::unknown);
+}
+
+TEST_F(NodeReportsOfOnePrimary, SettleItAsItHasNoReplica) {
+  tells_of_replicas(false, 100ms);
   EXPECT_EQ(verdict(), Verdict::settled);
+}
+
+/// Its replica has failed, by its own word, and is in no map: it may be wrong about that.
+TEST_F(NodeReportsOfOnePrimary, DoNotSettleItBeforeItCanKnowAsItHasAReplica) {
+  tells_of_replicas(true, 100ms);
+  EXPECT_EQ(verdict(), Verdict::unknown);
+  tells_of_replicas(true, 100ms + NodeReports::max_ignorance);
+  EXPECT_EQ(verdict(500ms), Verdict::settled);
 }
 
 TEST_F(NodeReportsOfPrimaries, AskNodesThatHaveFailedBehindTheOthers) {
