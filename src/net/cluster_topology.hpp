@@ -46,8 +46,9 @@ class Resolver;
 /// promoted does not know of that for some tenths of a second after it goes on. But it takes a
 /// silence of `cluster-node-timeout` to be replaced. So a node is trusted for half of that time
 /// behind each of its answers, and what it sends later is believed once two others have said since
-/// then that it was not replaced (`confirm`). Nodes tell that time with their maps. It may be
-/// changed while they run, so the shortest one that any of them has told last counts.
+/// then that it was not replaced (`confirm`); without others, once it has said since then that it
+/// has no replica. Nodes tell that time with their maps. It may be changed while they run, so the
+/// shortest one that any of them has told last counts.
 class ClusterTopology final : public Topology,
                               public std::enable_shared_from_this<ClusterTopology> {
  public:
