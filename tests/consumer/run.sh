@@ -21,17 +21,18 @@ configure() { "$CMAKE" -G Ninja -S "$1" -B "$2" "-DCMAKE_CXX_COMPILER=$CXX" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 "${@:3}"; }
 
 # Installs a static or a shared redlatch into $work_root/KIND/prefix, by way of another directory.
+# Both are made of the same objects, and so in the same build.
 install_() {
-  local work=$work_root/$1 shared=OFF printed
+  local work=$work_root/$1 build=$work_root/library shared=OFF printed
   [[ $1 == static ]] || shared=ON
   rm -rf "$work/prefix" "$work/installed"
-  printed=$(configure "$SOURCE" "$work/library" -DREDLATCH_BUILD_TESTS=OFF \
+  printed=$(configure "$SOURCE" "$build" -DREDLATCH_BUILD_TESTS=OFF \
     -DREDLATCH_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_LIBDIR=lib "-DBUILD_SHARED_LIBS=$shared" \
     "-DCMAKE_INSTALL_PREFIX=$work/installed")
   grep -q 'redlatch: TLS is o' <<<"$printed" || fail "not said whether there is TLS: $printed"
   grep -q 'redlatch: hiredis [0-9]' <<<"$printed" || fail "not said which hiredis: $printed"
-  "$CMAKE" --build "$work/library" --parallel 2
-  "$CMAKE" --install "$work/library"
+  "$CMAKE" --build "$build" --parallel 2
+  "$CMAKE" --install "$build"
   mv "$work/installed" "$work/prefix"
   ! grep -rIl "$work/installed" "$work/prefix" || fail 'the installed files know where they were'
 }
