@@ -263,27 +263,62 @@ std::string Endpoint::name() const {
   return scheme + "://" + written(Address{host, port}) + "/" + number;
 }
 
-Endpoint parse_url(std::string_view url) {
-  const std::size_t mark = url.find("://");
-  if (mark == std::string_view::npos) reject("the scheme is missing");
-  std::string scheme(url.substr(0, mark));
+namespace {
+
+/// In lower case. `text`: what stands in front of the ':'.
+std::string scheme_in(std::string_view text) {
+  std::string scheme(text);
   std::transform(scheme.begin(), scheme.end(), scheme.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return scheme;
+}
+
+/// Of a scheme with redis or rediss: what follows that.
+std::string kind_of(const std::string& scheme) {
+  return scheme.substr(scheme.starts_with("rediss") ? 6 : 5);
+}
+
+bool is_known(const std::string& scheme) {
+  if (scheme == "unix") return true;
+  if (!scheme.starts_with("redis")) return false;
+  const std::string kind = kind_of(scheme);
+  return kind.empty() || kind == "-sentinel" || kind == "-cluster";
+}
+
+/// RFC 3986, section 3.1. What is none may have a password in it, and is not shown.
+bool may_be_scheme(const std::string& text) {
+  const auto is_letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  return !text.empty() && is_letter(text.front()) && std::ranges::all_of(text, [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+  });
+}
+
+[[noreturn]] void reject_scheme(std::string_view url) {
+  const std::size_t mark = url.find("://");
+  if (mark == std::string_view::npos) {
+    const std::string scheme = scheme_in(url.substr(0, url.find(':')));
+    reject(is_known(scheme) ? "\"://\" is missing behind the scheme \"" + scheme + "\""
+                            : "the scheme is missing");
+  }
+  const std::string scheme = scheme_in(url.substr(0, mark));
+  const std::string shown = may_be_scheme(scheme) ? " \"" + scheme + "\"" : "";
+  reject("the scheme" + shown +
+         " is none of redis, unix, redis-sentinel, redis-cluster, or these with rediss");
+}
+
+}  // namespace
+
+Endpoint parse_url(std::string_view url) {
+  const std::size_t mark = url.find("://");
+  const std::string scheme = scheme_in(url.substr(0, mark));
+  if (mark == std::string_view::npos || !is_known(scheme)) reject_scheme(url);
   const std::string_view rest = url.substr(mark + 3);
   if (scheme == "unix") return parse_unix(rest);
-  const bool tls = scheme.starts_with("rediss");
-  const std::string kind = scheme.substr(std::min(scheme.size(), std::size_t{tls ? 6U : 5U}));
-  Endpoint endpoint;
-  if (!scheme.starts_with("redis") ||
-      (!kind.empty() && kind != "-sentinel" && kind != "-cluster")) {
-    reject(
-        "the scheme is none of redis, unix, redis-sentinel, redis-cluster, or these with rediss");
-  } else if (kind.empty()) {
-    endpoint = parse_redis(rest);
-  } else {
-    endpoint = kind == "-cluster" ? parse_cluster(rest) : parse_sentinel(rest);
-  }
-  endpoint.tls = tls;
+  const std::string kind = kind_of(scheme);
+  Endpoint endpoint = kind == "-cluster"    ? parse_cluster(rest)
+                      : kind == "-sentinel" ? parse_sentinel(rest)
+                                            : parse_redis(rest);
+  endpoint.tls = scheme.starts_with("rediss");
   return endpoint;
 }
 

@@ -195,6 +195,25 @@ TEST(Url, NeedsAScheme) {
   EXPECT_TRUE(blames("redis+tls://host", "scheme"));
 }
 
+TEST(Url, IsToldWhatIsWrongWithItsScheme) {
+  EXPECT_TRUE(blames("redis:/host", "\"://\" is missing behind the scheme \"redis\""));
+  EXPECT_TRUE(blames("Redis-Sentinel:h#s", "\"://\" is missing behind the scheme"));
+  EXPECT_TRUE(blames("unix:/run/redis.sock", "\"://\" is missing behind the scheme \"unix\""));
+  EXPECT_TRUE(blames("host:6379", "the scheme is missing"));
+  EXPECT_TRUE(blames("reds://bob:s3cr3t@host", "the scheme \"reds\" is none of redis, unix"));
+  EXPECT_TRUE(blames("redis+tls://host", "the scheme \"redis+tls\" is none of"));
+  EXPECT_TRUE(blames("bob:s3cr3t@h://x", "the scheme is none of"));
+  EXPECT_TRUE(blames("://host", "the scheme is none of"));
+}
+
+/// A password may end up in its place.
+TEST(Url, ShowsNoSchemeThatCanBeNone) {
+  for (const char* url : {"bob:s3cr3t://host", "s3cr3t@host://x", "bob:s3cr3t", "redis:s3cr3t",
+                          "s3cr3t_://h", "1s3cr3t://h", "s3cr3t:6379"}) {
+    EXPECT_EQ(complaint(url).find("s3cr3t"), std::string::npos) << url;
+  }
+}
+
 TEST(Url, TakesAnyCaseOfTheScheme) {
   EXPECT_EQ(parse_url("REDIS://host").host, "host");
   EXPECT_EQ(parse_url("Unix:///s").path, "/s");
@@ -394,7 +413,7 @@ TEST(Url, OfAClusterNamesThePartThatIsWrong) {
 TEST(Url, NeedsASchemeThatIsBuilt) {
   for (const char* scheme : {"redis-", "redis-clusters", "redis-Clusterx", "rediscluster",
                              "rediss-", "redisss", "redis-redis", "valkey"}) {
-    EXPECT_TRUE(blames(std::string(scheme) + "://h", "the scheme is none of")) << scheme;
+    EXPECT_TRUE(blames(std::string(scheme) + "://h", "is none of")) << scheme;
   }
 }
 
