@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,20 @@ class AskingThreads {
   static ClientOptions options(const ClientOptions& given) {
     return {.connect_timeout = given.connect_timeout, .command_timeout = given.command_timeout};
   }
+
+  /// One call, and the server that it asks.
+  template <class Outcome>
+  struct Call {
+    Address address;
+    std::shared_ptr<const DetachedCall<Outcome>> asking;
+    const DetachedCall<Outcome>* operator->() const noexcept { return asking.get(); }
+    /// What an error says of a call that is not over when the time is.
+    /// `maps`: it may also be in a program's function.
+    std::string complaint(bool maps) const {
+      return written(address) + ": no answer within connect_timeout" +
+             (maps ? ", or ClientOptions::map_address has not returned" : "");
+    }
+  };
 
   /// Counts one thread until it owns nothing that uses TLS any more.
   class Talk {
@@ -99,6 +114,18 @@ class AskingThreads {
     }
   }
 
+  /// Behind `wait_for` in vain: until the calls are over whose time, `connect_timeout`, ends with
+  /// the deadline. They began a moment later than what waits for them, and say what each server was
+  /// at.
+  template <class Calls>
+  static void wait_for_failures(Calls calls, std::chrono::milliseconds connect_timeout,
+                                TimePoint deadline, int cancel) {
+    const TimePoint end = deadline + more_failures;
+    std::erase_if(calls, [&](const auto& one) { return one->begun() + connect_timeout > end; });
+    wait_for(
+        calls, calls.size() + 1, [](const auto& /*outcome*/) { return false; }, end, cancel);
+  }
+
   /// `cancel` gets readable when the call is to end.
   template <class Result>
   using Function = std::function<Result(Talk& talk, int cancel)>;
@@ -140,6 +167,8 @@ class AskingThreads {
 
   /// The wait for more answers behind the first one.
   static constexpr std::chrono::milliseconds more_answers{100};
+  /// The wait for calls that are about to end.
+  static constexpr std::chrono::milliseconds more_failures{100};
 
   // Owned by the threads, too.
   const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);

@@ -134,6 +134,9 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
     const auto share =
         std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
     wait_for_some(calls, is_known ? now + share : deadline, cancel);
+    if (!has_map()) {
+      AskingThreads::wait_for_failures(calls, options_.connect_timeout, deadline, cancel);
+    }
     const MutexLock lock(mutex_);
     if (is_known || view_.is_known()) break;
     // All that were asked have failed: the others may be there.
@@ -163,6 +166,11 @@ Destination ClusterTopology::locate(std::size_t number, TimePoint deadline, int 
   return destination;
 }
 
+bool ClusterTopology::has_map() const {
+  const MutexLock lock(mutex_);
+  return view_.is_known();
+}
+
 /// Has some nodes asked, unless that was done a moment ago.
 ClusterTopology::Calls ClusterTopology::ask_some() {
   const TimePoint now = BootClock::now();
@@ -187,7 +195,7 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
         continue;  // no thread or descriptor is left
       }
     }
-    calls_.push_back(one.asking);
+    calls_.push_back({.address = address, .asking = one.asking});
   }
   return calls_;
 }
@@ -385,19 +393,21 @@ void ClusterTopology::wake_background() noexcept {
 }
 
 /// Why no node has given a map: for configuration rather than for outages.
-IoError ClusterTopology::failure_of(const Calls& calls) {
+IoError ClusterTopology::failure_of(const Calls& calls) const {
   if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a node"};
   std::optional<Errc> code;
   std::string why;
   std::size_t named = 0;
   for (const auto& call : calls) {
-    if (!call->is_finished() || !call->result().failure) continue;
-    const IoError& failure = *call->result().failure;
+    if (call->is_finished() && !call->result().failure) continue;
+    const IoError failure =
+        call->is_finished() ? *call->result().failure
+                            : IoError(Errc::unreachable, call.complaint(map_address_ != nullptr));
     if (!code || (is_outage(*code) && !is_outage(failure.code()))) code = failure.code();
     if (named++ < AskingThreads::max_named)
       why += (why.empty() ? "" : "; ") + std::string(failure.what());
   }
-  if (why.empty()) why = "no answer within connect_timeout";
+  if (why.empty()) why = "the client has ended";
   return {code.value_or(Errc::unreachable),
           "no node of the cluster gives its map of slots: " + why};
 }

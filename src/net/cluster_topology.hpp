@@ -103,7 +103,7 @@ class ClusterTopology final : public Topology,
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // under way
   };
-  using Calls = std::vector<std::shared_ptr<const Asking>>;
+  using Calls = std::vector<AskingThreads::Call<Outcome>>;
   using Mapping = std::vector<std::pair<Address, Address>>;
 
   std::size_t view_seat_of(std::size_t slot) const noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS {
@@ -132,7 +132,8 @@ class ClusterTopology final : public Topology,
   void ask_soon() REDLATCH_REQUIRES(mutex_);
   void wake_background() noexcept REDLATCH_REQUIRES(mutex_);
   static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
-  static IoError failure_of(const Calls& calls);
+  bool has_map() const REDLATCH_EXCLUDES(mutex_);
+  IoError failure_of(const Calls& calls) const;
 
   const ClientOptions options_;  // with which a node is asked
   const std::function<Address(const Address&)> map_address_;

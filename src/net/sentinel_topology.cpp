@@ -95,6 +95,9 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
                           is_known ? now + share : deadline, cancel);
   std::shared_ptr<Resolver> primary;
   Destination destination;
+  if (!is_primary_known()) {
+    AskingThreads::wait_for_failures(calls, options_.connect_timeout, deadline, cancel);
+  }
   {
     const MutexLock lock(mutex_);
     if (!primary_) throw failure_of(calls);
@@ -111,6 +114,11 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
 
 /// Has all Sentinels asked, but for those whose answer is new or under way.
 SentinelTopology::Calls SentinelTopology::ask_all() {
+bool SentinelTopology::is_primary_known() const {
+  const MutexLock lock(mutex_);
+  return primary_ != nullptr;
+}
+
   Calls calls;
   const std::vector<Address> all = view_.sentinels();
   std::erase_if(sentinels_, [&](const Sentinel& one) {
@@ -133,7 +141,7 @@ SentinelTopology::Calls SentinelTopology::ask_all() {
         continue;  // no thread or descriptor is left
       }
     }
-    calls.push_back(one.asking);
+    calls.push_back({.address = address, .asking = one.asking});
   }
   return calls;
 }
@@ -215,25 +223,27 @@ void SentinelTopology::map(SentinelAnswer& answer) const {
 IoError SentinelTopology::failure_of(const Calls& calls) const {
   if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a Sentinel"};
   Errc code = Errc::unreachable;
+/// Why one Sentinel has not named a primary.
+IoError SentinelTopology::failure_of(const Call& call) const {
+  if (!call->is_finished()) {
+    return {Errc::unreachable, "Sentinel " + call.complaint(map_address_ != nullptr)};
+  }
+  const Outcome& outcome = call->result();
+  if (outcome.failure) return *outcome.failure;
+  std::string text = "it does not know the service " + service_ + "; it knows:";
+  for (const std::string& one : outcome.answer->services) text += " " + one;
+  return {Errc::invalid_argument, text};
+}
+
   std::string why;
   std::size_t named = 0;
   for (const auto& call : calls) {
-    if (!call->is_finished()) continue;
-    const Outcome& outcome = call->result();
-    Errc its = Errc::invalid_argument;
-    std::string text;
-    if (outcome.failure) {
-      its = outcome.failure->code();
-      text = outcome.failure->what();
-    } else {
-      text = "it does not know the service " + service_ + "; it knows:";
-      for (const std::string& one : outcome.answer->services) text += " " + one;
-    }
-    if (named == 0 || rank(its) < rank(code)) code = its;
+    const IoError its = failure_of(call);
+    const std::string text = its.what();
+    if (named == 0 || rank(its.code()) < rank(code)) code = its.code();
     if (why.find(text) != std::string::npos) continue;  // several say the same
     if (named++ < AskingThreads::max_named) why += (why.empty() ? "" : "; ") + text;
   }
-  if (why.empty()) why = "no answer within connect_timeout";
   return {code, "no Sentinel names the primary of " + service_ + ": " + why};
 }
 

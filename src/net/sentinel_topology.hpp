@@ -82,7 +82,8 @@ class SentinelTopology final : public Topology,
     TimePoint refused_until{};                 // it is not subscribed to before
     bool has_answered() const { return asking && asking->is_finished() && asking->result().answer; }
   };
-  using Calls = std::vector<std::shared_ptr<const Asking>>;
+  using Call = AskingThreads::Call<Outcome>;
+  using Calls = std::vector<Call>;
 
   Calls ask_all() REDLATCH_REQUIRES(mutex_);
   Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
@@ -90,6 +91,8 @@ class SentinelTopology final : public Topology,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
   void map(SentinelAnswer& answer) const;
+  bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
+  IoError failure_of(const Call& call) const;
   IoError failure_of(const Calls& calls) const;
   void note_primary() REDLATCH_REQUIRES(mutex_);
   Sentinel* next_to_subscribe() REDLATCH_REQUIRES(mutex_);
@@ -110,7 +113,7 @@ class SentinelTopology final : public Topology,
 
   // Taken before those of the resolvers, of the primary and the Sentinels, and only around a fork
   // together with them.
-  Mutex mutex_{};
+  mutable Mutex mutex_{};
   std::shared_ptr<TlsContext> tls_ REDLATCH_GUARDED_BY(mutex_);
   std::shared_ptr<TlsContext> sentinel_tls_ REDLATCH_GUARDED_BY(mutex_);
   AskingThreads threads_{};

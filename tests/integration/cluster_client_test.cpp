@@ -114,6 +114,22 @@ TEST_F(ClientCluster, NamesEachSeedThatCannotBeReached) {
   EXPECT_EQ(error.server(), "redis-cluster://" + one + "," + other);
 }
 
+TEST_F(ClientCluster, NamesEachSilentSeedAndWhatItWasAt) {
+  std::uint16_t ports[2] = {};
+  const int silent[2] = {listen_on_loopback(ports[0]), listen_on_loopback(ports[1])};
+  options.connect_timeout = 500ms;
+  const std::string seeds[] = {"127.0.0.1:" + std::to_string(ports[0]),
+                               "127.0.0.1:" + std::to_string(ports[1]),
+                               "127.0.0.1:" + std::to_string(free_port())};
+  const Error error =
+      refusal("redis-cluster://" + seeds[0] + "," + seeds[1] + "," + seeds[2], options);
+  for (const int one : silent) ::close(one);
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  expect_text(error, seeds[0] + ": connected, but no answer within connect_timeout");
+  expect_text(error, seeds[1] + ": connected, but no answer within connect_timeout");
+  expect_text(error, seeds[2] + ": cannot connect");
+}
+
 TEST_F(ClientCluster, GivesSilentSeedsUpAfterConnectTimeout) {
   std::uint16_t port = 0;
   const int silent = listen_on_loopback(port);

@@ -5,6 +5,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -184,6 +185,56 @@ TEST_F(ClientSentinel, NamesEachSentinelThatCannotBeReached) {
     EXPECT_NE(text_of(error).find("Sentinel " + sentinel + ": cannot connect"), std::string::npos)
         << error.what();
   }
+}
+
+/// Sentinels that are stopped, and those that wait for the rest of a command where TLS is spoken.
+TEST_F(ClientSentinel, NamesEachSentinelThatIsSilentAndWhatItWasAt) {
+  options.connect_timeout = 500ms;
+  const auto named = [&](const Error& error, const std::string& end) {
+    EXPECT_EQ(error.code(), Errc::unreachable);
+    for (std::size_t i = 0; i < SentinelTrio::size; ++i) {
+      const std::string address = "127.0.0.1:" + std::to_string(trio.sentinel(i).port());
+      EXPECT_NE(text_of(error).find("Sentinel " + address + ": " + end), std::string::npos)
+          << error.what();
+    }
+  };
+  std::string with_tls = trio.url();
+  with_tls.replace(0, with_tls.find("://"), "rediss-sentinel");
+  named(refusal(with_tls),
+        "connected, but the handshake of TLS was not over within connect_timeout; does this port "
+        "speak TLS?");
+  for (std::size_t i = 0; i < SentinelTrio::size; ++i) trio.sentinel(i).pause();
+  named(refusal(trio.url()), "connected, but no answer within connect_timeout");
+}
+
+TEST_F(ClientSentinel, NamesTheSilentSentinelBesideTheOneThatRefuses) {
+  options.connect_timeout = 500ms;
+  trio.sentinel(0).pause();
+  const std::string silent = "127.0.0.1:" + std::to_string(trio.sentinel(0).port());
+  const std::string refusing = "127.0.0.1:" + std::to_string(free_port());
+  const Error error = refusal("redis-sentinel://" + silent + "," + refusing + "#orders");
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  for (const std::string& text : {"Sentinel " + silent + ": connected, but no answer",
+                                  "Sentinel " + refusing + ": cannot connect"}) {
+    EXPECT_NE(text_of(error).find(text), std::string::npos) << error.what();
+  }
+}
+
+/// The function has no deadline, and the thread in it is left to itself.
+TEST_F(ClientSentinel, NamesTheSentinelWhoseAddressesAreNotTranslatedInTime) {
+  options.connect_timeout = 500ms;
+  std::promise<void> go_on;
+  options.map_address = [going = go_on.get_future().share()](const Address& address) {
+    going.wait();
+    return address;
+  };
+  const std::string address = "127.0.0.1:" + std::to_string(trio.sentinel(0).port());
+  const Error error = refusal("redis-sentinel://" + address + "#orders");
+  go_on.set_value();
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(text_of(error).find("Sentinel " + address + ": no answer within connect_timeout"),
+            std::string::npos)
+      << error.what();
 }
 
 TEST_F(ClientSentinel, NamesThePrimaryThatCannotBeReached) {
