@@ -26,7 +26,9 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
     throw IoError(Errc::unreachable, name + " cannot be called: " + error.code().message());
   }
   if (!call->wait(deadline, cancel)) {
-    throw IoError(Errc::unreachable, name + " has not returned within connect_timeout");
+    throw IoError(Errc::unreachable, name +
+                                         " has not returned within connect_timeout; make that "
+                                         "longer, or see what the function waits for");
   }
   try {
     Credentials credentials = call->result();
@@ -37,7 +39,9 @@ Credentials CredentialSource::get(TimePoint deadline, int cancel) {
   } catch (...) {
     throw IoError(Errc::authentication_failed, name + " " + what_was_thrown());
   }
-  throw IoError(Errc::authentication_failed, name + " has given no password");
+  throw IoError(Errc::authentication_failed, name +
+                                                 " has given no password; let it throw where there "
+                                                 "is none, or leave the option out");
 }
 
 void CredentialSource::after_fork_in_child() noexcept {

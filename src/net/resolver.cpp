@@ -68,12 +68,14 @@ bool is_an_answer(const FoundAddresses& found) noexcept {
   return found.error == 0 || found.error == EAI_NONAME || found.error == EAI_NODATA;
 }
 
-[[noreturn]] void fail(const FoundAddresses& found) {
+[[noreturn]] void fail(const FoundAddresses& found, const std::string& host) {
   if (found.error == EAI_MEMORY) throw std::bad_alloc();
   const std::string why = found.error == EAI_SYSTEM
                               ? std::generic_category().message(found.system_error)
                               : ::gai_strerror(found.error);
-  throw IoError(Errc::unreachable, "the host name has no address: " + why);
+  throw IoError(Errc::unreachable, "the host name \"" + protocol::printable(host) +
+                                       "\" has no address: " + why +
+                                       "; check that name, and the resolver of this machine");
 }
 
 }  // namespace
@@ -113,9 +115,10 @@ SocketAddresses Resolver::addresses(TimePoint deadline, int cancel) {
         SocketAddresses now = known();
         return now.empty() ? found.addresses : now;
       }
-      if (before.empty() || is_an_answer(found)) fail(found);
+      if (before.empty() || is_an_answer(found)) fail(found, host_);
     }
-    why = "the host name could not be looked up within connect_timeout";
+    why = "the host name \"" + protocol::printable(host_) +
+          "\" could not be looked up within connect_timeout; check the resolver of this machine";
   }
   if (before.empty()) throw IoError(Errc::unreachable, why);
   return before;

@@ -45,7 +45,8 @@ bool has_reached(RequestTransport& transport, const Protocol& protocol, Lease& l
   if (destination.has_it(*reply)) return true;
   if (quorum_reply.are_cut_short() && transport.now() < end) return false;
   throw too_few(destination.lack(*reply) + " after " +
-                std::to_string(options.durability.timeout.count()) + " ms");
+                std::to_string(options.durability.timeout.count()) + " ms; " +
+                std::string(destination.remedy));
 }
 
 /// Waits until the lease has reached `destination`. Throws `Error` if it has not by `end`.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <redlatch/protocol/command.hpp>
 #include <redlatch/protocol/reply.hpp>
@@ -25,6 +26,8 @@ class Replicas {
     return std::to_string(reply.integer) + " of " + std::to_string(wanted_) +
            " replicas have the lock";
   }
+  static constexpr std::string_view remedy =
+      "see INFO replication at the server: durability.replicas may be more than there are";
 
  private:
   std::int64_t wanted_;
@@ -39,6 +42,8 @@ class Disk {
   static bool has_it(const Reply& reply) noexcept {
     return !reply.elements.empty() && reply.elements.front().integer >= 1;
   }
+  static constexpr std::string_view remedy =
+      "see INFO persistence at the server: its disk may be slow";
   static std::string lack(const Reply&) {
     return "the append-only file does not have the lock on disk yet";
   }
