@@ -66,17 +66,17 @@ unsigned long take_error() noexcept {
   return error;
 }
 
-[[noreturn]] void refuse_file(const char* option, const std::string& file) {
+[[noreturn]] void refuse_file(const std::string& option, const std::string& file) {
   const unsigned long error = take_error();
   if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
   const std::string reason = ERR_SYSTEM_ERROR(error)
                                  ? std::generic_category().message(ERR_GET_REASON(error))
                                  : text_of(error);
   throw Error(Errc::invalid_argument,
-              std::string("tls.") + option + ": \"" + file + "\" cannot be used (" + reason + ")");
+              option + ": \"" + file + "\" cannot be used (" + reason + ")");
 }
 
-void check(bool good, const char* option, const std::string& file) {
+void check(bool good, const std::string& option, const std::string& file) {
   if (!good) refuse_file(option, file);
 }
 
@@ -88,29 +88,50 @@ bool is_other_protocol(unsigned long error) noexcept {
           reason == SSL_R_UNEXPECTED_MESSAGE || reason == SSL_R_BAD_RECORD_TYPE);
 }
 
-void read_files(SSL_CTX* context, const TlsOptions& options) {
+/// `name`: of the options.
+void read_files(SSL_CTX* context, const TlsOptions& options, const std::string& name) {
   if (!options.ca_file.empty()) {
-    check(SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) == 1, "ca_file",
-          options.ca_file);
+    check(SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr) == 1,
+          name + ".ca_file", options.ca_file);
   }
   if (!options.ca_dir.empty()) {
-    check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1, "ca_dir",
-          options.ca_dir);
+    check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1,
+          name + ".ca_dir", options.ca_dir);
   }
   if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(context);
+  const std::string certificate = name + ".certificate";
+  const std::string key = name + ".key";
   if (options.certificate.empty() != options.key.empty()) {
     throw Error(Errc::invalid_argument, options.key.empty()
-                                            ? "tls.certificate is set without tls.key"
-                                            : "tls.key is set without tls.certificate");
+                                            ? certificate + " is set without " + key
+                                            : key + " is set without " + certificate);
   }
   if (options.certificate.empty()) return;
-  check(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
-        "certificate", options.certificate);
+  check(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1, certificate,
+        options.certificate);
   // A key with a password would be asked for at the terminal.
   SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
-  check(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1, "key",
+  check(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1, key,
         options.key);
-  check(SSL_CTX_check_private_key(context) == 1, "key", options.key);
+  check(SSL_CTX_check_private_key(context) == 1, key, options.key);
+}
+
+/// The issuer that is missing behind the certificates that the server has sent, in one line; empty
+/// where OpenSSL does not keep them (1.1.1).
+std::string last_issuer(const SSL* connection) {
+  STACK_OF(X509)* const sent = SSL_get_peer_cert_chain(connection);
+  if (sent == nullptr || sk_X509_num(sent) == 0) return {};
+  const X509* last = sk_X509_value(sent, 0);
+  // They may come in any order, and their names may form a circle.
+  for (int steps = sk_X509_num(sent); steps > 0; --steps) {
+    for (int i = 0; i < sk_X509_num(sent); ++i) {
+      const X509* const one = sk_X509_value(sent, i);
+      if (X509_NAME_cmp(X509_get_subject_name(one), X509_get_issuer_name(last)) == 0) last = one;
+    }
+  }
+  std::array<char, 256> line{};
+  X509_NAME_oneline(X509_get_issuer_name(last), line.data(), static_cast<int>(line.size()));
+  return line.data();
 }
 
 }  // namespace
@@ -132,8 +153,11 @@ SSL_CTX* make_context() {
 
 }  // namespace
 
-TlsContext::Files::Files(const TlsOptions& options)
-    : server_name(options.server_name),
+TlsContext::Files::Files(const TlsOptions& options, std::string_view options_name)
+    : name(options_name),
+      server_name(options.server_name),
+      ca_file(options.ca_file),
+      ca_dir(options.ca_dir),
       verify(options.verify),
       has_certificate(!options.certificate.empty()) {
   const MutexLock lock(mutex);
@@ -147,7 +171,7 @@ TlsContext::Files::Files(const TlsOptions& options)
   SSL_CTX_set_session_cache_mode(made.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(made.get(), keep_session);
   ERR_clear_error();
-  read_files(made.get(), options);
+  read_files(made.get(), options, name);
   context = std::move(made);
 }
 
@@ -156,8 +180,8 @@ TlsContext::Files::~Files() {
   context.reset();
 }
 
-TlsContext::TlsContext(const TlsOptions& options, std::string_view host)
-    : TlsContext(std::make_shared<Files>(options), host) {}
+TlsContext::TlsContext(const TlsOptions& options, std::string_view host, std::string_view name)
+    : TlsContext(std::make_shared<Files>(options, name), host) {}
 
 TlsContext::TlsContext(std::shared_ptr<Files> files, std::string_view host)
     : files_(std::move(files)),
@@ -326,13 +350,17 @@ void TlsSession::fail() const {
   const int alert = alert_of(error);
   if (std::ranges::find(refusing_alerts, alert) != refusing_alerts.end() ||
       (alert == SSL_AD_HANDSHAKE_FAILURE && lacks_certificate())) {
+    const std::string& options = context_->files_->name;
     throw IoError(Errc::authentication_failed,
-                  "TLS: the server refuses the client's certificate (" + text_of(error) +
-                      (context_->files_->has_certificate ? "); check tls.certificate"
-                                                         : "); set tls.certificate and tls.key"));
+                  "TLS: the server refuses the client's certificate (" + text_of(error) + "); " +
+                      (context_->files_->has_certificate
+                           ? "check " + options + ".certificate"
+                           : "set " + options + ".certificate and " + options + ".key"));
   }
   if (!is_over_ && is_other_protocol(error)) {
-    throw IoError(Errc::unreachable, "this port does not speak TLS; use redis://, or another port");
+    throw IoError(
+        Errc::unreachable,
+        "this port does not speak TLS; use a URL without TLS, as with redis://, or another port");
   }
   std::string what = is_over_ ? "TLS: the connection broke (" : "TLS: the handshake failed (";
   what += text_of(error);
@@ -351,18 +379,41 @@ void TlsSession::fail_verification() const {
   switch (result) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      what += ", it is not for \"" + context_->name_ + "\"; use its name, or set tls.server_name";
+      what += ", it is not for \"" + context_->name_ + "\"; use its name, or set " +
+              context_->files_->name + ".server_name";
       break;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-      what += "; name its issuer in tls.ca_file";
+      what += "; " + missing_issuer();
+      break;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      what += "; renew it at the server, or check the clock of this machine";
+      break;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      what += "; check the clock of this machine, and from when on the certificate is valid";
       break;
     default:
       break;
   }
   throw IoError(Errc::authentication_failed, what);
+}
+
+/// Which issuer is not trusted, and where it was looked for.
+std::string TlsSession::missing_issuer() const {
+  const TlsContext::Files& files = *context_->files_;
+  const std::string issuer = last_issuer(connection_.get());
+  const std::string file = files.name + ".ca_file";
+  const std::string in_file = "in " + file + " \"" + files.ca_file + "\"";
+  const std::string in_dir = "in " + files.name + ".ca_dir \"" + files.ca_dir + "\"";
+  std::string text = issuer.empty() ? "its issuer is " : "its issuer \"" + issuer + "\" is ";
+  if (files.ca_file.empty() && files.ca_dir.empty()) {
+    return text + "none that the system trusts; name its file in " + file;
+  }
+  if (files.ca_dir.empty()) return text + "not " + in_file;
+  return files.ca_file.empty() ? text + "not " + in_dir
+                               : text + "neither " + in_file + " nor " + in_dir;
 }
 
 /// Whether the server has asked for a certificate, in vain. For TLS 1.2, which has no alert for

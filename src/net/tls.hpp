@@ -30,9 +30,9 @@ namespace redlatch::detail {
 class TlsContext {
  public:
   /// Reads the files that the options name. `host` is what the URL names: the certificate has to be
-  /// for it unless `options.server_name` is set. Throws `Errc::invalid_argument` with the option
-  /// and the file for one that cannot be used.
-  TlsContext(const TlsOptions& options, std::string_view host);
+  /// for it unless `options.server_name` is set. `name`: that of the options, for errors. Throws
+  /// `Errc::invalid_argument` with the option and the file for one that cannot be used.
+  TlsContext(const TlsOptions& options, std::string_view host, std::string_view name = "tls");
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   ~TlsContext();
@@ -53,7 +53,7 @@ class TlsContext {
 
   /// What the options say, but for the host.
   struct Files final : ForkAware {
-    explicit Files(const TlsOptions& options);
+    Files(const TlsOptions& options, std::string_view name);
     Files(const Files&) = delete;
     Files& operator=(const Files&) = delete;
     ~Files();
@@ -62,7 +62,10 @@ class TlsContext {
     void after_fork_in_parent() override REDLATCH_RELEASE(mutex) { mutex.unlock(); }
     void after_fork_in_child() noexcept override REDLATCH_RELEASE(mutex) { mutex.unlock(); }
 
+    const std::string name;  // of the options
     const std::string server_name;
+    const std::string ca_file;
+    const std::string ca_dir;
     const bool verify;
     const bool has_certificate;
     Mutex mutex{};
@@ -127,6 +130,7 @@ class TlsSession {
   void end_message() noexcept REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   [[noreturn]] void fail() const;
   [[noreturn]] void fail_verification() const;
+  std::string missing_issuer() const;
   bool lacks_certificate() const noexcept;
 
   TlsContext* context_;

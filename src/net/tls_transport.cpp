@@ -16,8 +16,9 @@ std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>& cont
   return context ? context->for_host(host) : nullptr;
 }
 
-std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host) {
-  return std::make_shared<TlsContext>(options, host);
+std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host,
+                                             std::string_view name) {
+  return std::make_shared<TlsContext>(options, host, name);
 }
 
 std::unique_ptr<Transport> with_tls(std::shared_ptr<TlsContext> context,
@@ -136,7 +137,8 @@ void leave_tls() noexcept { TlsContext::leave(); }
 
 #else
 
-std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view) {
+std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view,
+                                             std::string_view) {
   throw Error(Errc::unsupported,
               "TLS (rediss://) is not built in; build redlatch with OpenSSL (libssl-dev), and "
               "REDLATCH_TLS on");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <unistd.h>
 
@@ -255,7 +256,9 @@ TEST(TlsSession, RefusesAnExpiredCertificate) {
   Server server(files().expired);
   const IoError error = error_between(context, server);
   EXPECT_EQ(error.code(), Errc::authentication_failed);
-  EXPECT_NE(text_of(error).find("certificate has expired"), std::string::npos) << error.what();
+  EXPECT_TRUE(text_of(error).ends_with(
+      "certificate has expired; renew it at the server, or check the clock of this machine"))
+      << error.what();
 }
 
 TEST(TlsSession, RefusesACertificateThatIsNotValidYet) {
@@ -263,7 +266,47 @@ TEST(TlsSession, RefusesACertificateThatIsNotValidYet) {
   Server server(files().early);
   const IoError error = error_between(context, server);
   EXPECT_EQ(error.code(), Errc::authentication_failed);
-  EXPECT_NE(text_of(error).find("not yet valid"), std::string::npos) << error.what();
+  EXPECT_TRUE(
+      text_of(error).ends_with("certificate is not yet valid; check the clock of this "
+                               "machine, and from when on the certificate is valid"))
+      << error.what();
+}
+
+/// Which of the files is wrong cannot be seen without the name of the issuer.
+TEST(TlsSession, NamesTheIssuerThatIsNotTrustedAndWhereItWasLookedFor) {
+  const std::string file = files().issuer.file();
+  const std::string directory = files().directory.path();
+  const auto complaint = [](const TlsOptions& options) {
+    TlsContext context(options, "localhost");
+    Server server(files().of_other);
+    const IoError error = error_between(context, server);
+    EXPECT_EQ(error.code(), Errc::authentication_failed);
+    return text_of(error);
+  };
+  const std::string its = "; its issuer \"/CN=other\" is ";
+  const auto expect_end = [&](const std::string& text, const std::string& end) {
+    EXPECT_TRUE(text.ends_with(its + end)) << text;
+  };
+  expect_end(complaint({.ca_file = file}), "not in tls.ca_file \"" + file + "\"");
+  expect_end(complaint({.ca_dir = directory}), "not in tls.ca_dir \"" + directory + "\"");
+  expect_end(complaint({.ca_file = file, .ca_dir = directory}),
+             "neither in tls.ca_file \"" + file + "\" nor in tls.ca_dir \"" + directory + "\"");
+  expect_end(complaint({}), "none that the system trusts; name its file in tls.ca_file");
+}
+
+TEST(TlsSession, NamesTheIssuerThatTheServerSends) {
+  TlsContext context(trusting(), "localhost");
+  Server server(files().of_other, [](SSL_CTX* of_server) {
+    const std::string file = files().other.file();
+    BIO* const in = BIO_new_file(file.c_str(), "r");
+    SSL_CTX_add_extra_chain_cert(of_server, PEM_read_bio_X509(in, nullptr, nullptr, nullptr));
+    BIO_free(in);
+  });
+  const IoError error = error_between(context, server);
+  EXPECT_NE(text_of(error).find("self-signed certificate in certificate chain; its issuer "
+                                "\"/CN=other\" is not in tls.ca_file"),
+            std::string::npos)
+      << error.what();
 }
 
 TEST(TlsSession, AcceptsAnyCertificateWhereNoneIsVerified) {
