@@ -15,9 +15,12 @@ namespace {
 constexpr std::string_view in_script = "@user_script";
 constexpr std::string_view unknown_in_script = "ommand called from";  // "Unknown Redis c..."
 constexpr std::string_view of_script = " script: ";  // its hash and the line follow, at the end
-// What Redis 7.0 and what later servers say of a command in a script that the ACL refuses.
-constexpr std::array<std::string_view, 2> not_permitted_in_script{"The user executing the script",
-                                                                  "ERR ACL failure in script"};
+// What Redis 7.0 and what later servers say of a command in a script that the ACL refuses. The
+// first does not say which command or key that is.
+constexpr std::string_view unnamed_in_script = "The user executing the script";
+constexpr std::string_view named_in_script = "ERR ACL failure in script";
+constexpr std::string_view no_password_configured =
+    "ERR AUTH <password> called without any password configured";
 constexpr std::string_view echo = ", with args beginning with";
 constexpr std::string_view unknown_command = "ERR unknown command";  // its name in quotes follows
 /// The first word of `as_refusal`.
@@ -56,6 +59,10 @@ constexpr std::array classes{
           "check user and password in the URL, or what ClientOptions::credentials gives; the "
           "server's may have changed"},
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that docs/permissions.md lists"},
+    Class{
+        unnamed_in_script, Errc::not_permitted,
+        "give the user the rights that docs/permissions.md lists; ACL LOG at the server names the "
+        "one that is missing"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key"},
     Class{"CROSSSLOT", Errc::invalid_argument,
@@ -66,10 +73,25 @@ constexpr std::array classes{
     Class{unknown_command, Errc::unsupported},
     Class{refused, Errc::unsupported,
           "let its user run scripts, or for a Lock without fencing at least WATCH, MULTI and EXEC"},
-    Class{"ERR AUTH <password> called without any password configured", Errc::authentication_failed,
+    Class{no_password_configured, Errc::authentication_failed,
           "give no password, or set one there"},
     Class{"ERR DB index is out of range", Errc::protocol_error,
           "use a database below its setting \"databases\""},
+};
+
+// What to do instead where a Sentinel has sent the error.
+constexpr std::array advice_at_sentinel{
+    Class{"NOAUTH", Errc::authentication_failed,
+          "give ClientOptions::sentinel.password, as user and password of the URL are for the "
+          "servers"},
+    Class{"WRONGPASS", Errc::authentication_failed,
+          "check ClientOptions::sentinel.user and sentinel.password, as user and password of the "
+          "URL are for the servers"},
+    Class{"NOPERM", Errc::not_permitted,
+          "give the user of ClientOptions::sentinel the rights at the Sentinels that "
+          "docs/permissions.md lists"},
+    Class{no_password_configured, Errc::authentication_failed,
+          "give no ClientOptions::sentinel.password, or set one there"},
 };
 
 struct MissingCommand {
@@ -168,15 +190,21 @@ Class classified(std::string_view error_reply) noexcept {
     if (known.begins != unknown_command) return known;
     return {known.begins, known.code, advice_for_missing(text)};
   }
-  if (std::any_of(
-          not_permitted_in_script.begin(), not_permitted_in_script.end(),
-          [&](std::string_view words) { return text.find(words) != std::string_view::npos; })) {
-    return classified("NOPERM");
-  }
+  if (text.find(unnamed_in_script) != std::string_view::npos) return classified(unnamed_in_script);
+  if (text.find(named_in_script) != std::string_view::npos) return classified("NOPERM");
   if (text.find(unknown_in_script) != std::string_view::npos) {
     return {.begins = unknown_in_script, .code = Errc::unsupported};
   }
   return {.begins = {}, .code = Errc::protocol_error};
+}
+
+Class classified(std::string_view error_reply, Sender sender) noexcept {
+  Class known = classified(error_reply);
+  if (sender == Sender::server) return known;
+  for (const Class& at_sentinel : advice_at_sentinel) {
+    if (at_sentinel.begins == known.begins) known.advice = at_sentinel.advice;
+  }
+  return known;
 }
 
 /// The number behind the last `prefix` in the text, perhaps with spaces and colons in between; 0
@@ -312,10 +340,10 @@ Error about(Errc code, std::string_view key, const std::string& server,
   return Error(code, what, server, in_doubt);
 }
 
-std::string explain(std::string_view error_reply) {
+std::string explain(std::string_view error_reply, Sender sender) {
   // The server's own words, since an administrator can search for them, then the remedy.
   std::string explanation = "the server said \"";
-  const Class known = classified(error_reply);
+  const Class known = classified(error_reply, sender);
   if (begins_with_words(error_reply, refused)) {
     error_reply.remove_prefix(std::min(refused.size() + 1, error_reply.size()));
   }

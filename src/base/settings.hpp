@@ -23,8 +23,11 @@ class Topology;
 struct NodeRole {
   /// Only a primary is accepted: a server of Sentinel's, which may have become a replica.
   bool must_be_primary = false;
-  /// The log-in is all of the greeting: a Sentinel knows no scripts.
+  /// The log-in is all of the greeting: a Sentinel, which knows no scripts, or a node of a cluster
+  /// that is only asked for the map of slots.
   bool only_login = false;
+  /// The log-in is that of `ClientOptions::sentinel`, as errors say.
+  bool is_sentinel = false;
   // The others are for one of a quorum's servers.
 
   /// Scripts are sent in no other form when they are refused: WATCH needs a connection exclusively,

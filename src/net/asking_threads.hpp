@@ -86,7 +86,7 @@ class AskingThreads {
   /// To ask the server at the address. `login`: user and password, and nothing else; `tls`: null
   /// without TLS; `credentials`: null for those of the login.
   static std::shared_ptr<const Settings> settings_for(
-      const Address& address, Endpoint login, const ClientOptions& with,
+      const Address& address, Endpoint login, const NodeRole& role, const ClientOptions& with,
       const std::shared_ptr<TlsContext>& tls, std::shared_ptr<CredentialSource> credentials = {});
 
   /// Until `enough` calls have an answer that is of use, or some have and the others are late, or
@@ -176,7 +176,7 @@ class AskingThreads {
 };
 
 inline std::shared_ptr<const Settings> AskingThreads::settings_for(
-    const Address& address, Endpoint login, const ClientOptions& with,
+    const Address& address, Endpoint login, const NodeRole& role, const ClientOptions& with,
     const std::shared_ptr<TlsContext>& tls, std::shared_ptr<CredentialSource> credentials) {
   login.host = address.host;
   login.port = address.port;
@@ -185,7 +185,7 @@ inline std::shared_ptr<const Settings> AskingThreads::settings_for(
   return std::make_shared<Settings>(Settings{.endpoint = std::move(login),
                                              .options = with,
                                              .server = written(address),
-                                             .role = {.only_login = true},
+                                             .role = role,
                                              .topology = std::move(resolver),
                                              .tls = std::move(its_tls),
                                              .credentials = std::move(credentials),

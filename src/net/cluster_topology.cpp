@@ -212,9 +212,9 @@ void ClusterTopology::learn_nodes() {
   for (const Address& address : all) {
     const bool is_new = std::ranges::find(asked_, address, &Asked::address) == asked_.end();
     if (!is_new) continue;
-    asked_.push_back(
-        {.address = address,
-         .settings = AskingThreads::settings_for(address, login_, options_, tls_, credentials_)});
+    asked_.push_back({.address = address,
+                      .settings = AskingThreads::settings_for(address, login_, {.only_login = true},
+                                                              options_, tls_, credentials_)});
   }
   reports_.follow_view();
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,15 @@ Credentials credentials_of(const Settings& settings, TimePoint deadline, int can
   return {.user = settings.endpoint.user, .password = settings.endpoint.password};
 }
 
+/// With which the servers would be connected to with TLS.
+std::string_view scheme_for_tls(const Settings& settings) {
+  if (settings.role.is_sentinel || !settings.endpoint.sentinels.empty()) {
+    return "rediss-sentinel://";
+  }
+  const bool is_cluster = settings.role.only_login || !settings.endpoint.nodes.empty();
+  return is_cluster ? "rediss-cluster://" : "rediss://";
+}
+
 }  // namespace
 
 /// One attempt to connect to an address and to log in there. None of its members waits.
@@ -45,6 +55,7 @@ class LoginAttempt {
       : address_(address),
         scope_(scope),
         closed_before_(closed_before),
+        scheme_for_tls_(scheme_for_tls(settings)),
         greeting_(settings, credentials, scope),
         tls_(std::move(tls)) {
     connect();
@@ -108,11 +119,10 @@ class LoginAttempt {
       was_closed_ = !greeting_.receive_available(*stream_);  // what came before may say why
       if (address_.family() == AF_UNIX || greeting_.has_answers()) throw;
       // As Redis does, whose library has no alert for what is not TLS.
-      throw IoError(
-          Errc::unreachable,
-          std::string(error.what()) + (tls_ ? "; is this a proxy that does not know the command?"
-                                            : "; is this a port for TLS (use rediss://), or a "
-                                              "proxy that does not know the command?"));
+      std::string text = error.what();
+      text += "; is this a ";
+      if (!tls_) text.append("port for TLS (use ").append(scheme_for_tls_).append("), or a ");
+      throw IoError(Errc::unreachable, text + "proxy that does not know the command?");
     }
     return greeting_.receive_available(*stream_);
   }
@@ -181,6 +191,7 @@ class LoginAttempt {
   const SocketAddress address_;
   const Greeting::Scope scope_;
   const unsigned closed_before_;
+  const std::string_view scheme_for_tls_;
   Greeting greeting_;
   bool was_closed_ = false;
   State state_ = State::crowded;

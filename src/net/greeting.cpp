@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@ namespace redlatch::detail {
 using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
+using protocol::Sender;
 
 namespace {
 
@@ -25,22 +27,23 @@ constexpr std::array scripts{&protocol::release_script, &protocol::extend_script
 
 /// Throws when the server refuses the client, as opposed to the command. Most checks begin with it:
 /// a server may answer any command of the batch so.
-void check_admission(const Reply& reply) {
+void check_admission_by(Sender sender, const Reply& reply) {
   if (!reply.is_error()) return;
   const Errc code = protocol::classify(reply.text);
   if (code == Errc::authentication_failed || code == Errc::unreachable ||
       reply.text.starts_with("DENIED")) {
-    throw IoError(code, protocol::explain(reply.text));
+    throw IoError(code, protocol::explain(reply.text, sender));
   }
 }
+void check_admission(const Reply& reply) { check_admission_by(Sender::server, reply); }
 
 /// A server that loads its data, or is busy with a script, has not looked at the password.
-void check_login(const Reply& reply) {
-  check_admission(reply);
+void check_login(Sender sender, const Reply& reply) {
+  check_admission_by(sender, reply);
   if (!reply.is_error()) return;
   const bool later = protocol::classify(reply.text) == Errc::not_writable;
   throw IoError(later ? Errc::not_writable : Errc::authentication_failed,
-                protocol::explain(reply.text));
+                protocol::explain(reply.text, sender));
 }
 
 void check_database(const Reply& reply) {
@@ -103,14 +106,15 @@ void Greeting::add(Check check, Words&&... words) {
 
 Greeting::Greeting(const Settings& settings, const Credentials& credentials, Scope scope) {
   if (!settings.options.scripting) abilities_ = protocol::read_abilities({});  // as little as none
-  add_login(credentials, settings.endpoint.database);
+  const Sender sender = settings.role.is_sentinel ? Sender::sentinel : Sender::server;
+  add_login(credentials, settings.endpoint.database, sender);
   if (settings.role.must_be_primary) add(check_primary, "ROLE");
   if (scope == Scope::whole && !settings.role.only_login) add_optional(settings);
   add_info(settings.role, scope);
   if (settings.role.only_scripts) add_scripts();
   // A server at its limit of clients accepts a connection and closes it at once, so at least one
   // command has to be answered.
-  if (queries_.empty()) add(check_admission, "PING");
+  if (queries_.empty()) add(std::bind_front(check_admission_by, sender), "PING");
 }
 
 void Greeting::add_optional(const Settings& settings) {
@@ -160,11 +164,12 @@ void Greeting::add_scripts() {
   }
 }
 
-void Greeting::add_login(const Credentials& credentials, int database) {
+void Greeting::add_login(const Credentials& credentials, int database, Sender sender) {
+  const auto check = std::bind_front(check_login, sender);
   if (!credentials.user.empty()) {
-    add(check_login, "AUTH", credentials.user, credentials.password);
+    add(check, "AUTH", credentials.user, credentials.password);
   } else if (!credentials.password.empty()) {
-    add(check_login, "AUTH", credentials.password);
+    add(check, "AUTH", credentials.password);
   }
   if (database != 0) add(check_database, "SELECT", std::int64_t{database});
 }

@@ -48,7 +48,7 @@ class Greeting {
 
   template <class... Words>
   void add(Check check, Words&&... words);
-  void add_login(const Credentials& credentials, int database);
+  void add_login(const Credentials& credentials, int database, protocol::Sender sender);
   void add_optional(const Settings& settings);
   void add_scripts();
   void add_info(const NodeRole& role, Scope scope);

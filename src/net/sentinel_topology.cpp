@@ -45,15 +45,17 @@ constexpr std::array<std::string_view, 2> arrivals{"+sentinel", "+sentinel-addre
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
   const bool is_set = options.sentinel.tls != TlsOptions{};
-  return make_tls_context(is_set ? options.sentinel.tls : options.tls, "");
+  return is_set ? make_tls_context(options.sentinel.tls, "", "sentinel.tls")
+                : make_tls_context(options.tls, "");
 }
 
 Reply say(const Connection& connection, const Command& command, TimePoint deadline) {
   Reply reply = ask(*connection.stream, *connection.transport, command, deadline);
   if (!reply.is_error()) return reply;
-  throw IoError(protocol::classify(reply.text),
-                protocol::explain(reply.text) +
-                    "; is this a Sentinel, and may the user ask it? (its usual port is 26379)");
+  const Errc code = protocol::classify(reply.text);
+  std::string text = protocol::explain(reply.text, protocol::Sender::sentinel);
+  if (code != Errc::not_permitted) text += "; is this a Sentinel? (its usual port is 26379)";
+  throw IoError(code, text);
 }
 
 /// For the worst failure of several, which is the error of all: configuration before outages.
@@ -93,11 +95,11 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
   const auto names_primary = [](const Outcome& one) { return one.answer && one.answer->primary; };
   AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
                           is_known ? now + share : deadline, cancel);
-  std::shared_ptr<Resolver> primary;
-  Destination destination;
   if (!is_primary_known()) {
     AskingThreads::wait_for_failures(calls, options_.connect_timeout, deadline, cancel);
   }
+  std::shared_ptr<Resolver> primary;
+  Destination destination;
   {
     const MutexLock lock(mutex_);
     if (!primary_) throw failure_of(calls);
@@ -112,13 +114,13 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
   return destination;
 }
 
-/// Has all Sentinels asked, but for those whose answer is new or under way.
-SentinelTopology::Calls SentinelTopology::ask_all() {
 bool SentinelTopology::is_primary_known() const {
   const MutexLock lock(mutex_);
   return primary_ != nullptr;
 }
 
+/// Has all Sentinels asked, but for those whose answer is new or under way.
+SentinelTopology::Calls SentinelTopology::ask_all() {
   Calls calls;
   const std::vector<Address> all = view_.sentinels();
   std::erase_if(sentinels_, [&](const Sentinel& one) {
@@ -150,9 +152,11 @@ SentinelTopology::Sentinel& SentinelTopology::sentinel_at(const Address& address
   const auto at = std::find_if(sentinels_.begin(), sentinels_.end(),
                                [&](const Sentinel& one) { return one.address == address; });
   if (at != sentinels_.end()) return *at;
-  return sentinels_.emplace_back(Sentinel{
-      .address = address,
-      .settings = AskingThreads::settings_for(address, sentinel_login_, options_, sentinel_tls_)});
+  return sentinels_.emplace_back(
+      Sentinel{.address = address,
+               .settings = AskingThreads::settings_for(address, sentinel_login_,
+                                                       {.only_login = true, .is_sentinel = true},
+                                                       options_, sentinel_tls_)});
 }
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
@@ -219,10 +223,6 @@ void SentinelTopology::map(SentinelAnswer& answer) const {
   });
 }
 
-/// Why no Sentinel has named a primary.
-IoError SentinelTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a Sentinel"};
-  Errc code = Errc::unreachable;
 /// Why one Sentinel has not named a primary.
 IoError SentinelTopology::failure_of(const Call& call) const {
   if (!call->is_finished()) {
@@ -235,6 +235,10 @@ IoError SentinelTopology::failure_of(const Call& call) const {
   return {Errc::invalid_argument, text};
 }
 
+/// Why no Sentinel has named a primary.
+IoError SentinelTopology::failure_of(const Calls& calls) const {
+  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a Sentinel"};
+  Errc code = Errc::unreachable;
   std::string why;
   std::size_t named = 0;
   for (const auto& call : calls) {

@@ -349,6 +349,88 @@ TEST(ClientSentinelPassword, ThatIsWrongIsNotShown) {
   EXPECT_EQ(error_of([&] { client.ping(); }), Errc::authentication_failed);
 }
 
+/// User and password of the URL are for the servers, so what is said of those is of no help here.
+TEST(ClientSentinelPassword, IsNamedByItsOptionWhereItIsMissingOrWrong) {
+  SentinelTrio trio(with_passwords());
+  const auto complaint = [&](const ClientOptions& options) {
+    Client client(trio.url(), options);
+    const Error error = thrown_by([&] { client.ping(); });
+    EXPECT_EQ(error.code(), Errc::authentication_failed) << error.what();
+    EXPECT_EQ(text_of(error).find("in the URL"), std::string::npos) << error.what();
+    EXPECT_EQ(text_of(error).find("::credentials"), std::string::npos) << error.what();
+    return text_of(error);
+  };
+  const std::string missing = complaint({});
+  EXPECT_NE(missing.find("\"; give ClientOptions::sentinel.password, as user and password of the "
+                         "URL are for the servers"),
+            std::string::npos)
+      << missing;
+  ClientOptions wrong = options_for(trio);
+  wrong.sentinel.password = "wr0ng";
+  const std::string text = complaint(wrong);
+  EXPECT_NE(text.find("\"; check ClientOptions::sentinel.user and sentinel.password"),
+            std::string::npos)
+      << text;
+}
+
+TEST(ClientSentinelPassword, IsNamedByItsOptionWhereNoneIsWanted) {
+  SentinelTrio trio;
+  ClientOptions options;
+  options.sentinel.password = "s3cr3t";
+  Client client(trio.url(), options);
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("; give no ClientOptions::sentinel.password"), std::string::npos)
+      << error.what();
+}
+
+TEST(ClientSentinelUser, WithTooFewRightsIsNamedByItsOption) {
+  SentinelTrio trio;
+  for (std::size_t i = 0; i < SentinelTrio::size; ++i) {
+    trio.at_sentinel(i).command({"ACL", "SETUSER", "asks", "on", ">pass", "&*", "+ping"});
+  }
+  ClientOptions options;
+  options.sentinel.user = "asks";
+  options.sentinel.password = "pass";
+  Client client(trio.url(), options);
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::not_permitted);
+  EXPECT_NE(text_of(error).find("\"; give the user of ClientOptions::sentinel the rights at the "
+                                "Sentinels that docs/permissions.md lists"),
+            std::string::npos)
+      << error.what();
+  EXPECT_EQ(text_of(error).find("is this a Sentinel"), std::string::npos) << error.what();
+}
+
+TEST(ClientSentinelTls, IsNamedByItsOptionsWhereItsIssuersAreUnknown) {
+  SentinelTrio trio(TrioOptions{.tls = true});
+  const TemporaryDirectory directory;
+  const CertificateAuthority other(directory.path(), "other");
+  ClientOptions options = options_for(trio);
+  options.sentinel.tls.ca_file = other.file();
+  Client client(trio.url(), options);
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::authentication_failed);
+  EXPECT_NE(text_of(error).find("not in sentinel.tls.ca_file \"" + other.file() + "\""),
+            std::string::npos)
+      << error.what();
+  options.sentinel.tls.ca_file = other.file() + ".no";
+  const Error unreadable = thrown_by([&] { Client(trio.url(), options); });
+  EXPECT_EQ(unreadable.code(), Errc::invalid_argument);
+  EXPECT_NE(text_of(unreadable).find("sentinel.tls.ca_file"), std::string::npos)
+      << unreadable.what();
+}
+
+TEST(ClientSentinelTls, IsProposedWhereAPlainUrlLeadsToPortsForTls) {
+  SentinelTrio trio(TrioOptions{.tls = true});
+  std::string url = trio.url();
+  url.replace(0, url.find("://"), "redis-sentinel");
+  Client client(url);
+  const Error error = thrown_by([&] { client.ping(); });
+  EXPECT_EQ(error.code(), Errc::unreachable);
+  EXPECT_NE(text_of(error).find("use rediss-sentinel://"), std::string::npos) << error.what();
+}
+
 TEST(ClientSentinelTls, TrustsItsOwnIssuersAtTheSentinels) {
   SentinelTrio trio(TrioOptions{.tls = true});
   ClientOptions options = options_for(trio);

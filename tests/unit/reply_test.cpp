@@ -234,6 +234,19 @@ TEST(ReplyExplain, NamesTheCommandThatIsNotPermittedInAScript) {
             "the 'time' command\"; give the user the rights that docs/permissions.md lists");
 }
 
+/// Redis 7.0 does not say which command, or which key.
+TEST(ReplyExplain, SaysWhereThatIsNamedWhichIsNotPermittedInAScript) {
+  for (const std::string& refusal :
+       {std::string(acl_in_script), in_redis_6("@user_script:1: @user_script: 1: The user "
+                                               "executing the script can't run this command or "
+                                               "subcommand")}) {
+    EXPECT_TRUE(explain(refusal).ends_with(
+        "; give the user the rights that docs/permissions.md lists; ACL LOG at the server names "
+        "the one that is missing"))
+        << explain(refusal);
+  }
+}
+
 /// So that maintainers of the library can find the place.
 TEST(ReplyExplain, QuotesAllOfAnUnknownErrorInAScript) {
   constexpr std::string_view odd =

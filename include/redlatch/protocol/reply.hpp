@@ -118,9 +118,12 @@ std::string printable(std::string_view text);
 Error about(Errc code, std::string_view key, const std::string& server,
             std::string_view explanation, bool in_doubt = false);
 
+/// What has sent an error reply: the log-in at Sentinels has options of its own.
+enum class Sender { server, sentinel };
+
 /// The text of an error reply, and a remedy. The position in a script is left out, unless the error
 /// is unknown.
-std::string explain(std::string_view error_reply);
+std::string explain(std::string_view error_reply, Sender sender = Sender::server);
 
 /// The exception for an error reply: its text, and a remedy.
 Error to_error(const Reply& error_reply, std::string_view key, const std::string& server,
