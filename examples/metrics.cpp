@@ -29,6 +29,7 @@ void write(std::ostream& out, const redlatch::Metrics& metrics) {
   write(out, "counter", "connected_total", metrics.connected);
   write(out, "counter", "disconnected_total", metrics.disconnected);
   write(out, "counter", "connect_failed_total", metrics.connect_failed);
+  write(out, "counter", "attempt_failed_total", metrics.attempt_failed);
   write(out, "counter", "events_dropped_total", metrics.events_dropped);
   write(out, "gauge", "held", metrics.held);
   write(out, "gauge", "waiting", metrics.waiting);

@@ -11,7 +11,8 @@
 
 namespace redlatch {
 
-/// The kind of an `Event`, which says what its other members mean.
+/// The kind of an `Event`, which says what its other members mean. Later versions may have more
+/// kinds, so a `switch` needs a `default`.
 enum class EventKind {
   /// A lock was acquired. `elapsed`: since the call, waiting included.
   acquired,
@@ -51,7 +52,11 @@ enum class EventKind {
   /// pauses between them of its own, which all calls on it share; the pauses grow to 1 s. `Metrics`
   /// counts each attempt; of those to one server, `on_event` is called for one in a second.
   /// `elapsed`: since the attempt began. `error`: why. No key.
-  connect_failed
+  connect_failed,
+  /// An attempt of a waiting call failed, and the wait goes on (see `LockOptions::ride_out`).
+  /// `Metrics` counts each attempt; of those of one client or `Quorum`, whatever their keys,
+  /// `on_event` is called for one in a second. `elapsed`: since the call. `error`: why.
+  attempt_failed
 };
 
 /// The name of the enumerator, as "renewal_failed"; "?" for any other value.
@@ -94,6 +99,7 @@ struct Metrics {
   std::uint64_t connected = 0;        ///< `EventKind::connected`
   std::uint64_t disconnected = 0;     ///< `EventKind::disconnected`
   std::uint64_t connect_failed = 0;   ///< `EventKind::connect_failed`, each attempt
+  std::uint64_t attempt_failed = 0;   ///< `EventKind::attempt_failed`, each attempt
   /// Events that were not delivered to `ClientOptions::on_event`, because too many were pending or
   /// memory had run out. The counts above include them.
   std::uint64_t events_dropped = 0;

@@ -35,11 +35,12 @@ class Counters {
             .connected = of(EventKind::connected),
             .disconnected = of(EventKind::disconnected),
             .connect_failed = of(EventKind::connect_failed),
+            .attempt_failed = of(EventKind::attempt_failed),
             .events_dropped = dropped_.load(std::memory_order_relaxed)};
   }
 
  private:
-  static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::connect_failed) + 1;
+  static constexpr std::size_t kinds = static_cast<std::size_t>(EventKind::attempt_failed) + 1;
 
   std::array<std::atomic<std::uint64_t>, kinds> counts_{};
   std::atomic<std::uint64_t> missed_ = 0;

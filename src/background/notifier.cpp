@@ -44,13 +44,15 @@ void Notifier::record_event(const EventRecord& record) noexcept {
 
 /// Of a quorum, the client of the server decides, which knows of no other server.
 bool Notifier::is_counted_only(const EventRecord& record) noexcept {
-  if (record.kind != EventKind::connect_failed || !record.server.empty()) {
+  const bool is_connect = record.kind == EventKind::connect_failed;
+  if (!(is_connect || record.kind == EventKind::attempt_failed) || !record.server.empty()) {
     return record.is_counted_only;
   }
   const TimePoint now = BootClock::now();
   const MutexLock lock(mutex_);
-  if (now < next_connect_failed_) return true;
-  next_connect_failed_ = now + connect_failed_interval;
+  TimePoint& next = is_connect ? next_connect_failed_ : next_attempt_failed_;
+  if (now < next) return true;
+  next = now + failed_interval;
   return false;
 }
 
@@ -203,7 +205,7 @@ void Notifier::rest() noexcept {
 void Notifier::after_fork_in_child() noexcept {
   events_->clear();
   deliver_at_ = TimePoint::max();
-  next_connect_failed_ = {};
+  next_connect_failed_ = next_attempt_failed_ = {};
   if (gone_) *gone_ = true;
   gone_.reset();
   std::construct_at(&thread_);

@@ -77,9 +77,10 @@ class Notifier {
   /// replies of any length.
   static constexpr std::size_t max_detail = 1024;
 
-  /// Minimum time between two `connect_failed` of one server that are delivered: while it is away,
-  /// each connection of the client may try several times a second.
-  static constexpr std::chrono::seconds connect_failed_interval{1};
+  /// Minimum time between two `connect_failed` of one server that are delivered, and between two
+  /// `attempt_failed`: while the server is away or cannot write, each connection and each waiting
+  /// call of the client may try several times a second.
+  static constexpr std::chrono::seconds failed_interval{1};
 
   bool is_counted_only(const EventRecord& record) noexcept REDLATCH_EXCLUDES(mutex_);
   void enqueue(const EventRecord& record) noexcept REDLATCH_REQUIRES(mutex_);
@@ -106,6 +107,7 @@ class Notifier {
   std::shared_ptr<Events> events_ REDLATCH_GUARDED_BY(mutex_) = std::make_shared<Events>();
   TimePoint deliver_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
   TimePoint next_connect_failed_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint next_attempt_failed_ REDLATCH_GUARDED_BY(mutex_){};
   bool stopping_ REDLATCH_GUARDED_BY(mutex_) = false;
   // The thread's flag, of which the thread has a copy: true from when a callback of the thread has
   // ended this object, or has forked, in the child.

@@ -66,6 +66,8 @@ std::string_view to_string(EventKind kind) noexcept {
       return "disconnected";
     case EventKind::connect_failed:
       return "connect_failed";
+    case EventKind::attempt_failed:
+      return "attempt_failed";
   }
   return "?";
 }

@@ -1,5 +1,6 @@
 // `LockOptions::ride_out`, of every class, while the server is away.
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -222,6 +223,102 @@ TEST(LockRidesOut, WithoutAFloodOfEvents) {
       std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
   EXPECT_GE(diary.events().size(), 1U);
   EXPECT_LE(diary.events().size(), static_cast<std::size_t>(seconds.count()));
+}
+
+/// A server that answers and refuses to write, as no connection fails then. One event of all waits,
+/// and another one after a second.
+class LockRidesOutRefusals : public testing::Test {
+ protected:
+  ~LockRidesOutRefusals() override { end(); }
+
+  void wait_in_threads(const LockOptions& options) {
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([this, i, options] {
+        const Lock lock(client, "job " + std::to_string(i), stop.get_token(), options);
+        held += lock.owns_lock() ? 1 : 0;
+      });
+    }
+  }
+  void end() {
+    stop.request_stop();
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  }
+  void expect_events(const std::error_code& error, const std::string& text) {
+    EXPECT_TRUE(eventually([&] { return diary.events().size() >= 3; }));
+    const auto seconds =
+        std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
+    const std::vector<Event> events = diary.events();
+    ASSERT_GE(events.size(), 3U);
+    EXPECT_LE(events.size(), static_cast<std::size_t>(seconds.count()));
+    EXPECT_GT(client.metrics().attempt_failed, events.size());
+    for (const Event& event : events) {
+      EXPECT_TRUE(event.key.starts_with("job ")) << event.key;
+      EXPECT_EQ(event.error, error);
+      EXPECT_EQ(event.server, server.name());
+      EXPECT_TRUE(event.detail.starts_with("redlatch: lock \"" + event.key + "\" on " +
+                                           server.name() + ": "))
+          << event.detail;
+      EXPECT_NE(event.detail.find(text), std::string::npos) << event.detail;
+      EXPECT_TRUE(event.detail.ends_with(": " + error.message())) << event.detail;
+    }
+    EXPECT_GE(events.back().elapsed, 1s);
+  }
+
+  RedisServer server{};
+  RawClient raw{server.socket()};
+  Diary diary{[](const Event& event) { return event.kind == EventKind::attempt_failed; }};
+  Client client{server.url(), diary.options()};
+  std::stop_source stop{};
+  std::list<std::thread> threads{};
+  std::atomic<int> held = 0;
+  const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+};
+
+TEST_F(LockRidesOutRefusals, WithAnEventForMemoryThatIsFull) {
+  raw.command({"CONFIG", "SET", "maxmemory", "1"});
+  wait_in_threads(rides_out);
+  expect_events(make_error_code(Errc::not_writable), "OOM command not allowed");
+  raw.command({"CONFIG", "SET", "maxmemory", "0"});
+  EXPECT_TRUE(eventually([&] { return held == 4; }));
+}
+
+TEST_F(LockRidesOutRefusals, WithAnEventForTooFewReplicasToWrite) {
+  raw.command({"CONFIG", "SET", "min-replicas-to-write", "1"});
+  wait_in_threads(rides_out);
+  expect_events(make_error_code(Errc::not_writable), "NOREPLICAS Not enough good replicas");
+  raw.command({"CONFIG", "SET", "min-replicas-to-write", "0"});
+  EXPECT_TRUE(eventually([&] { return held == 4; }));
+}
+
+TEST_F(LockRidesOutRefusals, WithAnEventForTooFewReplicasOfDurability) {
+  LockOptions options = rides_out;
+  options.durability = {.replicas = 1, .timeout = 50ms};
+  wait_in_threads(options);
+  expect_events(make_error_code(Errc::no_quorum), "replicas");
+}
+
+/// Of a quorum, an event of all of its servers.
+TEST(RedlockRidesOut, WithAnEventForServersThatCannotWrite) {
+  Diary diary([](const Event& event) { return event.kind == EventKind::attempt_failed; });
+  std::list<RedisServer> servers;
+  std::vector<std::string> urls;
+  for (int i = 0; i < 3; ++i) {
+    servers.emplace_back(std::vector<std::string>{"--min-replicas-to-write", "1"});
+    urls.push_back(servers.back().url());
+  }
+  Quorum nodes(urls, {.client = diary.options(less_patient())});
+  std::stop_source stop;
+  std::thread waiter([&] {
+    const Redlock lock(nodes, "job", stop.get_token(), rides_out);
+    EXPECT_FALSE(lock.owns_lock());
+  });
+  const Event event = diary.first();
+  EXPECT_EQ(event.key, "job");
+  EXPECT_EQ(event.server, "all");
+  EXPECT_NE(event.detail.find("NOREPLICAS"), std::string::npos) << event.detail;
+  stop.request_stop();
+  waiter.join();
 }
 
 /// Each server of a quorum has its own line.

@@ -27,10 +27,10 @@ std::set<std::string_view> names(Enum first, Enum last) {
 }
 
 TEST(EventKind, HasNames) {
-  EXPECT_EQ(names(EventKind::acquired, EventKind::connect_failed),
+  EXPECT_EQ(names(EventKind::acquired, EventKind::attempt_failed),
             (std::set<std::string_view>{"acquired", "contended", "renewed", "renewal_failed",
                                         "lost", "released", "release_unknown", "connected",
-                                        "disconnected", "connect_failed"}));
+                                        "disconnected", "connect_failed", "attempt_failed"}));
 }
 
 TEST(Unlock, HasNames) {

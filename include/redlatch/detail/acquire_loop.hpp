@@ -122,6 +122,9 @@ class AcquireLoop {
     } catch (const Error& failure) {
       if (!(answered_ || options_.ride_out || stop_.stop_requested())) throw;
       if (!is_ridden_out(failure, executor().servers() > 1 || options_.ride_out)) throw;
+      if (!last && !stop_.stop_requested()) {
+        operations_.record_failed_attempt(failure, executor().now() - begun_);
+      }
       error = failure;
       is_away_ = true;
       due_ = executor().now() + backoff_.next({});

@@ -142,6 +142,14 @@ class LeaseOperations {
                              .about = &about,
                              .is_single_attempt = is_single_attempt});
   }
+  /// A waiting call goes on after this error.
+  void record_failed_attempt(const Error& error, TimePoint::duration elapsed) const noexcept {
+    executor_->record_event({.kind = EventKind::attempt_failed,
+                             .key = protocol_.key(),
+                             .elapsed = elapsed,
+                             .why = {error.code()},
+                             .detail = error.what()});
+  }
   /// The last error of a wait, which also says that this process itself holds the key, if so.
   Error with_holder(const Error& error) const {
     const int thread = holding_thread();

@@ -108,7 +108,10 @@ class LockCoreOf final : public LockCore {
     if (!held) {
       const bool answered = asks && !away;
       if (answered) operations_.record_contention(now() - begun, !waits);
-      if (away && over(deadline) && !stop.stop_requested()) throw operations_.with_holder(*away);
+      if (away && !stop.stop_requested()) {
+        if (over(deadline)) throw operations_.with_holder(*away);
+        operations_.record_failed_attempt(*away, now() - begun);
+      }
       AcquireLoop waiting(operations_, options_, deadline, stop,
                           {.begun = begun,
                            .asked = answered,
