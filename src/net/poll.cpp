@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <system_error>
 
 #include "base/io_error.hpp"
@@ -18,6 +19,7 @@ int poll_until(std::span<pollfd> descriptors, TimePoint deadline) {
     const timespec time{.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
     const int count = ::ppoll(descriptors.data(), descriptors.size(), &time, nullptr);
     if (count >= 0) return count;
+    if (errno == ENOMEM) throw std::bad_alloc();
     if (errno != EINTR) {
       throw IoError(Errc::unreachable,
                     "cannot wait for the socket: " + std::generic_category().message(errno));

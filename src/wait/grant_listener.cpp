@@ -267,8 +267,8 @@ bool GrantListener::poll_for(const LocalWaiter& waiter, TimePoint end) noexcept 
     try {
       const Unlocked unlocked(mutex());
       poll_until(watched, end);
-    } catch (const IoError&) {
-      return false;
+    } catch (const std::exception&) {
+      return false;  // the system cannot wait for the moment
     }
     if (watched[0].revents != 0 && subscription_.is_open()) receive_available();
   }
