@@ -70,15 +70,18 @@ void Background::add(std::string_view key, const CleanupRelease& cleanup) noexce
   }
 }
 
-void Background::connect(SharedConnection& connection) noexcept {
+std::error_code Background::connect(SharedConnection& connection) noexcept {
   const MutexLock lock(mutex_);
-  if (std::find(to_connect_.begin(), to_connect_.end(), &connection) != to_connect_.end()) return;
   try {
-    to_connect_.push_back(&connection);
+    if (std::find(to_connect_.begin(), to_connect_.end(), &connection) == to_connect_.end()) {
+      to_connect_.push_back(&connection);
+    }
   } catch (const std::bad_alloc&) {
-    return;  // the next call tries again
+    return make_error_code(std::errc::not_enough_memory);
   }
-  wake();
+  const std::error_code failure = start();
+  event_fd_.signal();
+  return failure;
 }
 
 void Background::send_release(std::string_view key, const CleanupRelease& cleanup) noexcept {
@@ -136,22 +139,24 @@ void Background::server_changed() noexcept {
 }
 
 void Background::wake() noexcept {
-  start();
+  static_cast<void>(start());
   event_fd_.signal();
 }
 
 // `wants_thread_` is set before the attempt and cleared behind it, so that it stays set when the
 // attempt fails at any point.
-void Background::start() noexcept {
-  if (thread_.joinable() || stopping_) return;
+std::error_code Background::start() noexcept {
+  if (thread_.joinable()) return {};
+  if (stopping_) return make_error_code(std::errc::operation_canceled);
   wants_thread_ = true;
   try {
     event_fd_.open();
     interrupt_.open();
     thread_ = thread_without_signals([this] { run(); });
     wants_thread_ = false;
-  } catch (const std::exception&) {
-    // No thread or descriptor is left: the next command tries again, and so does the destructor.
+    return {};
+  } catch (...) {
+    return code_of_shortage();
   }
 }
 
@@ -160,13 +165,15 @@ void Background::start() noexcept {
 void Background::require_thread() {
   if (runs_) return;
   const MutexLock lock(mutex_);
-  start();
-  if (thread_.joinable() && notifier_.ensure_started()) {
-    runs_ = true;
-    return;
+  std::error_code failure = start();
+  if (!failure) failure = notifier_.ensure_started();
+  if (failure) {
+    throw Error(
+        Errc::unreachable,
+        "no thread can be started to look after locks (" + failure.message() + "); allow more",
+        settings_.server);
   }
-  throw Error(Errc::unreachable, "no thread can be started to look after locks; allow more",
-              settings_.server);
+  runs_ = true;
 }
 
 void Background::keep(Lease& lease) noexcept {
@@ -222,7 +229,7 @@ bool Background::wants(const PendingRenewal& renewal) noexcept {
 
 void Background::retry_start() noexcept {
   const MutexLock lock(mutex_);
-  start();
+  static_cast<void>(start());
 }
 
 // What the parent owes to the servers, the parent sends: the child would release the locks of its

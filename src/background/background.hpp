@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -64,8 +65,8 @@ class Background final : public CompletionSink {
   void ensure_started() noexcept {
     if (wants_thread_) retry_start();
   }
-  /// Has the thread connect the connection; does not wait for it.
-  void connect(SharedConnection& connection) noexcept;
+  /// Has the thread connect the connection; does not wait for it. Why not, if that cannot be.
+  std::error_code connect(SharedConnection& connection) noexcept;
   /// A release that could not be sent yet, as there was no connection.
   void add(std::string_view key, const CleanupRelease& cleanup) noexcept;
   /// Sends a release now and waits for its reply, if there is a connection. The thread retries it
@@ -121,7 +122,9 @@ class Background final : public CompletionSink {
   static constexpr std::chrono::milliseconds look_after{50};
 
   void wake() noexcept REDLATCH_REQUIRES(mutex_);
-  void start() noexcept REDLATCH_REQUIRES(mutex_);
+  /// Why the thread cannot be started: no thread, descriptor or memory is left. The next command
+  /// tries again, and so does the destructor.
+  std::error_code start() noexcept REDLATCH_REQUIRES(mutex_);
   void retry_start() noexcept REDLATCH_EXCLUDES(mutex_);
   void run() noexcept REDLATCH_EXCLUDES(mutex_);
   bool all_settled() const noexcept REDLATCH_REQUIRES(mutex_);

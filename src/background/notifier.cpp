@@ -82,7 +82,7 @@ void Notifier::enqueue(const EventRecord& record) noexcept {
   if (is_success && deliver_at_ != TimePoint::max()) return;
   const TimePoint now = BootClock::now();
   deliver_at_ = is_success ? now + max_delay : now;
-  start();
+  static_cast<void>(start());
   event_fd_.signal();
 }
 
@@ -102,20 +102,20 @@ std::string Notifier::detail_of(const EventRecord& record, std::string_view serv
   return detail;
 }
 
-bool Notifier::ensure_started() noexcept {
+std::error_code Notifier::ensure_started() noexcept {
   const MutexLock lock(mutex_);
   return start();
 }
 
-bool Notifier::start() noexcept {
-  if (thread_.joinable() || stopping_) return true;
+std::error_code Notifier::start() noexcept {
+  if (thread_.joinable() || stopping_) return {};
   try {
     event_fd_.open();
     gone_ = std::make_shared<bool>(false);
     thread_ = thread_without_signals([this] { run(); });
-    return true;
-  } catch (const std::exception&) {
-    return false;  // queued events wait for the next start, or for `finish`
+    return {};
+  } catch (...) {
+    return code_of_shortage();  // queued events wait for the next start, or for `finish`
   }
 }
 

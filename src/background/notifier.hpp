@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include <redlatch/detail/clock.hpp>
@@ -49,8 +50,8 @@ class Notifier {
 
   /// Counts an event and queues it for `on_event`. Any thread may call it.
   void record_event(const EventRecord& record) noexcept;
-  /// False when the system has no thread or descriptor left.
-  bool ensure_started() noexcept;
+  /// Why the thread cannot be started; empty when it runs.
+  std::error_code ensure_started() noexcept;
   /// Delivers the queued events, waits for that, and ends the thread. When a callback calls it, the
   /// thread delivers them after that callback has returned.
   void finish() noexcept;
@@ -86,7 +87,7 @@ class Notifier {
   void enqueue(const EventRecord& record) noexcept REDLATCH_REQUIRES(mutex_);
   /// `holder`: the number of the thread of this client that holds the lock; 0: none.
   static std::string detail_of(const EventRecord& record, std::string_view server, int holder);
-  bool start() noexcept REDLATCH_REQUIRES(mutex_);
+  std::error_code start() noexcept REDLATCH_REQUIRES(mutex_);
   void run() noexcept REDLATCH_EXCLUDES(mutex_);
   /// Notifies all losses and delivers all events. Returns with the mutex held, unless `gone`, which
   /// the analysis cannot follow.

@@ -3,10 +3,22 @@
 #include <pthread.h>
 
 #include <csignal>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 namespace redlatch::detail {
+
+/// In a handler of exceptions: what the system had none of, a thread, a descriptor or memory.
+inline std::error_code code_of_shortage() noexcept {
+  try {
+    throw;
+  } catch (const std::system_error& error) {
+    return error.code();
+  } catch (...) {
+    return make_error_code(std::errc::not_enough_memory);
+  }
+}
 
 /// Starts a thread on which all signals are blocked, so that the program's handlers run on the
 /// program's threads. Throws `std::system_error` when the system has no thread left.

@@ -73,7 +73,10 @@ class ClientCore final : public Keeper,
   /// Begins the end of the client, so that several clients can end at the same time.
   void stop() noexcept { background_.stop(); }
   /// Has the background thread connect the connection; does not wait for it.
-  void connect(SharedConnection& connection) noexcept { background_.connect(connection); }
+  /// Why not, if that cannot be.
+  std::error_code connect(SharedConnection& connection) noexcept {
+    return background_.connect(connection);
+  }
 
  private:
   Background& background() noexcept override { return background_; }

@@ -28,7 +28,8 @@ std::unique_ptr<PollNotifier> PollNotifierPool::take() {
   try {
     return std::make_unique<PollNotifier>();
   } catch (const std::system_error& error) {
-    throw Error(Errc::unreachable, error.what());
+    throw Error(Errc::unreachable, "no descriptor can be had to wait for the servers (" +
+                                       error.code().message() + "); allow more");
   }
 }
 
@@ -62,16 +63,28 @@ void QuorumRequest::begin(NodeCall& node_call, ConnectPolicy policy, const Ends&
   node_call.concluded = false;
   node_call.connects = !node_call.call.done() && node_call.connection.fd() < 0;
   if (!node_call.connects) return;
-  if (policy != ConnectPolicy::never && node_call.node.may_connect(BootClock::now())) {
-    node_call.connection.extend(node_call.call, ends.connecting);
-    return node_call.node.core().connect(node_call.connection);
+  if (policy == ConnectPolicy::never || !node_call.node.may_connect(BootClock::now())) {
+    return fail(node_call, node_call.node.failure());
   }
+  node_call.connection.extend(node_call.call, ends.connecting);
+  if (const std::error_code why = node_call.node.core().connect(node_call.connection); why) {
+    fail(node_call,
+         IoError(Errc::unreachable, "no thread can be started to connect (" + why.message() + ")"));
+  }
+}
+
+/// Leaves a call that is not connected, unless another thread has connected it in this moment, and
+/// has sent it.
+void QuorumRequest::fail(NodeCall& node_call, const IoError& why) {
   node_call.connection.leave(node_call.call);
+  if (!node_call.call.failure || node_call.call.in_doubt) {
+    node_call.connects = false;
+    return conclude(node_call);
+  }
   node_call.call.take_posts();
   node_call.concluded = true;
-  const IoError failure = node_call.node.failure();
-  node_call.response.failure = protocol::about(failure.code(), node_call.call.request.key,
-                                               node_call.node.core().server(0), failure.what());
+  node_call.response.failure = protocol::about(why.code(), node_call.call.request.key,
+                                               node_call.node.core().server(0), why.what());
 }
 
 QuorumRequest::~QuorumRequest() { leave(); }

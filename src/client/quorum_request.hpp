@@ -153,6 +153,7 @@ class QuorumRequest {
       : responses_(responses), poll_notifier_(poll_notifier) {}
 
   void begin(NodeCall& node_call, ConnectPolicy policy, const Ends& ends);
+  static void fail(NodeCall& node_call, const IoError& why);
   bool is_over(RequestTransport::Enough enough, TimePoint end_for_new);
   static bool is_to_be_left(const NodeCall& node_call) noexcept;
   static void conclude(NodeCall& node_call);
