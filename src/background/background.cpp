@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/io_error.hpp"
+#include "base/memory_retry.hpp"
 #include "base/quiet_thread.hpp"
 #include "base/unlocked.hpp"
 #include "net/poll.hpp"
@@ -63,11 +64,10 @@ void Background::serve(NodeConnections& connections, EventSource& subscriptions)
 }
 
 void Background::add(std::string_view key, const CleanupRelease& cleanup) noexcept {
-  try {
+  retry_without_memory([&] {
     repeat_later(release_of(key, cleanup, *settings_.routes, BootClock::now()));
-  } catch (const std::bad_alloc&) {
-    // Without memory the release cannot be kept for later. The lease ends with its ttl.
-  }
+    return true;
+  });
 }
 
 std::error_code Background::connect(SharedConnection& connection) noexcept {
@@ -85,12 +85,11 @@ std::error_code Background::connect(SharedConnection& connection) noexcept {
 }
 
 void Background::send_release(std::string_view key, const CleanupRelease& cleanup) noexcept {
-  try {
+  retry_without_memory([&] {
     run_exclusively(release_of(key, cleanup, *settings_.routes, BootClock::now()),
                     ConnectPolicy::never, TimePoint::max());
-  } catch (const std::bad_alloc&) {
-    // Without memory the release cannot be sent. The lease ends with its ttl.
-  }
+    return true;
+  });
 }
 
 void Background::repeat_later(PendingRequests releases) noexcept {

@@ -13,6 +13,7 @@
 #include <redlatch/protocol/shared.hpp>
 #include <redlatch/protocol/side_key.hpp>
 
+#include "base/memory_retry.hpp"
 #include "base/printable.hpp"
 #include "client/require.hpp"
 #include "net/cluster_topology.hpp"
@@ -295,7 +296,13 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
   const std::size_t node = settings_.topology->node_of(key);
-  switch (connections_.at(node, Routes::connection(pin)).post(key, cleanup)) {
+  SharedConnection& connection = connections_.at(node, Routes::connection(pin));
+  SharedConnection::PostResult result{};
+  retry_without_memory([&] {
+    result = connection.post(key, cleanup);
+    return result != SharedConnection::PostResult::no_memory;
+  });
+  switch (result) {
     case SharedConnection::PostResult::yes:
       return note_owed(cleanup);
     case SharedConnection::PostResult::no_memory:  // the lease ends with its ttl

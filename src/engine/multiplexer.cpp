@@ -531,8 +531,10 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
   if (call.in_doubt) note_sent(*pending);
   try {
     if (call.in_doubt && call.request.cleanup != nullptr && call.poll_notifier == nullptr) {
+      call.broken = true;  // unless the cleanup can be queued
       queue(call.request.key, *call.request.cleanup, now);
       pending->in_doubt_until = now + call.request.cleanup->ttl;
+      call.broken = false;
     }
     call.failure.emplace(code, why);
   } catch (const std::bad_alloc&) {

@@ -20,6 +20,7 @@
 
 #include "base/event_fd.hpp"
 #include "base/io_error.hpp"
+#include "base/memory_retry.hpp"
 #include "net/poll.hpp"
 #include "net/topology.hpp"
 
@@ -163,10 +164,13 @@ void SharedConnection::conclude(Call& call) {
   call.take_posts();
   const Request& request = call.request;
   if (call.broken && call.in_doubt && request.cleanup != nullptr) {
-    const TimePoint now = BootClock::now();
-    PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes, now);
-    pending.front().release.broke(Errc::unreachable, now);
-    sink_.repeat_later(std::move(pending));
+    retry_without_memory([&] {
+      const TimePoint now = BootClock::now();
+      PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes, now);
+      pending.front().release.broke(Errc::unreachable, now);
+      sink_.repeat_later(std::move(pending));
+      return true;
+    });
   }
   if (call.out_of_memory) throw std::bad_alloc();
   if (call.failure) {
