@@ -7,6 +7,7 @@
 #include <chrono>
 #include <exception>
 #include <system_error>
+#include <utility>
 
 #include <redlatch/detail/finally.hpp>
 #include <redlatch/detail/token_source.hpp>
@@ -191,7 +192,8 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
               return self->ask(address, std::move(settings), talk, cancel);
             });
         reports_.note_asked(address, now);
-      } catch (const std::system_error&) {
+      } catch (const std::system_error& error) {
+        not_asked_ = error.code();
         continue;  // no thread or descriptor is left
       }
     }
@@ -256,7 +258,8 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
 void ClusterTopology::learn_answer(const Address& address, const ClusterAnswer& answer,
                                    TimePoint begun) {
   const TimePoint now = BootClock::now();
-  follow(view_.take(answer, begun, now));
+  view_.take(answer, begun, now);
+  follow();
   reports_.note_answer(address, answer, begun, now);
   const TimePoint::duration trust =
       trust_of(reports_.node_timeout().value_or(assumed_node_timeout));
@@ -334,20 +337,29 @@ ClusterTopology::Mapping ClusterTopology::map(ClusterAnswer& answer, const Addre
   return mapped;
 }
 
-/// The nodes of these seats are others now, or have no slots any more.
-void ClusterTopology::follow(const ClusterView::Changed& changed) {
-  for (const std::size_t seat : changed) {
-    const Address& address = view_.address(seat);
+/// Finds the seats whose nodes are others now, or have no slots any more. What the view says has
+/// changed is not enough: a change that could not be followed, for want of memory, would never be.
+void ClusterTopology::follow() {
+  for (std::size_t seat = unknown_node + 1; seat < view_.seats(); ++seat) {
     Node& node = node_at(seat);
-    Endpoint endpoint;
-    endpoint.host = address.host;
-    endpoint.port = address.port;
-    node.resolver = std::make_shared<Resolver>(endpoint, tls_for_host(tls_, address.host));
+    const bool was_empty = std::exchange(node.is_empty, view_.is_empty(seat));
+    if (node.address != view_.address(seat)) {
+      lead_to(node, view_.address(seat));
+    } else if (was_empty || !node.is_empty) {
+      continue;
+    }
     node.topology->note_change();
+    note_change();
+    wake_background();
   }
-  if (changed.empty()) return;
-  note_change();
-  wake_background();
+}
+
+void ClusterTopology::lead_to(Node& node, Address address) const {
+  Endpoint endpoint;
+  endpoint.host = address.host;
+  endpoint.port = address.port;
+  node.resolver = std::make_shared<Resolver>(endpoint, tls_for_host(tls_, address.host));
+  node.address = std::move(address);
 }
 
 void ClusterTopology::node_redirected(std::size_t node, std::string_view error_reply) noexcept {
@@ -372,10 +384,11 @@ void ClusterTopology::learn_redirect(std::size_t node, std::string_view error_re
   if (redirect->asks) {
     ClusterView::Changed changed;
     moving_[redirect->slot] = view_.seat_at(redirect->to, changed);
-    return follow(changed);
+    return follow();
   }
   moving_.erase(redirect->slot);
-  follow(view_.move(redirect->slot, redirect->to));
+  view_.move(redirect->slot, redirect->to);
+  follow();
 }
 
 /// Has the background thread ask, but not more often than every 100 ms.
@@ -394,7 +407,10 @@ void ClusterTopology::wake_background() noexcept {
 
 /// Why no node has given a map: for configuration rather than for outages.
 IoError ClusterTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a node"};
+  if (calls.empty()) {
+    return {Errc::unreachable,
+            "no thread can be started to ask a node (" + not_asked_.message() + ")"};
+  }
   std::optional<Errc> code;
   std::string why;
   std::size_t named = 0;
@@ -482,14 +498,20 @@ void ClusterTopology::avoid(const SocketAddress& address) noexcept {
 
 TimePoint ClusterTopology::watch(std::vector<pollfd>& descriptors) {
   const MutexLock lock(mutex_);
-  wake_.open();
+  const TimePoint end = is_in_use_ ? ask_at_ : TimePoint::max();
+  try {
+    wake_.open();
+  } catch (const std::system_error&) {
+    // No descriptor is left: what it would have ended the poll for is looked for in a moment.
+    return std::min(end, BootClock::now() + AskingThreads::fresh_for);
+  }
   descriptors.push_back({.fd = wake_.fd(), .events = POLLIN, .revents = 0});
   for (const auto& call : calls_) {
     if (!call->is_finished()) {
       descriptors.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
     }
   }
-  return is_in_use_ ? ask_at_ : TimePoint::max();
+  return end;
 }
 
 void ClusterTopology::attend() noexcept {

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -88,6 +89,8 @@ class ClusterTopology final : public Topology,
   struct Node {
     std::shared_ptr<NodeTopology> topology;
     std::shared_ptr<Resolver> resolver{};  // of its address
+    Address address{};
+    bool is_empty = true;  // it had no slots when it was looked at last
   };
   /// What became of asking one node.
   struct Outcome {
@@ -128,12 +131,13 @@ class ClusterTopology final : public Topology,
   bool is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
                     TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const;
-  void follow(const ClusterView::Changed& changed) REDLATCH_REQUIRES(mutex_);
+  void follow() REDLATCH_REQUIRES(mutex_);
+  void lead_to(Node& node, Address address) const REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
   void wake_background() noexcept REDLATCH_REQUIRES(mutex_);
   static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
   bool has_map() const REDLATCH_EXCLUDES(mutex_);
-  IoError failure_of(const Calls& calls) const;
+  IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
 
   const ClientOptions options_;  // with which a node is asked
   const std::function<Address(const Address&)> map_address_;
@@ -154,8 +158,9 @@ class ClusterTopology final : public Topology,
   Mapping mapped_ REDLATCH_GUARDED_BY(mutex_){};  // what `map_address` made of the last addresses
   // The seats to which slots are being moved, by an ASK.
   std::unordered_map<std::size_t, std::size_t> moving_ REDLATCH_GUARDED_BY(mutex_){};
-  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
-  Calls calls_ REDLATCH_GUARDED_BY(mutex_){};           // the last time that nodes were asked
+  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;       // a connection was wanted
+  Calls calls_ REDLATCH_GUARDED_BY(mutex_){};                // the last time that nodes were asked
+  std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
   TimePoint asked_at_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
   EventFd wake_ REDLATCH_GUARDED_BY(mutex_){};  // for the background thread
