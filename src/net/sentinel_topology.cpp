@@ -139,7 +139,8 @@ SentinelTopology::Calls SentinelTopology::ask_all() {
                                         AskingThreads::Talk& talk, int cancel) mutable {
               return self->ask(address, std::move(settings), talk, cancel);
             });
-      } catch (const std::system_error&) {
+      } catch (const std::system_error& error) {
+        not_asked_ = error.code();
         continue;  // no thread or descriptor is left
       }
     }
@@ -177,6 +178,9 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
     outcome.answer = std::move(answer);
   } catch (const IoError& error) {
     outcome.failure.emplace(error.code(), "Sentinel " + written(address) + ": " + error.what());
+  } catch (const std::exception& error) {  // memory: the other Sentinels may have answered
+    outcome.failure.emplace(Errc::unreachable,
+                            "Sentinel " + written(address) + ": " + error.what());
   }
   const MutexLock lock(mutex_);
   if (outcome.answer) {
@@ -237,7 +241,10 @@ IoError SentinelTopology::failure_of(const Call& call) const {
 
 /// Why no Sentinel has named a primary.
 IoError SentinelTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) return {Errc::unreachable, "no thread can be started to ask a Sentinel"};
+  if (calls.empty()) {
+    return {Errc::unreachable,
+            "no thread can be started to ask a Sentinel (" + not_asked_.message() + ")"};
+  }
   Errc code = Errc::unreachable;
   std::string why;
   std::size_t named = 0;

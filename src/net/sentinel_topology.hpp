@@ -5,6 +5,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <redlatch/options.hpp>
@@ -93,7 +94,7 @@ class SentinelTopology final : public Topology,
   void map(SentinelAnswer& answer) const;
   bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
   IoError failure_of(const Call& call) const;
-  IoError failure_of(const Calls& calls) const;
+  IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
   Sentinel* next_to_subscribe() REDLATCH_REQUIRES(mutex_);
   bool is_asking() const REDLATCH_REQUIRES(mutex_);
@@ -117,6 +118,7 @@ class SentinelTopology final : public Topology,
   std::shared_ptr<TlsContext> tls_ REDLATCH_GUARDED_BY(mutex_);
   std::shared_ptr<TlsContext> sentinel_tls_ REDLATCH_GUARDED_BY(mutex_);
   AskingThreads threads_{};
+  std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
   bool has_ended_ REDLATCH_GUARDED_BY(mutex_) = false;
   SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
   std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};      // of the view
