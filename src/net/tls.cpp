@@ -13,6 +13,7 @@
 #include <cassert>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -59,25 +60,54 @@ std::string_view checked_name(std::string_view host) noexcept {
   return host;
 }
 
-/// The first error since `ERR_clear_error`.
-unsigned long take_error() noexcept {
-  const unsigned long error = ERR_get_error();
-  ERR_clear_error();
-  return error;
+/// The first error since `ERR_clear_error`. Throws `std::bad_alloc` if one of them, perhaps a later
+/// one, is that there was no memory.
+unsigned long take_error() {
+  const unsigned long first = ERR_get_error();
+  for (unsigned long error = first; error != 0; error = ERR_get_error()) {
+    if (ERR_GET_REASON(error) != ERR_R_MALLOC_FAILURE) continue;
+    ERR_clear_error();
+    throw std::bad_alloc();
+  }
+  return first;
 }
 
-[[noreturn]] void refuse_file(const std::string& option, const std::string& file) {
-  const unsigned long error = take_error();
-  if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
+/// Whether the system had no descriptor for a file, which says nothing about that.
+bool is_shortage(unsigned long error) noexcept {
+  const int reason = ERR_GET_REASON(error);
+  return ERR_SYSTEM_ERROR(error) && (reason == EMFILE || reason == ENFILE);
+}
+
+[[noreturn]] void refuse_file(unsigned long error, const std::string& option,
+                              const std::string& file) {
   const std::string reason = ERR_SYSTEM_ERROR(error)
                                  ? std::generic_category().message(ERR_GET_REASON(error))
                                  : text_of(error);
-  throw Error(Errc::invalid_argument,
+  throw Error(is_shortage(error) ? Errc::unreachable : Errc::invalid_argument,
               option + ": \"" + file + "\" cannot be used (" + reason + ")");
 }
 
 void check(bool good, const std::string& option, const std::string& file) {
-  if (!good) refuse_file(option, file);
+  if (!good) refuse_file(take_error(), option, file);
+}
+
+/// As SSL_CTX_set_default_verify_paths(3), which says nothing when there is no descriptor or memory
+/// for the file: then the client would take all servers for impostors until its end. `name`: of the
+/// options.
+void read_default_files(SSL_CTX* context, const std::string& name) {
+  const char* const given = ::secure_getenv(X509_get_default_cert_file_env());
+  const std::string file = given != nullptr ? given : X509_get_default_cert_file();
+  if (SSL_CTX_load_verify_locations(context, file.c_str(), nullptr) != 1) {
+    // Without such a file, there may be a directory.
+    const unsigned long error = take_error();
+    if (is_shortage(error)) refuse_file(error, name + ".ca_file", file);
+  }
+  bool good = SSL_CTX_set_default_verify_dir(context) == 1;
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+  good = good && SSL_CTX_set_default_verify_store(context) == 1;
+#endif
+  if (!good) throw std::bad_alloc();
+  ERR_clear_error();
 }
 
 /// Whether what was received is no TLS at all.
@@ -98,7 +128,7 @@ void read_files(SSL_CTX* context, const TlsOptions& options, const std::string& 
     check(SSL_CTX_load_verify_locations(context, nullptr, options.ca_dir.c_str()) == 1,
           name + ".ca_dir", options.ca_dir);
   }
-  if (options.ca_file.empty() && options.ca_dir.empty()) SSL_CTX_set_default_verify_paths(context);
+  if (options.ca_file.empty() && options.ca_dir.empty()) read_default_files(context, name);
   const std::string certificate = name + ".certificate";
   const std::string key = name + ".key";
   if (options.certificate.empty() != options.key.empty()) {
@@ -233,17 +263,21 @@ TlsSession::TlsSession(TlsContext& context) : context_(&context) {
   // No alert at the end: what matters is that all replies were read, and the engine knows that. A
   // forked child must not send one on its parent's connection.
   SSL_set_quiet_shutdown(connection_.get(), 1);
-  SSL_set_app_data(connection_.get(), &context);
+  if (SSL_set_app_data(connection_.get(), &context) != 1) throw std::bad_alloc();
   SSL_set_msg_callback(connection_.get(), begin_message);
   SSL_set_msg_callback_arg(connection_.get(), this);
   const std::string& name = context.name_;
+  ERR_clear_error();
   X509_VERIFY_PARAM* const checks = SSL_get0_param(connection_.get());
   // OpenSSL compares no name unless it is told to: any server with a certificate would do.
   const bool good = is_address(name)
                         ? X509_VERIFY_PARAM_set1_ip_asc(checks, name.c_str()) == 1
                         : SSL_set1_host(connection_.get(), name.c_str()) == 1 &&
                               SSL_set_tlsext_host_name(connection_.get(), name.c_str()) == 1;
-  if (!good) throw IoError(Errc::unreachable, "TLS: \"" + name + "\" can be no server's name");
+  if (!good) {
+    static_cast<void>(take_error());  // perhaps it is memory
+    throw IoError(Errc::unreachable, "TLS: \"" + name + "\" can be no server's name");
+  }
   if (!context.session_) return;
   SSL_set_session(connection_.get(), context.session_.get());
   // One of TLS 1.3 is resumed once, as RFC 8446, appendix C.4 advises: each connection gets a new
@@ -345,7 +379,6 @@ std::size_t TlsSession::decrypt(std::span<char> text) {
 /// Throws the error that OpenSSL has left.
 void TlsSession::fail() const {
   const unsigned long error = take_error();
-  if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) throw std::bad_alloc();
   if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) fail_verification();
   const int alert = alert_of(error);
   if (std::ranges::find(refusing_alerts, alert) != refusing_alerts.end() ||
@@ -374,6 +407,11 @@ void TlsSession::fail() const {
 
 void TlsSession::fail_verification() const {
   const long result = SSL_get_verify_result(connection_.get());
+  // No verdict on the certificate: what OpenSSL needed for one has failed, mostly for memory.
+  if (result == X509_V_ERR_OUT_OF_MEM) throw std::bad_alloc();
+  if (result == X509_V_OK || result == X509_V_ERR_UNSPECIFIED) {
+    throw IoError(Errc::unreachable, "TLS: the server's certificate could not be checked");
+  }
   std::string what = "TLS: the server's certificate is refused: ";
   what += X509_verify_cert_error_string(result);
   switch (result) {
