@@ -11,7 +11,8 @@ namespace redlatch::detail {
 
 /// The steps at which connections of one client were closed. A proxy closes a connection at a
 /// command that it does not know, without an error, so optional commands are left out for a minute
-/// after that. A server that ends at that moment looks the same, so nothing is left out for good.
+/// after that. A server that ends at that moment looks the same, so nothing is left out for good,
+/// and what no other command can replace is left out for a second only, after two closings.
 /// All threads that connect share it; a forked child keeps what its parent knew.
 class Closings {
  public:
@@ -38,9 +39,15 @@ class Closings {
     const State& state = states_[static_cast<std::size_t>(step)];
     return now < state.last.load() + memory ? state.in_a_row.load() : 0;
   }
+  /// Whether a step that no other command can replace is to be left out now.
+  bool leaves_out(Step step, TimePoint now) const noexcept {
+    const State& state = states_[static_cast<std::size_t>(step)];
+    return state.in_a_row > 1 && now < state.last.load() + pause;
+  }
 
  private:
   static constexpr std::chrono::minutes memory{1};
+  static constexpr std::chrono::seconds pause{1};
 
   struct State {
     std::atomic<unsigned> in_a_row = 0;

@@ -222,8 +222,7 @@ void RequestRetry::send_in_next_form(TimePoint now) {
 }
 
 void RequestRetry::send_guarded(TimePoint now) {
-  // A single time may have been the end of the server.
-  if (closings_->in_a_row(Closings::Step::transaction, now) > 1) {
+  if (closings_->leaves_out(Closings::Step::transaction, now)) {
     return judge(
         {.kind = Reply::Kind::error, .text = protocol::as_refusal("WATCH ends the connection")},
         now);

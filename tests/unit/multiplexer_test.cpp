@@ -670,22 +670,49 @@ TEST_F(Multiplexer, LeavesQueuedReleasesOverWhenThereIsNoConnection) {
   EXPECT_EQ(leftovers.requests.size(), 1U);
 }
 
-TEST_F(Multiplexer, NotesThatAProxyClosesItsConnectionsAtWatch) {
-  const detail::IoError lost(Errc::unreachable, "closed");
-  for (int i = 0; i < 2; ++i) {
+/// Releases go out as WATCH, at which the connection is closed.
+class MultiplexerBehindAClosingProxy : public MultiplexerTest {
+ protected:
+  const Names watch{"WATCH", "EXISTS", "GETRANGE", "MULTI"};
+
+  void close_at_watch() {
     now += 1s;
     reconnect(no_scripts());
     release("a");
-    EXPECT_EQ(names().front(), "WATCH");
+    EXPECT_EQ(names(), watch);
     now += 1ms;
+    const detail::IoError lost(Errc::unreachable, "closed");
     mux.fail_connection(&lost, now);
     mux.take_leftovers();
     connect();
   }
+};
+
+TEST_F(MultiplexerBehindAClosingProxy, SendsNoWatchAgainAtOnceAfterTwoClosings) {
+  close_at_watch();
+  close_at_watch();
   reconnect(no_scripts());
+  now += 999ms;
   Caller& third = release("a");
   EXPECT_EQ(names(), Names{});
   EXPECT_TRUE(third.done());
+}
+
+/// Two failures of a network may look the same.
+TEST_F(MultiplexerBehindAClosingProxy, SendsWatchAgainAfterASecond) {
+  close_at_watch();
+  close_at_watch();
+  for (int i = 0; i < 3; ++i) close_at_watch();
+  now += 1s;
+  reconnect(no_scripts());
+  Caller& last = release("a");
+  EXPECT_EQ(names(), watch);
+  reply("+OK\r\n:1\r\n$5\r\ntoken\r\n+OK\r\n");
+  sent();
+  reply("+QUEUED\r\n*1\r\n:1\r\n");
+  EXPECT_EQ(last.reply().integer, 1);
+  release("b");
+  EXPECT_EQ(names(), watch);
 }
 
 // A server that is not a primary
