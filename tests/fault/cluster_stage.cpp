@@ -2,15 +2,34 @@
 
 #include <array>
 #include <chrono>
+#include <stdexcept>
 #include <thread>
+
+#include "eventually.hpp"
 
 namespace redlatch::test {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = FailoverClock;
+using Clock = HistoryClock;
+
+constexpr auto patience = 40s;  // on a busy machine
 
 }  // namespace
+
+std::vector<Stage::Server> ClusterStage::servers() {
+  std::vector<Server> all;
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    all.push_back({cluster_.port(i), cluster_.node(i).socket()});
+  }
+  return all;
+}
+
+std::size_t ClusterStage::primary() {
+  const std::optional<std::size_t> primary = cluster_.primary_of(slot_);
+  if (!primary) throw std::runtime_error("there is no primary");
+  return *primary;
+}
 
 std::span<const Fault> ClusterStage::faults() const {
   static constexpr std::array all{Fault::kill,  Fault::moved,   Fault::stop,
@@ -18,10 +37,15 @@ std::span<const Fault> ClusterStage::faults() const {
   return all;
 }
 
-std::optional<Failover> ClusterStage::fail_over(Fault fault, std::mt19937& random) {
-  const auto old = cluster_.becomes_agreed() ? cluster_.primary_of(slot_) : std::nullopt;
+std::optional<Incident> ClusterStage::fail_over(Fault fault, std::mt19937& random) {
+  Moment begun{};
+  const auto looks_agreed = [&] {
+    begun = Clock::now();
+    return cluster_.becomes_agreed(0ms);
+  };
+  const auto old = eventually(looks_agreed, patience) ? cluster_.primary_of(slot_) : std::nullopt;
   if (!old) return std::nullopt;
-  Failover seen{fault, Clock::now(), {}, {}, {}};
+  Incident seen{.fault = fault, .began = begun};
   bool landed = begin(fault, *old, random);
   seen.lossy_until = Clock::now();
   landed = landed && cluster_.promoted_from(*old, slot_).has_value();

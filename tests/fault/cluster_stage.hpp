@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cluster.hpp"
 #include "failover_stage.hpp"
@@ -21,8 +22,10 @@ class ClusterStage : public Stage {
       : slot_(Cluster::slot_of(a_key)), cluster_(std::move(options)) {}
 
   std::string url() const override { return cluster_.url(); }
+  std::vector<Server> servers() override;
+  std::size_t primary() override;
   std::span<const Fault> faults() const override;
-  std::optional<Failover> fail_over(Fault fault, std::mt19937& random) override;
+  std::optional<Incident> fail_over(Fault fault, std::mt19937& random) override;
 
  private:
   bool begin(Fault fault, std::size_t old, std::mt19937& random);

@@ -14,24 +14,27 @@
 #include <iostream>
 #include <random>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "child.hpp"
 #include "cluster_stage.hpp"
 #include "environment.hpp"
 #include "eventually.hpp"
-#include "failover_check.hpp"
-#include "failover_history.hpp"
 #include "failover_stage.hpp"
-#include "failover_worker.hpp"
+#include "failovers.hpp"
 #include "fake_resolver.hpp"
+#include "history.hpp"
+#include "history_check.hpp"
+#include "incident.hpp"
+#include "lock_worker.hpp"
+#include "pulse.hpp"
 
 namespace redlatch::test {
 namespace failover_campaign_test {
 
 using namespace std::chrono_literals;
-using Clock = FailoverClock;
+using Clock = HistoryClock;
 
 constexpr std::array capacities{1, 1, 1, 1, 1, 1, 1, 1000, 2, 1, 1, 1};
 constexpr std::array roles{
@@ -72,41 +75,49 @@ class FailoverCampaign : public testing::Test {
 
   /// So many failovers, with three workers at it: one as it is by default, one that rides out, and
   /// one that is patient.
-  FailoverFindings endure(Stage& stage, unsigned failovers, Flaw flaw = Flaw::none) {
+  Findings endure(Stage& stage, unsigned failovers, Flaw flaw = Flaw::none) {
     std::deque<Child> children;
     for (std::uint16_t i = 0; i < workers; ++i) {
       children.emplace_back([&, i] { run_worker(stage, i, flaw); });
     }
-    while (failovers_.size() < failovers && missed_ <= failovers / 10 + 1) fail_over_once(stage);
-    EXPECT_EQ(failovers_.size(), failovers) << "too many were not seen to land";
-    work_goes_on();
+    Pulse pulse;
+    Failovers all(stage);
+    while (landed_ < failovers && missed_ <= failovers / 10 + 1) fail_over_once(stage, all);
+    EXPECT_EQ(landed_, failovers) << "too many were not seen to land";
+    work_goes_on(all);
+    all.look();
     const Moment end = Clock::now();
     history_.shared().over = true;
     for (Child& child : children) EXPECT_EQ(child.wait(), 0);
+    pulse.end();
     EXPECT_FALSE(history_.is_full()) << "there is no more room for what the workers do";
-    const FailoverFindings found = check({.roles = roles,
-                                          .capacities = capacities,
-                                          .replicas = Stage::replicas,
-                                          .attempts = history_.attempts(),
-                                          .failovers = failovers_,
-                                          .end = end});
-    std::cout << found << "failovers: " << failovers_.size() << ", not seen to land: " << missed_
+    incidents_.insert(incidents_.end(), all.unordered().begin(), all.unordered().end());
+    incidents_ = with_busy_times(std::move(incidents_), pulse.incidents());
+    const Findings found = check({.roles = roles,
+                                  .capacities = capacities,
+                                  .replicas = Stage::replicas,
+                                  .attempts = history_.attempts(),
+                                  .incidents = incidents_,
+                                  .end = end});
+    std::cout << found << "failovers: " << landed_ << ", not seen to land: " << missed_
+              << ", not ordered: " << all.unordered().size()
+              << ", times at which the machine had other work: " << pulse.incidents().size()
               << ", seed: " << seed_ << '\n';
     return found;
   }
   /// Each is shown with the failovers around it.
-  void expect_none(const FailoverFindings& found) {
+  void expect_none(const Findings& found) {
     constexpr std::size_t many = 20;
     for (std::size_t i = 0; i < std::min(many, found.violations.size()); ++i) {
-      ADD_FAILURE() << found.violations[i];
+      ADD_FAILURE() << found.violations[i].text;
     }
-    if (!found.violations.empty()) print_failovers();
+    if (!found.violations.empty()) print_incidents();
     for (const Role& role : roles) EXPECT_TRUE(found.held.contains(role.name)) << role.name;
   }
 
   static unsigned wanted(unsigned otherwise) { return chosen("REDLATCH_FAILOVERS", otherwise); }
   /// A server that is silent for so long is replaced. Beside other tests, one that lives may be
-  /// silent for a second, and what a failover that nobody ordered loses would count as a violation.
+  /// silent for a second, and a failover that nobody has ordered excuses what it may lose.
   static std::chrono::milliseconds silence(std::chrono::milliseconds of_a_campaign) {
     return std::getenv("REDLATCH_FAILOVERS") != nullptr ? of_a_campaign : 2500ms;
   }
@@ -124,32 +135,35 @@ class FailoverCampaign : public testing::Test {
                           .set_address = [](std::size_t address) {
                             FakeResolver::set_addresses({"127.0.0." + std::to_string(address + 1)});
                           }};
-    if (number == 2) options.client = {.connect_timeout = 3s, .command_timeout = 3s};
+    if (number == 2) options.client.client = {.connect_timeout = 3s, .command_timeout = 3s};
     work(options, roles, history_);
   }
 
-  void work_goes_on() {
+  void work_goes_on(Failovers& failovers) {
     const std::uint64_t before = history_.shared().acquired;
     const std::uint64_t some = 20 + random_() % 80;
-    EXPECT_TRUE(eventually([&] { return history_.shared().acquired >= before + some; }, 60s));
+    const auto is_done = [&] { return history_.shared().acquired >= before + some; };
+    const auto is_done_soon = [&] {
+      failovers.look();
+      return eventually(is_done, 100ms);
+    };
+    EXPECT_TRUE(eventually(is_done_soon, 60s));
   }
-  void fail_over_once(Stage& stage) {
-    work_goes_on();
+  void fail_over_once(Stage& stage, Failovers& failovers) {
+    work_goes_on(failovers);
     const auto faults = stage.faults();
-    const std::optional<Failover> seen =
-        stage.fail_over(faults[(failovers_.size() + missed_) % faults.size()], random_);
-    if (seen) {
-      failovers_.push_back(*seen);
-    } else {
-      ++missed_;
-    }
+    const auto [incident, landed] =
+        failovers.order(faults[(landed_ + missed_) % faults.size()], random_);
+    incidents_.push_back(incident);
+    ++(landed ? landed_ : missed_);
   }
-  void print_failovers() {
+  void print_incidents() const {
     const auto attempts = history_.attempts();
     Moment start = Moment::max();
     for (const Attempt& one : attempts) start = std::min(start, one.asked);
     const auto time = [&](Moment at) { return std::chrono::duration<double>(at - start).count(); };
-    for (const Failover& one : failovers_) {
+    for (const Incident& one : incidents_) {
+      if (one.fault == Fault::machine_busy) continue;
       std::cout << to_string(one.fault) << ": began " << time(one.began) << " s, lossy until "
                 << time(one.lossy_until) << ", served " << time(one.served) << ", healthy "
                 << time(one.healthy) << '\n';
@@ -159,7 +173,8 @@ class FailoverCampaign : public testing::Test {
   const unsigned seed_ = chosen("REDLATCH_SEED", std::random_device()());
   const testing::ScopedTrace trace_{__FILE__, __LINE__, "REDLATCH_SEED=" + std::to_string(seed_)};
   std::mt19937 random_{seed_};
-  std::vector<Failover> failovers_{};
+  std::vector<Incident> incidents_{};
+  unsigned landed_ = 0;
   unsigned missed_ = 0;
 };
 
@@ -185,7 +200,7 @@ TEST_F(FailoverCampaign, KeepsEveryPromiseOnACluster) {
 /// The old primary goes on for a while: what it grants then is lost.
 TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
   NameStage stage(history_.shared(), 700ms);
-  const FailoverFindings found = endure(stage, 6);
+  const Findings found = endure(stage, 6);
   // Locks that both replicas have may be lost as well, by their renewals, which wait for none.
   EXPECT_FALSE(found.losses.at(0).lost.empty());
   EXPECT_GT(found.excused_overlaps, 0U);
@@ -193,7 +208,7 @@ TEST_F(FailoverCampaign, CountsWhatAFailoverLoses) {
 
 TEST_F(FailoverCampaign, FindsClaimsThatLastTooLong) {
   NameStage stage(history_.shared(), 700ms);
-  const FailoverFindings found = endure(stage, 3, Flaw::claims_longer);
+  const Findings found = endure(stage, 3, Flaw::claims_longer);
   EXPECT_FALSE(found.violations.empty());
 }
 

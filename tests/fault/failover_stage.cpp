@@ -10,7 +10,9 @@ namespace redlatch::test {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = FailoverClock;
+using Clock = HistoryClock;
+
+constexpr auto patience = 40s;  // on a busy machine
 
 bool is_primary(RawClient client) {
   const RawReply role = client.command({"ROLE"});
@@ -18,6 +20,12 @@ bool is_primary(RawClient client) {
 }
 
 }  // namespace
+
+bool Stage::is_in_step() {
+  return answered([&] {
+    return are_in_step(RawClient(servers().at(primary()).socket), replicas, key_of("in step?"));
+  });
+}
 
 NameStage::NameStage(History::Shared& shared, std::chrono::milliseconds lossy)
     : shared_(shared), lossy_(lossy) {
@@ -32,6 +40,12 @@ NameStage::NameStage(History::Shared& shared, std::chrono::milliseconds lossy)
 
 std::string NameStage::url() const {
   return "redis://redis.test:" + std::to_string(port_.number());
+}
+
+std::vector<Stage::Server> NameStage::servers() {
+  std::vector<Server> all;
+  for (const auto& server : servers_) all.push_back({port_.number(), server->socket()});
+  return all;
 }
 
 std::span<const Fault> NameStage::faults() const {
@@ -55,7 +69,7 @@ bool NameStage::is_healthy() {
   return is_primary(at(primary_)) && are_in_step(at(primary_), servers_.size() - 1);
 }
 
-std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) {
+std::optional<Incident> NameStage::fail_over(Fault fault, std::mt19937& random) {
   // What was written before the last look is at the replicas; what is written behind it may not be.
   Moment begun{};
   const auto looks_healthy = [&] {
@@ -65,7 +79,7 @@ std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) 
   if (!eventually(looks_healthy)) return std::nullopt;
   const std::size_t old = primary_;
   const std::size_t next = (old + 1 + random() % 2) % servers_.size();
-  Failover seen{fault, begun, {}, {}, {}};
+  Incident seen{.fault = fault, .began = begun};
   if (fault == Fault::kill) servers_[old]->kill();
   if (fault == Fault::kill) seen.lossy_until = Clock::now();
   promote(next);
@@ -88,16 +102,36 @@ std::optional<Failover> NameStage::fail_over(Fault fault, std::mt19937& random) 
   return seen;
 }
 
+std::vector<Stage::Server> SentinelStage::servers() {
+  std::vector<Server> all;
+  for (std::size_t i = 0; i < SentinelTrio::size; ++i) {
+    all.push_back({trio_.port(i), trio_.server(i).socket()});
+  }
+  return all;
+}
+
+std::size_t SentinelStage::primary() {
+  const std::optional<std::size_t> primary = trio_.primary();
+  if (!primary) throw std::runtime_error("there is no primary");
+  return *primary;
+}
+
 std::span<const Fault> SentinelStage::faults() const {
   static constexpr std::array all{Fault::kill, Fault::stop, Fault::failover};
   return all;
 }
 
-std::optional<Failover> SentinelStage::fail_over(Fault fault, std::mt19937& random) {
-  // Replicas may have fallen behind again since the last failover.
-  const std::optional<std::size_t> old = trio_.becomes_healthy() ? trio_.primary() : std::nullopt;
+std::optional<Incident> SentinelStage::fail_over(Fault fault, std::mt19937& random) {
+  // Replicas may fall behind again right after the look.
+  Moment begun{};
+  const auto looks_healthy = [&] {
+    begun = Clock::now();
+    return trio_.becomes_healthy(0ms);
+  };
+  const std::optional<std::size_t> old =
+      eventually(looks_healthy, patience) ? trio_.primary() : std::nullopt;
   if (!old) return std::nullopt;
-  Failover seen{fault, Clock::now(), {}, {}, {}};
+  Incident seen{.fault = fault, .began = begun};
   if (fault == Fault::kill) trio_.server(*old).kill();
   if (fault == Fault::stop) trio_.server(*old).pause();
   seen.lossy_until = Clock::now();

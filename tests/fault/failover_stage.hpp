@@ -3,14 +3,17 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <random>
 #include <span>
 #include <string>
+#include <vector>
 
-#include "failover_history.hpp"
+#include "history.hpp"
+#include "incident.hpp"
 #include "loopback.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
@@ -31,10 +34,20 @@ class Stage {
   virtual ~Stage() = default;
 
   virtual std::string url() const = 0;
+  /// The servers that may hold locks.
+  struct Server {
+    std::uint16_t port;  // that clients connect to
+    std::string socket;
+  };
+  virtual std::vector<Server> servers() = 0;
+  /// The number of the primary among them. Throws std::runtime_error where there is none.
+  virtual std::size_t primary() = 0;
+  /// Whether the primary's replicas have what is written to it now.
+  bool is_in_step();
   virtual std::span<const Fault> faults() const = 0;
   /// Comes back when all replicas of the new primary are in step. Nothing when it was not seen to
   /// happen.
-  virtual std::optional<Failover> fail_over(Fault fault, std::mt19937& random) = 0;
+  virtual std::optional<Incident> fail_over(Fault fault, std::mt19937& random) = 0;
 };
 
 /// A name that leads to the primary, and is moved by hand after it was promoted. What it leads to
@@ -45,8 +58,10 @@ class NameStage : public Stage {
                      std::chrono::milliseconds lossy = std::chrono::milliseconds(0));
 
   std::string url() const override;
+  std::vector<Server> servers() override;
+  std::size_t primary() override { return primary_; }
   std::span<const Fault> faults() const override;
-  std::optional<Failover> fail_over(Fault fault, std::mt19937& random) override;
+  std::optional<Incident> fail_over(Fault fault, std::mt19937& random) override;
 
  private:
   static constexpr std::array addresses{"127.0.0.1", "127.0.0.2", "127.0.0.3"};
@@ -69,8 +84,10 @@ class SentinelStage : public Stage {
   explicit SentinelStage(TrioOptions options = {}) : trio_(std::move(options)) {}
 
   std::string url() const override { return trio_.url(); }
+  std::vector<Server> servers() override;
+  std::size_t primary() override;
   std::span<const Fault> faults() const override;
-  std::optional<Failover> fail_over(Fault fault, std::mt19937& random) override;
+  std::optional<Incident> fail_over(Fault fault, std::mt19937& random) override;
 
  private:
   void end(Fault fault, std::size_t old, std::mt19937& random);

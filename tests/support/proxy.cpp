@@ -103,17 +103,31 @@ void Proxy::redirect(std::string server_socket) {
   server_socket_ = std::move(server_socket);
 }
 
-void Proxy::cut() {
+std::size_t Proxy::cut() {
+  std::size_t count = 0;
   {
     const std::lock_guard lock(mutex_);
+    count = links_.size();
     close_all(links_);
   }
   wake();
+  return count;
 }
 
 void Proxy::hold() {
   const std::lock_guard lock(mutex_);
   if (!links_.empty()) links_.back().held = true;
+}
+
+void Proxy::hold_all() {
+  const std::lock_guard lock(mutex_);
+  for (Link& link : links_) link.held = true;
+}
+
+bool Proxy::holds_replies() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(links_.begin(), links_.end(),
+                     [](const Link& link) { return link.held && !link.server.waiting.empty(); });
 }
 
 void Proxy::let_go() {

@@ -36,6 +36,7 @@ class Proxy {
   Proxy& operator=(const Proxy&) = delete;
   ~Proxy();
 
+  std::uint16_t port() const noexcept { return port_; }
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
   std::string tls_url() const { return "rediss://127.0.0.1:" + std::to_string(port_); }
 
@@ -61,7 +62,11 @@ class Proxy {
   void arm_oldest(const Fault& fault);
   /// Keeps back what the server says on the newest connection, until `let_go`.
   void hold();
+  /// The same on all connections that there are now.
+  void hold_all();
   void let_go();
+  /// Whether the server has said something that is kept back.
+  bool holds_replies() const;
 
   struct Traffic {
     std::string said{};   // read from the client; not all of it may have passed
@@ -77,8 +82,8 @@ class Proxy {
   /// New connections lead to another server, as when a name gets another address. With a path that
   /// does not exist they are closed at once, and counted as refused before a client can notice.
   void redirect(std::string server_socket);
-  /// Ends all connections that there are.
-  void cut();
+  /// Ends all connections that there are: how many these were.
+  std::size_t cut();
   std::size_t refused() const;
 
  private:

@@ -36,8 +36,8 @@ std::string id_of(std::size_t sentinel, std::uint16_t port) {
 
 }  // namespace
 
-bool are_in_step(RawClient primary, std::size_t replicas) {
-  primary.command({"SET", "in step?", "", "PX", "1"});
+bool are_in_step(RawClient primary, std::size_t replicas, const std::string& key) {
+  primary.command({"SET", key, "", "PX", "1"});
   const RawReply got_it = primary.command({"WAIT", std::to_string(replicas), "100"});
   return got_it.integer >= static_cast<std::int64_t>(replicas);
 }

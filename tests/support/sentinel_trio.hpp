@@ -18,8 +18,8 @@ namespace redlatch::test {
 
 /// Whether so many replicas have what is written to their primary now. A replica that has just had
 /// all of its data is sent nothing more until it has answered for the first time, up to a second
-/// later, although ROLE counts it.
-bool are_in_step(RawClient primary, std::size_t replicas);
+/// later, although ROLE counts it. Writes `key`, for a millisecond.
+bool are_in_step(RawClient primary, std::size_t replicas, const std::string& key = "in step?");
 
 /// How a SentinelTrio is set up.
 struct TrioOptions {

@@ -1,13 +1,15 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <redlatch/redlatch.hpp>
 
-#include "failover_history.hpp"
+#include "history.hpp"
 
 namespace redlatch::test {
 
@@ -18,10 +20,15 @@ enum class Flaw {
 };
 
 struct WorkerOptions {
-  std::string url;
-  ClientOptions client{};
+  std::string url{};
+  /// Of database 1 of the same server. Empty: roles that need it are left out.
+  std::string second_url{};
+  /// Of a `Quorum`, in place of `url`, for roles of `Redlock`, of which there are no others then.
+  std::vector<std::string> quorum{};
+  QuorumOptions client{};  // of which a `Client` has the options of its own
   std::uint16_t number = 0;
   unsigned seed = 0;
+  std::chrono::milliseconds round_trip{0};  // to the server and back, at least
   bool rides_out = false;
   Flaw flaw = Flaw::none;
   /// Called every few milliseconds with the address of the name that moves.
@@ -30,8 +37,5 @@ struct WorkerOptions {
 
 /// Threads of all roles, until it is over.
 void work(const WorkerOptions& options, std::span<const Role> roles, History& history);
-
-/// The key of a resource; those of all resources are in one slot of a cluster.
-std::string key_of(std::size_t resource);
 
 }  // namespace redlatch::test

@@ -1,10 +1,13 @@
-#include "failover_history.hpp"
+#include "history.hpp"
 
 #include <sys/mman.h>
 
 #include <new>
 
 namespace redlatch::test {
+
+std::string key_of(std::string_view name) { return "{locks}:" + std::string(name); }
+std::string key_of(std::size_t number) { return key_of(std::to_string(number)); }
 
 History::History() {
   // Pages that were never written to are zero, and so is an attempt of which nothing is known.

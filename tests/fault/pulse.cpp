@@ -1,0 +1,38 @@
+#include "pulse.hpp"
+
+#include <chrono>
+
+namespace redlatch::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto period = 5ms;
+/// That is of no account: clients give up after 100 ms at the earliest.
+constexpr auto longest = 50ms;
+constexpr auto recovery = 1s;  // of clients whose calls have timed out meanwhile
+
+}  // namespace
+
+void Pulse::end() {
+  is_over_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void Pulse::run() {
+  Moment last = HistoryClock::now();
+  while (!is_over_) {
+    std::this_thread::sleep_for(period);
+    const Moment now = HistoryClock::now();
+    if (now - last > longest) {
+      incidents_.push_back({.fault = Fault::machine_busy,
+                            .began = last,
+                            .lossy_until = now,
+                            .served = now + recovery,
+                            .healthy = now + recovery});
+    }
+    last = now;
+  }
+}
+
+}  // namespace redlatch::test
