@@ -177,6 +177,7 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
   const TimePoint now = BootClock::now();
   if (!calls_.empty() && now - asked_at_ < AskingThreads::fresh_for) return calls_;
   asked_at_ = now;
+  not_asked_.clear();
   const std::uniform_int_distribution<int>::param_type jitter(90, 110);
   ask_at_ = now + refresh_period * std::uniform_int_distribution<int>(jitter)(random_) / 100;
   learn_nodes();
@@ -428,6 +429,19 @@ IoError ClusterTopology::failure_of(const Calls& calls) const {
           "no node of the cluster gives its map of slots: " + why};
 }
 
+/// Why those that were asked last have not answered, if this client knows.
+std::string ClusterTopology::why_unanswered() const {
+  std::string why;
+  if (not_asked_) why = "no thread can be started to ask a node (" + not_asked_.message() + ")";
+  std::size_t named = 0;
+  for (const auto& call : calls_) {
+    if (!call->is_finished() || !call->result().failure) continue;
+    if (named++ == AskingThreads::max_named) break;
+    why += (why.empty() ? "" : "; ") + std::string(call->result().failure->what());
+  }
+  return why;
+}
+
 /// Two, as one may be the node that was replaced.
 void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int cancel) {
   AskingThreads::wait_for(
@@ -473,12 +487,14 @@ bool ClusterTopology::is_confirmed(std::size_t number, TimePoint since, TimePoin
   if (has_ended_ || verdict == Verdict::settled) return true;
   if (now < (verdict == Verdict::unknown ? last_end : usual_end)) return false;
   if (verdict == Verdict::well) return true;
-  throw IoError(Errc::unreachable,
-                verdict == Verdict::failed
-                    ? "the node has answered after a long silence, and other nodes of the cluster "
-                      "take it for failed"
-                    : "the node has answered after a long silence, and no other node of the "
-                      "cluster says whether it was replaced meanwhile");
+  std::string text = "the node has answered after a long silence, and ";
+  if (verdict == Verdict::failed) {
+    text += "other nodes of the cluster take it for failed";
+  } else {
+    text += "no other node of the cluster says whether it was replaced meanwhile";
+    if (const std::string why = why_unanswered(); !why.empty()) text += ": " + why;
+  }
+  throw IoError(Errc::unreachable, text);
 }
 
 /// Of all nodes, as few have the same address.

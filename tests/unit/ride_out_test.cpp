@@ -138,8 +138,12 @@ TEST(LockRideOut, IsNoContention) {
                              says(ok(), integer(9), status("string")));
   TestLock lock = patient_on(executor);
   lock.lock();
-  ASSERT_EQ(executor->events.size(), 1U);
-  EXPECT_EQ(executor->events[0].kind, EventKind::acquired);
+  ASSERT_EQ(executor->events.size(), 3U);
+  EXPECT_EQ(executor->events[0].kind, EventKind::attempt_failed);
+  EXPECT_EQ(executor->events[0].error, Errc::unreachable);
+  EXPECT_EQ(executor->events[1].kind, EventKind::attempt_failed);
+  EXPECT_EQ(executor->events[1].error, Errc::timed_out);
+  EXPECT_EQ(executor->events[2].kind, EventKind::acquired);
 }
 
 TEST(LockRideOut, IsContentionOnceTheServerSaysSo) {
@@ -147,8 +151,9 @@ TEST(LockRideOut, IsContentionOnceTheServerSaysSo) {
                              says(ok(), integer(9)));
   TestLock lock = patient_on(executor);
   lock.lock();
-  ASSERT_EQ(executor->events.size(), 2U);
-  EXPECT_EQ(executor->events[0].kind, EventKind::contended);
+  ASSERT_EQ(executor->events.size(), 3U);
+  EXPECT_EQ(executor->events[0].kind, EventKind::attempt_failed);
+  EXPECT_EQ(executor->events[1].kind, EventKind::contended);
 }
 
 /// A lock in doubt is released before the next attempt asks, which has a token of its own.
