@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <exception>
 #include <new>
@@ -14,6 +13,7 @@
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/protocol/command.hpp>
 
+#include "net/connection.hpp"
 #include "net/detached_call.hpp"
 #include "net/mapped_address.hpp"
 #include "net/poll.hpp"
@@ -27,35 +27,15 @@ using protocol::Command;
 using protocol::Expect;
 using protocol::Reply;
 
-/// The pause before the next attempt to subscribe, with jitter.
-constexpr std::chrono::milliseconds min_subscribe_pause{50};
-constexpr std::chrono::milliseconds max_subscribe_pause{1000};
-/// How long a Sentinel that has refused it is left alone.
-constexpr std::chrono::minutes refusal_pause{1};
-/// How often the Sentinel is sent a PING on the subscription, and how much time it has to answer.
-constexpr std::chrono::seconds ping_period{1};
-
-/// The events that a replica was promoted, which the Sentinel that leads a failover publishes some
-/// hundred milliseconds earlier, and that a Sentinel knows the new primary.
-constexpr std::array<std::string_view, 2> failovers{"+promoted-slave", "+switch-master"};
-/// The events that there is another Sentinel, or that one has another address. Without these, all
-/// Sentinels that a client knows could be replaced one by one while it has no reason to ask.
-constexpr std::array<std::string_view, 2> arrivals{"+sentinel", "+sentinel-address-switch"};
+/// One descriptor, and one client of a Sentinel, each. Of more than fifteen Sentinels, eight are no
+/// majority, so a failover might be agreed on without any of them.
+constexpr std::ptrdiff_t max_subscriptions = 8;
 
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
   const bool is_set = options.sentinel.tls != TlsOptions{};
   return is_set ? make_tls_context(options.sentinel.tls, "", "sentinel.tls")
                 : make_tls_context(options.tls, "");
-}
-
-Reply say(const Connection& connection, const Command& command, TimePoint deadline) {
-  Reply reply = ask(*connection.stream, *connection.transport, command, deadline);
-  if (!reply.is_error()) return reply;
-  const Errc code = protocol::classify(reply.text);
-  std::string text = protocol::explain(reply.text, protocol::Sender::sentinel);
-  if (code != Errc::not_permitted) text += "; is this a Sentinel? (its usual port is 26379)";
-  throw IoError(code, text);
 }
 
 /// For the worst failure of several, which is the error of all: configuration before outages.
@@ -122,21 +102,17 @@ bool SentinelTopology::is_primary_known() const {
 /// Has all Sentinels asked, but for those whose answer is new or under way.
 SentinelTopology::Calls SentinelTopology::ask_all() {
   Calls calls;
-  const std::vector<Address> all = view_.sentinels();
-  std::erase_if(sentinels_, [&](const Sentinel& one) {
-    return std::find(all.begin(), all.end(), one.address) == all.end();
-  });
+  follow_view();
   const TimePoint now = BootClock::now();
-  for (const Address& address : all) {
-    Sentinel& one = sentinel_at(address);
-    const bool is_new = one.asking && (!one.asking->is_finished() ||
-                                       now - one.asking->begun() < AskingThreads::fresh_for);
+  for (Sentinel& one : sentinels_) {
+    const bool is_new =
+        one.is_asked() || (one.asking && now - one.asking->begun() < AskingThreads::fresh_for);
     if (!is_new) {
       one.asking.reset();
       try {
-        one.asking =
-            threads_.start<Outcome>([self = shared_from_this(), address, settings = one.settings](
-                                        AskingThreads::Talk& talk, int cancel) mutable {
+        one.asking = threads_.start<Outcome>(
+            [self = shared_from_this(), address = one.address, settings = one.settings](
+                AskingThreads::Talk& talk, int cancel) mutable {
               return self->ask(address, std::move(settings), talk, cancel);
             });
       } catch (const std::system_error& error) {
@@ -144,20 +120,25 @@ SentinelTopology::Calls SentinelTopology::ask_all() {
         continue;  // no thread or descriptor is left
       }
     }
-    calls.push_back({.address = address, .asking = one.asking});
+    calls.push_back({.address = one.address, .asking = one.asking});
   }
   return calls;
 }
 
-SentinelTopology::Sentinel& SentinelTopology::sentinel_at(const Address& address) {
-  const auto at = std::find_if(sentinels_.begin(), sentinels_.end(),
-                               [&](const Sentinel& one) { return one.address == address; });
-  if (at != sentinels_.end()) return *at;
-  return sentinels_.emplace_back(
-      Sentinel{.address = address,
-               .settings = AskingThreads::settings_for(address, sentinel_login_,
-                                                       {.only_login = true, .is_sentinel = true},
-                                                       options_, sentinel_tls_)});
+/// A Sentinel that is being subscribed to stays until that ends: its connection may use TLS.
+void SentinelTopology::follow_view() {
+  const std::vector<Address> all = view_.sentinels();
+  std::erase_if(sentinels_, [&](const Sentinel& one) {
+    return !one.subscription.is_opening() && std::ranges::find(all, one.address) == all.end();
+  });
+  for (const Address& address : all) {
+    if (std::ranges::find(sentinels_, address, &Sentinel::address) != sentinels_.end()) continue;
+    sentinels_.emplace_back(
+        Sentinel{.address = address,
+                 .settings = AskingThreads::settings_for(address, sentinel_login_,
+                                                         {.only_login = true, .is_sentinel = true},
+                                                         options_, sentinel_tls_)});
+  }
 }
 
 /// On a thread of its own. The view gets what comes of it, whether anything still waits for it or
@@ -189,6 +170,7 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
     view_.note_failure(address, BootClock::now());
   }
   note_primary();
+  if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
   return outcome;
 }
 
@@ -202,15 +184,17 @@ SentinelAnswer SentinelTopology::answer_of(const Settings& settings, TimePoint d
     return Command(Expect::anything, "SENTINEL", what, service_);
   };
   SentinelAnswer answer;
-  const Reply primary = say(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline);
+  const Reply primary = ask_sentinel(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline);
   if (!read_primary(primary)) {
     const Command all(Expect::anything, "SENTINEL", "MASTERS");
-    answer.services = read_services(say(connection, all, deadline));
+    answer.services = read_services(ask_sentinel(connection, all, deadline));
     return answer;
   }
-  answer.epoch = read_epoch(say(connection, question("MASTER"), deadline));
-  answer.primary = read_primary(say(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline));
-  answer.others = read_sentinels(say(connection, question("SENTINELS"), deadline));
+  answer.epoch = read_epoch(ask_sentinel(connection, question("MASTER"), deadline));
+  answer.primary =
+      read_primary(ask_sentinel(connection, question("GET-MASTER-ADDR-BY-NAME"), deadline));
+  answer.told = answer.primary;
+  answer.others = read_sentinels(ask_sentinel(connection, question("SENTINELS"), deadline));
   return answer;
 }
 
@@ -285,164 +269,79 @@ TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
   const auto add = [&](int fd) {
     descriptors.push_back({.fd = fd, .events = POLLIN, .revents = 0});
   };
+  const bool may_open = may_subscribe();
+  TimePoint end = ask_at_;
   for (const Sentinel& one : sentinels_) {
-    if (one.asking && !one.asking->is_finished()) add(one.asking->fd());
+    if (one.is_asked()) add(one.asking->fd());
+    end = std::min(end, one.subscription.watch(descriptors));
+    if (may_open && one.may_be_subscribed_to()) end = std::min(end, one.subscription.open_at());
   }
-  if (subscribing_) add(subscribing_->fd());
-  if (subscription_) add(subscription_->transport->fd());
-  if (subscription_) return std::min(ping_at_, ask_at_);
-  return !is_in_use_ || subscribing_ ? ask_at_ : std::min(subscribe_at_, ask_at_);
+  return end;
 }
 
 void SentinelTopology::attend() noexcept {
+  using Event = SentinelSubscription::Event;
   try {
     const MutexLock lock(mutex_);
-    if (subscribing_ && subscribing_->is_finished()) end_subscribing();
-    if (subscription_) receive_messages();
-    if (subscription_ && BootClock::now() >= ping_at_) ping();
-    if (BootClock::now() >= ask_at_) ask_anew();
-    if (is_in_use_ && !subscribing_ && !subscription_ && BootClock::now() >= subscribe_at_) {
-      subscribe();
+    const auto hear = [this](Event event, std::string_view message) REDLATCH_REQUIRES(mutex_) {
+      if (!is_about(service_, message)) return;
+      event == Event::failover ? hear_of_failover(message) : ask_soon();
+    };
+    for (Sentinel& one : sentinels_) {
+      if (one.subscription.attend(hear, random_)) ask_soon();
     }
+    if (BootClock::now() >= ask_at_) ask_anew();
+    subscribe();
   } catch (const std::exception&) {
     // No memory, thread or descriptor is left: the next connection asks anew.
   }
 }
 
-/// By turns; null when all have refused, or those that are being asked have to be waited for.
-SentinelTopology::Sentinel* SentinelTopology::next_to_subscribe() {
-  const std::vector<Address> all = view_.sentinels();
-  for (const bool any : {false, true}) {
-    if (any && is_asking()) return nullptr;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      Sentinel& one = sentinel_at(all[(subscribed_ + i) % all.size()]);
-      if (BootClock::now() < one.refused_until || (!any && !one.has_answered())) continue;
-      subscribed_ += i + 1;
-      return &one;
-    }
-  }
-  return nullptr;
+bool SentinelTopology::may_subscribe() const {
+  return is_in_use_ && std::ranges::count_if(sentinels_, [](const Sentinel& one) {
+                         return one.subscription.is_open() || one.subscription.is_opening();
+                       }) < max_subscriptions;
 }
 
-bool SentinelTopology::is_asking() const {
-  return std::ranges::any_of(
-      sentinels_, [](const Sentinel& one) { return one.asking && !one.asking->is_finished(); });
-}
-
+/// At those that have answered first: others may have hung, or not exist any more.
 void SentinelTopology::subscribe() {
-  subscribe_later();  // unless this works
-  const Sentinel* const one = next_to_subscribe();
-  if (one == nullptr) {
-    if (is_asking()) subscribe_at_ = BootClock::now() + min_subscribe_pause;
-    return;
-  }
-  subscribing_to_ = one->address;
-  const TimePoint deadline = BootClock::now() + options_.connect_timeout;
-  using Subscribed = std::shared_ptr<Connection>;
-  subscribing_ = threads_.start<Subscribed>(
-      [settings = one->settings, deadline](AskingThreads::Talk& /*talk*/, int cancel) {
-        auto connection = std::make_shared<Connection>(connect(*settings, deadline, cancel));
-        const auto command = [](std::string_view channel) {
-          return Command(Expect::anything, "SUBSCRIBE", channel);
-        };
-        for (const std::string_view channel : failovers) {
-          say(*connection, command(channel), deadline);
-        }
-        // A user may be allowed to hear of failovers alone.
-        for (const std::string_view channel : arrivals) {
-          detail::ask(*connection->stream, *connection->transport, command(channel), deadline);
-        }
-        connection->transport->settle_down();
-        return connection;
-      });
-}
-
-void SentinelTopology::end_subscribing() {
-  const std::shared_ptr<Subscribing> ended = std::exchange(subscribing_, nullptr);
-  try {
-    subscription_ = ended->result();
-  } catch (const IoError& error) {
-    if (is_outage(error.code())) return subscribe_later();
-    sentinel_at(subscribing_to_).refused_until = BootClock::now() + refusal_pause;
-    subscribe_at_ = BootClock::now();
-    return;
-  } catch (const std::exception&) {
-    return subscribe_later();
-  }
-  ping_at_ = BootClock::now() + ping_period;
-  is_pinged_ = false;
-  ask_all();  // what happened before the subscription was not heard
-}
-
-/// A Sentinel that has hung, perhaps with the host that it shares with the primary, tells nothing:
-/// another one has to. What has come was read before, so that a pause of this process is not taken
-/// for the Sentinel's silence.
-void SentinelTopology::ping() {
-  ping_at_ = BootClock::now() + ping_period;
-  try {
-    if (std::exchange(is_pinged_, true)) {
-      subscription_.reset();
-      subscribe_at_ = BootClock::now();
-      return;
+  const auto is_due = [](const Sentinel& one) {
+    return one.may_be_subscribed_to() && BootClock::now() >= one.subscription.open_at();
+  };
+  if (!may_subscribe() || std::ranges::none_of(sentinels_, is_due)) return;
+  follow_view();  // an attempt may have ended at one that has left it
+  for (const bool has_answered : {true, false}) {
+    for (Sentinel& one : sentinels_) {
+      if (!may_subscribe()) return;
+      if (one.has_answered() != has_answered || !is_due(one)) continue;
+      one.subscription.open(threads_, one.settings, BootClock::now() + options_.connect_timeout,
+                            random_);
     }
-    subscription_->stream->append(Command(Expect::anything, "PING"));
-    send_available(*subscription_->stream, *subscription_->transport);
-  } catch (const IoError&) {
-    end_subscription();
   }
 }
 
-void SentinelTopology::end_subscription() {
-  subscription_.reset();
-  subscribe_later();
-}
-
-void SentinelTopology::receive_messages() {
-  bool switched = false;
-  bool arrived = false;
-  try {
-    receive_into(*subscription_->stream, *subscription_->transport);
-    while (const std::optional<Reply> message = subscription_->stream->next_unasked()) {
-      is_pinged_ = false;
-      if (message->elements.size() != 3 || !is_about(service_, message->elements[2].text)) continue;
-      const bool is_arrival =
-          std::ranges::find(arrivals, message->elements[1].text) != arrivals.end();
-      (is_arrival ? arrived : switched) = true;
-    }
-  } catch (const std::exception&) {  // it is lost, or memory is
-    end_subscription();
-  }
-  // Several may arrive at once.
-  if (arrived) ask_at_ = std::min(ask_at_, BootClock::now() + AskingThreads::fresh_for);
-  if (switched) hear_of_failover();
-}
-
-/// Every connection is obsolete until Sentinels have been asked anew. Of messages that follow each
-/// other, the later ones only have them asked once more: a Sentinel that repeats itself must not
-/// have all connections opened again and again.
-void SentinelTopology::hear_of_failover() {
+/// Every connection is obsolete until Sentinels have been asked anew, unless all lead to the
+/// primary that the message names: each Sentinel tells of a failover, one after the other. The
+/// later ones of messages that follow each other only have the Sentinels asked once more: a
+/// Sentinel that repeats itself must not have all connections opened again and again.
+void SentinelTopology::hear_of_failover(std::string_view message) {
   const TimePoint now = BootClock::now();
-  if (now < heard_at_ + AskingThreads::fresh_for) {
-    ask_at_ = heard_at_ + AskingThreads::fresh_for;
-    return;
-  }
-  heard_at_ = now;
+  const std::optional<Address> promoted = read_promoted(message);
+  const bool is_known = promoted && promoted == view_.told_primary();
+  if (is_known || now < heard_at_ + AskingThreads::fresh_for) return ask_soon();
+  heard_at_ = ask_at_ = now;
   note_change();
-  ask_anew();
+}
+
+/// Several messages may arrive at once.
+void SentinelTopology::ask_soon() {
+  ask_at_ = std::min(ask_at_, BootClock::now() + AskingThreads::fresh_for);
 }
 
 void SentinelTopology::ask_anew() {
   ask_at_ = TimePoint::max();
   for (Sentinel& one : sentinels_) one.asking.reset();
   ask_all();
-}
-
-void SentinelTopology::subscribe_later() {
-  const std::uniform_int_distribution<std::int64_t>::param_type range(min_subscribe_pause.count(),
-                                                                      max_subscribe_pause.count());
-  subscribe_at_ =
-      BootClock::now() +
-      std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(range)(random_));
 }
 
 /// A thread that is in `map_address`, which may take for ever, is not waited for: what uses TLS is
@@ -455,14 +354,7 @@ void SentinelTopology::end() noexcept {
   }
   threads_.wait_for_all();
   const MutexLock lock(mutex_);
-  try {
-    if (subscribing_ && subscribing_->wait(TimePoint::max(), never_cancelled)) {
-      *subscribing_->result() = {};
-    }
-  } catch (const std::exception&) {
-    // It has not subscribed.
-  }
-  if (subscription_) *subscription_ = {};
+  for (Sentinel& one : sentinels_) one.subscription.end();
   sentinels_.clear();
   primary_.reset();
   tls_.reset();
@@ -486,12 +378,9 @@ void SentinelTopology::after_fork_in_child() noexcept {
     one.settings->topology->after_fork_in_child();
     if (one.asking) one.asking->abandon();
     one.asking.reset();
+    one.subscription.after_fork_in_child();
   }
   if (primary_) primary_->after_fork_in_child();
-  if (subscribing_) subscribing_->abandon();
-  subscribing_.reset();
-  if (subscription_) subscription_->transport->close();
-  subscription_.reset();
   threads_.after_fork_in_child();
   is_in_use_ = false;
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));

@@ -5,6 +5,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -15,7 +16,7 @@
 #include "base/settings.hpp"
 #include "base/url.hpp"
 #include "net/asking_threads.hpp"
-#include "net/connection.hpp"
+#include "net/sentinel_subscription.hpp"
 #include "net/sentinel_view.hpp"
 #include "net/topology.hpp"
 
@@ -33,13 +34,16 @@ class Resolver;
 /// the connections to the former primary obsolete (`Topology::version`). The connection then asks
 /// the server for its ROLE (`NodeRole::must_be_primary`).
 ///
-/// **Listening.** The background thread keeps a subscription at one Sentinel, and has all of them
-/// asked when it hears of a failover or of another Sentinel, and whenever the subscription is
-/// opened. A Sentinel that does not answer a PING there for a second is left for the next one. One
-/// that has answered when it was asked comes before one that has not: to wait for a Sentinel that
-/// has hung is not to listen. One that refuses the subscription is left alone for a minute.
-/// Without that, a client whose connections are idle would not notice that its primary was stopped,
-/// replaced, and woken up again as a former primary that believes in itself for some seconds.
+/// **Listening.** The background thread keeps a subscription at each of up to eight Sentinels, and
+/// has all Sentinels asked when it hears of a failover or of another Sentinel, and when a
+/// subscription has been opened. Sentinels that have answered when they were asked come first.
+/// Without messages, a client whose connections are idle would not notice that its primary was
+/// stopped, replaced, and woken up again as a former primary that believes in itself for some
+/// seconds. A subscription at one Sentinel would not do: a Sentinel that is cut off from the others
+/// answers every PING and hears of no failover.
+///
+/// Each Sentinel tells of a failover, and the one that leads it twice. A message that names the
+/// primary that is known already makes no connection obsolete.
 ///
 /// If no Sentinel answers, the last primary is used: an outage of the Sentinels alone does no harm.
 class SentinelTopology final : public Topology,
@@ -74,20 +78,24 @@ class SentinelTopology final : public Topology,
     std::optional<IoError> failure{};
   };
   using Asking = DetachedCall<Outcome>;
-  using Subscribing = DetachedCall<std::shared_ptr<Connection>>;
 
   struct Sentinel {
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
-    TimePoint refused_until{};                 // it is not subscribed to before
+    SentinelSubscription subscription{};
+    bool is_asked() const { return asking && !asking->is_finished(); }
+    /// One that is being asked shows first whether it answers.
+    bool may_be_subscribed_to() const {
+      return !is_asked() && !subscription.is_open() && !subscription.is_opening();
+    }
     bool has_answered() const { return asking && asking->is_finished() && asking->result().answer; }
   };
   using Call = AskingThreads::Call<Outcome>;
   using Calls = std::vector<Call>;
 
   Calls ask_all() REDLATCH_REQUIRES(mutex_);
-  Sentinel& sentinel_at(const Address& address) REDLATCH_REQUIRES(mutex_);
+  void follow_view() REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
@@ -96,16 +104,11 @@ class SentinelTopology final : public Topology,
   IoError failure_of(const Call& call) const;
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
-  Sentinel* next_to_subscribe() REDLATCH_REQUIRES(mutex_);
-  bool is_asking() const REDLATCH_REQUIRES(mutex_);
+  bool may_subscribe() const REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
-  void end_subscribing() REDLATCH_REQUIRES(mutex_);
-  void end_subscription() REDLATCH_REQUIRES(mutex_);
-  void ping() REDLATCH_REQUIRES(mutex_);
-  void receive_messages() REDLATCH_REQUIRES(mutex_);
-  void hear_of_failover() REDLATCH_REQUIRES(mutex_);
+  void hear_of_failover(std::string_view message) REDLATCH_REQUIRES(mutex_);
+  void ask_soon() REDLATCH_REQUIRES(mutex_);
   void ask_anew() REDLATCH_REQUIRES(mutex_);
-  void subscribe_later() REDLATCH_REQUIRES(mutex_);
 
   const std::string service_;
   const ClientOptions options_;  // with which a Sentinel is connected to
@@ -121,19 +124,13 @@ class SentinelTopology final : public Topology,
   std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
   bool has_ended_ REDLATCH_GUARDED_BY(mutex_) = false;
   SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
-  std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};      // of the view
+  // Of the view, and those that have left it and are still being subscribed to.
+  std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
   std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
   bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
-  std::shared_ptr<Subscribing> subscribing_ REDLATCH_GUARDED_BY(mutex_){};
-  std::shared_ptr<Connection> subscription_ REDLATCH_GUARDED_BY(mutex_){};
-  TimePoint ping_at_ REDLATCH_GUARDED_BY(mutex_){};
-  bool is_pinged_ REDLATCH_GUARDED_BY(mutex_) = false;  // and has not answered
-  TimePoint subscribe_at_ REDLATCH_GUARDED_BY(mutex_){};
-  TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
-  TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after more messages
-  std::size_t subscribed_ REDLATCH_GUARDED_BY(mutex_) = 0;           // the next is at this Sentinel
-  Address subscribing_to_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};    // of a failover, the last time that counts
+  TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after messages
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };
 

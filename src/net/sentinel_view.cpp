@@ -70,6 +70,18 @@ std::vector<std::string> read_services(const Reply& reply) {
   return services;
 }
 
+/// "orders OLD PORT NEW PORT", or "slave NAME NEW PORT @ orders OLD PORT".
+std::optional<Address> read_promoted(std::string_view message) {
+  std::vector<std::string> words(1);
+  for (const char c : message) c == ' ' ? words.emplace_back() : words.back() += c;
+  const bool is_promotion = words.size() == 8 && words[4] == "@";
+  if (!is_promotion && words.size() != 5) return std::nullopt;
+  const std::size_t at = is_promotion ? 2 : 3;
+  const auto port = told_number(words[at + 1], UINT16_MAX);
+  if (!is_told_host(words[at]) || !port) return std::nullopt;
+  return Address{words[at], static_cast<std::uint16_t>(*port)};
+}
+
 bool is_about(std::string_view service, std::string_view message) noexcept {
   while (!message.empty()) {
     const std::size_t end = std::min(message.find(' '), message.size());
@@ -146,7 +158,9 @@ void SentinelView::decide() {
                            (one.answer->epoch == best->answer->epoch && one.named > best->named);
     if (is_better) best = &one;
   }
-  if (best != nullptr) primary_ = best->answer->primary;
+  if (best == nullptr) return;
+  primary_ = best->answer->primary;
+  told_primary_ = best->answer->told;
 }
 
 }  // namespace redlatch::detail

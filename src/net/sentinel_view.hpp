@@ -23,6 +23,7 @@ struct SentinelAnswer {
   std::uint64_t epoch = 0;
   std::vector<Address> others{};        // the other Sentinels of the service
   std::vector<std::string> services{};  // all that it knows, if it does not know this one
+  std::optional<Address> told{};        // the primary as the Sentinel calls it
 };
 
 // What the replies to a Sentinel's commands say. All throw `IoError` with `protocol_error` for a
@@ -36,6 +37,9 @@ std::uint64_t read_epoch(const protocol::Reply& reply);
 std::vector<Address> read_sentinels(const protocol::Reply& reply);
 /// SENTINEL MASTERS: the names of the services.
 std::vector<std::string> read_services(const protocol::Reply& reply);
+/// The new primary that a message about a failover names, on "+switch-master" or "+promoted-slave".
+/// None when it has another form.
+std::optional<Address> read_promoted(std::string_view message);
 /// Whether a message about an event has the name of the service as a word.
 bool is_about(std::string_view service, std::string_view message) noexcept;
 
@@ -64,6 +68,8 @@ class SentinelView {
 
   /// None before the first answer that names one.
   const std::optional<Address>& primary() const noexcept { return primary_; }
+  /// As the Sentinel calls it, in answers and messages, before `map_address`.
+  const std::optional<Address>& told_primary() const noexcept { return told_primary_; }
   /// Those of the URL first.
   std::vector<Address> sentinels() const;
 
@@ -83,6 +89,7 @@ class SentinelView {
 
   std::vector<Sentinel> sentinels_{};
   std::optional<Address> primary_{};
+  std::optional<Address> told_primary_{};
 };
 
 }  // namespace redlatch::detail

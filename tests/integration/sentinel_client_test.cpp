@@ -287,7 +287,7 @@ TEST_F(ClientSentinel, LeavesNoThreadAtItsEnd) {
     return std::distance(begin(tasks), end(tasks));
   };
   options.connect_timeout = 1min;
-  trio.sentinel(0).pause();   // at which it subscribes first
+  trio.sentinel(0).pause();
   std::thread([] {}).join();  // the first thread of all brings one of the thread sanitizer's
   const auto before = threads();
   { client().ping(); }
@@ -444,7 +444,8 @@ TEST(ClientSentinelTls, TrustsItsOwnIssuersAtTheSentinels) {
 
 // What a strange Sentinel says
 
-/// A Sentinel that says what a test wants: the primary, and other Sentinels.
+/// A Sentinel that says what a test wants: the primary, and other Sentinels. It does not learn from
+/// these, as one that is cut off.
 class ScriptedSentinel {
  public:
   explicit ScriptedSentinel(std::uint16_t primary, std::string epoch = "1")
@@ -458,8 +459,25 @@ class ScriptedSentinel {
   std::size_t connections() const { return server_.connections(); }
   bool is_listened_to() const { return subscriber_ != 0; }
   /// The client has listened for a second, and asked whatever it asks as it begins to.
-  bool is_pinged_by_listener() const { return is_pinged_; }
+  bool is_pinged_by_listener() const { return pings_ > 0; }
+  /// Of the client that listens, one a second. What it was told in front of the last but one, it
+  /// has heard.
+  std::size_t pings() const { return pings_; }
   void tell_of_failover() { tell("+switch-master", "orders 127.0.0.1 1 127.0.0.1 2"); }
+  /// From now on it names the server at that port.
+  void learn(std::uint16_t primary, const std::string& epoch) {
+    const auto hold = server_.hold();
+    former_ = std::exchange(primary_, std::to_string(primary));
+    epoch_ = epoch;
+  }
+  void tell_of_promotion() {
+    tell("+promoted-slave", "slave 127.0.0.1:" + primary_ + " 127.0.0.1 " + primary_ +
+                                " @ orders 127.0.0.1 " + former_);
+  }
+  void tell_of_switch() {
+    tell("+switch-master", "orders 127.0.0.1 " + former_ + " 127.0.0.1 " + primary_);
+  }
+  void hang_up() { server_.close_all(); }
   /// From now on it knows the Sentinel at that port.
   void tell_of(const ScriptedSentinel& other) {
     {
@@ -483,7 +501,7 @@ class ScriptedSentinel {
   }
   std::string answer(const ScriptedRequest& request) {
     if (request.is("PING")) {
-      if (request.connection == subscriber_) is_pinged_ = true;
+      if (request.connection == subscriber_) ++pings_;
       return resp::status("PONG");
     }
     if (request.is("SUBSCRIBE")) {
@@ -503,11 +521,12 @@ class ScriptedSentinel {
     return resp::array({resp::bulk("127.0.0.1"), resp::bulk(primary_)});
   }
 
-  const std::string primary_;
-  const std::string epoch_;
+  std::string primary_;
+  std::string epoch_;
+  std::string former_{};
   std::pair<std::string, std::string> other_{"10.0.0.9", "26379"};
   std::atomic<bool> is_other_told_ = false;
-  std::atomic<bool> is_pinged_ = false;
+  std::atomic<std::size_t> pings_ = 0;
   std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
   ScriptedServer server_{[this](const ScriptedRequest& request) { return answer(request); }};
@@ -566,6 +585,70 @@ TEST(ClientStrangeSentinel, IsReplacedByOneThatItTellsOf) {
   server.kill();
   EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
   EXPECT_TRUE(eventually([&] { return next.is_listened_to(); }));
+}
+
+/// Three Sentinels tell of it, one of them twice. Their messages name the server as it is called
+/// before `map_address`.
+TEST(ClientStrangeSentinel, MakesConnectionsObsoleteOnceInAFailoverThatAllTellOf) {
+  RedisServer server;
+  RedisServer promoted;
+  std::deque<ScriptedSentinel> sentinels;
+  std::string url = "redis-sentinel://";
+  for (int i = 0; i < 3; ++i) {
+    url += (i == 0 ? "127.0.0.1:" : ",127.0.0.1:") + sentinels.emplace_back(server.port()).port();
+  }
+  Diary diary([](const Event& event) { return event.kind == EventKind::connected; });
+  ClientOptions options = diary.options(patient());
+  options.connections = 1;
+  options.map_address = [](const Address& address) -> Address {
+    return {"localhost", only_loopback(address).port};
+  };
+  Client client(url + "#orders", options);
+  client.ping();
+  for (const ScriptedSentinel& one : sentinels) {
+    EXPECT_TRUE(eventually([&] { return one.is_pinged_by_listener(); }));
+  }
+  for (ScriptedSentinel& one : sentinels) one.learn(promoted.port(), "2");
+  sentinels.front().tell_of_promotion();
+  const auto leads_to_promoted = [&] {
+    static_cast<void>(error_of([&] { client.ping(); }));
+    return !diary.events().empty() &&
+           diary.events().back().detail.find(std::to_string(promoted.port())) != std::string::npos;
+  };
+  ASSERT_TRUE(eventually(leads_to_promoted));
+  const std::size_t before = diary.events().size();
+  for (ScriptedSentinel& one : sentinels) {
+    const std::size_t pings = one.pings();
+    one.tell_of_switch();
+    EXPECT_TRUE(eventually([&] { return one.pings() >= pings + 2; }));
+    EXPECT_FALSE(error_of([&] { client.ping(); }));
+  }
+  EXPECT_EQ(diary.events().size(), before);
+}
+
+/// Each client has a connection to each Sentinel that it listens to.
+TEST(ClientStrangeSentinel, IsOneOfEightThatAreListenedTo) {
+  RedisServer server;
+  std::deque<ScriptedSentinel> sentinels;
+  std::string url = "redis-sentinel://";
+  for (int i = 0; i < 10; ++i) {
+    url += (i == 0 ? "127.0.0.1:" : ",127.0.0.1:") + sentinels.emplace_back(server.port()).port();
+  }
+  ClientOptions options = patient();
+  options.map_address = only_loopback;
+  Client client(url + "#orders", options);
+  client.ping();
+  const auto count = [&](bool (ScriptedSentinel::*has)() const) {
+    return std::ranges::count_if(sentinels, [&](const auto& one) { return (one.*has)(); });
+  };
+  EXPECT_TRUE(eventually([&] { return count(&ScriptedSentinel::is_pinged_by_listener) == 8; }));
+  EXPECT_EQ(count(&ScriptedSentinel::is_listened_to), 8);
+  for (ScriptedSentinel& one : sentinels) {
+    if (!one.is_listened_to()) continue;
+    one.hang_up();
+    break;
+  }
+  EXPECT_TRUE(eventually([&] { return count(&ScriptedSentinel::is_listened_to) == 9; }));
 }
 
 // What becomes of locks in a failover
@@ -725,7 +808,27 @@ std::optional<Lock> acquired_by(Client& client) {
   return lock;
 }
 
-/// The host of the primary hangs, with the Sentinel there that the client listens to.
+/// It answers all that it is asked, names the former primary, and hears of no failover.
+TEST(ClientSentinelHost, ThatIsCutOffFromTheOthersIsNotTheOnlyOneThatIsListenedTo) {
+  SentinelTrio trio;
+  const ScriptedSentinel alone(trio.port(0));
+  std::string url = trio.url();
+  url.insert(url.find("://") + 3, "127.0.0.1:" + alone.port() + ",");
+  ClientOptions options;
+  options.connections = 1;
+  options.map_address = only_loopback;
+  Client one(url, options);
+  { const Lock lock(one, "job", long_enough); }
+  ASSERT_TRUE(in_step(trio));
+  ASSERT_TRUE(eventually([&] { return alone.is_pinged_by_listener(); }));
+  trio.server(0).pause();
+  Client other(trio.url());
+  ASSERT_TRUE(trio.switched_from(0)) << trio.logs();
+  const std::optional<Lock> lock = acquired_by(other);
+  expect_no_second_holder(trio, one, lock);
+}
+
+/// The host of the primary hangs, with a Sentinel that the client listens to.
 TEST(ClientSentinelHost, ThatHasHungHasNoFormerPrimaryThatIsBelieved) {
   SentinelTrio trio(TrioOptions{.down_after = 3s});
   Client one(trio.url());
@@ -758,7 +861,6 @@ TEST(ClientSentinelHost, ThatHasHungIsNotWaitedForToListen) {
 /// The rights of a user at one Sentinel, who may do all at the others.
 class ClientSentinelRefusal : public testing::TestWithParam<std::vector<std::string>> {};
 
-/// The client would listen to that one first.
 TEST_P(ClientSentinelRefusal, KeepsNoClientFromListeningToTheOtherSentinels) {
   SentinelTrio trio;
   for (std::size_t i = 0; i < SentinelTrio::size; ++i) {
