@@ -198,9 +198,9 @@ TEST(SentinelReplies, NameTheServerThatIsPromoted) {
   const Address promoted{.host = "10.0.1.2", .port = 6380};
   EXPECT_EQ(detail::read_promoted("orders 10.0.1.1 6379 10.0.1.2 6380"), promoted);
   EXPECT_EQ(detail::read_promoted("slave h:1 10.0.1.2 6380 @ orders 10.0.1.1 6379"), promoted);
-  for (const char* other : {"", "orders", "orders 10.0.1.1 6379 10.0.1.2 x", "a b c d e f g h",
-                            "slave h:1 10.0.1.2 65536 @ orders 10.0.1.1 6379"}) {
-    EXPECT_EQ(detail::read_promoted(other), std::nullopt) << other;
+  for (const char* message : {"", "orders", "orders 10.0.1.1 6379 10.0.1.2 x", "a b c d e f g h",
+                              "slave h:1 10.0.1.2 65536 @ orders 10.0.1.1 6379"}) {
+    EXPECT_EQ(detail::read_promoted(message), std::nullopt) << message;
   }
 }
 
