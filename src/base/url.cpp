@@ -297,7 +297,7 @@ bool may_be_scheme(const std::string& text) {
   const std::size_t mark = url.find("://");
   if (mark == std::string_view::npos) {
     const std::string scheme = scheme_in(url.substr(0, url.find(':')));
-    reject(is_known(scheme) ? "\"://\" is missing behind the scheme \"" + scheme + "\""
+    reject(is_known(scheme) ? R"("://" is missing behind the scheme ")" + scheme + '"'
                             : "the scheme is missing");
   }
   const std::string scheme = scheme_in(url.substr(0, mark));

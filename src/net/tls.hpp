@@ -56,7 +56,7 @@ class TlsContext {
     Files(const TlsOptions& options, std::string_view name);
     Files(const Files&) = delete;
     Files& operator=(const Files&) = delete;
-    ~Files();
+    virtual ~Files();
 
     void before_fork() override REDLATCH_ACQUIRE(mutex) { mutex.lock(); }
     void after_fork_in_parent() override REDLATCH_RELEASE(mutex) { mutex.unlock(); }
