@@ -408,10 +408,7 @@ void ClusterTopology::wake_background() noexcept {
 
 /// Why no node has given a map: for configuration rather than for outages.
 IoError ClusterTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) {
-    return {Errc::unreachable,
-            "no thread can be started to ask a node (" + not_asked_.message() + ")"};
-  }
+  if (calls.empty()) return {Errc::unreachable, why_not_asked()};
   std::optional<Errc> code;
   std::string why;
   std::size_t named = 0;
@@ -429,10 +426,14 @@ IoError ClusterTopology::failure_of(const Calls& calls) const {
           "no node of the cluster gives its map of slots: " + why};
 }
 
-/// Why those that were asked last have not answered, if this client knows.
+std::string ClusterTopology::why_not_asked() const {
+  return "no thread can be started to ask a node (" + not_asked_.message() + ")";
+}
+
+/// Why the nodes that were asked last have not answered, if this client knows.
 std::string ClusterTopology::why_unanswered() const {
   std::string why;
-  if (not_asked_) why = "no thread can be started to ask a node (" + not_asked_.message() + ")";
+  if (not_asked_) why = why_not_asked();
   std::size_t named = 0;
   for (const auto& call : calls_) {
     if (!call->is_finished() || !call->result().failure) continue;

@@ -138,6 +138,7 @@ class ClusterTopology final : public Topology,
   static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
   bool has_map() const REDLATCH_EXCLUDES(mutex_);
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
+  std::string why_not_asked() const REDLATCH_REQUIRES(mutex_);
   std::string why_unanswered() const REDLATCH_REQUIRES(mutex_);
 
   const ClientOptions options_;  // with which a node is asked

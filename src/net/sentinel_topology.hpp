@@ -42,8 +42,8 @@ class Resolver;
 /// seconds. A subscription at one Sentinel would not do: a Sentinel that is cut off from the others
 /// answers every PING and hears of no failover.
 ///
-/// Each Sentinel tells of a failover, and the one that leads it twice. A message that names the
-/// primary that is known already makes no connection obsolete.
+/// Every Sentinel publishes a failover, and the leading Sentinel does so twice. A message that
+/// names the known primary makes no connection obsolete.
 ///
 /// If no Sentinel answers, the last primary is used: an outage of the Sentinels alone does no harm.
 class SentinelTopology final : public Topology,
