@@ -20,6 +20,9 @@ constexpr nanoseconds drift(milliseconds ttl) { return nanoseconds(ttl) / 100 + 
 /// Behind the end of a ttl, a server may take so long to notice.
 constexpr milliseconds expiry = 1s;
 
+/// When the command was sent that the validity counts from, or earlier: a doubt makes it shorter.
+Moment sent(const Confirmation& one) { return one.until - one.ttl + drift(one.ttl); }
+
 /// What is known of one lease. It may have several holders in a row, in threads of one process.
 class LeaseFacts {
  public:
@@ -139,10 +142,14 @@ class Checker {
     const Confirmation& written = lease.first(*basis);
     const bool is_renewed = at >= lease.acquired_until();
     const auto excuse = std::ranges::find_if(run_.incidents, [&](const Incident& incident) {
+      const Loss loss = kind_of(incident.fault).loss;
       const bool is_recent = written.seen >= incident.began - lag;
-      return incident.began <= at && written.after <= incident.lossy_until + lag &&
-             concerns(incident, one) &&
-             may_lose(kind_of(incident.fault).loss, is_recent, is_renewed ? 0 : one.replicas);
+      // A server may forget what it has granted before the answer has come. The late answer of a
+      // former primary is not believed.
+      const Moment after =
+          loss == Loss::everything ? std::min(written.after, sent(written)) : written.after;
+      return incident.began <= at && after <= incident.lossy_until + lag &&
+             concerns(incident, one) && may_lose(loss, is_recent, is_renewed ? 0 : one.replicas);
     });
     return excuse == run_.incidents.end() ? nullptr : &*excuse;
   }
@@ -295,9 +302,7 @@ class Checker {
       if (!was_held(*one)) continue;
       for (std::size_t i = 0; i < one->confirmed; ++i) {
         const Confirmation& confirmation = one->confirmations[i];
-        const milliseconds ttl = confirmation.ttl;
-        // It was sent before.
-        if (confirmation.until - ttl + drift(ttl) < from + reading_error) continue;
+        if (sent(confirmation) < from + reading_error) continue;
         Moment& first = i == 0 ? acquired : renewed;
         first = std::min(first, confirmation.seen);
       }

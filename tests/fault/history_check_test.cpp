@@ -348,6 +348,15 @@ TEST_F(HistoryCheck, ExcusesWhatAServerHasForgotten) {
   EXPECT_EQ(found().excuses.at(Fault::all_flushed), 1U);
 }
 
+/// Its answer was held back on the way.
+TEST_F(HistoryCheck, ExcusesAnAnswerThatComesBehindTheLoss) {
+  hold(lock, 300ms, 2500ms).answered = at(1000ms);
+  attempts_.back().confirmations[0] = {at(3250ms), at(1000ms), at(1000ms), 3s};
+  fail_over(Fault::server_restarted_empty, 500ms, 100ms, 700ms);
+  hold(lock, 800ms, 2600ms);
+  expect_an_excused_overlap();
+}
+
 TEST_F(HistoryCheck, DoesNotExcuseWhatWasWrittenBehindALoss) {
   fail_over(Fault::server_restarted_empty, 500ms, 100ms, 700ms);
   hold(lock, 1000ms, 2500ms);

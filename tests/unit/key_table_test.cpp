@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
@@ -42,6 +43,15 @@ TEST_F(KeyTableOfThree, LosesEachAtItsPlace) {
       EXPECT_EQ(find(items[i].key), i == gone ? nullptr : &items[i]);
     }
     table.put(items[gone], 5);
+  }
+}
+
+TEST_F(KeyTableOfThree, LosesThemInAnyOrder) {
+  for (std::array<std::size_t, 3> order{0, 1, 2};;) {
+    for (const std::size_t i : order) table.remove(items[i]);
+    for (const Item& item : items) EXPECT_EQ(find(item.key), nullptr);
+    for (Item& item : items) table.put(item, 5);
+    if (!std::ranges::next_permutation(order).found) break;
   }
 }
 

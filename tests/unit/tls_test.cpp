@@ -568,6 +568,21 @@ TEST(TlsTransport, SaysThatACertificateIsRefusedThoughTheServerHasLeft) {
   }
 }
 
+TEST(TlsTransport, GivesOutTheRepliesInFrontOfTheEnd) {
+  Server server(files().good);
+  auto made = std::make_unique<Peer>(server);
+  Peer& peer = *made;
+  detail::TlsTransport client(std::make_shared<TlsContext>(trusting(), "localhost"),
+                              std::move(made));
+  while (client.handshake() != detail::Transport::Handshake::done) continue;
+  const std::string answer = "+OK\r\n";
+  peer.give(server.say(answer));
+  peer.give(server.close());
+  std::array<char, 4096> room{};
+  EXPECT_EQ(std::string_view(room.data(), client.receive_now(room)), answer);
+  EXPECT_THROW(client.receive_now(room), IoError);
+}
+
 /// The server takes no bytes while it is deaf.
 class DeafPeer final : public Peer {
  public:
