@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "child.hpp"
 #include "fake_executor.hpp"
 
 namespace redlatch::test {
@@ -135,6 +136,21 @@ TEST_F(LockLinkedStops, DoNotHaveTheEndOfTheLockWaitForACallback) {
   lock.reset();  // would hang here
   ended = true;
   ended.notify_all();
+}
+
+/// A thread that the child does not have may have been changing the callbacks of the token.
+TEST_F(LockLinkedStops, EndInAForkedChildWhateverItsParentDoesWithTheToken) {
+  static_cast<void>(lock->lost_token(stop.get_token()));
+  const std::jthread uses([&](const std::stop_token& end) {
+    while (!end.stop_requested()) const std::stop_callback callback(stop.get_token(), [] {});
+  });
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(in_child([&] {
+                lock.reset();
+                return 0;
+              }),
+              0);
+  }
 }
 
 TEST_F(LockLinkedStops, MayBeStoppedFromAllSidesAtOnce) {
