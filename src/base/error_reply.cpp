@@ -42,7 +42,8 @@ constexpr std::array classes{
     Class{"MASTERDOWN", Errc::not_writable, "it is a replica without its primary; use the primary"},
     Class{"MISCONF", Errc::not_writable, "it cannot save its data; look at its log and disk"},
     Class{"OOM", Errc::not_writable, "its maxmemory is used up; give it more"},
-    Class{"NOREPLICAS", Errc::not_writable, "too few of its replicas are in step"},
+    Class{"NOREPLICAS", Errc::not_writable,
+          "too few of its replicas are in step; look at them, and at its min-replicas-to-write"},
     Class{"BUSY", Errc::not_writable,
           "a script keeps it busy; wait, or stop that with SCRIPT KILL"},
     Class{"CLUSTERDOWN", Errc::not_writable, "its cluster is not whole; try again later"},
@@ -56,13 +57,13 @@ constexpr std::array classes{
     Class{"NOAUTH", Errc::authentication_failed,
           "give a password, in the URL or by ClientOptions::credentials"},
     Class{"WRONGPASS", Errc::authentication_failed,
-          "check user and password in the URL, or what ClientOptions::credentials gives; the "
-          "server's may have changed"},
+          "check user and password in the URL, or what ClientOptions::credentials gives, and that "
+          "the "
+          "server has this user, switched on, with this password"},
     Class{"NOPERM", Errc::not_permitted, "give the user the rights that docs/permissions.md lists"},
-    Class{
-        unnamed_in_script, Errc::not_permitted,
-        "give the user the rights that docs/permissions.md lists; ACL LOG at the server names the "
-        "one that is missing"},
+    Class{unnamed_in_script, Errc::not_permitted,
+          "give the user the rights that docs/permissions.md lists; ACL LOG at the server has "
+          "what was refused"},
     Class{"DENIED", Errc::not_permitted, "it takes only local clients until it has a password"},
     Class{"WRONGTYPE", Errc::wrong_type, "use another key"},
     Class{"CROSSSLOT", Errc::invalid_argument,
@@ -78,6 +79,12 @@ constexpr std::array classes{
     Class{"ERR DB index is out of range", Errc::protocol_error,
           "use a database below its setting \"databases\""},
 };
+
+// WATCH is used where there are no scripts, or where they are refused, too.
+constexpr std::string_view unwatched = "'watch' command";
+constexpr std::string_view advice_for_unwatched =
+    "give the user the rights to EVAL and EVALSHA, or those that docs/permissions.md lists for a "
+    "client without scripting";
 
 // What to do instead where a Sentinel has sent the error.
 constexpr std::array advice_at_sentinel{
@@ -187,8 +194,11 @@ Class classified(std::string_view error_reply) noexcept {
   const std::string_view text = unwrapped(without_arguments(error_reply));
   for (const Class& known : classes) {
     if (!begins_with_words(text, known.begins)) continue;
-    if (known.begins != unknown_command) return known;
-    return {known.begins, known.code, advice_for_missing(text)};
+    if (known.begins == unknown_command) {
+      return {known.begins, known.code, advice_for_missing(text)};
+    }
+    const bool is_unwatched = known.code == Errc::not_permitted && names(text, unwatched);
+    return is_unwatched ? Class{known.begins, known.code, advice_for_unwatched} : known;
   }
   if (text.find(unnamed_in_script) != std::string_view::npos) return classified(unnamed_in_script);
   if (text.find(named_in_script) != std::string_view::npos) return classified("NOPERM");

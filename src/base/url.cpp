@@ -303,7 +303,7 @@ bool may_be_scheme(const std::string& text) {
   const std::string scheme = scheme_in(url.substr(0, mark));
   const std::string shown = may_be_scheme(scheme) ? " \"" + scheme + "\"" : "";
   reject("the scheme" + shown +
-         " is none of redis, unix, redis-sentinel, redis-cluster, or these with rediss");
+         " is not one of redis, unix, redis-sentinel, redis-cluster, or these with rediss");
 }
 
 }  // namespace

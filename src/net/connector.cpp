@@ -93,10 +93,11 @@ class LoginAttempt {
       case State::connecting:
         return "cannot connect: no answer within connect_timeout; is a server running there?";
       case State::handshake:
-        return "connected, but the handshake of TLS was not over within connect_timeout; does this "
+        return "connected, but the TLS handshake did not finish within connect_timeout; does this "
                "port speak TLS?";
       default:
-        return "connected, but no answer within connect_timeout";
+        return "connected, but no answer within connect_timeout; is the server stopped or "
+               "overloaded?";
     }
   }
 

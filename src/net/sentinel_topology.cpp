@@ -85,8 +85,8 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
     if (!primary_) throw failure_of(calls);
     primary = primary_;
     destination.version = version();
-    destination.description =
-        "the primary of " + service_ + " is " + written(*primary_address_) + ", says Sentinel";
+    destination.description = "the primary of " + service_ + " is " + written(*primary_address_) +
+                              ", according to Sentinel";
   }
   Destination resolved = primary->locate(deadline, cancel);
   destination.addresses = std::move(resolved.addresses);

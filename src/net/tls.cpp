@@ -447,7 +447,7 @@ std::string TlsSession::missing_issuer() const {
   const std::string in_dir = "in " + files.name + ".ca_dir \"" + files.ca_dir + "\"";
   std::string text = issuer.empty() ? "its issuer is " : "its issuer \"" + issuer + "\" is ";
   if (files.ca_file.empty() && files.ca_dir.empty()) {
-    return text + "none that the system trusts; name its file in " + file;
+    return text + "not one that the system trusts; name its file in " + file;
   }
   if (files.ca_dir.empty()) return text + "not " + in_file;
   return files.ca_file.empty() ? text + "not " + in_dir

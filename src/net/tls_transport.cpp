@@ -140,8 +140,8 @@ void leave_tls() noexcept { TlsContext::leave(); }
 std::shared_ptr<TlsContext> make_tls_context(const TlsOptions&, std::string_view,
                                              std::string_view) {
   throw Error(Errc::unsupported,
-              "TLS (rediss://) is not built in; build redlatch with OpenSSL (libssl-dev), and "
-              "REDLATCH_TLS on");
+              "TLS (rediss://) is not built in; build redlatch with OpenSSL (libssl-dev) and "
+              "REDLATCH_TLS on, or <redlatch/src.hpp> with -DREDLATCH_TLS");
 }
 
 // There is no context, so none of the two has anything to do.

@@ -447,8 +447,7 @@ TEST_F(ResolverSeveralAddresses, AreNamedWhenNoneAnswers) {
   const DeafListener silent(server.port(), 64);
   const Error late = thrown_by([&] { client.ping(); });
   EXPECT_EQ(late.code(), Errc::unreachable);
-  EXPECT_NE(std::string(late.what())
-                .find("connected, but no answer within connect_timeout (tried 127.0.0.2)"),
+  EXPECT_NE(std::string(late.what()).find("is the server stopped or overloaded? (tried 127.0.0.2)"),
             std::string::npos)
       << late.what();
 }

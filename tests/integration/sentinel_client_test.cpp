@@ -201,7 +201,7 @@ TEST_F(ClientSentinel, NamesEachSentinelThatIsSilentAndWhatItWasAt) {
   std::string with_tls = trio.url();
   with_tls.replace(0, with_tls.find("://"), "rediss-sentinel");
   named(refusal(with_tls),
-        "connected, but the handshake of TLS was not over within connect_timeout; does this port "
+        "connected, but the TLS handshake did not finish within connect_timeout; does this port "
         "speak TLS?");
   for (std::size_t i = 0; i < SentinelTrio::size; ++i) trio.sentinel(i).pause();
   named(refusal(trio.url()), "connected, but no answer within connect_timeout");

@@ -196,9 +196,11 @@ TEST(ReplyClassify, KnowsAPasswordTooMany) {
 }
 
 TEST(ReplyExplain, SaysWhatToDo) {
-  EXPECT_EQ(explain("WRONGPASS invalid"),
-            "the server said \"WRONGPASS invalid\"; check user and password in the URL, or what "
-            "ClientOptions::credentials gives; the server's may have changed");
+  EXPECT_EQ(
+      explain("WRONGPASS invalid"),
+      "the server said \"WRONGPASS invalid\"; check user and password in the URL, or what "
+      "ClientOptions::credentials gives, and that the server has this user, switched on, with "
+      "this password");
   EXPECT_NE(explain("OOM command not allowed"), explain("READONLY You can't write"));
   EXPECT_TRUE(explain("NOAUTH Authentication required.")
                   .ends_with("give a password, in the URL or by ClientOptions::credentials"));
@@ -234,6 +236,18 @@ TEST(ReplyExplain, NamesTheCommandThatIsNotPermittedInAScript) {
             "the 'time' command\"; give the user the rights that docs/permissions.md lists");
 }
 
+/// A client finds out that scripts are refused, and goes on with WATCH.
+TEST(ReplyExplain, NamesTheRightsToScriptsWhereWatchIsNotPermitted) {
+  for (const char* refusal : {"NOPERM this user has no permissions to run the 'watch' command",
+                              "NOPERM User worker has no permissions to run the 'watch' command"}) {
+    EXPECT_EQ(classify(refusal), Errc::not_permitted);
+    EXPECT_TRUE(explain(refusal).ends_with(
+        "; give the user the rights to EVAL and EVALSHA, or those that docs/permissions.md lists "
+        "for a client without scripting"))
+        << explain(refusal);
+  }
+}
+
 /// Redis 7.0 does not say which command, or which key.
 TEST(ReplyExplain, SaysWhereThatIsNamedWhichIsNotPermittedInAScript) {
   for (const std::string& refusal :
@@ -241,8 +255,8 @@ TEST(ReplyExplain, SaysWhereThatIsNamedWhichIsNotPermittedInAScript) {
                                                "executing the script can't run this command or "
                                                "subcommand")}) {
     EXPECT_TRUE(explain(refusal).ends_with(
-        "; give the user the rights that docs/permissions.md lists; ACL LOG at the server names "
-        "the one that is missing"))
+        "; give the user the rights that docs/permissions.md lists; ACL LOG at the server has "
+        "what was refused"))
         << explain(refusal);
   }
 }

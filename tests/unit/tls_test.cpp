@@ -291,7 +291,7 @@ TEST(TlsSession, NamesTheIssuerThatIsNotTrustedAndWhereItWasLookedFor) {
   expect_end(complaint({.ca_dir = directory}), "not in tls.ca_dir \"" + directory + "\"");
   expect_end(complaint({.ca_file = file, .ca_dir = directory}),
              "neither in tls.ca_file \"" + file + "\" nor in tls.ca_dir \"" + directory + "\"");
-  expect_end(complaint({}), "none that the system trusts; name its file in tls.ca_file");
+  expect_end(complaint({}), "not one that the system trusts; name its file in tls.ca_file");
 }
 
 TEST(TlsSession, NamesTheIssuerThatTheServerSends) {

@@ -200,7 +200,7 @@ TEST(Url, IsToldWhatIsWrongWithItsScheme) {
   EXPECT_TRUE(blames("Redis-Sentinel:h#s", "\"://\" is missing behind the scheme"));
   EXPECT_TRUE(blames("unix:/run/redis.sock", "\"://\" is missing behind the scheme \"unix\""));
   EXPECT_TRUE(blames("host:6379", "the scheme is missing"));
-  EXPECT_TRUE(blames("reds://bob:s3cr3t@host", "the scheme \"reds\" is none of redis, unix"));
+  EXPECT_TRUE(blames("reds://bob:s3cr3t@host", "the scheme \"reds\" is not one of redis, unix"));
   EXPECT_TRUE(blames("redis+tls://host", "the scheme \"redis+tls\" is none of"));
   EXPECT_TRUE(blames("bob:s3cr3t@h://x", "the scheme is none of"));
   EXPECT_TRUE(blames("://host", "the scheme is none of"));
