@@ -65,7 +65,6 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
   bool is_known = false;
   {
     const MutexLock lock(mutex_);
-    is_in_use_ = true;
     is_known = primary_ != nullptr;
     calls = ask_all();
   }
@@ -290,6 +289,7 @@ void SentinelTopology::attend() noexcept {
     for (Sentinel& one : sentinels_) {
       if (one.subscription.attend(hear, random_)) ask_soon();
     }
+    if (sentinels_.empty()) ask_all();
     if (BootClock::now() >= ask_at_) ask_anew();
     subscribe();
   } catch (const std::exception&) {
@@ -298,9 +298,9 @@ void SentinelTopology::attend() noexcept {
 }
 
 bool SentinelTopology::may_subscribe() const {
-  return is_in_use_ && std::ranges::count_if(sentinels_, [](const Sentinel& one) {
-                         return one.subscription.is_open() || one.subscription.is_opening();
-                       }) < max_subscriptions;
+  return std::ranges::count_if(sentinels_, [](const Sentinel& one) {
+           return one.subscription.is_open() || one.subscription.is_opening();
+         }) < max_subscriptions;
 }
 
 /// At those that have answered first: others may have hung, or not exist any more.
@@ -382,7 +382,6 @@ void SentinelTopology::after_fork_in_child() noexcept {
   }
   if (primary_) primary_->after_fork_in_child();
   threads_.after_fork_in_child();
-  is_in_use_ = false;
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));
   mutex_.unlock();
 }

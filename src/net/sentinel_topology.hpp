@@ -35,12 +35,12 @@ class Resolver;
 /// the server for its ROLE (`NodeRole::must_be_primary`).
 ///
 /// **Listening.** The background thread keeps a subscription at each of up to eight Sentinels, and
-/// has all Sentinels asked when it hears of a failover or of another Sentinel, and when a
-/// subscription has been opened. Sentinels that have answered when they were asked come first.
-/// Without messages, a client whose connections are idle would not notice that its primary was
-/// stopped, replaced, and woken up again as a former primary that believes in itself for some
-/// seconds. A subscription at one Sentinel would not do: a Sentinel that is cut off from the others
-/// answers every PING and hears of no failover.
+/// has all Sentinels asked as it begins, which may be before anything connects, when it hears of a
+/// failover or of another Sentinel, and when a subscription has been opened. Sentinels that have
+/// answered when they were asked come first. Without messages, a client whose connections are idle
+/// would not notice that its primary was stopped, replaced, and woken up again as a former primary
+/// that believes in itself for some seconds. A subscription at one Sentinel would not do: a
+/// Sentinel that is cut off from the others answers every PING and hears of no failover.
 ///
 /// Every Sentinel publishes a failover, and the leading Sentinel does so twice. A message that
 /// names the known primary makes no connection obsolete.
@@ -128,8 +128,7 @@ class SentinelTopology final : public Topology,
   std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
   std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
-  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
-  TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};    // of a failover, the last time that counts
+  TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after messages
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };

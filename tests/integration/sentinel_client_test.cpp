@@ -547,6 +547,24 @@ TEST(ClientStrangeSentinel, MayNameSentinelsThatCannotBeTranslated) {
   EXPECT_FALSE(error_of([&] { client.ping(); }));
 }
 
+/// The background thread begins before it is known where to connect to, and nothing wakes it up
+/// afterwards: no lock is renewed, and no release is sent.
+TEST(ClientStrangeSentinel, IsListenedToBehindAFirstCallThatAcquiresNothing) {
+  RedisServer server;
+  Client other(server.url(), patient());
+  const Lock held(other, "job", long_enough);
+  const ScriptedSentinel sentinel(server.port());
+  ClientOptions options = patient();
+  options.map_address = only_loopback;
+  options.credentials = [] {
+    std::this_thread::sleep_for(50ms);  // the thread has begun, most probably
+    return Credentials{"default", "any"};
+  };
+  Client client(sentinel.url(), options);
+  EXPECT_FALSE(Lock(client, "job", std::try_to_lock, long_enough));
+  EXPECT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+}
+
 TEST(ClientStrangeSentinel, MayRepeatItselfWithoutAStormOfConnections) {
   RedisServer server;
   ScriptedSentinel sentinel(server.port());
