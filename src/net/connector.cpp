@@ -232,7 +232,11 @@ class Race {
       // The time is looked at before the poll: answers that came while this process was stopped are
       // read once, although the deadline is over by then.
       const bool in_time = BootClock::now() < deadline_;
-      for (const auto one : wait()) {
+      const std::vector<Attempts::iterator> ready = wait();
+      // First: a former primary that was stopped together with this process answers, too.
+      settings_.topology->attend();
+      if (in_time && settings_.topology->version() != destination_.version) return std::nullopt;
+      for (const auto one : ready) {
         if (!go_on(one)) continue;
         note_success(one->scope());
         Connection connection = std::move(*one).taken();
@@ -240,8 +244,6 @@ class Race {
         return connection;
       }
       if (!in_time && !attempts_.empty()) throw failure();
-      settings_.topology->attend();
-      if (in_time && settings_.topology->version() != destination_.version) return std::nullopt;
     }
   }
 

@@ -341,12 +341,17 @@ bool GrantListener::deliver(const Subscription::Message& message) noexcept {
   return delivered || forget_expected(message.value);
 }
 
-/// A grant by a server that is not trusted has the waiter ask it, and its answer is confirmed.
+/// A grant by a server that is not trusted has the waiter ask it, and its answer is confirmed. The
+/// background thread may not have heard yet that the server is another one: this process may have
+/// been stopped.
 void GrantListener::note_news(LocalWaiter& waiter,
                               Subscription::Message::Kind kind) const noexcept {
   if (kind != Subscription::Message::Kind::grant) {
     waiter.news_ |= LocalWaiter::changed;
-  } else if (!is_moved() && settings_.topology->is_trusted(BootClock::now())) {
+    return;
+  }
+  settings_.topology->attend();
+  if (!is_moved() && settings_.topology->is_trusted(BootClock::now())) {
     waiter.news_ = (waiter.news_ & ~LocalWaiter::doubted) | LocalWaiter::granted;
   } else if (!waiter.is_granted()) {
     waiter.news_ |= LocalWaiter::granted | LocalWaiter::doubted | LocalWaiter::changed;

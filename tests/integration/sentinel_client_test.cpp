@@ -478,6 +478,15 @@ class ScriptedSentinel {
     tell("+switch-master", "orders 127.0.0.1 " + former_ + " 127.0.0.1 " + primary_);
   }
   void hang_up() { server_.close_all(); }
+  /// So much that its end is heard some milliseconds later than its begin.
+  void tell_of_others() {
+    std::string all;
+    for (int i = 0; i < 5000; ++i) {
+      all += resp::array({resp::bulk("message"), resp::bulk("+sentinel"),
+                          resp::bulk("sentinel f00 127.0.0.1 1 @ others 127.0.0.1 2")});
+    }
+    server_.say(subscriber_, all);
+  }
   /// From now on it knows the Sentinel at that port.
   void tell_of(const ScriptedSentinel& other) {
     {
@@ -667,6 +676,81 @@ TEST(ClientStrangeSentinel, IsOneOfEightThatAreListenedTo) {
     break;
   }
   EXPECT_TRUE(eventually([&] { return count(&ScriptedSentinel::is_listened_to) == 9; }));
+}
+
+/// A process that is stopped while a Sentinel tells of a failover: it goes on when a server that
+/// has been replaced says something to it. It hears that first, although the Sentinel has more to
+/// say.
+class ClientSentinelStopped : public testing::Test {
+ protected:
+  struct State {
+    std::atomic<int> port = 0;  // of the Sentinel
+    std::atomic<bool> is_held = false;
+  };
+
+  /// Acquires "job" and holds it.
+  void acquire() {
+    EXPECT_TRUE(eventually([&] { return state->port != 0; }));
+    ClientOptions options = patient();
+    options.map_address = only_loopback;
+    options.client_name = "stopped";
+    Client own("redis-sentinel://127.0.0.1:" + std::to_string(state->port) + "#orders", options);
+    const Lock lock(own, "job", 40s, long_enough);
+    state->is_held = lock.owns_lock();
+    eventually([] { return false; }, 1min);
+  }
+  void fail_over(ScriptedSentinel& sentinel) {
+    child.stop();
+    sentinel.learn(promoted.port(), "2");
+    sentinel.tell_of_others();
+    sentinel.tell_of_switch();
+  }
+  /// It asks for the lock there in vain, and not at the former primary.
+  void expect_to_wait_at_promoted() {
+    RawClient raw(promoted.socket());
+    EXPECT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+    EXPECT_FALSE(state->is_held);
+  }
+
+  RedisServer former{};
+  RedisServer promoted{};
+  const SharedMemory<State> state{};
+  const Child child{[this] { acquire(); }};
+};
+
+TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimary) {
+  ScriptedSentinel sentinel(former.port());
+  Client one(former.url(), patient());
+  Client other(promoted.url(), patient());
+  std::optional<Lock> before(std::in_place, one, "job", long_enough);
+  const Lock now(other, "job", long_enough);
+  state->port = std::stoi(sentinel.port());
+  RawClient raw(former.socket());
+  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  const std::string token = before->token();
+  fail_over(sentinel);
+  EXPECT_EQ(before->unlock(), Unlock::released);
+  EXPECT_TRUE(raw.exists("job")) << "it is granted";
+  child.go_on();
+  expect_to_wait_at_promoted();
+  EXPECT_TRUE(now.owns_lock());
+}
+
+TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsTo) {
+  ScriptedSentinel sentinel(former.port());
+  Client other(promoted.url(), patient());
+  const Lock now(other, "job", long_enough);
+  RawClient raw(former.socket());
+  former.pause();
+  state->port = std::stoi(sentinel.port());
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  fail_over(sentinel);
+  former.resume();
+  ASSERT_TRUE(eventually([&] { return !raw.clients("stopped").empty(); }));
+  child.go_on();
+  expect_to_wait_at_promoted();
+  EXPECT_TRUE(now.owns_lock());
 }
 
 // What becomes of locks in a failover
