@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "base/io_error.hpp"
-#include "base/memory_retry.hpp"
 #include "base/quiet_thread.hpp"
 #include "base/unlocked.hpp"
 #include "net/poll.hpp"
@@ -63,8 +62,9 @@ void Background::serve(NodeConnections& connections, EventSource& subscriptions)
   renewing_.reserve(Renewer::max_picked);  // each lease may be on a connection of its own
 }
 
-void Background::add(std::string_view key, const CleanupRelease& cleanup) noexcept {
-  retry_without_memory([&] {
+void Background::add(std::string_view key, const CleanupRelease& cleanup,
+                     MemoryRetry& retry) noexcept {
+  retry([&] {
     repeat_later(release_of(key, cleanup, *settings_.routes, BootClock::now()));
     return true;
   });
@@ -84,8 +84,9 @@ std::error_code Background::connect(SharedConnection& connection) noexcept {
   return failure;
 }
 
-void Background::send_release(std::string_view key, const CleanupRelease& cleanup) noexcept {
-  retry_without_memory([&] {
+void Background::send_release(std::string_view key, const CleanupRelease& cleanup,
+                              MemoryRetry& retry) noexcept {
+  retry([&] {
     run_exclusively(release_of(key, cleanup, *settings_.routes, BootClock::now()),
                     ConnectPolicy::never, TimePoint::max());
     return true;

@@ -20,6 +20,7 @@
 #include "background/renewer.hpp"
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
+#include "base/memory_retry.hpp"
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "engine/completion_sink.hpp"
@@ -68,10 +69,11 @@ class Background final : public CompletionSink {
   /// Has the thread connect the connection; does not wait for it. Why not, if that cannot be.
   std::error_code connect(SharedConnection& connection) noexcept;
   /// A release that could not be sent yet, as there was no connection.
-  void add(std::string_view key, const CleanupRelease& cleanup) noexcept;
+  void add(std::string_view key, const CleanupRelease& cleanup, MemoryRetry& retry) noexcept;
   /// Sends a release now and waits for its reply, if there is a connection. The thread retries it
   /// if there is none.
-  void send_release(std::string_view key, const CleanupRelease& cleanup) noexcept;
+  void send_release(std::string_view key, const CleanupRelease& cleanup,
+                    MemoryRetry& retry) noexcept;
 
   void repeat_later(PendingRequests releases) noexcept override;
   void adopt(Pipeline pipeline, std::unique_ptr<Transport> transport) noexcept override;

@@ -13,7 +13,6 @@
 #include <redlatch/protocol/shared.hpp>
 #include <redlatch/protocol/side_key.hpp>
 
-#include "base/memory_retry.hpp"
 #include "base/printable.hpp"
 #include "client/require.hpp"
 #include "net/cluster_topology.hpp"
@@ -294,11 +293,17 @@ void ClientCore::await_releases(const Request& request, TimePoint end) {
 /// A release goes out now if that needs no wait, and by the background thread if not, so that the
 /// end of a scope waits for a server only where the server takes releases by WATCH alone.
 void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
+  MemoryRetry retry;
+  post(key, cleanup, retry);
+}
+
+void ClientCore::post(std::string_view key, const CleanupRelease& cleanup,
+                      MemoryRetry& retry) noexcept {
   const RoutePin pin = settings_.routes->pin(key);
   const std::size_t node = settings_.topology->node_of(key);
   SharedConnection& connection = connections_.at(node, Routes::connection(pin));
   SharedConnection::PostResult result{};
-  retry_without_memory([&] {
+  retry([&] {
     result = connection.post(key, cleanup);
     return result != SharedConnection::PostResult::no_memory;
   });
@@ -309,11 +314,11 @@ void ClientCore::post(std::string_view key, const CleanupRelease& cleanup) noexc
       return;
     case SharedConnection::PostResult::no_connection:
     case SharedConnection::PostResult::late:
-      return background_.add(key, cleanup);
+      return background_.add(key, cleanup, retry);
     case SharedConnection::PostResult::needs_exclusive_use:
       // The last owner of a client ends it next, and the end sends open releases by itself.
-      if (weak_from_this().use_count() > 1) return background_.send_release(key, cleanup);
-      return background_.add(key, cleanup);
+      if (weak_from_this().use_count() > 1) return background_.send_release(key, cleanup, retry);
+      return background_.add(key, cleanup, retry);
   }
 }
 

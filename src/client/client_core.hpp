@@ -14,6 +14,7 @@
 
 #include "background/background.hpp"
 #include "base/fork_aware.hpp"
+#include "base/memory_retry.hpp"
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "client/keeper.hpp"
@@ -43,6 +44,8 @@ class ClientCore final : public Keeper,
   void execute(std::span<const Request> requests, std::span<Response> responses, Enough enough,
                ConnectPolicy policy) override;
   void post(std::string_view key, const CleanupRelease& cleanup) noexcept override;
+  /// The same as one of several clients that share the time in which memory may come back.
+  void post(std::string_view key, const CleanupRelease& cleanup, MemoryRetry& retry) noexcept;
   std::unique_ptr<Waiter> enter_queue(std::string_view key, const LockOptions& wanted,
                                       QueueMode where) override {
     return wait_queues_.enter(key, wanted, where);
@@ -95,8 +98,8 @@ class ClientCore final : public Keeper,
   void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
-  bool is_held(std::string_view key, std::string_view owner_tag) noexcept override {
-    return background_.renewer().is_held(key, owner_tag, now());
+  std::optional<std::string> held_value(std::string_view key, std::string_view owner_tag) override {
+    return background_.renewer().held_value(key, owner_tag, now());
   }
 
   const Settings settings_;

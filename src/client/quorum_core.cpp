@@ -11,6 +11,7 @@
 #include <redlatch/detail/quorum_reply.hpp>
 #include <redlatch/error.hpp>
 
+#include "base/memory_retry.hpp"
 #include "client/require.hpp"
 #include "engine/pending_renewal.hpp"
 
@@ -146,7 +147,8 @@ void QuorumCore::execute(std::span<const Request> requests, std::span<Response> 
 
 /// Records the outcome at once, since no server alone can tell it.
 void QuorumCore::post(std::string_view key, const CleanupRelease& cleanup) noexcept {
-  for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl});
+  MemoryRetry retry;
+  for (const auto& node : nodes_) node->core().post(key, {cleanup.command, cleanup.ttl}, retry);
   if (cleanup.of == CleanupRelease::Reason::lease) {
     record_event({.kind = EventKind::released, .key = key, .elapsed = cleanup.held});
   }

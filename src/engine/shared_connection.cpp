@@ -164,7 +164,8 @@ void SharedConnection::conclude(Call& call) {
   call.take_posts();
   const Request& request = call.request;
   if (call.broken && call.in_doubt && request.cleanup != nullptr) {
-    retry_without_memory([&] {
+    MemoryRetry retry;
+    retry([&] {
       const TimePoint now = BootClock::now();
       PendingRequests pending = release_of(request.key, *request.cleanup, *settings_.routes, now);
       pending.front().release.broke(Errc::unreachable, now);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 
 #include <redlatch/redlatch.hpp>
@@ -17,9 +18,12 @@
 namespace {
 
 thread_local constinit int left = 0;  // until one allocation of this thread fails; 0: none does
+thread_local constinit bool is_out = false;  // all of them fail
+thread_local constinit int refused = 0;      // of these
 
 void* allocate(std::size_t size) {
   if (left > 0 && --left == 0) throw std::bad_alloc();
+  if (is_out && ++refused > 0) throw std::bad_alloc();
   void* const memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
@@ -118,6 +122,18 @@ TEST_F(LockOutOfMemory, LeavesNothingHeldAtAQuorum) {
     }
   }
   EXPECT_GT(failures, 20);
+}
+
+/// A hundred times, once in a millisecond.
+TEST_F(LockOutOfMemory, IsWaitedForOnceAtTheEndOfALockOnAllServers) {
+  Quorum nodes({servers[0].url(), servers[1].url(), servers[2].url()},
+               {.client = patient, .server_timeout = 10s});
+  std::optional<Redlock> lock(std::in_place, nodes, "job", long_lease);
+  is_out = true;
+  lock.reset();
+  is_out = false;
+  EXPECT_GE(refused, 100);
+  EXPECT_LT(refused, 200);
 }
 
 }  // namespace
