@@ -270,13 +270,14 @@ int Renewer::holding_thread(std::string_view key, const protocol::Command& comma
   return holder == nullptr ? 0 : holder->schedule().thread;
 }
 
-bool Renewer::is_held(std::string_view key, std::string_view owner_tag,
-                      TimePoint now) const noexcept {
+std::optional<std::string> Renewer::held_value(std::string_view key, std::string_view owner_tag,
+                                               TimePoint now) const {
   const MutexLock lock(mutex_);
   const auto is_such = [&](const Entry& entry) {
     return entry.key() == key && now < entry.valid_until() && entry.value().starts_with(owner_tag);
   };
-  return keys_.find(KeptKeys::chain_of(key), is_such) != nullptr;
+  const Entry* const holder = keys_.find(KeptKeys::chain_of(key), is_such);
+  return holder == nullptr ? std::nullopt : std::optional(holder->value());
 }
 
 /// A lease of one of the keys; null: none.

@@ -102,9 +102,10 @@ class Renewer {
   std::size_t held() const;
   /// The number of the thread that has acquired a kept lease of one of these keys; 0: none.
   int holding_thread(std::string_view key, const protocol::Command& command) const noexcept;
-  /// Whether a kept lease of the key, which is its only one, is valid and has a value that begins
-  /// with this owner tag.
-  bool is_held(std::string_view key, std::string_view owner_tag, TimePoint now) const noexcept;
+  /// The value, which begins with this owner tag, of a kept lease of the key, which is its only
+  /// one, that is valid; empty: there is none.
+  std::optional<std::string> held_value(std::string_view key, std::string_view owner_tag,
+                                        TimePoint now) const;
 
   /// Whether a renewal that is queued or to be retried is still to be sent: false when the lock has
   /// given its lease up. The renewal counts as answered then.

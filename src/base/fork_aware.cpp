@@ -2,8 +2,11 @@
 
 #include <pthread.h>
 
-#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <redlatch/detail/thread_name.hpp>
@@ -44,10 +47,13 @@ class ForkRegistry {
     std::erase(members_, &member);
     std::erase(last_, &member);
   }
-  bool is_held(std::string_view key, std::string_view owner_tag) noexcept {
+  std::vector<std::string> held(std::string_view key, std::string_view owner_tag) {
+    std::vector<std::string> values;
     const MutexLock lock(mutex_);
-    return std::ranges::any_of(members_,
-                               [&](ForkAware* member) { return member->is_held(key, owner_tag); });
+    for (ForkAware* member : members_) {
+      if (auto value = member->held_value(key, owner_tag)) values.push_back(*std::move(value));
+    }
+    return values;
   }
 
  private:
@@ -81,8 +87,8 @@ ForkRegistration::ForkRegistration(ForkAware& member, ForkOrder order)
 
 ForkRegistration::~ForkRegistration() { registry_.remove(member_); }
 
-bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept {
-  return ForkRegistry::registry().is_held(key, owner_tag);
+std::vector<std::string> held_in_process(std::string_view key, std::string_view owner_tag) {
+  return ForkRegistry::registry().held(key, owner_tag);
 }
 
 }  // namespace redlatch::detail

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace redlatch::detail {
 
@@ -20,12 +23,12 @@ class ForkAware {
   virtual void after_fork_in_parent() = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
-  /// Whether a lock has a valid lease of the key here whose value begins with this owner tag. False
-  /// for an object that has no leases.
-  virtual bool is_held(std::string_view key, std::string_view owner_tag) noexcept {
+  /// The value, which begins with this owner tag, of a valid lease of the key that a lock has here.
+  /// Empty if there is none, as for an object that has no leases.
+  virtual std::optional<std::string> held_value(std::string_view key, std::string_view owner_tag) {
     static_cast<void>(key);
     static_cast<void>(owner_tag);
-    return false;
+    return std::nullopt;
   }
 
  protected:
@@ -52,7 +55,7 @@ class ForkRegistration {
   ForkAware& member_;
 };
 
-/// Whether one of the registered objects says so: `ForkAware::is_held`.
-bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept;
+/// What all of the registered objects have: `ForkAware::held_value`.
+std::vector<std::string> held_in_process(std::string_view key, std::string_view owner_tag);
 
 }  // namespace redlatch::detail

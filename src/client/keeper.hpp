@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <redlatch/detail/executor.hpp>
 
@@ -33,8 +35,9 @@ class Keeper : public Executor {
   int holding_thread(std::string_view key, const protocol::Command& command) noexcept override {
     return background().renewer().holding_thread(key, command);
   }
-  bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept override {
-    return detail::is_held_in_process(key, owner_tag);
+  std::vector<std::string> held_in_process(std::string_view key,
+                                           std::string_view owner_tag) override {
+    return detail::held_in_process(key, owner_tag);
   }
   void record_event(const EventRecord& record) noexcept override {
     background().record_event(record);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,8 +62,8 @@ class QuorumCore final : public Keeper, private ForkAware {
   void before_fork() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_parent() override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
-  bool is_held(std::string_view key, std::string_view owner_tag) noexcept override {
-    return background_.renewer().is_held(key, owner_tag, now());
+  std::optional<std::string> held_value(std::string_view key, std::string_view owner_tag) override {
+    return background_.renewer().held_value(key, owner_tag, now());
   }
 
   const Settings settings_;

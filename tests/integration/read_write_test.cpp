@@ -308,6 +308,18 @@ TEST_F(ReadLockDeadlock, IsNoneWhileOnlyAnotherThreadOfTheClientReads) {
   EXPECT_TRUE(next.owns_lock());
 }
 
+/// There, its key has the same name.
+TEST_F(ReadLockDeadlock, IsNoneWhileTheThreadReadsAtAnotherServer) {
+  const RedisServer second;
+  Client there(second.url(), patient());
+  const ReadLock reads(there, "job", long_lease);
+  leave_reader_behind(700ms);
+  WriteLock next(client, "job", std::defer_lock, {.ttl = 2s});
+  next.lock();
+  EXPECT_TRUE(next.owns_lock());
+  EXPECT_TRUE(reads.owns_lock());
+}
+
 /// A reader that the server has for no longer than a lost lease can last is waited for in the
 /// queue.
 TEST_F(ReadLockDeadlock, IsNoneForAWriterThatIsQueuedUntilThen) {

@@ -125,8 +125,8 @@ class FakeExecutor final : public detail::Executor {
   int holding_thread(std::string_view, const protocol::Command&) noexcept override {
     return holder;
   }
-  bool is_held_in_process(std::string_view, std::string_view owner_tag) noexcept override {
-    return owner_tag == held_tag;
+  std::vector<std::string> held_in_process(std::string_view, std::string_view owner_tag) override {
+    return owner_tag == held_tag ? std::vector{held_tag + " token"} : std::vector<std::string>{};
   }
   std::unique_ptr<detail::Waiter> enter_queue(std::string_view, const LockOptions& wanted,
                                               detail::QueueMode) override {

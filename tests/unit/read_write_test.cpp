@@ -55,7 +55,7 @@ TEST(ReadWriteProtocol, NumbersWriters) {
 }
 
 TEST(ReadWriteProtocol, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
-  const Fake executor = fake(says(integer(-1)), says(integer(-1)));
+  const Fake executor = fake(says(integer(-1)), says(integer(-1)), says(text("1234")));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   executor->held_tag = own_reader();
   Writer writer(executor);
@@ -71,7 +71,8 @@ TEST(ReadWriteProtocol, ThrowsWhenTheWaitWouldBeForItsOwnThread) {
 }
 
 TEST(ReadWriteProtocol, ThrowsForItsOwnThreadWhereThereIsNoQueue) {
-  const Fake executor = fake(says(integer(-1)), says(integer(-1), integer(900), status("zset")));
+  const Fake executor =
+      fake(says(integer(-1)), says(integer(-1), integer(900), status("zset")), says(text("1234")));
   executor->held_tag = own_reader();
   Writer writer(executor);
   EXPECT_THROW(writer.lock(), std::system_error);
@@ -83,7 +84,7 @@ TEST(ReadWriteProtocol, SaysNoToAnAttemptThatWouldBeForItsOwnThread) {
 }
 
 TEST(ReadWriteProtocol, SaysNoToABoundedWaitForItsOwnThreadAtOnce) {
-  const Fake executor = fake(says(integer(-1)), says(integer(-1)));
+  const Fake executor = fake(says(integer(-1)), says(integer(-1)), says(text("1234")));
   executor->address = {.channel = "redlatch:me", .subscriber = 5};
   executor->held_tag = own_reader();
   Writer writer(executor);
@@ -206,7 +207,8 @@ TEST(ReadWriteProtocol, WaitsForAReaderOfItsOwnThreadThatEndsLate) {
 }
 
 TEST(ReadWriteProtocol, TakesAReaderThatItsOwnThreadHoldsForADeadlock) {
-  const Fake executor = fake_with_queue_and({behind_own_reader()});
+  const Fake executor =
+      fake_with_queue_and({behind_own_reader(), says(text("1234")), says(text("1234"))});
   executor->held_tag = own_reader();
   Writer writer(executor, {.ttl = 4s});
   EXPECT_THROW(writer.lock(), std::system_error);
@@ -233,6 +235,16 @@ TEST(ReadWriteProtocol, WaitsSoWhereThereIsNoQueue) {
   Writer writer(executor, {.ttl = 4s});
   writer.lock();
   EXPECT_TRUE(writer.owns_lock());
+}
+
+TEST(ReadWriteProtocol, WaitsSoWhileItsThreadReadsTheKeyOfAnotherServer) {
+  const Fake executor =
+      fake_with_queue_and({says(integer(-1)), says(nil()), says(integer(8 * 7 + 1))});
+  executor->held_tag = own_reader();
+  Writer writer(executor, {.ttl = 4s});
+  writer.lock();
+  EXPECT_TRUE(writer.owns_lock());
+  EXPECT_EQ(executor->said().at(2), "ZSCORE job " + own_reader() + " token");
 }
 
 TEST(ReadWriteProtocol, WaitsSoWhileAnotherThreadOfTheClientReads) {

@@ -64,12 +64,12 @@ TEST_F(RenewerLeases, DoesNotLookAtThoseThatAreNotDue) {
 
 TEST_F(RenewerLeases, KnowsTheValidOnesOfAKeyAndAnOwner) {
   Lease& lease = held();
-  EXPECT_TRUE(renewer.is_held("job", "tok", start + 8s));
-  EXPECT_FALSE(renewer.is_held("job", "another", start + 8s));
-  EXPECT_FALSE(renewer.is_held("other", "tok", start + 8s));
-  EXPECT_FALSE(renewer.is_held("job", "tok", start + 9s)) << "it is over";
+  EXPECT_EQ(renewer.held_value("job", "tok", start + 8s), lease.value());
+  EXPECT_FALSE(renewer.held_value("job", "another", start + 8s));
+  EXPECT_FALSE(renewer.held_value("other", "tok", start + 8s));
+  EXPECT_FALSE(renewer.held_value("job", "tok", start + 9s)) << "it is over";
   renewer.detach(lease);
-  EXPECT_FALSE(renewer.is_held("job", "tok", start + 8s)) << "it is released";
+  EXPECT_FALSE(renewer.held_value("job", "tok", start + 8s)) << "it is released";
 }
 
 TEST(RenewerWithJitter, RenewsALittleSoonerAndNeverLater) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <stop_token>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <redlatch/detail/lease.hpp>
 #include <redlatch/protocol/command.hpp>
@@ -32,9 +34,10 @@ class LeaseKeeper {
   /// The number of the thread that has acquired a lease of one of the keys of a command, if that is
   /// kept here; else 0.
   virtual int holding_thread(std::string_view key, const protocol::Command& command) noexcept = 0;
-  /// Whether a lock of any client of this process has a valid lease of the key whose value begins
-  /// with this owner tag.
-  virtual bool is_held_in_process(std::string_view key, std::string_view owner_tag) noexcept = 0;
+  /// The values that begin with this owner tag of valid leases of the key which locks of any
+  /// clients of this process have, one for each client: of its server.
+  virtual std::vector<std::string> held_in_process(std::string_view key,
+                                                   std::string_view owner_tag) = 0;
 
  protected:
   LeaseKeeper() = default;

@@ -157,9 +157,17 @@ class LeaseOperations {
   }
 
   /// Whether the read side of the key is held with a lease that the calling thread has acquired, by
-  /// an object of any client. Only this process has such leases: no other thread has the name.
+  /// an object of any client. Only this process has such leases: no other thread has the name. The
+  /// server is asked for them, as there may be a key of that name at another one.
   bool is_read_by_thread() const {
-    return executor_->is_held_in_process(protocol_.key(), protocol::ReadSide::owner_tag());
+    const auto is_here = [this](const std::string& value) {
+      const protocol::Command question = protocol_.holder(value);
+      const QuorumReply held = ask({&question, 1});
+      const protocol::Reply* const holder = held.reply(0);
+      return holder != nullptr && Protocol::holds(*holder, value);
+    };
+    return std::ranges::any_of(
+        executor_->held_in_process(protocol_.key(), protocol::ReadSide::owner_tag()), is_here);
   }
 
   /// A lease that is yet to be granted.
