@@ -20,6 +20,7 @@ constinit const Sha1 release_hash(release_script.text);
 constinit const Sha1 release_alone_hash(release_alone_script.text);
 constinit const Sha1 extend_hash(extend_script.text);
 constinit const Sha1 release_after_hash(release_after_script.text);
+constinit const Sha1 release_after_alone_hash(release_after_alone_script.text);
 constinit const Sha1 acquire_fenced_hash(acquire_fenced_script.text);
 constinit const Sha1 claim_fenced_hash(claim_fenced_script.text);
 constinit const Sha1 stand_hash(stand_script.text);
@@ -47,6 +48,7 @@ std::span<const Script* const> all_scripts() noexcept {
                                   &release_alone_script,
                                   &extend_script,
                                   &release_after_script,
+                                  &release_after_alone_script,
                                   &acquire_fenced_script,
                                   &claim_fenced_script,
                                   &stand_script,

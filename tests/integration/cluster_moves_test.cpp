@@ -204,6 +204,18 @@ TEST_F(ClusterMoves, LetALockBeReleasedThatIsStillThere) {
   EXPECT_TRUE(eventually([&] { return keys_at(to) == 1; }));
 }
 
+/// It stays there for the rest of its time only.
+TEST_F(ClusterMoves, LetALockWithAMinimumHoldBeReleasedThatIsStillThere) {
+  LockOptions options = long_lease;
+  options.min_hold = 20s;
+  Lock lock(client, key, options);
+  const std::string value = lock.token();
+  cluster.begin_move(slot, to);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+  EXPECT_NE(value_of(key), value);
+  EXPECT_LE(cluster.command(from, {"PTTL", key}).integer, 21'000);
+}
+
 /// The same at the end of a scope, which does not wait.
 TEST_F(ClusterMoves, LetAScopeEndWithAKeyThatIsStillThere) {
   {

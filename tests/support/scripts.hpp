@@ -26,6 +26,7 @@ inline constexpr std::array all_scripts{
     NamedScript{"RELEASE", &protocol::release_script},
     NamedScript{"EXTEND", &protocol::extend_script},
     NamedScript{"RELEASE_AFTER", &protocol::release_after_script},
+    NamedScript{"RELEASE_AFTER_ALONE", &protocol::release_after_alone_script},
     NamedScript{"ACQUIRE_FENCED", &protocol::acquire_fenced_script},
     NamedScript{"CLAIM_FENCED", &protocol::claim_fenced_script},
     NamedScript{"STAND", &protocol::stand_script},

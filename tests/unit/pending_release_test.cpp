@@ -357,6 +357,7 @@ TEST(PendingRelease, HasForEachScriptWithAQueueOneForTheLockAlone) {
   const std::vector<std::pair<protocol::Command, const protocol::Script*>> commands{
       {exclusive.release("value"), &protocol::release_alone_script},
       {exclusive.dequeue(entry, 77), &protocol::release_alone_script},
+      {exclusive.release_after("value", 3s), &protocol::release_after_alone_script},
       {shared.release("value"), &protocol::release_shared_alone_script},
       {shared.dequeue(entry, 77), &protocol::release_shared_alone_script}};
   for (const auto& [command, alone] : commands) {
@@ -367,6 +368,17 @@ TEST(PendingRelease, HasForEachScriptWithAQueueOneForTheLockAlone) {
     EXPECT_EQ(release.command().argument(1), "value");
     EXPECT_TRUE(alone->side_keys.front().empty()) << "one key, which works while a slot is moved";
   }
+}
+
+/// `LockOptions::min_hold`.
+TEST(PendingRelease, LeavesTheLockAloneForTheRestOfItsTimeWhileItsQueueIsAtAnotherNode) {
+  const protocol::Exclusive exclusive("job");
+  PendingRelease release;
+  release.begin("job", {exclusive.release_after("11-22", 3s), ttl}, start);
+  release.answered(apart, settling, start);
+  ASSERT_EQ(release.command().arguments().size(), 4U);
+  EXPECT_EQ(release.command().argument(2), "3000");
+  EXPECT_EQ(release.command().argument(3), "22");
 }
 
 /// Of several locks, or with one key, which is never refused so.

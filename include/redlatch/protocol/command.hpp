@@ -121,6 +121,10 @@ class OwnedCommand {
 inline std::optional<Command> without_side_keys(const Command& command) {
   const Script* const script = command.script();
   if (script == nullptr || script->alone == nullptr) return std::nullopt;
+  if (script->alone->effect == Script::Effect::replace) {
+    return Command(*script->alone, command.argument(0), command.argument(1), command.argument(2),
+                   command.argument(3));
+  }
   return Command(*script->alone, command.argument(0), command.argument(1));
 }
 

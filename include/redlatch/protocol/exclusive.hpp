@@ -28,11 +28,11 @@ return 0)",
 // first waiter, which may not know that it is the first. So it is notified, refreshes its entry,
 // has the key tracked, and asks again when the key has expired. Entries of waiters that are gone
 // are skipped, up to a number that a release can look at; then the timers of the waiters remain.
-inline constexpr std::string_view release_after_lua =
-    R"(local holder = redis.call('GET', KEYS[1])
+inline constexpr std::string_view leave_lock_lua = R"(local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 if not redis.call('SET', KEYS[1], ARGV[3], 'XX', 'PX', ARGV[2]) then return 0 end
-for index = 0, 15 do
+)";
+inline constexpr std::string_view notify_first_lua = R"(for index = 0, 15 do
   local _, _, channel, value = read_entry(redis.pcall('LINDEX', KEYS[2], index))
   if not channel then break end
   if is_heard(channel) then
@@ -41,11 +41,19 @@ for index = 0, 15 do
   end
 end
 return 1)";
+// The first waiter learns by its own refresh that the key has expired.
+inline constexpr std::string_view return_one_lua = "return 1";
+extern const Sha1 release_after_alone_hash;
+inline constexpr Script release_after_alone_script{.text = joined<leave_lock_lua, return_one_lua>,
+                                                   .hash = &release_after_alone_hash,
+                                                   .effect = Script::Effect::replace};
 extern const Sha1 release_after_hash;
-inline constexpr Script release_after_script{.text = joined<entry_lua, release_after_lua>,
-                                             .hash = &release_after_hash,
-                                             .effect = Script::Effect::replace,
-                                             .side_keys = {"queue"}};
+inline constexpr Script release_after_script{
+    .text = joined<entry_lua, leave_lock_lua, notify_first_lua>,
+    .hash = &release_after_hash,
+    .effect = Script::Effect::replace,
+    .side_keys = {"queue"},
+    .alone = &release_after_alone_script};
 
 /// The value of a key whose lock was released before its `LockOptions::min_hold`: that of the lock
 /// without the first group of its token. No command of the old lock that is carried out late, such

@@ -29,7 +29,8 @@ struct Script {
   /// packed.hpp.
   bool takes_more = false;
   /// Of a release: what takes its place while a cluster has the lock and its further keys at
-  /// different nodes, with the same key and the same first argument. Null: nothing.
+  /// different nodes, with the same key and the same first argument, or those of `replace`. Null:
+  /// nothing.
   const Script* alone = nullptr;
 
   std::string_view sha1() const noexcept { return hash->digits(); }
