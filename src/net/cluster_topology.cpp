@@ -31,6 +31,8 @@ using protocol::Reply;
 constexpr std::chrono::seconds refresh_period{60};
 /// How many nodes are asked at once.
 constexpr std::size_t asked_at_once = 3;
+/// How many nodes without slots are remembered to which slots are being moved.
+constexpr std::size_t max_targets = 16;
 /// How long an answer is waited for where no node has given one so far: the way to all of them may
 /// be long.
 constexpr std::chrono::seconds max_wait_for_any{2};
@@ -335,6 +337,18 @@ ClusterTopology::Mapping ClusterTopology::map(ClusterAnswer& answer, const Addre
       return true;
     }
   });
+  std::vector<Address> targets;
+  {
+    const MutexLock lock(mutex_);
+    targets = targets_;
+  }
+  for (const Address& target : targets) {
+    try {
+      translated(target);
+    } catch (const IoError&) {
+      // The slot cannot be followed before it has moved.
+    }
+  }
   return mapped;
 }
 
@@ -379,7 +393,10 @@ void ClusterTopology::learn_redirect(std::size_t node, std::string_view error_re
   if (map_address_) {
     // The function may take long, so only what it has made of a map is used.
     const auto known = std::ranges::find(mapped_, redirect->to, &Mapping::value_type::first);
-    if (known == mapped_.end()) return ask_soon();
+    if (known == mapped_.end()) {
+      if (redirect->asks) have_mapped(redirect->to);
+      return ask_soon();
+    }
     redirect->to = known->second;
   }
   if (redirect->asks) {
@@ -390,6 +407,13 @@ void ClusterTopology::learn_redirect(std::size_t node, std::string_view error_re
   moving_.erase(redirect->slot);
   view_.move(redirect->slot, redirect->to);
   follow();
+}
+
+/// A node that is to get its first slots is in no map.
+void ClusterTopology::have_mapped(const Address& target) {
+  if (std::ranges::find(targets_, target) != targets_.end()) return;
+  if (targets_.size() == max_targets) targets_.erase(targets_.begin());
+  targets_.push_back(target);
 }
 
 /// Has the background thread ask, but not more often than every 100 ms.

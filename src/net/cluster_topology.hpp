@@ -130,7 +130,8 @@ class ClusterTopology final : public Topology,
   void confirm_node(std::size_t number, TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
   bool is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
                     TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
-  Mapping map(ClusterAnswer& answer, const Address& asked) const;
+  Mapping map(ClusterAnswer& answer, const Address& asked) const REDLATCH_EXCLUDES(mutex_);
+  void have_mapped(const Address& target) REDLATCH_REQUIRES(mutex_);
   void follow() REDLATCH_REQUIRES(mutex_);
   void lead_to(Node& node, Address address) const REDLATCH_REQUIRES(mutex_);
   void ask_soon() REDLATCH_REQUIRES(mutex_);
@@ -158,6 +159,8 @@ class ClusterTopology final : public Topology,
   NodeReports reports_ REDLATCH_GUARDED_BY(mutex_){view_};
   TimePoint::duration trust_ REDLATCH_GUARDED_BY(mutex_);
   Mapping mapped_ REDLATCH_GUARDED_BY(mutex_){};  // what `map_address` made of the last addresses
+  // Those of an ASK that were not among them, of nodes without slots: to be translated, too.
+  std::vector<Address> targets_ REDLATCH_GUARDED_BY(mutex_){};
   // The seats to which slots are being moved, by an ASK.
   std::unordered_map<std::size_t, std::size_t> moving_ REDLATCH_GUARDED_BY(mutex_){};
   bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;       // a connection was wanted

@@ -348,6 +348,30 @@ TEST_F(ClientClusterMap, IsAskedForTheAddressesOfNodesAndRedirects) {
   EXPECT_EQ(lock.unlock(), Unlock::released);
 }
 
+/// It is in no map of slots yet.
+TEST_F(ClientClusterMap, IsAskedForTheAddressOfANodeThatIsToHaveItsFirstSlot) {
+  const std::size_t added = cluster.add_node();
+  announced[added] = free_port();
+  const std::string port = std::to_string(announced[added]);
+  ASSERT_EQ(cluster.command(added, {"CONFIG", "SET", "cluster-announce-port", port}).text, "OK");
+  ASSERT_TRUE(eventually(
+      [&] {
+        return cluster.command(0, {"CLUSTER", "NODES"}).text.find(":" + port + "@") !=
+               std::string::npos;
+      },
+      30s));
+  Client client(cluster.url(), options);
+  const std::string key = a_key_of_each()[0];
+  const unsigned slot = Cluster::slot_of(key);
+  Lock lock(client, key, long_lease);
+  cluster.begin_move(slot, added);
+  const Lock meanwhile(client, "{" + key + "}2", long_lease);
+  cluster.move_keys(slot, added);
+  EXPECT_TRUE(lock.extend());
+  cluster.finish_move(slot, added);
+  EXPECT_EQ(lock.unlock(), Unlock::released);
+}
+
 TEST_F(ClientClusterMap, SaysWhatItHasThrown) {
   options.map_address = [](const Address&) -> Address { throw std::runtime_error("no map"); };
   const Error thrown = refusal(cluster.url(), options);
