@@ -112,6 +112,11 @@ class Multiplexer {
   bool is_overdue(TimePoint now) const noexcept;
   /// Starts the grace period of the first request in flight, if that is overdue still.
   void begin_grace(TimePoint now) noexcept;
+  /// The server has sent something, which is not to be received yet.
+  void note_sign_of_life(TimePoint now) noexcept {
+    used_ = now;
+    missing_from_ = TimePoint::max();
+  }
   /// Whether the first request in flight is overdue, and its grace period is over.
   bool is_stale(TimePoint now) const noexcept;
   /// When the commands were sent whose replies come next; nothing if none are to come.

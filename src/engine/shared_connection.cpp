@@ -382,7 +382,7 @@ void SharedConnection::step(Call& call, const Deadline& deadline) {
 void SharedConnection::read_abandoned(TimePoint end) {
   const TimePoint overdue = multiplexer_.next_verdict(BootClock::now());
   try {
-    read(std::min(end, overdue));
+    read(doubted_.empty() ? std::min(end, overdue) : end);
   } catch (const IoError& error) {
     if (error.code() != Errc::timed_out || overdue >= end) throw;
   }
@@ -467,7 +467,7 @@ void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe)
   }
   // A closed connection is found by the retries on it.
   if (!multiplexer_.connected() || multiplexer_.has_retrying()) return;
-  if (!multiplexer_.in_sync()) {
+  if (!multiplexer_.in_sync() || !doubted_.empty()) {
     multiplexer_.drop(make_error_code(Errc::protocol_error));
   } else if (probes && !transport_->is_idle()) {
     multiplexer_.drop({});
@@ -479,7 +479,7 @@ void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe)
 void SharedConnection::read_overdue(TimePoint now) {
   if (multiplexer_.is_overdue(now)) {
     receive_now();
-    multiplexer_.begin_grace(BootClock::now());
+    if (doubted_.empty()) multiplexer_.begin_grace(BootClock::now());
   }
   multiplexer_.drop_outdated();
   if (settings_.topology->version() != version_) multiplexer_.leave_former_primary(now);
@@ -523,6 +523,8 @@ void SharedConnection::part(Leftovers& leftovers) noexcept {
        .elapsed = BootClock::now() - disconnection.since,
        .why = is_former ? Failure{make_error_code(Errc::not_writable), another_is_primary} : why});
   std::unique_ptr<Transport> transport = std::move(transport_);
+  // Without a part of the replies, those behind it are of no use.
+  if (!std::exchange(doubted_, {}).empty()) transport->close();
   switch (disconnection.parting) {
     case Leftovers::Parting::close:
       break;
@@ -601,12 +603,16 @@ void SharedConnection::flush(TimePoint end) {
 
 /// Sends what is left to send, and waits for bytes. The mutex is released once for both.
 void SharedConnection::read(TimePoint end) {
+  if (!doubted_.empty()) {
+    if (settle_doubt(end)) return receive_now();
+    throw IoError(Errc::timed_out, "it is not known in time whether the node was replaced");
+  }
   std::array<char, 4096> room;
   std::size_t count = 0;
   while (!send_now([&](Transport& transport) { count = transport.receive(room, end); })) {
     if (wait_for_room(end)) return;
   }
-  process({room.data(), count});
+  process({room.data(), count}, end);
   // With TLS, the rest may stand in the transport, where no poll of the descriptor shows it.
   if (count == room.size()) receive_now();
 }
@@ -615,23 +621,50 @@ void SharedConnection::read(TimePoint end) {
 void SharedConnection::receive_now() {
   send_now();
   std::array<char, 4096> room;
-  std::size_t count = 0;
-  do {
+  std::size_t count = room.size();
+  while (count == room.size() && settle_doubt({})) {
     count = naming_owed([&]() REDLATCH_REQUIRES(mutex_) { return transport_->receive_now(room); });
-    if (count > 0) process({room.data(), count});
-  } while (count == room.size());
+    if (count > 0) process({room.data(), count}, {});
+  }
 }
 
 /// What comes from a former primary is not believed: it may have been stopped while another server
-/// was promoted, and grant now what was asked before, or what is asked as it wakes up.
-void SharedConnection::process(std::string_view bytes) {
+/// was promoted, and grant now what was asked before, or what is asked as it wakes up. `until`: as
+/// of `settle_doubt`.
+void SharedConnection::process(std::string_view bytes, TimePoint until) {
   const TimePoint now = BootClock::now();
   if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
+  if (settings_.topology->is_trusted(now)) return accept(bytes, now);
+  doubted_ = bytes;
+  doubted_since_ = now;
+  multiplexer_.note_sign_of_life(now);
+  settle_doubt(until);
+}
+
+/// Finds out, until then, whether what has come may be believed, and accepts it if so. Over
+/// already: does not wait. False when it is not known yet.
+bool SharedConnection::settle_doubt(TimePoint until) {
+  if (doubted_.empty()) return true;
   Topology& topology = *settings_.topology;
-  if (!topology.is_trusted(now)) {
+  const TimePoint since = doubted_since_;
+  try {
     const Pause pause(*this);
-    topology.confirm(now + settings_.options.command_timeout, never_cancelled);
+    if (BootClock::now() < until) {
+      topology.confirm(since, until, never_cancelled);
+    } else if (!topology.is_confirmed(since)) {
+      return false;
+    }
+  } catch (const IoError& error) {
+    // Only for this call the time is over.
+    if (until == TimePoint{} || BootClock::now() < until) throw;
+    throw IoError(Errc::timed_out, error.what());
   }
+  accept(std::exchange(doubted_, {}), BootClock::now());
+  return true;
+}
+
+void SharedConnection::accept(std::string_view bytes, TimePoint now) {
+  Topology& topology = *settings_.topology;
   if (topology.version() != version_) {
     throw IoError(Errc::not_writable, "another server is the primary since the command was sent");
   }
@@ -646,6 +679,7 @@ void SharedConnection::after_fork_in_child() noexcept {
   // leaked and not destroyed.
   if (has_leader_) static_cast<void>(transport_.release());
   transport_.reset();
+  doubted_.clear();
   attempt_ = {};
   multiplexer_.abandon(static_cast<std::uint32_t>(::getpid()));
   has_leader_ = false;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include <redlatch/detail/executor.hpp>
@@ -87,6 +88,12 @@ namespace redlatch::detail {
 /// connect, or the pause in front of it, and passes the lead on: the next leader goes on with what
 /// is under way (`Connecting`), as stops of some calls must not keep others, and renewals, from
 /// the server.
+///
+/// **Doubt.** What comes from a node of a cluster that was silent for long is believed once other
+/// nodes have said that it was not replaced (`Topology::confirm`). Until then it is kept in
+/// `doubted_`, and nothing behind it is read. A leader that reads for a call waits for what the
+/// others say, for as long as the call has. All others only look (`Topology::is_confirmed`): the
+/// background thread has renewals at other nodes to send, and the end of a scope does not wait.
 ///
 /// **Without callers.** `post` (a release), `begin` (one server of a quorum), `repeat` and
 /// `receive_available` (the background thread) set `has_leader_` and do one step of I/O with no
@@ -253,7 +260,9 @@ class SharedConnection {
   void flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void read(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void receive_now() REDLATCH_REQUIRES(mutex_);
-  void process(std::string_view bytes) REDLATCH_REQUIRES(mutex_);
+  void process(std::string_view bytes, TimePoint until) REDLATCH_REQUIRES(mutex_);
+  bool settle_doubt(TimePoint until) REDLATCH_REQUIRES(mutex_);
+  void accept(std::string_view bytes, TimePoint now) REDLATCH_REQUIRES(mutex_);
 
   bool may_connect() noexcept REDLATCH_REQUIRES(mutex_);
   void await_attempt(const Call* call, TimePoint next) REDLATCH_REQUIRES(mutex_);
@@ -277,6 +286,9 @@ class SharedConnection {
   std::unique_ptr<Transport> transport_ REDLATCH_GUARDED_BY(mutex_){};
   SocketAddress address_ REDLATCH_GUARDED_BY(mutex_){};    // of the connection
   std::uint64_t version_ REDLATCH_GUARDED_BY(mutex_) = 0;  // of the topology that led there
+  // What has come and is not believed yet, and when it came. Empty: all that has come was.
+  std::string doubted_ REDLATCH_GUARDED_BY(mutex_){};
+  TimePoint doubted_since_ REDLATCH_GUARDED_BY(mutex_){};
   // Under way without a leader, as the leader that began it was cancelled.
   Connecting attempt_ REDLATCH_GUARDED_BY(mutex_){};
   // A leader is opening a connection, with the mutex released.

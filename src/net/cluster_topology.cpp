@@ -64,9 +64,10 @@ class ClusterTopology::NodeTopology final : public Topology {
   void redirected(std::string_view error_reply) noexcept override {
     cluster_.node_redirected(number_, error_reply);
   }
-  void confirm(TimePoint deadline, int cancel) override {
-    cluster_.confirm_node(number_, deadline, cancel);
+  void confirm(TimePoint since, TimePoint deadline, int cancel) override {
+    cluster_.confirm_node(number_, since, deadline, cancel);
   }
+  bool is_confirmed(TimePoint since) override { return cluster_.is_node_confirmed(number_, since); }
   TimePoint watch(std::vector<pollfd>& descriptors) override { return cluster_.watch(descriptors); }
   void attend() noexcept override { cluster_.attend(); }
   void before_fork() override {}
@@ -474,12 +475,12 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 }
 
 /// A node that may be replaced has failed, by the word of all others, from before the election.
-void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int cancel) {
+void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoint deadline,
+                                   int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
-  const TimePoint since = BootClock::now();
   const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
   const TimePoint last_end = std::min(deadline, since + max_wait_for_any);
-  while (!is_confirmed(number, since, usual_end, last_end)) {
+  while (!is_settled(number, since, usual_end, last_end)) {
     Calls calls;
     Address own;
     {
@@ -493,7 +494,7 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int c
     };
     const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
     AskingThreads::wait_for(calls, NodeReports::enough_others, is_of_other, end, cancel);
-    if (is_confirmed(number, since, usual_end, last_end)) return;
+    if (is_settled(number, since, usual_end, last_end)) return;
     const TimePoint now = BootClock::now();
     const TimePoint knows_itself = since + NodeReports::max_ignorance;
     poll_until({}, std::min({end, now + pause, now < knows_itself ? knows_itself : end}));
@@ -501,10 +502,22 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint deadline, int c
   }
 }
 
+/// What was asked before that time does not count; what was asked since then is waited for.
+bool ClusterTopology::is_node_confirmed(std::size_t number, TimePoint since) {
+  if (is_settled(number, since, since + AskingThreads::max_wait_for_newer,
+                 since + max_wait_for_any)) {
+    return true;
+  }
+  const MutexLock lock(mutex_);
+  if (asked_at_ < since) asked_at_ = {};
+  ask_some();
+  return false;
+}
+
 /// False while other nodes may still answer. At `usual_end`, those that have answered are enough.
 /// Throws `IoError` if the node is not to be believed.
-bool ClusterTopology::is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
-                                   TimePoint last_end) const {
+bool ClusterTopology::is_settled(std::size_t number, TimePoint since, TimePoint usual_end,
+                                 TimePoint last_end) const {
   using Verdict = NodeReports::Verdict;
   const MutexLock lock(mutex_);
   const TimePoint now = BootClock::now();

@@ -127,9 +127,11 @@ class ClusterTopology final : public Topology,
       REDLATCH_REQUIRES(mutex_);
   void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
   bool wants_node_timeout(const Address& address) const REDLATCH_EXCLUDES(mutex_);
-  void confirm_node(std::size_t number, TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
-  bool is_confirmed(std::size_t number, TimePoint since, TimePoint usual_end,
-                    TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
+  void confirm_node(std::size_t number, TimePoint since, TimePoint deadline, int cancel)
+      REDLATCH_EXCLUDES(mutex_);
+  bool is_node_confirmed(std::size_t number, TimePoint since) REDLATCH_EXCLUDES(mutex_);
+  bool is_settled(std::size_t number, TimePoint since, TimePoint usual_end,
+                  TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const REDLATCH_EXCLUDES(mutex_);
   void have_mapped(const Address& target) REDLATCH_REQUIRES(mutex_);
   void follow() REDLATCH_REQUIRES(mutex_);

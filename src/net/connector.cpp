@@ -401,7 +401,7 @@ Connection Connecting::connect(const Settings& settings, TimePoint deadline, int
       winner = race_->run(std::min(deadline, race_->latest()), cancel);
       race_.reset();
       if (winner && !settings.topology->is_trusted(BootClock::now())) {
-        settings.topology->confirm(deadline, cancel);
+        settings.topology->confirm(BootClock::now(), deadline, cancel);
         if (settings.topology->version() != winner->version) winner.reset();
       }
     }

@@ -72,10 +72,14 @@ class Topology {
     trusted_until_ = until;
     if (version_ != version) end_trust();  // it has changed meanwhile
   }
-  /// Finds out whether another server has replaced this one, which has just sent something; if so,
-  /// `version` grows. Throws `IoError` if no node can say that until `deadline`, or `Cancelled`
-  /// when `cancel` gets readable; -1: never.
-  virtual void confirm(TimePoint /*deadline*/, int /*cancel*/) {}
+  /// Finds out whether another server has replaced this one, from which something came at `since`;
+  /// if so, `version` grows. Throws `IoError` if no node can say that until `deadline`, or
+  /// `Cancelled` when `cancel` gets readable; -1: never.
+  virtual void confirm(TimePoint /*since*/, TimePoint /*deadline*/, int /*cancel*/) {}
+  /// The same without a wait, for threads that have others to serve: false while it is not known
+  /// yet, and is asked for. Throws `IoError` if no node could say it in all of the time that nodes
+  /// have for that.
+  virtual bool is_confirmed(TimePoint /*since*/) { return true; }
 
   /// Grows when the server is known to be another one. A connection of an older version leads to a
   /// former primary, which may not know that yet and still grant locks: nothing more is sent there,

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <redlatch/protocol/queue.hpp>
@@ -48,6 +49,7 @@ class ClientOfScriptedCluster : public testing::Test {
   std::atomic<bool> has_failed = false;      // the owner, by the word of the other node
   std::atomic<bool> does_other_tell = true;  // the map
   std::atomic<bool> tells_once = false;      // and no node a second time
+  std::atomic<bool> is_silent = false;       // no node tells it
   // To anything, before all others; empty: these answer.
   std::function<std::string(std::size_t node, const ScriptedRequest&)> first_answer{};
   // To an attempt. A lock is released by a script, with success.
@@ -55,8 +57,6 @@ class ClientOfScriptedCluster : public testing::Test {
                                 [](const ScriptedRequest&) { return resp::ok; }};
 
  private:
-  std::atomic<bool> is_silent = false;
-
   std::string answer(std::size_t node, const ScriptedRequest& request) {
     if (first_answer) {
       if (std::string first = first_answer(node, request); !first.empty()) return first;
@@ -251,6 +251,29 @@ TEST_F(ClientOfScriptedCluster, BelievesANodeByItsOwnWordIfNoOtherOneAnswers) {
   const Lock lock(client, "job", long_lease);
   EXPECT_TRUE(lock.owns_lock());
   EXPECT_EQ(attempts(1), 1U);
+}
+
+/// The time for asking others about the node is a part of that.
+TEST_F(ClientOfScriptedCluster, UnlocksWithinCommandTimeoutAlsoWhereTheNodeAnswersLate) {
+  using Clock = std::chrono::steady_clock;
+  node_timeout = 0;
+  constexpr std::chrono::milliseconds command_timeout{2000};
+  Client client(url(), {.connect_timeout = 20s, .command_timeout = command_timeout});
+  Lock lock(client, "job", long_lease);
+  is_silent = true;
+  {
+    const auto held = nodes[0].hold();
+    const auto is_late = std::make_shared<bool>(true);
+    first_answer = [is_late, command_timeout](std::size_t, const ScriptedRequest& request) {
+      if (!request.is("EVALSHA") || !std::exchange(*is_late, false)) return std::string();
+      const Clock::time_point end = Clock::now() + command_timeout * 3 / 4;
+      EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+      return resp::integer(1);
+    };
+  }
+  const Clock::time_point begun = Clock::now();
+  EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  EXPECT_LT(Clock::now() - begun, command_timeout * 5 / 4);
 }
 
 /// While it looks for the node, it learns that this is not the primary any more.
@@ -503,6 +526,57 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsSilent) {
   EXPECT_TRUE(held.owns_lock());
   const auto held_still = healthy.hold();
   EXPECT_LT(longest, ttl / 3 + ttl / 3) << "a third of the ttl, and one wait";
+}
+
+/// Two primaries, of which one answers seldom, so that others are asked about it: these are silent.
+TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds ttl{3000};
+  std::string slots;
+  std::atomic<bool> tells = true;
+  const auto answer = [&](const ScriptedRequest& request) {
+    if (request.is("CLUSTER")) {
+      if (!tells) return std::string();
+      return request.words[1] == "NODES" ? resp::bulk("") : slots;
+    }
+    if (request.is("CONFIG")) {
+      return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk("4000")});
+    }
+    return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
+  };
+  Clock::time_point renewed{};
+  Clock::duration longest{};  // between two renewals
+  const auto note_time = [&] {
+    const Clock::time_point now = Clock::now();
+    if (renewed != Clock::time_point{}) longest = std::max(longest, now - renewed);
+    renewed = now;
+  };
+  std::atomic<bool> is_judged = false;
+  ScriptedServer often([&](const ScriptedRequest& request) {
+    if (request.is("EVALSHA") && !is_judged) note_time();
+    return answer(request);
+  });
+  ScriptedServer seldom(answer);
+  const auto range = [](int first, int last, const ScriptedServer& server) {
+    const std::string url = server.url();
+    return resp::array({resp::integer(first), resp::integer(last),
+                        resp::array({resp::bulk("127.0.0.1"),
+                                     resp::integer(std::stoi(url.substr(url.rfind(':') + 1)))})});
+  };
+  slots = resp::array({range(0, 8191, often), range(8192, 16383, seldom)});
+  ClientOptions options = patient();
+  options.on_event = [&](const Event& event) {
+    if (event.kind != EventKind::renewal_failed || is_judged) return;
+    const auto held = often.hold();
+    note_time();
+    is_judged = true;
+  };
+  Client client("redis-cluster" + often.url().substr(std::string_view("redis").size()), options);
+  const Lock held(client, Cluster::key_in(0), {.ttl = ttl});
+  const Lock other(client, Cluster::key_in(9'000), {.ttl = 3 * ttl});
+  tells = false;
+  EXPECT_TRUE(eventually([&] { return is_judged.load(); }, 30s));
+  EXPECT_LT(longest, ttl / 3 + ttl / 4) << "two seconds are waited for the other nodes";
 }
 
 /// A cluster may have hundreds of them.
