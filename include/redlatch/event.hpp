@@ -48,10 +48,13 @@ enum class EventKind {
   /// server closed it while it was idle; `Errc::not_writable` if its server is not the primary any
   /// more, as `detail` says then. No key.
   disconnected,
-  /// A connection for commands could not be opened. Each connection of the client has attempts and
-  /// pauses between them of its own, which all calls on it share; the pauses grow to 1 s. `Metrics`
-  /// counts each attempt; of those to one server, `on_event` is called for one in a second.
-  /// `elapsed`: since the attempt began. `error`: why. No key.
+  /// A connection could not be opened. Each connection of the client has attempts and pauses
+  /// between them of its own, which all calls on it share; the pauses grow to 1 s. That for
+  /// messages to waiters is tried while a call waits, and a minute after a refusal only; without
+  /// it, waits ask again and again. `Metrics` counts each attempt; of those to one server,
+  /// `on_event` is called for one in a second. `elapsed`: since the attempt began. `error`: why;
+  /// `not_permitted` if the user may not subscribe, and `detail` names the right that is missing.
+  /// No key.
   connect_failed,
   /// An attempt of a waiting call failed, and the wait goes on (see `LockOptions::ride_out`).
   /// `Metrics` counts each attempt; of those of one client or `Quorum`, whatever their keys,

@@ -29,8 +29,8 @@ struct Destination {
   std::string description{};          // for messages; empty where the URL says the same
 };
 
-/// There was no attempt to connect: the nodes of the cluster are known now, and each key is at
-/// another node than before.
+/// No attempt has failed: the nodes of the cluster, or the one of a key, are known only now, and
+/// the key is at another node than before.
 class NodesLearned : public IoError {
  public:
   NodesLearned() : IoError(Errc::unreachable, "the nodes of the cluster are known only now") {}

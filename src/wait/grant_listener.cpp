@@ -29,6 +29,8 @@ constexpr std::chrono::milliseconds failure_delay{100};
 constexpr unsigned min_closings = 4;
 constexpr std::chrono::seconds min_closings_time{3};
 constexpr std::chrono::milliseconds max_failure_delay{1000};
+constexpr std::string_view closed_at_subscribe =
+    "the server closed the connection, before an answer to SUBSCRIBE";
 
 // For how long a grant may be on its way from a node that had the key before.
 constexpr std::chrono::minutes max_left{1};
@@ -52,7 +54,7 @@ GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
   Subscription* const subscribing = &subscription_;
   if (is_refused_ || start - not_before_ > refusal_delay) closings_ = 0;
   is_refused_ = false;
-  std::optional<Errc> failure;
+  std::optional<IoError> failure;
   std::string leads_to;
   bool closed = false;
   {
@@ -64,8 +66,10 @@ GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
           key, std::min(latest, start + settings_.options.connect_timeout), event_fd_.fd());
       closed = !link.connection;
       if (link.connection) leads_to = link.connection->address.with_port();
+    } catch (const NodesLearned&) {
+      // The waiter looks where its key is.
     } catch (const IoError& error) {
-      failure = error.code();
+      failure = error;
     } catch (const std::exception&) {
       // No memory or descriptor is left.
     }
@@ -81,6 +85,11 @@ GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
     if (!link.connection) return {};  // the caller has ended the attempt, not the server
   }
   if (!link.connection) {
+    if (closed) {
+      record_failure({make_error_code(Errc::unreachable), closed_at_subscribe}, end - start);
+    } else if (failure && end < latest) {  // else the time of the waiter was too short
+      record_failure(failure->failure(), end - start);
+    }
     expected_.clear();
     // Longer than the attempt took: waiters ask the server by themselves meanwhile, instead of
     // spending their time on attempts to connect. But not for long: those of a fair lock cannot,
@@ -97,6 +106,17 @@ GrantAddress GrantListener::address(std::string_view key, TimePoint latest,
   // A grant that was sent while there was no subscription is lost: every waiter asks the server.
   note_change_of_all();
   return open_address(key);
+}
+
+void GrantListener::record_failure(const Failure& why, TimePoint::duration elapsed) const noexcept {
+  std::string text;
+  try {
+    text.append("waiters get no messages: ").append(why.text);
+  } catch (const std::bad_alloc&) {
+    // The event has the code alone.
+  }
+  help_.record_event(
+      {.kind = EventKind::connect_failed, .elapsed = elapsed, .why = {why.code, text}});
 }
 
 /// Reads the acknowledgement of the channel if no listener does.
@@ -116,10 +136,12 @@ GrantAddress GrantListener::no_address() const noexcept {
   return {.is_refused = is_refused_, .is_closed = closings_ > 0};
 }
 
-std::chrono::nanoseconds GrantListener::delay_after(std::optional<Errc> failure) noexcept {
+std::chrono::nanoseconds GrantListener::delay_after(
+    const std::optional<IoError>& failure) noexcept {
   // A server that is loading, or a replica for the moment, refuses nothing.
-  is_refused_ = failure && !is_outage(*failure) && *failure != Errc::not_writable;
-  if (failure != Errc::timed_out) closings_ = 0;
+  const auto is_for = [&](Errc code) { return failure && failure->code() == code; };
+  is_refused_ = failure && !is_outage(failure->code()) && !is_for(Errc::not_writable);
+  if (!is_for(Errc::timed_out)) closings_ = 0;
   return is_refused_ ? std::chrono::nanoseconds(refusal_delay) : failure_delay;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/event_fd.hpp"
 #include "base/event_source.hpp"
+#include "base/io_error.hpp"
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "wait/local_waiter.hpp"
@@ -95,10 +96,13 @@ class GrantListener {
   void after_fork_in_child() noexcept REDLATCH_REQUIRES(wait_mutex);
 
  private:
+  /// Tells the program why there is no connection, if memory allows.
+  void record_failure(const Failure& why, TimePoint::duration elapsed) const noexcept
+      REDLATCH_REQUIRES(wait_mutex);
   GrantAddress open_address(std::string_view key) REDLATCH_REQUIRES(wait_mutex);
   GrantAddress no_address() const noexcept REDLATCH_REQUIRES(wait_mutex);
   bool is_moved() const noexcept REDLATCH_REQUIRES(wait_mutex);
-  std::chrono::nanoseconds delay_after(std::optional<Errc> failure) noexcept
+  std::chrono::nanoseconds delay_after(const std::optional<IoError>& failure) noexcept
       REDLATCH_REQUIRES(wait_mutex);
   std::chrono::nanoseconds delay_after_closing(TimePoint end) noexcept
       REDLATCH_REQUIRES(wait_mutex);

@@ -39,6 +39,17 @@ void read(const Reply& reply, std::vector<Subscription::Message>& messages) {
   }
 }
 
+/// A user needs the right to the command and to the channel.
+IoError refusal(std::string_view error_reply) {
+  const Errc code = protocol::classify(error_reply);
+  std::string text = protocol::explain(error_reply);
+  if (code == Errc::not_permitted) {
+    text += protocol::refuses_command(error_reply) ? ": +subscribe is missing"
+                                                   : ": &redlatch:* is missing";
+  }
+  return {code, text};
+}
+
 }  // namespace
 
 Subscription::Channel& Subscription::channel_of(std::string_view key, bool is_sharded) {
@@ -88,11 +99,9 @@ Subscription::Link Subscription::subscribe(std::string_view key, TimePoint end, 
   // nothing.
   if (protocol::redirection(subscribed) != protocol::Redirection::none) {
     settings_.topology->redirected(subscribed.text);
-    throw IoError(Errc::unreachable, protocol::explain(subscribed.text));
+    throw NodesLearned();
   }
-  if (subscribed.is_error()) {
-    throw IoError(protocol::classify(subscribed.text), protocol::explain(subscribed.text));
-  }
+  if (subscribed.is_error()) throw refusal(subscribed.text);
   link.connection->transport->settle_down();
   if (!watches) return link;
   closings.note_answered(Closings::Step::changes);

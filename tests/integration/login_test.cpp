@@ -1,7 +1,12 @@
+#include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
+#include "diary.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
 
@@ -178,6 +183,33 @@ TEST(ClientMaxClients, MakesTheServerUnreachable) {
   second.reset();
   ASSERT_TRUE(eventually([&] { return first.info("clients", "connected_clients:") == 1; }));
   EXPECT_TRUE(Lock(client, "job", std::try_to_lock));
+}
+
+/// It has a connection for commands, and gets none for messages to waiters.
+TEST(ClientMaxClients, IsToldOfByAFairLockThatWaits) {
+  RedisServer server;
+  RawClient raw(server.socket());
+  Diary diary([](const Event& event) { return event.kind == EventKind::connect_failed; });
+  Client client(server.url(), diary.options(single()));
+  std::optional<Lock> holder(std::in_place, client, "job", long_lease);
+  raw.command({"CONFIG", "SET", "maxclients", "2"});
+  const auto start = std::chrono::steady_clock::now();
+  std::thread waiter([&] { EXPECT_TRUE(FairLock(client, "job", 60s, long_lease)); });
+  EXPECT_TRUE(eventually([&] { return diary.events().size() >= 2; }));
+  const auto seconds =
+      std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
+  const std::vector<Event> events = diary.events();
+  EXPECT_LE(events.size(), static_cast<std::size_t>(seconds.count()));
+  for (const Event& event : events) {
+    EXPECT_EQ(event.error, Errc::unreachable);
+    EXPECT_NE(event.detail.find("waiters get no messages: the server said \"ERR max number of "
+                                "clients reached\"; raise its maxclients"),
+              std::string::npos)
+        << event.detail;
+  }
+  raw.command({"CONFIG", "SET", "maxclients", "100"});
+  holder.reset();
+  waiter.join();
 }
 
 TEST(ClientOfABusyServer, IsNoWrongPasswordNorDatabase) {

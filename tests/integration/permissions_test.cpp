@@ -1,4 +1,5 @@
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -122,6 +123,54 @@ TEST_F(LockPermissions, TakenAwayWhileHeldLeadToTheNextWay) {
   EXPECT_TRUE(lock.extend());
   EXPECT_EQ(lock.unlock(), Unlock::released);
   EXPECT_EQ(raw.calls("watch"), 2);
+}
+
+/// Who waits for a lock without them asks again and again.
+class ClientPermissions : public LimitedUserTest {
+ protected:
+  /// The event of a wait, with these rights, which comes to its end.
+  Event told(const std::vector<std::string>& rights) {
+    Diary diary([](const Event& event) { return event.kind == EventKind::connect_failed; });
+    Lock holder(client, "job", long_lease);
+    allow(rights);
+    Client worker = user(diary.options());
+    std::thread waiter([&] { EXPECT_TRUE(Lock(worker, "job", 60s, long_lease)); });
+    const Event event = diary.first();
+    holder.unlock();
+    waiter.join();
+    EXPECT_EQ(diary.events().size(), 1U) << "and not once for each question";
+    EXPECT_EQ(worker.metrics().connect_failed, 1U);
+    return event;
+  }
+  static bool names(const Event& event, const std::string& right) {
+    EXPECT_EQ(event.error, Errc::not_permitted);
+    EXPECT_EQ(event.key, "");
+    EXPECT_NE(event.detail.find("waiters get no messages: the server said \"NOPERM "),
+              std::string::npos);
+    return event.detail.find("the rights that docs/permissions.md lists: " + right +
+                             " is missing") != std::string::npos;
+  }
+};
+
+TEST_F(ClientPermissions, ToSubscribeAreNamedInAnEvent) {
+  const Event event = told({"~*", "&*", "+@all", "-subscribe", "-ssubscribe"});
+  EXPECT_TRUE(names(event, "+subscribe")) << event.detail;
+}
+
+TEST_F(ClientPermissions, ForTheChannelAreNamedInAnEvent) {
+  const Event event = told({"~*", "resetchannels", "+@all"});
+  EXPECT_TRUE(names(event, "&redlatch:*")) << event.detail;
+}
+
+/// It can be waited for once they are given; until then, no attempt is made.
+TEST_F(ClientPermissions, OfAFairLockAreNamedInAnEvent) {
+  Diary diary([](const Event& event) { return event.kind == EventKind::connect_failed; });
+  allow({"~*", "resetchannels", "+@all"});
+  const Lock holder(client, "job", long_lease);
+  Client worker = user(diary.options());
+  EXPECT_EQ(error_of([&] { const FairLock lock(worker, "job", long_lease); }), Errc::not_permitted);
+  const Event event = diary.first();
+  EXPECT_TRUE(names(event, "&redlatch:*")) << event.detail;
 }
 
 TEST(LockRenamedCommands, EvalshaLeadsToWatch) {

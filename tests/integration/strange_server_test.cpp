@@ -58,6 +58,19 @@ TEST_F(ClientOfAStrangeServer, IsToldExactlyWhatTheConventionSays) {
             (std::vector<std::string>{"SET", "job", own.token(), "NX", "PX", "5000"}));
 }
 
+/// The wait is too short for an answer to SUBSCRIBE, of which the server is not to blame.
+TEST_F(ClientOfAStrangeServer, ThatIsGivenTooLittleTimeToSubscribeIsNoFailureToConnect) {
+  const ScriptedServer slow([](const ScriptedRequest& request) {
+    if (request.is("CLIENT") || request.is("SUBSCRIBE")) return std::string();
+    if (request.is("PTTL")) return resp::integer(60'000);
+    return request.is("SET") ? resp::nil : resp::status("string");
+  });
+  Client waits(slow.url(), patient());
+  EXPECT_FALSE(Lock(waits, "job", 50ms));
+  EXPECT_GE(slow.count("SUBSCRIBE") + slow.count("CLIENT"), 1U);
+  EXPECT_EQ(waits.metrics().connect_failed, 0U);
+}
+
 TEST_F(ClientOfAStrangeServer, ThatSpeaksAnotherProtocolIsAProtocolError) {
   const ScriptedServer web(
       [](const ScriptedRequest&) { return "HTTP/1.1 400 Bad Request\r\n\r\n"; });
