@@ -541,8 +541,33 @@ void SharedConnection::part(Leftovers& leftovers) noexcept {
       sink_.adopt(std::move(disconnection.retired), std::move(transport));
       break;
   }
-  if (disconnection.outdated) settings_.topology->avoid(address_);
+  if (disconnection.outdated) {
+    if (why.code == Errc::not_writable) note_refusal(why.text);
+    settings_.topology->avoid(address_);
+  }
   if (disconnection.outdated || disconnection.moved) sink_.server_changed();
+}
+
+/// Keeps what the server has said that is no primary: if no connection can be opened from then on,
+/// it is a part of why no primary was found.
+void SharedConnection::note_refusal(std::string_view explanation) noexcept {
+  try {
+    refusal_ = "; before that";
+    if (!leads_to_.empty()) refusal_.append(", from ").append(leads_to_);
+    refusal_.append(": ").append(explanation);
+  } catch (const std::bad_alloc&) {
+    refusal_.clear();
+  }
+}
+
+/// Without memory, the failure alone has to do.
+void SharedConnection::add_refusal(IoError& failure) const noexcept {
+  if (refusal_.empty()) return;
+  try {
+    failure = IoError(failure.code(), failure.what() + refusal_);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
 }
 
 /// Adds the names of the unanswered commands to the error of a closed connection.
@@ -780,7 +805,10 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
   if (connection.stream != nullptr) {
     multiplexer_.schedule().succeeded(done);
     failure_.reset();
-    sink_.record_event({.kind = EventKind::connected, .elapsed = done - begun, .detail = address});
+    refusal_.clear();
+    leads_to_ = std::move(address);
+    sink_.record_event(
+        {.kind = EventKind::connected, .elapsed = done - begun, .detail = leads_to_});
     connection.transport->settle_down();
     transport_ = std::move(connection.transport);
     address_ = connection.address;
@@ -789,6 +817,7 @@ void SharedConnection::open(Call* call, const Deadline& deadline, int cancel) {
                               done);
   } else if (failure && is_attempt) {
     multiplexer_.schedule().failed(done);
+    add_refusal(*failure);
     failure_.emplace(failure->code(), failure->what());
     sink_.record_event(
         {.kind = EventKind::connect_failed, .elapsed = done - begun, .why = failure->failure()});

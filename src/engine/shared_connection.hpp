@@ -249,6 +249,8 @@ class SharedConnection {
   void drive_retries(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void hand_on_leftovers() noexcept REDLATCH_REQUIRES(mutex_);
   void part(Leftovers& leftovers) noexcept REDLATCH_REQUIRES(mutex_);
+  void note_refusal(std::string_view explanation) noexcept REDLATCH_REQUIRES(mutex_);
+  void add_refusal(IoError& failure) const noexcept REDLATCH_REQUIRES(mutex_);
 
   // The leader's I/O; all throw `IoError`.
   template <class Transfer>
@@ -289,6 +291,9 @@ class SharedConnection {
   // What has come and is not believed yet, and when it came. Empty: all that has come was.
   std::string doubted_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint doubted_since_ REDLATCH_GUARDED_BY(mutex_){};
+  std::string leads_to_ REDLATCH_GUARDED_BY(mutex_){};     // the address in words
+  // What the server has said that the last connection led to, if it is no primary.
+  std::string refusal_ REDLATCH_GUARDED_BY(mutex_){};
   // Under way without a leader, as the leader that began it was cancelled.
   Connecting attempt_ REDLATCH_GUARDED_BY(mutex_){};
   // A leader is opening a connection, with the mutex released.

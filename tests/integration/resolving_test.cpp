@@ -59,6 +59,37 @@ class NamedServer : public testing::Test {
   std::string url = url_of(server.port());
 };
 
+/// The name has another address after a failover, at which no server listens yet.
+TEST_F(NamedServer, IsNamedWithWhatItSaidWhenTheNextOneCannotBeReached) {
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(url, options);
+  const Lock lock(client, "job", long_lease);
+  // What the server says of itself is believed on a connection that is new.
+  const auto connected = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - connected > 200ms; }));
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  FakeResolver::set_addresses({"127.0.0.2"});
+  for (int i = 0; i < 2; ++i) {
+    const Error error = thrown_by([&] { const Lock other(client, "other", std::try_to_lock); });
+    const std::string text = error.what();
+    EXPECT_EQ(error.code(), Errc::unreachable) << text;
+    EXPECT_NE(text.find("(tried 127.0.0.2); before that, from 127.0.0.1:" +
+                        std::to_string(server.port()) + ": the server said \"READONLY "),
+              std::string::npos)
+        << text;
+  }
+  FakeResolver::set_addresses({"127.0.0.1"});
+  raw.command({"REPLICAOF", "NO", "ONE"});
+  const auto acquires = [&] {
+    return !error_of([&] { const Lock other(client, "other", std::try_to_lock); });
+  };
+  EXPECT_TRUE(eventually(acquires));
+  server.kill();
+  const Error error = thrown_by([&] { const Lock other(client, "last", std::try_to_lock); });
+  EXPECT_EQ(std::string(error.what()).find("READONLY"), std::string::npos) << error.what();
+}
+
 /// One of four connections is lost while the resolver hangs.
 class ResolverHanging : public NamedServer {
  protected:

@@ -596,6 +596,31 @@ TEST(ClientStrangeSentinel, MayRepeatItselfWithoutAStormOfConnections) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
+/// The primary is a replica now, and the Sentinel names another server, which is away.
+TEST(ClientStrangeSentinel, IsQuotedBesideTheFormerPrimary) {
+  RedisServer server;
+  RawClient raw(server.socket());
+  ScriptedSentinel sentinel(server.port());
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(sentinel.url(), options);
+  const Lock lock(client, "job", long_enough);
+  // What the server says of itself is believed on a connection that is new.
+  const auto connected = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - connected > 200ms; }));
+  const std::uint16_t other = free_port();
+  sentinel.learn(other, "2");
+  raw.command({"REPLICAOF", "127.0.0.1", "1"});
+  const Error error = thrown_by([&] { const Lock next(client, "next", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  for (const std::string& part : {"the primary of orders is 127.0.0.1:" + std::to_string(other),
+                                  "; before that, from 127.0.0.1:" + std::to_string(server.port()) +
+                                      ": the server said \"READONLY "}) {
+    EXPECT_NE(text_of(error).find(part), std::string::npos) << error.what();
+  }
+  raw.command({"REPLICAOF", "NO", "ONE"});
+}
+
 /// All Sentinels are replaced one by one while the client has no reason to ask them, and a failover
 /// follows.
 TEST(ClientStrangeSentinel, IsReplacedByOneThatItTellsOf) {
