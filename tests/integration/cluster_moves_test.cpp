@@ -242,7 +242,7 @@ TEST_F(ClusterMoves, ThatAreAbortedLeaveLocksAsTheyWere) {
   EXPECT_EQ(keys_at(from), 0);
 }
 
-/// Conditions by WATCH instead of scripts.
+/// Conditions by WATCH, or by DELIFEQ and SET with IFEQ, instead of scripts.
 TEST_F(ClusterMoves, NeedNoScripts) {
   ClientOptions options = patient();
   options.scripting = false;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <redlatch/redlatch.hpp>
 
@@ -46,6 +47,18 @@ class ServerTest : public testing::Test {
   RawClient raw{server.socket()};
   Client client;
 };
+
+/// Settings of a server by which a client that sends no scripts cannot know of DELEX and DELIFEQ,
+/// and uses WATCH.
+inline std::vector<std::string> only_watch() { return {"--rename-command", "COMMAND", ""}; }
+
+/// The command, in lower case, by which a client releases a lock without scripts at this server.
+inline std::string release_without_scripts(RawClient& raw) {
+  for (const char* name : {"delex", "delifeq"}) {
+    if (!raw.command({"COMMAND", "INFO", name}).elements.at(0).nil) return name;
+  }
+  return "watch";
+}
 
 /// The end of a lock that its owner did not learn from a call.
 inline bool is_bad(const Event& event) {

@@ -22,7 +22,7 @@ class ClientManyConnections : public testing::Test {
     for (int i = 0; i < 32; ++i) held.emplace_back(*client, std::to_string(i), options);
   }
 
-  RedisServer server{};
+  RedisServer server{only_watch()};
   std::unique_ptr<Client> client = std::make_unique<Client>(
       server.url(),
       ClientOptions{.command_timeout = command_timeout, .connections = 16, .scripting = false});

@@ -94,7 +94,7 @@ TEST_F(ClientSilentConnection, ThatEndsBehindALateAcquisitionLeavesNothingHeld) 
 /// A release takes a transaction, and cannot be sent behind the acquisition. On the new connections
 /// the key is not found, before the acquisition arrives.
 TEST(ClientSilentConnectionWithoutScripts, ThatSpeaksAgainLateLeavesNothingHeld) {
-  const RedisServer server;
+  const RedisServer server(only_watch());
   RawClient raw(server.socket());
   Proxy proxy(server.socket());
   Client client(proxy.url(), {.command_timeout = 100ms, .connections = 1, .scripting = false});

@@ -173,7 +173,7 @@ TEST_F(LockWatch, IsUsedAgainAfterTheEndOfAServer) {
 /// One after the other, they take longer than a command may, and no longer than all of them may.
 TEST(LockWatchOfAFarServer, KeepsTheConnectionForManyReleases) {
   constexpr std::size_t many = 40;
-  RedisServer server;
+  RedisServer server(only_watch());
   RawClient(server.socket()).command({"ACL", "SETUSER", "default", "-@scripting"});
   const SlowLink link(server.socket(), 20ms);
   ClientOptions options = less_patient();

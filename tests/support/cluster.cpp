@@ -12,6 +12,10 @@
 namespace redlatch::test {
 namespace {
 
+/// Until the nodes know each other's addresses, none is taken for down, however busy the machine
+/// is.
+std::vector<std::string> patience_at_first() { return {"--cluster-node-timeout", "20000"}; }
+
 void expect_ok(const RawReply& reply) {
   if (reply.error) throw std::runtime_error(reply.text);
 }
@@ -34,13 +38,16 @@ Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {
   start_primaries();
   start_replicas();
   introduce(0, options_.primaries);
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    expect_ok(command(i, {"CONFIG", "SET", "cluster-node-timeout", timeout()}));
+  }
 }
 
 ClusterNode::Options Cluster::node_options() const {
   // A replica whose synchronisation goes by way of a file is sent what comes next without delay. An
   // empty primary stays one, and a replica that was cut off for long may be elected.
   std::vector<std::string> settings{"--cluster-node-timeout",
-                                    std::to_string(options_.node_timeout.count()),
+                                    timeout(),
                                     "--cluster-allow-replica-migration",
                                     "no",
                                     "--cluster-replica-validity-factor",
@@ -61,7 +68,7 @@ void Cluster::start_primaries() {
       if (other != i) members.push_back(member(other, false));
     }
     nodes_[i]->configure(nodes_conf(std::move(members), static_cast<unsigned>(i)));
-    nodes_[i]->launch();
+    nodes_[i]->launch(patience_at_first());
   }
   for (std::size_t i = 0; i < primaries; ++i) {
     nodes_[i]->wait_until_it_answers();
@@ -77,7 +84,7 @@ void Cluster::start_replicas() {
       if (other != i) members.push_back(member(other, true));
     }
     nodes_[i]->configure(nodes_conf(std::move(members), 0));
-    nodes_[i]->launch();
+    nodes_[i]->launch(patience_at_first());
   }
   for (std::size_t i = options_.primaries; i < nodes_.size(); ++i) {
     nodes_[i]->wait_until_it_answers();
@@ -317,8 +324,9 @@ bool Cluster::is_agreed() const {
     const std::vector<SeenNode> all = seen_by(number);
     for (const std::size_t other : running()) {
       const auto seen = std::ranges::find(all, nodes_[other]->id(), &SeenNode::id);
-      const bool is_there = seen != all.end() && seen->is_connected && !seen->has_flag("fail") &&
-                            !seen->has_flag("fail?") && !seen->has_flag("noaddr");
+      const bool is_there = seen != all.end() && seen->bus_port == nodes_[other]->bus_port() &&
+                            seen->is_connected && !seen->has_flag("fail") &&
+                            !seen->has_flag("fail?");
       if (!is_there) return false;
       view.push_back({seen->id, seen->primary, seen->slots});
       if (other == number && seen->is_primary() && !is_in_step(*seen, number)) return false;

@@ -112,6 +112,7 @@ class Cluster {
   static constexpr std::chrono::milliseconds default_bound{40'000};
 
   ClusterNode::Options node_options() const;
+  std::string timeout() const { return std::to_string(options_.node_timeout.count()); }
   void start_primaries();
   void start_replicas();
   void introduce(std::size_t first, std::size_t end);

@@ -14,7 +14,7 @@ void ClusterNode::configure(const std::string& nodes_conf) {
   std::ofstream(directory_.path() + "/nodes.conf") << nodes_conf;
 }
 
-void ClusterNode::launch() {
+void ClusterNode::launch(const std::vector<std::string>& more) {
   const std::string number = std::to_string(port());
   std::vector<std::string> arguments{"--port",
                                      options_.tls ? "0" : number,
@@ -47,6 +47,7 @@ void ClusterNode::launch() {
     add({"--requirepass", password, "--masterauth", password});
   }
   add(options_.settings);
+  add(more);
   process_.start(std::move(arguments));
 }
 

@@ -32,8 +32,9 @@ class ClusterNode {
   /// What it is told of its cluster (`nodes_conf`). It changes that file itself later on.
   void configure(const std::string& nodes_conf);
   /// Does not wait until it answers, so that several can start at once. After a `kill` it starts
-  /// with what it knew of the cluster and with no data; see `wait_until_it_answers`.
-  void launch();
+  /// with what it knew of the cluster and with no data; see `wait_until_it_answers`. `more`:
+  /// settings for this time only.
+  void launch(const std::vector<std::string>& more = {});
   /// Throws std::runtime_error when it ends instead.
   void wait_until_it_answers() const;
   /// Both. A primary says CLUSTERDOWN for two more seconds.

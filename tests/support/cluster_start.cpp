@@ -13,12 +13,8 @@ constexpr const char* not_there = "ffffffffffffffffffffffffffffffffffffffff";
 std::string line_of(const ClusterMember& member, bool is_myself) {
   std::string flags = is_myself ? "myself," : "";
   flags += member.primary.empty() ? "master" : "slave";
-  std::string address = ":0@0";
-  if (member.port == 0) {
-    flags += ",noaddr";
-  } else {
-    address = "127.0.0.1:" + std::to_string(member.port) + "@" + std::to_string(member.bus_port);
-  }
+  const std::string address =
+      "127.0.0.1:" + std::to_string(member.port) + "@" + std::to_string(member.bus_port);
   const std::string primary = member.primary.empty() ? "-" : member.primary;
   return member.id + " " + address + " " + flags + " " + primary + " 0 0 0 connected" +
          (member.slots.empty() ? "" : " " + member.slots) + "\n";
@@ -34,8 +30,7 @@ std::string cluster_id(std::uint16_t number) {
 
 std::string nodes_conf(std::vector<ClusterMember> members, unsigned epoch) {
   if (ClusterMember& myself = members.front(); !myself.slots.empty()) {
-    // Nothing listens there. Valkey 8.1 takes a node without an address for failed at once.
-    ClusterMember former{.id = not_there, .port = 1, .bus_port = 1, .slots = {}};
+    ClusterMember former{.id = not_there, .slots = {}};
     former.slots.swap(myself.slots);
     myself.primary = former.id;
     members.push_back(former);

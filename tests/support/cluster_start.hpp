@@ -16,9 +16,10 @@ namespace redlatch::test {
 /// A node, as a nodes.conf has it.
 struct ClusterMember {
   std::string id;
-  /// 0: the address is not known. Then the node is not connected to and is never taken for down.
-  std::uint16_t port = 0;
-  std::uint16_t bus_port = 0;
+  /// Where nothing listens unless they are set: the address is not known yet. Valkey 8.1 takes a
+  /// node without an address for failed.
+  std::uint16_t port = 1;
+  std::uint16_t bus_port = 1;
   /// The id of its primary; empty for a primary.
   std::string primary{};
   /// Of a primary: "0-16383"; may be empty.

@@ -19,7 +19,7 @@ unsigned number(const std::string& text) { return static_cast<unsigned>(std::sto
 SeenNode node_of(const std::vector<std::string>& words) {
   const std::string& address = words[1];
   SeenNode node{.id = words[0], .flags = split(words[2], ',')};
-  node.port = static_cast<std::uint16_t>(number(address.substr(address.find(':') + 1)));
+  node.bus_port = static_cast<std::uint16_t>(number(address.substr(address.find('@') + 1)));
   if (words[3] != "-") node.primary = words[3];
   node.epoch = std::stoull(words[6]);
   node.is_connected = words[7] == "connected";

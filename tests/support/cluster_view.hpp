@@ -19,7 +19,7 @@ struct SeenNode {
   bool is_primary() const { return has_flag("master"); }
 
   std::string id{};
-  std::uint16_t port = 0;
+  std::uint16_t bus_port = 0;
   std::vector<std::string> flags{};
   /// The id of its primary; empty for a primary.
   std::string primary{};
