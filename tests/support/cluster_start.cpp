@@ -9,13 +9,15 @@ namespace {
 
 constexpr const char* not_there = "ffffffffffffffffffffffffffffffffffffffff";
 
-/// As in `CLUSTER NODES`: id, address, flags, primary, ping, pong, epoch, link, slots. `more`
-/// belongs to the address.
-std::string line_of(const ClusterMember& member, bool is_myself, const std::string& more = {}) {
+/// As in `CLUSTER NODES`: id, address, flags, primary, ping, pong, epoch, link, slots. A shard is a
+/// primary with its replicas. Valkey 9.1 ends at a SPUBLISH when it has not read of its own, and
+/// Valkey 8.1 refuses a replica of another one; Redis 7.0 takes it for the name of a host until it
+/// hears of the node.
+std::string line_of(const ClusterMember& member, bool is_myself, const std::string& shard) {
   std::string flags = is_myself ? "myself," : "";
   flags += member.primary.empty() ? "master" : "slave";
-  const std::string address =
-      "127.0.0.1:" + std::to_string(member.port) + "@" + std::to_string(member.bus_port) + more;
+  const std::string address = "127.0.0.1:" + std::to_string(member.port) + "@" +
+                              std::to_string(member.bus_port) + ",,shard-id=" + shard;
   const std::string primary = member.primary.empty() ? "-" : member.primary;
   return member.id + " " + address + " " + flags + " " + primary + " 0 0 0 connected" +
          (member.slots.empty() ? "" : " " + member.slots) + "\n";
@@ -30,18 +32,20 @@ std::string cluster_id(std::uint16_t number) {
 }
 
 std::string nodes_conf(std::vector<ClusterMember> members, unsigned epoch) {
-  std::string last;
-  if (ClusterMember& myself = members.front(); !myself.slots.empty()) {
-    ClusterMember former{.id = not_there, .slots = {}};
-    former.slots.swap(myself.slots);
-    myself.primary = former.id;
-    // Valkey 9.1 ends at a SPUBLISH when it has read nothing of its shard, which is its primary's.
-    // Redis 7.0 takes the shard for the name of a host, and is told to forget this one.
-    last = line_of(former, false, ",,shard-id=" + myself.id);
-  }
   std::string text;
-  for (const ClusterMember& member : members) text += line_of(member, text.empty());
-  return text + last + "vars currentEpoch " + std::to_string(epoch) + " lastVoteEpoch 0\n";
+  for (ClusterMember& member : members) {
+    const std::string shard = member.primary.empty() ? member.id : member.primary;
+    const bool is_myself = text.empty();
+    if (is_myself && !member.slots.empty()) {
+      ClusterMember former{.id = not_there, .slots = {}};
+      former.slots.swap(member.slots);
+      member.primary = former.id;
+      text = line_of(member, is_myself, shard) + line_of(former, false, shard);
+    } else {
+      text += line_of(member, is_myself, shard);
+    }
+  }
+  return text + "vars currentEpoch " + std::to_string(epoch) + " lastVoteEpoch 0\n";
 }
 
 void take_slots(RawClient& node) {
