@@ -2,8 +2,12 @@
 
 #include <atomic>
 #include <cstddef>
-#include <future>
+#include <exception>
+#include <functional>
+#include <optional>
 #include <string>
+#include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,10 +43,31 @@ class Rival<Permit> : public ContenderOf<Permit> {
       : ContenderOf(std::move(client), std::move(options), 1) {}
 };
 
-/// What the action returns in a thread of its own: some locks know their thread.
+/// Does the work in a thread of its own, and throws what that throws.
+inline void in_a_thread(const std::function<void()>& work) {
+  std::exception_ptr thrown;
+  std::thread([&] {
+    try {
+      work();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }).join();
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+/// What the action returns in a thread of its own: some locks know their thread. With std::async,
+/// each action would be a hundred functions to compile, in the tests of each class.
 template <class Action>
 auto elsewhere(Action action) {
-  return std::async(std::launch::async, std::move(action)).get();
+  using Result = decltype(action());
+  if constexpr (std::is_void_v<Result>) {
+    in_a_thread(action);
+  } else {
+    std::optional<Result> result;
+    in_a_thread([&] { result.emplace(action()); });
+    return std::move(*result);
+  }
 }
 
 /// Two classes of which the one keeps the other waiting.
