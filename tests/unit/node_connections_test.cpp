@@ -73,10 +73,12 @@ TEST(NodeConnections, AreMadeWithoutTheMutexOfTheBackgroundThread) {
   connections = std::make_unique<detail::NodeConnections>(settings, background);
   background.serve(*connections, no_events);
   const protocol::Command release(protocol::Expect::anything, "DEL", "job");
-  background.add("job", {release, 100ms});
+  detail::MemoryRetry retry;
+  background.add("job", {release, 100ms}, retry);
   topology->is_asked_for.wait(false);  // by the background thread
   std::future<void> more = std::async(std::launch::async, [&] {
-    background.add("other", {release, 100ms});
+    detail::MemoryRetry other_retry;
+    background.add("other", {release, 100ms}, other_retry);
   });
   EXPECT_EQ(more.wait_for(10s), std::future_status::ready);
   topology->is_allowed = true;
