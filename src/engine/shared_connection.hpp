@@ -291,7 +291,7 @@ class SharedConnection {
   // What has come and is not believed yet, and when it came. Empty: all that has come was.
   std::string doubted_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint doubted_since_ REDLATCH_GUARDED_BY(mutex_){};
-  std::string leads_to_ REDLATCH_GUARDED_BY(mutex_){};     // the address in words
+  std::string leads_to_ REDLATCH_GUARDED_BY(mutex_){};  // the address in words
   // What the server has said that the last connection led to, if it is no primary.
   std::string refusal_ REDLATCH_GUARDED_BY(mutex_){};
   // Under way without a leader, as the leader that began it was cancelled.
