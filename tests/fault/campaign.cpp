@@ -11,6 +11,7 @@
 #include <redlatch/protocol/exclusive.hpp>
 
 #include "eventually.hpp"
+#include "stride.hpp"
 
 namespace redlatch::test {
 namespace {
@@ -152,15 +153,16 @@ void Lane::give_back(const std::string& key) {
 }
 
 std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally) {
-  const std::size_t positions = lanes.front()->measure();
+  const std::size_t bytes = lanes.front()->measure();
+  const std::size_t step = stride(bytes);
+  const std::size_t positions = (bytes + step - 1) / step;
   std::atomic<std::size_t> next = 0;
   std::vector<std::thread> threads;
   for (const std::unique_ptr<Lane>& lane : lanes) {
     threads.emplace_back([&] {
       try {
-        for (std::size_t byte = next++; byte < positions && tally.violations < too_many;
-             byte = next++) {
-          lane->cut_at(byte);
+        for (std::size_t i = next++; i < positions && tally.violations < too_many; i = next++) {
+          lane->cut_at(i * step);
         }
       } catch (const std::exception& error) {
         tally.violation(error.what());

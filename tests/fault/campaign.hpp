@@ -94,8 +94,8 @@ class Lane {
   std::string where_{};
 };
 
-/// Cuts at every byte in turn, on all lanes, and prints what was seen. How many positions that
-/// were.
+/// Cuts at every byte in turn (but see stride.hpp), on all lanes, and prints what was seen. How
+/// many positions that were.
 std::size_t cut_everywhere(const std::vector<std::unique_ptr<Lane>>& lanes, Tally& tally);
 /// Neither has anything come late, when all clients are gone.
 void check_nothing_is_left(const RedisServer& server, Tally& tally);

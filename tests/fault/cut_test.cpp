@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <iostream>
@@ -18,6 +19,7 @@
 #include "proxy.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
+#include "stride.hpp"
 
 namespace cut_test {
 
@@ -31,6 +33,7 @@ using redlatch::test::eventually;
 using redlatch::test::Proxy;
 using redlatch::test::RawClient;
 using redlatch::test::RedisServer;
+using redlatch::test::stride;
 
 enum class Tls { none, v1_2, v1_3 };
 
@@ -176,7 +179,9 @@ TEST_P(LockCutAtEveryByte, LeavesNothingHeldAndNothingForeignDeleted) {
   // The proxy only cuts what passes: with the last byte through, the cycle is over. Of a handshake
   // not every byte is tried, as it leaves nothing to doubt.
   std::size_t positions = 0;
-  for (std::size_t byte = first; byte < last && !HasFailure(); byte += byte < handshake ? 29 : 1) {
+  const std::size_t step = stride(last - std::max(first, handshake));
+  for (std::size_t byte = first; byte < last && !HasFailure();
+       byte += byte < handshake ? 29 : step) {
     cut_once_at(byte);
     ++positions;
   }
