@@ -181,6 +181,8 @@ class Lane {
   bool acquire(BasicLock& lock, const std::stop_token& over) {
     const unsigned manner = random_() % 8;
     ttl_ = lock_options_.ttl;
+    former_ttl_ = {};
+    changed_ = {};
     may_end_ = Moment::max();
     attempt_ = &history_.add();
     *attempt_ = {};
@@ -254,6 +256,8 @@ class Lane {
       if (after < before) may_end_ = Clock::now() + after - after / 100 - 2ms;
       if (!lock.extend(after)) return;
       ttl_ = after;
+      former_ttl_ = before;
+      changed_ = Clock::now();
       first_reading_ = {};  // another validity, though it may end at about the same time
     } catch (const Error&) {
       // Held for as long as that is certain.
@@ -298,7 +302,9 @@ class Lane {
     }
     first_reading_ = until;
     if (count < all.size()) ++count;
-    all[count - 1] = {until, last_look_, seen, ttl_};
+    // A renewal that was under way may have set the former ttl behind the extension.
+    const bool is_former = until - (former_ttl_ - former_ttl_ / 100 - 2ms) < changed_;
+    all[count - 1] = {until, last_look_, seen, is_former ? std::max(ttl_, former_ttl_) : ttl_};
   }
 
   void release(BasicLock& lock) {
@@ -350,7 +356,9 @@ class Lane {
   LockOptions lock_options_{};
   unsigned acquisitions_ = 0;  // that are left with these options
   Attempt* attempt_ = nullptr;
-  std::chrono::milliseconds ttl_{};  // of the lease
+  std::chrono::milliseconds ttl_{};         // of the lease
+  std::chrono::milliseconds former_ttl_{};  // before `extend` has changed it
+  Moment changed_{};                        // by the answer to that
   Moment last_look_{};
   Moment first_reading_{};          // of the last confirmation
   Moment may_end_ = Moment::max();  // by an extension to less that may be carried out

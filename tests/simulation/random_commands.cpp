@@ -559,7 +559,11 @@ std::string RandomCommands::lock_command(const Protocol& lock, const std::string
     if (chance(40)) return queue_command(lock, {.value = value, .ttl = time, .channel = to});
   }
   if constexpr (Protocol::has_min_hold) {
-    if (chance(8)) return sent(lock.release_after(value, time));
+    if (chance(8)) {
+      const auto release = lock.release_after(value, time);
+      const auto alone = protocol::without_side_keys(release);
+      return alone && chance(50) ? sent(*alone) : sent(release);
+    }
   }
   switch (below(9)) {
     case 0:
