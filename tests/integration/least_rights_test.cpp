@@ -104,7 +104,7 @@ TEST_F(LockLeastRights, LetAWaiterWakeAtTheEndOfTheLeaseWithPttlAndSeeAWrongType
   rights.emplace_back("+type");
   allow(rights);
   Client with = user();
-  EXPECT_EQ(error_of([&] { const Lock lock(with, "lock:list", 50ms); }), Errc::wrong_type);
+  EXPECT_EQ(error_of([&] { const Lock lock(with, "lock:list", 30s); }), Errc::wrong_type);
 }
 
 /// It could be acquired, but neither extended nor released.
