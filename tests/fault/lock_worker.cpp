@@ -23,6 +23,9 @@ using Clock = HistoryClock;
 constexpr auto look = 4ms;
 constexpr std::int64_t permits = 2;
 
+/// Of a ttl, counted from when its command was sent: the rest is for clocks that drift.
+constexpr auto certain_part(std::chrono::milliseconds ttl) { return ttl - ttl / 100 - 2ms; }
+
 /// What is the same for all locks and servers.
 std::string_view without_place(std::string_view error) {
   const std::size_t server = error.find("\" on ");
@@ -253,7 +256,7 @@ class Lane {
       }
       attempt_->ttl = std::max(attempt_->ttl, after);
       ttl_ = std::max(before, after);
-      if (after < before) may_end_ = Clock::now() + after - after / 100 - 2ms;
+      if (after < before) may_end_ = Clock::now() + certain_part(after);
       if (!lock.extend(after)) return;
       ttl_ = after;
       former_ttl_ = before;
@@ -303,7 +306,7 @@ class Lane {
     first_reading_ = until;
     if (count < all.size()) ++count;
     // A renewal that was under way may have set the former ttl behind the extension.
-    const bool is_former = until - (former_ttl_ - former_ttl_ / 100 - 2ms) < changed_;
+    const bool is_former = until - certain_part(former_ttl_) < changed_;
     all[count - 1] = {until, last_look_, seen, is_former ? std::max(ttl_, former_ttl_) : ttl_};
   }
 

@@ -758,7 +758,6 @@ TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimary) {
   RawClient raw(former.socket());
   ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
   ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
-  const std::string token = before->token();
   fail_over(sentinel);
   EXPECT_EQ(before->unlock(), Unlock::released);
   EXPECT_TRUE(raw.exists("job")) << "it is granted";
