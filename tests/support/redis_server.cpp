@@ -40,44 +40,64 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-RedisServer::RedisServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
-  if (std::getenv("REDLATCH_TEST_TLS") != nullptr) tls_port_.emplace();
-  if (std::getenv("REDLATCH_TEST_CLUSTER") != nullptr) {
-    cluster_ = std::make_unique<ClusterOfOne>(port(), tls_port());
-  }
-  start();
-  if (std::getenv("REDLATCH_TEST_SENTINEL") == nullptr) return;
-  sentinel_ = std::make_unique<SentinelServer>(false);
+RedisServer::RedisServer(std::vector<std::string> settings)
+    : RedisServer(SpareServers::Kind{.tls = std::getenv("REDLATCH_TEST_TLS") != nullptr,
+                                     .sentinel = std::getenv("REDLATCH_TEST_SENTINEL") != nullptr,
+                                     .cluster = std::getenv("REDLATCH_TEST_CLUSTER") != nullptr},
+                  std::move(settings)) {}
+
+RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
+    : RedisServer(SpareServers::Kind{.tls = true}, std::move(settings)) {}
+
+RedisServer::RedisServer(const SpareServers::Kind& kind, std::vector<std::string> settings)
+    : settings_(std::move(settings)), is_for_one_test_(!settings_.empty()) {
+  if (!is_for_one_test_) parts_ = SpareServers::of_this_process().take(kind);
+  if (parts_ != nullptr) return;
+  parts_ = std::make_unique<ServerParts>();
+  begin(kind);
+  if (!is_for_one_test_) SpareServers::begin(*parts_);
+}
+
+RedisServer::~RedisServer() {
+  if (!is_for_one_test_) SpareServers::of_this_process().give(std::move(parts_));
+}
+
+void RedisServer::begin(const SpareServers::Kind& kind) {
+  if (kind.tls) parts_->tls_port.emplace();
+  if (kind.cluster) parts_->cluster = std::make_unique<ClusterOfOne>(port(), tls_port());
+  launch();
+  if (!kind.sentinel) return;
+  parts_->sentinel = std::make_unique<SentinelServer>(false);
   // It never takes the server for dead: there is no replica that could replace it.
-  sentinel_->configure({"sentinel monitor test 127.0.0.1 " + std::to_string(port()) + " 1",
-                        "sentinel down-after-milliseconds test 3600000"});
-  sentinel_->start();
+  parts_->sentinel->configure({"sentinel monitor test 127.0.0.1 " + std::to_string(port()) + " 1",
+                               "sentinel down-after-milliseconds test 3600000"});
+  parts_->sentinel->start();
 }
 
 std::string RedisServer::url() const {
   const std::string host = "127.0.0.1:";
-  if (sentinel_) return "redis-sentinel://" + host + std::to_string(sentinel_->port()) + "#test";
-  if (cluster_) {
-    const std::string scheme = tls_port_ ? "rediss-cluster://" : "redis-cluster://";
-    return scheme + host + std::to_string(cluster_->seed_port());
+  if (parts_->sentinel)
+    return "redis-sentinel://" + host + std::to_string(parts_->sentinel->port()) + "#test";
+  if (parts_->cluster) {
+    const std::string scheme = parts_->tls_port ? "rediss-cluster://" : "redis-cluster://";
+    return scheme + host + std::to_string(parts_->cluster->seed_port());
   }
-  return tls_port_ ? "rediss://" + host + std::to_string(tls_port())
-                   : "redis://" + host + std::to_string(port());
-}
-
-RedisServer::RedisServer(WithTls, std::vector<std::string> settings)
-    : settings_(std::move(settings)) {
-  tls_port_.emplace();
-  start();
+  return parts_->tls_port ? "rediss://" + host + std::to_string(tls_port())
+                          : "redis://" + host + std::to_string(port());
 }
 
 std::string RedisServer::name() const {
   std::string name = url();
-  if (cluster_) return name;
+  if (parts_->cluster) return name;
   return name.insert(std::min(name.find('#'), name.size()), "/0");
 }
 
 void RedisServer::start() {
+  is_for_one_test_ = true;
+  launch();
+}
+
+void RedisServer::launch() {
   std::vector<std::string> arguments{"--port",       std::to_string(port()),
                                      "--bind",       "127.0.0.1",
                                      "--unixsocket", socket(),
@@ -89,28 +109,28 @@ void RedisServer::start() {
   const auto add = [&](const std::vector<std::string>& words) {
     arguments.insert(arguments.end(), words.begin(), words.end());
   };
-  if (cluster_) {
-    cluster_->prepare(directory());
-    add(cluster_->settings());
+  if (parts_->cluster) {
+    parts_->cluster->prepare(directory());
+    add(parts_->cluster->settings());
   }
   add(settings_);
-  process_.start(std::move(arguments));
-  eventually([&] { return process_.has_ended() || answers(); });
-  if (process_.has_ended() || !answers()) {
+  parts_->process.start(std::move(arguments));
+  eventually([&] { return parts_->process.has_ended() || answers(); });
+  if (parts_->process.has_ended() || !answers()) {
     throw std::runtime_error("the server does not start:\n" + text_of(directory() + "/log"));
   }
-  if (cluster_) make_ready();
+  if (parts_->cluster) make_ready();
 }
 
 void RedisServer::make_ready() const {
   RawClient administrator(socket());
   const auto password = std::ranges::find(settings_, "--requirepass");
   if (password != settings_.end()) administrator.command({"AUTH", *std::next(password)});
-  cluster_->make_ready(administrator);
+  parts_->cluster->make_ready(administrator);
 }
 
 void RedisServer::add_tls(std::vector<std::string>& arguments) const {
-  if (!tls_port_) return;
+  if (!parts_->tls_port) return;
   const OwnCertificates& own = own_certificates();
   for (const std::string& word :
        {std::string("--tls-port"), std::to_string(tls_port()), std::string("--tls-cert-file"),
