@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr int threads = 16;
 const unsigned sections = chosen("REDLATCH_MOVES", 30'000);
-constexpr LockOptions long_lease{.ttl = 60s};
+const LockOptions long_lease{.ttl = 60s};
 
 class ClientMovingKeys : public testing::Test {
  protected:

@@ -43,7 +43,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr LockOptions long_lease{.ttl = 60s};
+const LockOptions long_lease{.ttl = 60s};
 constexpr int most = 80;  // an attempt takes fewer allocations
 
 class LockOutOfMemory : public testing::Test {

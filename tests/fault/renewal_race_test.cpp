@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr int threads = 4;
 constexpr int locks_each = 50;
-constexpr LockOptions brief{.ttl = 30ms};  // due after 10 ms
+const LockOptions brief{.ttl = 30ms};  // due after 10 ms
 constexpr std::size_t never = std::size_t{1} << 40;
 
 struct Count {

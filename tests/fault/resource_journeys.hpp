@@ -26,7 +26,7 @@ namespace redlatch::test {
 using namespace std::chrono_literals;
 
 /// A lease that no test waits for.
-inline constexpr LockOptions long_lease{.ttl = 60s};
+inline const LockOptions long_lease{.ttl = 60s};
 
 /// An operation has both, and ends by then on a machine that is not all too busy.
 inline ClientOptions usual_options() { return {.connect_timeout = 3s, .command_timeout = 3s}; }

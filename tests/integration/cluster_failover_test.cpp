@@ -23,7 +23,7 @@ namespace redlatch::test {
 namespace cluster_failover_test {
 
 /// Long enough for a failover on a busy machine.
-constexpr LockOptions long_enough{.ttl = 2min};
+const LockOptions long_enough{.ttl = 2min};
 
 /// How a primary is lost.
 enum class Loss { killed, stopped, ordered, taken_over };

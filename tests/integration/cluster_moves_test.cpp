@@ -21,7 +21,7 @@ namespace redlatch::test {
 namespace cluster_moves_test {
 
 /// Renewed every two seconds.
-constexpr LockOptions renewed_often{.ttl = 6s};
+const LockOptions renewed_often{.ttl = 6s};
 /// A waiter whose slot moves has its lock again after a refresh period of a second, and what a busy
 /// machine takes.
 constexpr std::chrono::seconds soon{5};

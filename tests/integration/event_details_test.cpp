@@ -20,7 +20,7 @@ namespace event_details_test {
 
 using namespace std::string_literals;
 
-constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+const LockOptions rides_out{.ttl = 60s, .ride_out = true};
 
 std::optional<Event> found(const Diary& diary, EventKind kind) {
   EXPECT_TRUE(eventually([&] { return diary.find(kind).has_value(); })) << kind;

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr redlatch::LockOptions long_lease{.ttl = 60s};
+const redlatch::LockOptions long_lease{.ttl = 60s};
 
 std::optional<redlatch::Client> static_client;
 std::optional<redlatch::Lock> static_lock;

@@ -13,7 +13,7 @@
 namespace redlatch::test {
 namespace fencing_test {
 
-constexpr LockOptions fenced{.ttl = 60s, .fencing = true};
+const LockOptions fenced{.ttl = 60s, .fencing = true};
 const std::string counter = "lock:job:redlatch:fence:{lock:job}";
 
 class LockFencing : public LimitedUserTest {

@@ -31,7 +31,7 @@ inline ClientOptions single() {
 inline ClientOptions less_patient() { return {.connect_timeout = 20s, .command_timeout = 2s}; }
 
 /// A lease that no test waits for.
-inline constexpr LockOptions long_lease{.ttl = 60s};
+inline const LockOptions long_lease{.ttl = 60s};
 
 /// A server of the test's own, a client of it, and one without redlatch in it to look and meddle.
 class ServerTest : public testing::Test {

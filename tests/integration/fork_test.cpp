@@ -229,7 +229,7 @@ TEST_F(ClientFork, MayHappenWhileOtherThreadsUseTheClient) {
 /// the same connection, so at the fork these releases wait for their next attempt.
 TEST_F(ClientFork, MayHappenWhileAnotherThreadMakesAClient) {
   ClientOptions many = patient();
-#ifdef __SANITIZE_THREAD__
+#ifdef REDLATCH_THREAD_SANITIZED
   many.connections = 4;  // it knows 64 mutexes that a thread holds at once
 #else
   many.connections = 1024;  // takes long enough to be met

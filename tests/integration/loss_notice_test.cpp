@@ -16,7 +16,7 @@
 namespace redlatch::test {
 namespace loss_notice_test {
 
-constexpr LockOptions brief{.ttl = 1s};
+const LockOptions brief{.ttl = 1s};
 
 bool is_told(const std::stop_token& token) {
   return eventually([&] { return token.stop_requested(); });

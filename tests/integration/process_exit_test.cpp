@@ -16,7 +16,7 @@
 namespace redlatch::test {
 namespace process_exit_test {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#ifdef REDLATCH_SANITIZED
 constexpr int processes = 100;  // they take long to start
 #else
 constexpr int processes = 1000;

@@ -21,7 +21,7 @@ namespace redlatch::test {
 namespace renewing_test {
 
 constexpr auto ttl = 1500ms;
-constexpr LockOptions brief{.ttl = ttl};
+const LockOptions brief{.ttl = ttl};
 
 class LockRenewing : public LimitedUserTest {
  protected:

@@ -20,7 +20,7 @@
 namespace redlatch::test {
 namespace riding_out_test {
 
-constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+const LockOptions rides_out{.ttl = 60s, .ride_out = true};
 
 /// A server that is away at first.
 template <class Of>

@@ -30,7 +30,7 @@ namespace redlatch::test {
 namespace sentinel_client_test {
 
 /// Long enough for a failover on a busy machine.
-constexpr LockOptions long_enough{.ttl = 2min};
+const LockOptions long_enough{.ttl = 2min};
 
 ClientOptions options_for(const SentinelTrio& trio) {
   ClientOptions options;

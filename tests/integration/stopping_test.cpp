@@ -162,7 +162,7 @@ TYPED_TEST(EveryLockStopping, IsHeldWithAllTheOthers) {
   EXPECT_TRUE(owns_all(other));
 }
 
-constexpr LockOptions rides_out{.ttl = 60s, .ride_out = true};
+const LockOptions rides_out{.ttl = 60s, .ride_out = true};
 
 /// Threads that wait for "job" until they are stopped.
 template <class Of>
@@ -171,7 +171,7 @@ class StoppedWaiters {
   StoppedWaiters(Servers& servers, const LockOptions& options, std::size_t count = 1)
       : threads_(count) {
     for (auto& [thread, number] : threads_) {
-      thread = std::jthread([&servers, &number, options, token = stop_.get_token()] {
+      thread = std::jthread([&servers, &number = number, options, token = stop_.get_token()] {
         number = ::gettid();
         EXPECT_FALSE(Of::make(servers, token, options).owns_lock());
       });

@@ -194,7 +194,6 @@ class FakeServer {
   FakeScripts scripts_{};
   FakeWrites writes_{keys_};
   const FakeClusterNode* cluster_ = nullptr;
-  FakeReplicas* replicas_ = nullptr;
   ScriptRun* script_ = nullptr;  // that runs
   int depth_ = 0;                // of commands that run each other
   std::uint64_t commands_ = 0;

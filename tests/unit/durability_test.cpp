@@ -10,8 +10,8 @@
 namespace redlatch::test {
 namespace durability_test {
 
-constexpr LockOptions on_replicas{.ttl = 5s, .durability = {.replicas = 2, .timeout = 250ms}};
-constexpr LockOptions on_disk{.ttl = 5s, .durability = {.aof = true, .timeout = 250ms}};
+const LockOptions on_replicas{.ttl = 5s, .durability = {.replicas = 2, .timeout = 250ms}};
+const LockOptions on_disk{.ttl = 5s, .durability = {.aof = true, .timeout = 250ms}};
 
 protocol::Reply on_disks(std::int64_t local) { return array({integer(local), integer(0)}); }
 

@@ -9,7 +9,7 @@
 namespace redlatch::test {
 namespace fencing_test {
 
-constexpr LockOptions fenced{.ttl = 5s, .fencing = true};
+const LockOptions fenced{.ttl = 5s, .fencing = true};
 
 TEST(LockFencing, TakesTheNumberThatTheServerDrew) {
   const Fake server = fake(says(integer(1'795'000'000'000'123)));

@@ -341,7 +341,7 @@ TEST(Url, OfSentinelsNamesThePartThatIsWrong) {
       {"[::1#s", "is not closed"},      {"h#%zz", "a '%' in the service"},
       {"a:1:2#s", "more than one ':'"}, {"h#a%20b", "the service has a space"}};
   for (const auto& [rest, part] : wrong) {
-    const Error error = error_of([&] { return parse_url("redis-sentinel://" + rest); });
+    const Error error = error_of([&rest = rest] { return parse_url("redis-sentinel://" + rest); });
     EXPECT_EQ(error.code(), Errc::invalid_argument) << rest;
     EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
   }
