@@ -69,15 +69,19 @@ void RedisServer::begin(const SpareServers::Kind& kind) {
   if (!kind.sentinel) return;
   parts_->sentinel = std::make_unique<SentinelServer>(false);
   // It never takes the server for dead: there is no replica that could replace it.
-  parts_->sentinel->configure({"sentinel monitor test 127.0.0.1 " + std::to_string(port()) + " 1",
-                               "sentinel down-after-milliseconds test 3600000"});
+  parts_->sentinel->configure(
+      {"sentinel monitor " + service() + " 127.0.0.1 " + std::to_string(port()) + " 1",
+       "sentinel down-after-milliseconds " + service() + " 3600000"});
   parts_->sentinel->start();
 }
 
+std::string RedisServer::service() const { return "test-" + std::to_string(port()); }
+
 std::string RedisServer::url() const {
   const std::string host = "127.0.0.1:";
-  if (parts_->sentinel)
-    return "redis-sentinel://" + host + std::to_string(parts_->sentinel->port()) + "#test";
+  if (parts_->sentinel) {
+    return "redis-sentinel://" + host + std::to_string(parts_->sentinel->port()) + "#" + service();
+  }
   if (parts_->cluster) {
     const std::string scheme = parts_->tls_port ? "rediss-cluster://" : "redis-cluster://";
     return scheme + host + std::to_string(parts_->cluster->seed_port());

@@ -60,6 +60,9 @@ class RedisServer {
   RedisServer(const SpareServers::Kind& kind, std::vector<std::string> settings);
   void begin(const SpareServers::Kind& kind);
   void launch();
+  /// The Sentinels of two services of one name, of a server and its replica, would take each other
+  /// for Sentinels of one primary, and disagree which that is.
+  std::string service() const;
   void add_tls(std::vector<std::string>& arguments) const;
   bool answers() const;
   /// As the node of a cluster.
