@@ -93,6 +93,8 @@ foreign() {
   rm -f "$work"/*/CMakeCache.txt  # what is in it is looked at
   configure "$here/foreign" "$work/installed" "-DPACKAGE=$work_root/static/prefix"
   configure "$here/foreign" "$work/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
+  "$CMAKE" --build "$work/subdirectory" --parallel 2 --target foreign_version
+  prints_version "$work/subdirectory/foreign_version"
 }
 
 # From a repository with the sources as they are, on the branch that the documents name. It gets one

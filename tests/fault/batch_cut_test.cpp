@@ -281,9 +281,8 @@ TEST_P(LockBatchCutAtEveryByte, GivesNoThreadAWrongAnswerAndLeavesNothingHeld) {
   std::cout << "cut with commands of several threads under way: " << tally.shared
             << ", answers that had come: " << tally.answered << ", delivered: " << tally.delivered
             << '\n';
-  // Mostly more than half. Of the answers, many are the last of a batch, or for the threads that
-  // kept the connection busy; and with a stride, the positions are few.
-  EXPECT_GT((GetParam().direction == request ? 3 : 6) * tally.shared, positions);
+  // Of the answers, many are the last of a batch, or for the threads that kept the connection busy.
+  EXPECT_GT((GetParam().direction == request ? 2 : 3) * tally.shared, positions);
   EXPECT_GT(tally.answered, 0U);
 }
 

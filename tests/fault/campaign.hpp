@@ -48,8 +48,8 @@ struct Tally {
 class Lane {
  public:
   static constexpr std::chrono::milliseconds command_timeout{80};
-  static inline const LockOptions long_lease{.ttl =
-                                                 std::chrono::seconds(60)};  // nothing here expires
+  /// Nothing here expires.
+  static inline const LockOptions long_lease{.ttl = std::chrono::seconds(60)};
 
   /// Of a fault that does not come to pass.
   static constexpr std::size_t never = std::size_t{1} << 40;

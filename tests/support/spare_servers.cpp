@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <utility>
