@@ -453,9 +453,6 @@ void SharedConnection::survive(Operation operation) noexcept {
 /// Before something is sent: drops a connection that the server has closed or on which it sent what
 /// no request asked for, and retires one that it leaves unanswered for too long.
 void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe) {
-  // The background thread may not have heard yet that the server is another one: this process may
-  // have been stopped.
-  if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
   read_overdue(now);
   if (!multiplexer_.connected()) return;
   const bool probes = multiplexer_.should_probe(now, probe);
@@ -475,8 +472,10 @@ void SharedConnection::check_connection(TimePoint now, Multiplexer::Probe probe)
 }
 
 /// Reads what has come if a reply is overdue, and drops a connection to a server that is not a
-/// primary any more, whether the server or the topology says so.
+/// primary any more, whether the server or the topology says so. The background thread may not have
+/// heard yet that the server is another one: this process may have been stopped.
 void SharedConnection::read_overdue(TimePoint now) {
+  if (multiplexer_.should_probe(now, Multiplexer::Probe::seldom)) settings_.topology->attend();
   if (multiplexer_.is_overdue(now)) {
     receive_now();
     if (doubted_.empty()) multiplexer_.begin_grace(BootClock::now());

@@ -31,6 +31,15 @@ using protocol::Reply;
 /// majority, so a failover might be agreed on without any of them.
 constexpr std::ptrdiff_t max_subscriptions = 8;
 
+/// How long an answer of the primary, or of the Sentinels, is trusted while none is listened to.
+constexpr std::chrono::seconds trust{1};
+/// The pause before Sentinels that owe an answer are asked again, which doubles each time.
+constexpr std::chrono::milliseconds min_repeat_pause{250};
+constexpr std::chrono::milliseconds max_repeat_pause{16000};
+/// Sentinels tell each other of their configurations that often. Source: the Redis documentation,
+/// "High availability with Redis Sentinel", "Sentinels and replicas auto discovery".
+constexpr std::chrono::seconds hello_period{2};
+
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
   const bool is_set = options.sentinel.tls != TlsOptions{};
@@ -45,6 +54,23 @@ int rank(Errc code) noexcept {
   return is_outage(code) ? 3 : 2;
 }
 
+/// `outcome`: of asking a Sentinel.
+constexpr auto names_primary = [](const auto& outcome) {
+  return outcome.answer && outcome.answer->primary;
+};
+
+/// When the first of the questions began that were answered; none if none was. `calls`: of
+/// Sentinels.
+template <class Calls>
+std::optional<TimePoint> asked_since(const Calls& calls) {
+  std::optional<TimePoint> since;
+  for (const auto& call : calls) {
+    if (!call->is_finished() || !call->result().answer) continue;
+    since = std::min(since.value_or(TimePoint::max()), call->begun());
+  }
+  return since;
+}
+
 }  // namespace
 
 SentinelTopology::SentinelTopology(const Endpoint& endpoint, const ClientOptions& options,
@@ -56,36 +82,44 @@ SentinelTopology::SentinelTopology(const Endpoint& endpoint, const ClientOptions
       tls_(std::move(tls)),
       sentinel_tls_(sentinel_tls(endpoint, options)),
       view_(endpoint.sentinels),
-      random_(random_seed()) {}
+      random_(random_seed()) {
+  trust_for(trust);
+  end_trust();
+}
 
 SentinelTopology::~SentinelTopology() = default;
 
 Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
-  Calls calls;
-  bool is_known = false;
-  {
-    const MutexLock lock(mutex_);
-    is_known = primary_ != nullptr;
-    calls = ask_all();
-  }
-  const TimePoint now = BootClock::now();
-  const auto share =
-      std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
-  const auto names_primary = [](const Outcome& one) { return one.answer && one.answer->primary; };
-  AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
-                          is_known ? now + share : deadline, cancel);
-  if (!is_primary_known()) {
-    AskingThreads::wait_for_failures(calls, options_.connect_timeout, deadline, cancel);
-  }
   std::shared_ptr<Resolver> primary;
   Destination destination;
-  {
+  while (!primary) {
+    await_end_of_doubt(deadline, cancel);
+    Calls calls;
+    bool is_known = false;
+    {
+      const MutexLock lock(mutex_);
+      is_known = primary_ != nullptr;
+      calls = ask_all();
+    }
+    const TimePoint now = BootClock::now();
+    const auto share =
+        std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, (deadline - now) / 4);
+    AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
+                            is_known ? now + share : deadline, cancel);
+    if (!is_primary_known()) {
+      AskingThreads::wait_for_failures(calls, options_.connect_timeout, deadline, cancel);
+    }
     const MutexLock lock(mutex_);
+    if (is_in_doubt()) {
+      if (BootClock::now() >= deadline) throw doubt();
+      continue;
+    }
     if (!primary_) throw failure_of(calls);
     primary = primary_;
     destination.version = version();
     destination.description = "the primary of " + service_ + " is " + written(*primary_address_) +
                               ", according to Sentinel";
+    if (const auto asked = asked_since(calls)) note_answer(*asked, destination.version);
   }
   Destination resolved = primary->locate(deadline, cancel);
   destination.addresses = std::move(resolved.addresses);
@@ -98,14 +132,80 @@ bool SentinelTopology::is_primary_known() const {
   return primary_ != nullptr;
 }
 
-/// Has all Sentinels asked, but for those whose answer is new or under way.
-SentinelTopology::Calls SentinelTopology::ask_all() {
+/// Whether a Sentinel has told that the primary was replaced, and it is not known yet by whom.
+bool SentinelTopology::is_in_doubt() const {
+  return std::ranges::any_of(sentinels_, &Sentinel::tells_failover);
+}
+
+void SentinelTopology::await_end_of_doubt(TimePoint deadline, int cancel) {
+  for (;;) {
+    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+    {
+      const MutexLock lock(mutex_);
+      if (!is_in_doubt()) return;
+      for (const Call& call : ask_all()) {
+        if (call->is_finished()) continue;
+        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+      }
+    }
+    const TimePoint now = BootClock::now();
+    if (now >= deadline) return;
+    poll_until(watched, std::min(deadline, now + AskingThreads::fresh_for));
+    if (watched.front().revents != 0) throw Cancelled();
+  }
+}
+
+IoError SentinelTopology::doubt() const {
+  const auto one = std::ranges::find_if(sentinels_, &Sentinel::tells_failover);
+  return {Errc::unreachable, "Sentinel " + written(one->address) + " has told of a failover of " +
+                                 service_ + ", and has not answered yet what its primary is"};
+}
+
+/// Where no Sentinel has answered the last time, none is waited for.
+void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) {
+  if (is_confirmed(since)) return;
+  Calls calls;
+  {
+    const MutexLock lock(mutex_);
+    calls = ask_all(since - AskingThreads::fresh_for);
+  }
+  AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
+                          std::min(deadline, since + options_.connect_timeout), cancel);
+  if (asked_since(calls) || is_confirmed(since)) return;
+  throw IoError(Errc::timed_out, "no Sentinel has said in time whether the primary was replaced");
+}
+
+bool SentinelTopology::is_confirmed(TimePoint since) {
+  const MutexLock lock(mutex_);
+  const Calls calls = ask_all(since - AskingThreads::fresh_for);
+  if (std::ranges::none_of(sentinels_, &Sentinel::answers)) return true;
+  std::size_t answered = 0;
+  std::size_t under_way = 0;
+  for (const Call& call : calls) {
+    if (!call->is_finished()) {
+      ++under_way;
+    } else if (call->result().answer) {
+      ++answered;
+    }
+  }
+  if (answered > calls.size() / 2 || under_way == 0) return true;
+  const TimePoint::duration max_wait = options_.connect_timeout;
+  return BootClock::now() - since >=
+         (answered > 0 ? std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, max_wait)
+                       : max_wait);
+}
+
+/// Has all Sentinels asked, but for those whose answer is new or under way; or, if that is given,
+/// but for those that were asked since then.
+SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since) {
   Calls calls;
   follow_view();
   const TimePoint now = BootClock::now();
   for (Sentinel& one : sentinels_) {
     const bool is_new =
-        one.is_asked() || (one.asking && now - one.asking->begun() < AskingThreads::fresh_for);
+        one.was_asked_since(one.owes_since) &&
+        (since ? one.was_asked_since(*since)
+               : one.is_asked() || one.was_asked_since(now - AskingThreads::fresh_for));
     if (!is_new) {
       one.asking.reset();
       try {
@@ -145,10 +245,29 @@ void SentinelTopology::follow_view() {
 SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
                                                 std::shared_ptr<const Settings> settings,
                                                 AskingThreads::Talk& talk, int cancel) {
-  Outcome outcome;
   const TimePoint begun = BootClock::now();
   try {
-    SentinelAnswer answer = answer_of(*settings, begun + options_.connect_timeout, cancel);
+    Outcome outcome =
+        outcome_of(address, std::move(settings), begun + options_.connect_timeout, talk, cancel);
+    const MutexLock lock(mutex_);
+    take(address, outcome, begun);
+    return outcome;
+  } catch (const std::exception&) {
+    // Memory is out. A part of the answer may have been taken in.
+    const MutexLock lock(mutex_);
+    ask_at_ = std::min(ask_at_, BootClock::now() + AskingThreads::fresh_for);
+    return {};
+  }
+}
+
+SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
+                                                       std::shared_ptr<const Settings> settings,
+                                                       TimePoint deadline,
+                                                       AskingThreads::Talk& talk,
+                                                       int cancel) const {
+  Outcome outcome;
+  try {
+    SentinelAnswer answer = answer_of(*settings, deadline, cancel);
     if (map_address_) {
       settings.reset();  // it uses TLS
       talk.pause();
@@ -162,7 +281,13 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
     outcome.failure.emplace(Errc::unreachable,
                             "Sentinel " + written(address) + ": " + error.what());
   }
-  const MutexLock lock(mutex_);
+  return outcome;
+}
+
+/// A doubt ends when the Sentinel that has told of the failover has answered since, or another one
+/// names the server that was promoted. If the Sentinel cannot be asked any more, the word of the
+/// others counts when they must have heard of the failover.
+void SentinelTopology::take(const Address& address, const Outcome& outcome, TimePoint begun) {
   if (outcome.answer) {
     view_.take(address, *outcome.answer, begun, BootClock::now());
   } else {
@@ -170,7 +295,21 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
   }
   note_primary();
   if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
-  return outcome;
+  for (Sentinel& one : sentinels_) {
+    if (one.promoted && one.promoted == view_.told_primary()) one.tells_failover = false;
+    if (one.address != address) continue;
+    one.answers = outcome.answer.has_value();
+    if (one.answers && begun >= one.owes_since) one.owes_since = {};
+    if (begun >= one.owes_since + (one.answers ? TimePoint::duration{} : hello_period)) {
+      one.tells_failover = false;
+    }
+  }
+  note_trust();
+}
+
+/// Without a Sentinel that tells of a failover, the primary is believed behind answers only.
+void SentinelTopology::note_trust() {
+  trust_always(std::ranges::any_of(sentinels_, &Sentinel::is_listened_to));
 }
 
 /// The epoch is asked for before the primary. If a failover comes between the two, the new primary
@@ -217,6 +356,9 @@ IoError SentinelTopology::failure_of(const Call& call) const {
   }
   const Outcome& outcome = call->result();
   if (outcome.failure) return *outcome.failure;
+  if (!outcome.answer) {
+    return {Errc::unreachable, "Sentinel " + written(call.address) + ": out of memory"};
+  }
   std::string text = "it does not know the service " + service_ + "; it knows:";
   for (const std::string& one : outcome.answer->services) text += " " + one;
   return {Errc::invalid_argument, text};
@@ -269,7 +411,7 @@ TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
     descriptors.push_back({.fd = fd, .events = POLLIN, .revents = 0});
   };
   const bool may_open = may_subscribe();
-  TimePoint end = ask_at_;
+  TimePoint end = std::min(ask_at_, repeat_at_);
   for (const Sentinel& one : sentinels_) {
     if (one.is_asked()) add(one.asking->fd());
     end = std::min(end, one.subscription.watch(descriptors));
@@ -282,15 +424,18 @@ void SentinelTopology::attend() noexcept {
   using Event = SentinelSubscription::Event;
   try {
     const MutexLock lock(mutex_);
-    const auto hear = [this](Event event, std::string_view message) REDLATCH_REQUIRES(mutex_) {
-      if (!is_about(service_, message)) return;
-      event == Event::failover ? hear_of_failover(message) : ask_soon();
-    };
     for (Sentinel& one : sentinels_) {
-      if (one.subscription.attend(hear, random_)) ask_soon();
+      const auto hear = [&](Event event, std::string_view message) REDLATCH_REQUIRES(mutex_) {
+        if (!is_about(service_, message)) return;
+        event == Event::failover ? hear_of_failover(one, message) : ask_soon(one);
+      };
+      const bool was_open = one.subscription.is_open();
+      if (one.subscription.attend(hear, random_)) ask_soon(one);
+      if (was_open && !one.subscription.is_open()) one.answers = false;
     }
+    note_trust();
     if (sentinels_.empty()) ask_all();
-    if (BootClock::now() >= ask_at_) ask_anew();
+    ask_when_due();
     subscribe();
   } catch (const std::exception&) {
     // No memory, thread or descriptor is left: the next connection asks anew.
@@ -322,25 +467,41 @@ void SentinelTopology::subscribe() {
 
 /// Every connection is obsolete until Sentinels have been asked anew, unless all lead to the
 /// primary that the message names: each Sentinel tells of a failover, one after the other. The
-/// later ones of messages that follow each other only have the Sentinels asked once more: a
-/// Sentinel that repeats itself must not have all connections opened again and again.
-void SentinelTopology::hear_of_failover(std::string_view message) {
+/// later ones of messages that follow each other only have the Sentinel asked once more: a Sentinel
+/// that repeats itself must not have all connections opened again and again.
+void SentinelTopology::hear_of_failover(Sentinel& from, std::string_view message) {
   const TimePoint now = BootClock::now();
-  const std::optional<Address> promoted = read_promoted(message);
+  std::optional<Address> promoted = read_promoted(message);
+  if (from.tells_failover && from.promoted == promoted) return;
   const bool is_known = promoted && promoted == view_.told_primary();
-  if (is_known || now < heard_at_ + AskingThreads::fresh_for) return ask_soon();
+  ask_soon(from);
+  if (is_known || now < heard_at_ + AskingThreads::fresh_for) return;
+  if (!is_in_doubt()) note_change();
+  from.tells_failover = true;
+  from.promoted = std::move(promoted);
   heard_at_ = ask_at_ = now;
-  note_change();
 }
 
 /// Several messages may arrive at once.
-void SentinelTopology::ask_soon() {
-  ask_at_ = std::min(ask_at_, BootClock::now() + AskingThreads::fresh_for);
+void SentinelTopology::ask_soon(Sentinel& about) {
+  about.owes_since = BootClock::now();
+  ask_at_ = std::min(ask_at_, about.owes_since + AskingThreads::fresh_for);
 }
 
-void SentinelTopology::ask_anew() {
+void SentinelTopology::ask_when_due() {
+  const TimePoint now = BootClock::now();
+  if (std::ranges::none_of(sentinels_, &Sentinel::is_to_be_asked_again)) {
+    repeat_at_ = TimePoint::max();
+    repeat_pause_ = min_repeat_pause;
+  } else if (repeat_at_ == TimePoint::max()) {
+    repeat_at_ = now + repeat_pause_;
+  }
+  if (now < std::min(ask_at_, repeat_at_)) return;
+  if (now >= repeat_at_) {
+    repeat_at_ = now + repeat_pause_;
+    repeat_pause_ = std::min<TimePoint::duration>(2 * repeat_pause_, max_repeat_pause);
+  }
   ask_at_ = TimePoint::max();
-  for (Sentinel& one : sentinels_) one.asking.reset();
   ask_all();
 }
 
@@ -380,6 +541,7 @@ void SentinelTopology::after_fork_in_child() noexcept {
     one.asking.reset();
     one.subscription.after_fork_in_child();
   }
+  end_trust();  // in the child, no Sentinel is listened to
   if (primary_) primary_->after_fork_in_child();
   threads_.after_fork_in_child();
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));

@@ -43,7 +43,12 @@ class Resolver;
 /// Sentinel that is cut off from the others answers every PING and hears of no failover.
 ///
 /// Every Sentinel publishes a failover, and the leading Sentinel does so twice. A message that
-/// names the known primary makes no connection obsolete.
+/// names the known primary makes no connection obsolete. Any other one does, and until the Sentinel
+/// has answered what the primary is, or the announced one is known, none is known.
+///
+/// A Sentinel that has told of something, or that is listened to again, is asked until it answers:
+/// the question may get lost. While none is listened to, the primary is trusted for a second behind
+/// each answer of its own or of the Sentinels (`Topology::is_trusted`), and then they are asked.
 ///
 /// If no Sentinel answers, the last primary is used: an outage of the Sentinels alone does no harm.
 class SentinelTopology final : public Topology,
@@ -58,6 +63,8 @@ class SentinelTopology final : public Topology,
   ~SentinelTopology() override;
 
   Destination locate(TimePoint deadline, int cancel) override;
+  void confirm(TimePoint since, TimePoint deadline, int cancel) override;
+  bool is_confirmed(TimePoint since) override;
   void prefer(const SocketAddress& address) noexcept override;
   void avoid(const SocketAddress& address) noexcept override;
   bool wants_watch() const noexcept override { return true; }
@@ -72,7 +79,7 @@ class SentinelTopology final : public Topology,
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
  private:
-  /// What became of asking one Sentinel.
+  /// What became of asking one Sentinel; neither: memory was out.
   struct Outcome {
     std::optional<SentinelAnswer> answer{};
     std::optional<IoError> failure{};
@@ -83,7 +90,17 @@ class SentinelTopology final : public Topology,
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
+    bool answers = true;                       // or has not been asked in vain
     SentinelSubscription subscription{};
+    TimePoint owes_since{};       // an answer, as it has told of something or is listened to again
+    bool tells_failover = false;  // which it has not been asked about yet
+    std::optional<Address> promoted{};  // whom it has told of
+    bool owes_answer() const { return owes_since != TimePoint{}; }
+    bool is_listened_to() const { return subscription.is_open() && !owes_answer(); }
+    bool is_to_be_asked_again() const {
+      return owes_answer() && (subscription.is_open() || tells_failover);
+    }
+    bool was_asked_since(TimePoint time) const { return asking && asking->begun() >= time; }
     bool is_asked() const { return asking && !asking->is_finished(); }
     /// One that is being asked shows first whether it answers.
     bool may_be_subscribed_to() const {
@@ -94,21 +111,29 @@ class SentinelTopology final : public Topology,
   using Call = AskingThreads::Call<Outcome>;
   using Calls = std::vector<Call>;
 
-  Calls ask_all() REDLATCH_REQUIRES(mutex_);
+  Calls ask_all(std::optional<TimePoint> since = std::nullopt) REDLATCH_REQUIRES(mutex_);
   void follow_view() REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
+  Outcome outcome_of(const Address& address, std::shared_ptr<const Settings> settings,
+                     TimePoint deadline, AskingThreads::Talk& talk, int cancel) const;
+  void take(const Address& address, const Outcome& outcome, TimePoint begun)
+      REDLATCH_REQUIRES(mutex_);
+  void note_trust() REDLATCH_REQUIRES(mutex_);
+  bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
+  void await_end_of_doubt(TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
   SentinelAnswer answer_of(const Settings& settings, TimePoint deadline, int cancel) const;
   void map(SentinelAnswer& answer) const;
-  bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
+  bool is_in_doubt() const REDLATCH_REQUIRES(mutex_);
+  IoError doubt() const REDLATCH_REQUIRES(mutex_);
   IoError failure_of(const Call& call) const;
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
   bool may_subscribe() const REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
-  void hear_of_failover(std::string_view message) REDLATCH_REQUIRES(mutex_);
-  void ask_soon() REDLATCH_REQUIRES(mutex_);
-  void ask_anew() REDLATCH_REQUIRES(mutex_);
+  void hear_of_failover(Sentinel& from, std::string_view message) REDLATCH_REQUIRES(mutex_);
+  void ask_soon(Sentinel& about) REDLATCH_REQUIRES(mutex_);
+  void ask_when_due() REDLATCH_REQUIRES(mutex_);
 
   const std::string service_;
   const ClientOptions options_;  // with which a Sentinel is connected to
@@ -129,7 +154,9 @@ class SentinelTopology final : public Topology,
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
   std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
   TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
-  TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // after messages
+  TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();     // after messages
+  TimePoint repeat_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // while answers are owed
+  TimePoint::duration repeat_pause_ REDLATCH_GUARDED_BY(mutex_){};
   std::minstd_rand random_ REDLATCH_GUARDED_BY(mutex_);
 };
 

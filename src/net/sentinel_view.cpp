@@ -105,14 +105,16 @@ void SentinelView::take(const Address& sentinel, SentinelAnswer answer, TimePoin
   if (is_news) one->named = now;
   one->answer = std::move(answer);
   one->begun = std::max(one->begun, begun);
-  one->answered = now;
+  one->failing_since.reset();
   learn();
   decide();
 }
 
 void SentinelView::note_failure(const Address& sentinel, TimePoint now) {
   Sentinel* const one = find(sentinel);
-  if (one == nullptr || !one->answer || now - one->answered < memory) return;
+  if (one == nullptr || !one->answer) return;
+  if (!one->failing_since) one->failing_since = now;
+  if (now - *one->failing_since < memory) return;
   one->answer.reset();
   learn();
   decide();

@@ -50,8 +50,8 @@ bool is_about(std::string_view service, std::string_view message) noexcept;
 /// It has no socket, clock or mutex.
 class SentinelView {
  public:
-  /// The answer of a Sentinel that cannot be asked any more is forgotten after this time: if all
-  /// Sentinels were set up anew, their epochs begin anew.
+  /// The answer of a Sentinel that cannot be asked any more is forgotten so long after it was asked
+  /// in vain: if all Sentinels were set up anew, their epochs begin anew.
   static constexpr std::chrono::minutes memory{1};
   /// Sentinels that are remembered besides those of the URL.
   static constexpr std::size_t max_learned = 32;
@@ -79,7 +79,7 @@ class SentinelView {
     bool is_named;  // in the URL
     std::optional<SentinelAnswer> answer{};
     TimePoint begun{};
-    TimePoint answered{};
+    std::optional<TimePoint> failing_since{};
     TimePoint named{};  // when it first gave this primary for this configuration
   };
 

@@ -3,25 +3,31 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <exception>
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <redlatch/redlatch.hpp>
 
 #include "eventually.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
+#include "scripted_server.hpp"
 
 namespace {
 
 thread_local constinit int left = 0;  // until one allocation of this thread fails; 0: none does
+thread_local constinit bool is_new = true;  // the thread
+std::atomic<int> left_for_new_threads = 0;
 thread_local constinit bool is_out = false;  // all of them fail
 thread_local constinit int refused = 0;      // of these
 
 void* allocate(std::size_t size) {
+  if (std::exchange(is_new, false) && left == 0) left = left_for_new_threads;
   if (left > 0 && --left == 0) throw std::bad_alloc();
   if (is_out && ++refused > 0) throw std::bad_alloc();
   void* const memory = std::malloc(size == 0 ? 1 : size);
@@ -122,6 +128,48 @@ TEST_F(LockOutOfMemory, LeavesNothingHeldAtAQuorum) {
     }
   }
   EXPECT_GT(failures, 20);
+}
+
+/// On the threads that ask Sentinels, whose callers have memory.
+TEST(ClientSentinelOutOfMemory, IsAsOneThatCannotBeAsked) {
+  RedisServer server;
+  const ScriptedServer sentinel([&](const ScriptedRequest& request) -> std::string {
+    if (request.is("PING")) return resp::status("PONG");
+    if (!request.is("SENTINEL")) {
+      return resp::array({resp::bulk("subscribe"), resp::bulk("+switch-master"), resp::integer(1)});
+    }
+    if (request.words[1] == "MASTER") {
+      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
+    }
+    if (request.words[1] == "SENTINELS") return resp::array({});
+    return resp::array({resp::bulk("127.0.0.1"), resp::bulk(std::to_string(server.port()))});
+  });
+  std::string url = sentinel.url();
+  url.replace(0, url.find("://"), "redis-sentinel") += "#orders";
+  Client(url).ping();  // the thread of the Sentinel has begun
+  int failures = 0;
+  for (int i = 1; i < most; ++i) {
+    Client client(url, {.connect_timeout = 5s, .command_timeout = 5s});
+    left_for_new_threads = i;
+    try {
+      client.ping();
+    } catch (const Error& error) {
+      ++failures;
+      EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+    } catch (const std::bad_alloc&) {
+      ADD_FAILURE() << "allocation " << i;
+    }
+    left_for_new_threads = 0;
+    EXPECT_TRUE(eventually([&] {
+      try {
+        client.ping();
+        return true;
+      } catch (const Error&) {
+        return false;
+      }
+    }));
+  }
+  EXPECT_GT(failures, 5);
 }
 
 /// A hundred times, once in a millisecond.

@@ -478,6 +478,9 @@ class ScriptedSentinel {
     tell("+switch-master", "orders 127.0.0.1 " + former_ + " 127.0.0.1 " + primary_);
   }
   void hang_up() { server_.close_all(); }
+  /// So many of the next connections get no answer to a question.
+  void lose_questions(int connections) { lost_ = connections; }
+  void refuse_subscriptions() { refuses_subscriptions_ = true; }
   /// So much that its end is heard later than its begin, and what a socket holds that is not read.
   void tell_of_others() {
     std::string all;
@@ -513,12 +516,19 @@ class ScriptedSentinel {
       if (request.connection == subscriber_) ++pings_;
       return resp::status("PONG");
     }
+    if (request.is("SUBSCRIBE") && refuses_subscriptions_) {
+      return resp::error("NOPERM this user has no permissions to run the 'subscribe' command");
+    }
     if (request.is("SUBSCRIBE")) {
       subscriber_ = request.connection;
       channels_.insert(request.words[1]);
       return resp::array({resp::bulk("subscribe"), resp::bulk(request.words[1]), resp::integer(1)});
     }
     if (!request.is("SENTINEL")) return resp::error("ERR unknown command");
+    if (lost_ > 0) {
+      --lost_;
+      return {};
+    }
     if (request.words[1] == "MASTER") {
       return resp::array({resp::bulk("config-epoch"), resp::bulk(epoch_)});
     }
@@ -535,6 +545,8 @@ class ScriptedSentinel {
   std::string former_{};
   std::pair<std::string, std::string> other_{"10.0.0.9", "26379"};
   std::atomic<bool> is_other_told_ = false;
+  std::atomic<int> lost_ = 0;
+  std::atomic<bool> refuses_subscriptions_ = false;
   std::atomic<std::size_t> pings_ = 0;
   std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
@@ -642,6 +654,99 @@ TEST(ClientStrangeSentinel, IsReplacedByOneThatItTellsOf) {
   server.kill();
   EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
   EXPECT_TRUE(eventually([&] { return next.is_listened_to(); }));
+}
+
+constexpr int all_questions = 1 << 20;
+
+/// Between the message of a failover and the answer who the primary is, the client knows none: it
+/// does not go back to the former primary.
+TEST(ClientStrangeSentinel, IsWaitedForBehindItsMessageOfAFailover) {
+  RedisServer former;
+  RedisServer promoted;
+  Client other(promoted.url(), patient());
+  const Lock held(other, "job", long_enough);
+  ScriptedSentinel sentinel(former.port());
+  Diary diary([](const Event& event) { return event.kind == EventKind::disconnected; });
+  Client client(sentinel.url(),
+                diary.options({.connect_timeout = 500ms, .command_timeout = 500ms}));
+  client.ping();
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  sentinel.lose_questions(all_questions);
+  sentinel.learn(promoted.port(), "2");
+  sentinel.tell_of_switch();
+  ASSERT_TRUE(eventually([&] { return !diary.events().empty(); }));
+  Lock lock(client, "job", std::defer_lock, long_enough);
+  for (int i = 0; i < 3; ++i) {
+    const Error error = thrown_by([&] { static_cast<void>(lock.try_lock()); });
+    EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+    EXPECT_NE(text_of(error).find("127.0.0.1:" + sentinel.port() + " has told of a failover"),
+              std::string::npos)
+        << error.what();
+  }
+  sentinel.lose_questions(0);
+  bool is_held = false;
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { is_held = lock.try_lock(); }); }));
+  EXPECT_FALSE(is_held);
+}
+
+/// The other one has not heard of the failover, and would have within two seconds.
+TEST(ClientStrangeSentinel, IsNotWaitedForLongIfItEndsBehindItsMessage) {
+  RedisServer server;
+  std::optional<ScriptedSentinel> first(std::in_place, server.port());
+  const ScriptedSentinel second(server.port());
+  Diary diary([](const Event& event) { return event.kind == EventKind::disconnected; });
+  Client client(
+      "redis-sentinel://127.0.0.1:" + first->port() + ",127.0.0.1:" + second.port() + "#orders",
+      diary.options(patient()));
+  client.ping();
+  ASSERT_TRUE(eventually([&] { return first->is_pinged_by_listener(); }));
+  first->lose_questions(all_questions);
+  first->tell_of_failover();
+  ASSERT_TRUE(eventually([&] { return !diary.events().empty(); }));
+  first.reset();
+  client.ping();
+}
+
+/// A failover while the client did not listen, and the one question behind that gets lost.
+TEST(ClientStrangeSentinel, IsAskedAgainIfItOwesAnAnswer) {
+  RedisServer former;
+  RedisServer promoted;
+  RawClient raw(former.socket());
+  ScriptedSentinel sentinel(former.port());
+  ClientOptions options{.connect_timeout = 500ms, .command_timeout = 500ms};
+  options.client_name = "listener";
+  Client client(sentinel.url(), options);
+  client.ping();
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  ASSERT_FALSE(raw.clients("listener").empty());
+  sentinel.lose_questions(1);
+  sentinel.learn(promoted.port(), "2");
+  sentinel.hang_up();
+  EXPECT_TRUE(eventually([&] { return raw.clients("listener").empty(); }));
+}
+
+/// No Sentinel can be listened to, and the server was silent for longer than a failover takes.
+TEST(ClientStrangeSentinel, IsAskedBeforeAServerIsBelievedIfItIsNotListenedTo) {
+  RedisServer former;
+  RedisServer promoted;
+  Client other(promoted.url(), patient());
+  const Lock held(other, "job", long_enough);
+  ScriptedSentinel sentinel(former.port());
+  sentinel.refuse_subscriptions();
+  ClientOptions options = less_patient();
+  options.connections = 1;
+  Client client(sentinel.url(), options);
+  client.ping();
+  const auto answered = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - answered > 1100ms; }));
+  sentinel.learn(promoted.port(), "2");
+  Lock lock(client, "job", std::defer_lock, long_enough);
+  bool is_held = false;
+  EXPECT_TRUE(eventually([&] {
+    const bool is_asked = !error_of([&] { is_held |= lock.try_lock(); });
+    return is_asked || is_held;
+  }));
+  EXPECT_FALSE(is_held);
 }
 
 /// Three Sentinels tell of it, one of them twice. Their messages name the server as it is called
@@ -775,6 +880,27 @@ TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsTo) {
   state->port = std::stoi(sentinel.port());
   ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
   fail_over(sentinel);
+  former.resume();
+  ASSERT_TRUE(eventually([&] { return !raw.clients("stopped").empty(); }));
+  child.go_on();
+  expect_to_wait_at_promoted();
+  EXPECT_TRUE(now.owns_lock());
+}
+
+/// It was stopped before it could listen.
+TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsToWithoutListening) {
+  ScriptedSentinel sentinel(former.port());
+  sentinel.refuse_subscriptions();
+  Client other(promoted.url(), patient());
+  const Lock now(other, "job", long_enough);
+  RawClient raw(former.socket());
+  former.pause();
+  state->port = std::stoi(sentinel.port());
+  ASSERT_TRUE(eventually([&] { return sentinel.has_told_of_other(); }));
+  const auto told = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - told > 1100ms; }));
+  child.stop();
+  sentinel.learn(promoted.port(), "2");
   former.resume();
   ASSERT_TRUE(eventually([&] { return !raw.clients("stopped").empty(); }));
   child.go_on();

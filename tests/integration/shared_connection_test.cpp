@@ -123,5 +123,55 @@ TEST_F(SharedConnectionToAForgetfulServer, GetsARenewalThatItRefusesTwiceBeforeA
   for (Asked& one : asked) connection.conclude(one.caller);
 }
 
+/// Says that the server was replaced when it is next attended to.
+class ChangingTopology final : public detail::Topology {
+ public:
+  explicit ChangingTopology(const std::string& url) : resolver_(detail::parse_url(url)) {}
+  void change() { changes_ = true; }
+
+  detail::Destination locate(TimePoint deadline, int cancel) override {
+    detail::Destination destination = resolver_.locate(deadline, cancel);
+    destination.version = version();
+    return destination;
+  }
+  void prefer(const detail::SocketAddress& address) noexcept override { resolver_.prefer(address); }
+  void avoid(const detail::SocketAddress& address) noexcept override { resolver_.avoid(address); }
+  void attend() noexcept override {
+    if (changes_.exchange(false)) note_change();
+  }
+  void before_fork() override {}
+  void after_fork_in_parent() override {}
+  void after_fork_in_child() noexcept override {}
+
+ private:
+  detail::Resolver resolver_;
+  std::atomic<bool> changes_ = false;
+};
+
+/// A release that is sent first behind a pause counts as a use of the connection, behind which the
+/// Sentinels would not be heard before a lock is granted.
+TEST(SharedConnectionBehindAPause, SendsNoReleaseToAFormerPrimary) {
+  ScriptedServer server([](const ScriptedRequest& request) {
+    return request.is("PING") ? resp::status("PONG") : resp::ok;
+  });
+  const auto topology = std::make_shared<ChangingTopology>(server.url());
+  detail::Settings settings{.endpoint = detail::parse_url(server.url()),
+                            .options = patient(),
+                            .server = server.url(),
+                            .topology = topology,
+                            .routes = std::make_shared<detail::Routes>(1),
+                            .closings = std::make_shared<detail::Closings>()};
+  NoSink sink;
+  detail::SharedConnection connection(settings, sink);
+  connection.repeat({}, detail::BootClock::now() + 20s, -1);
+  const auto connected = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - connected > 20ms; }));
+  topology->change();
+  const protocol::Command release(protocol::Expect::anything, "DEL", "job");
+  static_cast<void>(connection.post("job", {.command = release, .ttl = 3s}));
+  EXPECT_EQ(topology->version(), 1U);
+  EXPECT_EQ(server.count("DEL"), 0U);
+}
+
 }  // namespace shared_connection_test
 }  // namespace redlatch::test

@@ -62,11 +62,24 @@ TEST(SentinelView, GoesNotBackToAFormerPrimaryThatASentinelWithoutNewsNames) {
 TEST(SentinelView, BelievesSentinelsThatWereSetUpAnewAfterAMinute) {
   SentinelView view({first, second});
   view.take(first, names(other, 8), at(0ms), at(0ms));
-  view.take(second, names(one, 0), at(59s), at(59s));
-  view.note_failure(first, at(59s));
+  view.take(second, names(one, 0), at(100s), at(100s));
+  view.note_failure(first, at(100s));
   EXPECT_EQ(view.primary(), other);
-  view.note_failure(first, at(60s));
+  view.note_failure(first, at(159s));
+  EXPECT_EQ(view.primary(), other);
+  view.note_failure(first, at(160s));
   EXPECT_EQ(view.primary(), one);
+}
+
+/// A client that was idle has its answer from long ago.
+TEST(SentinelView, RemembersASentinelThatCouldNotBeAskedOnce) {
+  SentinelView view({first, second});
+  view.take(first, names(other, 8), at(0ms), at(0ms));
+  view.note_failure(first, at(100s));
+  view.take(second, names(one, 7), at(100s), at(100s));
+  view.take(first, names(other, 8), at(101s), at(101s));
+  view.note_failure(first, at(200s));
+  EXPECT_EQ(view.primary(), other);
 }
 
 TEST(SentinelView, BelievesTheLastAnswerOfOneConfiguration) {
