@@ -125,7 +125,8 @@ void SentinelSubscription::receive(const Hear& hear) {
 
 void SentinelSubscription::ping() {
   ping_at_ = BootClock::now() + ping_period;
-  if (std::exchange(is_pinged_, true)) throw IoError(Errc::timed_out, "no answer to a PING");
+  is_silent_ = std::exchange(is_pinged_, true);
+  if (is_silent_) throw IoError(Errc::timed_out, "no answer to a PING");
   connection_->stream->append(Command(Expect::anything, "PING"));
   send_available(*connection_->stream, *connection_->transport);
 }

@@ -37,6 +37,8 @@ class SentinelSubscription {
 
   bool is_open() const noexcept { return connection_ != nullptr; }
   bool is_opening() const noexcept { return opening_ != nullptr; }
+  /// It was closed, as the Sentinel did not answer a PING any more.
+  bool is_silent() const noexcept { return is_silent_ && !is_open(); }
   /// When `open` may be called, unless it is open or opening.
   TimePoint open_at() const noexcept { return open_at_; }
 
@@ -68,6 +70,7 @@ class SentinelSubscription {
   std::shared_ptr<Connection> connection_{};  // null unless it is open
   TimePoint ping_at_{};
   bool is_pinged_ = false;  // and has not answered
+  bool is_silent_ = false;
   TimePoint open_at_{};
   std::chrono::milliseconds max_pause_ = min_max_pause;
 

@@ -55,20 +55,19 @@ int rank(Errc code) noexcept {
 }
 
 /// `outcome`: of asking a Sentinel.
-constexpr auto names_primary = [](const auto& outcome) {
-  return outcome.answer && outcome.answer->primary;
-};
+constexpr auto names_primary = [](const auto& outcome) { return outcome.names_primary(); };
 
-/// When the first of the questions began that were answered; none if none was. `calls`: of
-/// Sentinels.
+/// Until one of those that are under way is over. Throws `Cancelled` when `cancel` gets readable.
 template <class Calls>
-std::optional<TimePoint> asked_since(const Calls& calls) {
-  std::optional<TimePoint> since;
+void await_outcome(const Calls& calls, TimePoint until, int cancel) {
+  std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
   for (const auto& call : calls) {
-    if (!call->is_finished() || !call->result().answer) continue;
-    since = std::min(since.value_or(TimePoint::max()), call->begun());
+    if (!call->is_finished()) {
+      watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
+    }
   }
-  return since;
+  poll_until(watched, until);
+  if (watched.front().revents != 0) throw Cancelled();
 }
 
 }  // namespace
@@ -119,7 +118,6 @@ Destination SentinelTopology::locate(TimePoint deadline, int cancel) {
     destination.version = version();
     destination.description = "the primary of " + service_ + " is " + written(*primary_address_) +
                               ", according to Sentinel";
-    if (const auto asked = asked_since(calls)) note_answer(*asked, destination.version);
   }
   Destination resolved = primary->locate(deadline, cancel);
   destination.addresses = std::move(resolved.addresses);
@@ -139,19 +137,15 @@ bool SentinelTopology::is_in_doubt() const {
 
 void SentinelTopology::await_end_of_doubt(TimePoint deadline, int cancel) {
   for (;;) {
-    std::vector<pollfd> watched{{.fd = cancel, .events = POLLIN, .revents = 0}};
+    Calls calls;
     {
       const MutexLock lock(mutex_);
       if (!is_in_doubt()) return;
-      for (const Call& call : ask_all()) {
-        if (call->is_finished()) continue;
-        watched.push_back({.fd = call->fd(), .events = POLLIN, .revents = 0});
-      }
+      calls = ask_all();
     }
     const TimePoint now = BootClock::now();
     if (now >= deadline) return;
-    poll_until(watched, std::min(deadline, now + AskingThreads::fresh_for));
-    if (watched.front().revents != 0) throw Cancelled();
+    await_outcome(calls, std::min(deadline, now + AskingThreads::fresh_for), cancel);
   }
 }
 
@@ -161,38 +155,36 @@ IoError SentinelTopology::doubt() const {
                                  service_ + ", and has not answered yet what its primary is"};
 }
 
-/// Where no Sentinel has answered the last time, none is waited for.
 void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) {
-  if (is_confirmed(since)) return;
-  Calls calls;
-  {
-    const MutexLock lock(mutex_);
-    calls = ask_all(since - AskingThreads::fresh_for);
+  while (!is_confirmed(since)) {
+    const TimePoint now = BootClock::now();
+    if (now >= deadline) {
+      throw IoError(Errc::timed_out,
+                    "no Sentinel has said in time whether the primary was replaced");
+    }
+    Calls calls;
+    {
+      const MutexLock lock(mutex_);
+      calls = ask_all(since - AskingThreads::fresh_for);
+    }
+    await_outcome(calls, std::min(deadline, now + AskingThreads::fresh_for), cancel);
   }
-  AskingThreads::wait_for(calls, calls.size() / 2 + 1, names_primary,
-                          std::min(deadline, since + options_.connect_timeout), cancel);
-  if (asked_since(calls) || is_confirmed(since)) return;
-  throw IoError(Errc::timed_out, "no Sentinel has said in time whether the primary was replaced");
 }
 
+/// Sentinels that have not answered the last time are not waited for.
 bool SentinelTopology::is_confirmed(TimePoint since) {
   const MutexLock lock(mutex_);
-  const Calls calls = ask_all(since - AskingThreads::fresh_for);
-  if (std::ranges::none_of(sentinels_, &Sentinel::answers)) return true;
+  const TimePoint from = since - AskingThreads::fresh_for;
+  const std::size_t asked = ask_all(from).size();
+  const TimePoint::duration waited = BootClock::now() - since;
   std::size_t answered = 0;
-  std::size_t under_way = 0;
-  for (const Call& call : calls) {
-    if (!call->is_finished()) {
-      ++under_way;
-    } else if (call->result().answer) {
-      ++answered;
-    }
+  bool is_any_awaited = false;
+  for (const Sentinel& one : sentinels_) {
+    if (one.has_answered()) ++answered;
+    is_any_awaited |= one.is_asked() && one.answers && one.was_asked_since(from);
   }
-  if (answered > calls.size() / 2 || under_way == 0) return true;
-  const TimePoint::duration max_wait = options_.connect_timeout;
-  return BootClock::now() - since >=
-         (answered > 0 ? std::min<TimePoint::duration>(AskingThreads::max_wait_for_newer, max_wait)
-                       : max_wait);
+  if (answered > asked / 2 || !is_any_awaited || waited >= options_.connect_timeout) return true;
+  return answered > 0 && waited >= AskingThreads::max_wait_for_newer;
 }
 
 /// Has all Sentinels asked, but for those whose answer is new or under way; or, if that is given,
@@ -203,11 +195,11 @@ SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since
   const TimePoint now = BootClock::now();
   for (Sentinel& one : sentinels_) {
     const bool is_new =
-        one.was_asked_since(one.owes_since) &&
-        (since ? one.was_asked_since(*since)
-               : one.is_asked() || one.was_asked_since(now - AskingThreads::fresh_for));
+        one.has_hung() || (since ? one.was_asked_since(*since)
+                                 : one.was_asked_since(now - AskingThreads::fresh_for) ||
+                                       (one.is_asked() && one.was_asked_since(one.owes_since)));
     if (!is_new) {
-      one.asking.reset();
+      one.forget_question();
       try {
         one.asking = threads_.start<Outcome>(
             [self = shared_from_this(), address = one.address, settings = one.settings](
@@ -284,9 +276,6 @@ SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
   return outcome;
 }
 
-/// A doubt ends when the Sentinel that has told of the failover has answered since, or another one
-/// names the server that was promoted. If the Sentinel cannot be asked any more, the word of the
-/// others counts when they must have heard of the failover.
 void SentinelTopology::take(const Address& address, const Outcome& outcome, TimePoint begun) {
   if (outcome.answer) {
     view_.take(address, *outcome.answer, begun, BootClock::now());
@@ -295,16 +284,27 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   }
   note_primary();
   if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
+  const auto from = std::ranges::find(sentinels_, address, &Sentinel::address);
+  if (from != sentinels_.end()) {
+    from->answers = outcome.names_primary();
+    (from->answers ? from->named : from->failed) = begun;
+    if (from->answers && begun >= from->owes_since) from->owes_since = {};
+  }
   for (Sentinel& one : sentinels_) {
-    if (one.promoted && one.promoted == view_.told_primary()) one.tells_failover = false;
-    if (one.address != address) continue;
-    one.answers = outcome.answer.has_value();
-    if (one.answers && begun >= one.owes_since) one.owes_since = {};
-    if (begun >= one.owes_since + (one.answers ? TimePoint::duration{} : hello_period)) {
-      one.tells_failover = false;
-    }
+    if (one.tells_failover) one.tells_failover = !has_shown(one);
   }
   note_trust();
+}
+
+/// Whether it is known what has come of the failover that a Sentinel has told of: it has named the
+/// primary since, or the server that was promoted is known. If it cannot be asked any more, the
+/// word of another one counts that must have heard of the failover.
+bool SentinelTopology::has_shown(const Sentinel& one) const {
+  if (!one.owes_answer() || (one.promoted && one.promoted == view_.told_primary())) return true;
+  const TimePoint all_know = one.owes_since + hello_period;
+  return one.failed >= all_know && std::ranges::any_of(sentinels_, [&](const Sentinel& other) {
+           return other.named >= all_know;
+         });
 }
 
 /// Without a Sentinel that tells of a failover, the primary is believed behind answers only.
@@ -431,7 +431,7 @@ void SentinelTopology::attend() noexcept {
       };
       const bool was_open = one.subscription.is_open();
       if (one.subscription.attend(hear, random_)) ask_soon(one);
-      if (was_open && !one.subscription.is_open()) one.answers = false;
+      if (was_open && one.subscription.is_silent()) one.answers = false;
     }
     note_trust();
     if (sentinels_.empty()) ask_all();
@@ -479,6 +479,7 @@ void SentinelTopology::hear_of_failover(Sentinel& from, std::string_view message
   if (!is_in_doubt()) note_change();
   from.tells_failover = true;
   from.promoted = std::move(promoted);
+  if (!from.has_hung()) from.forget_question();
   heard_at_ = ask_at_ = now;
 }
 
@@ -537,8 +538,10 @@ void SentinelTopology::after_fork_in_parent() {
 void SentinelTopology::after_fork_in_child() noexcept {
   for (Sentinel& one : sentinels_) {
     one.settings->topology->after_fork_in_child();
-    if (one.asking) one.asking->abandon();
-    one.asking.reset();
+    for (std::shared_ptr<Asking>* asking : {&one.asking, &one.earlier_asking}) {
+      if (*asking) (*asking)->abandon();
+      asking->reset();
+    }
     one.subscription.after_fork_in_child();
   }
   end_trust();  // in the child, no Sentinel is listened to

@@ -48,7 +48,7 @@ class Resolver;
 ///
 /// A Sentinel that has told of something, or that is listened to again, is asked until it answers:
 /// the question may get lost. While none is listened to, the primary is trusted for a second behind
-/// each answer of its own or of the Sentinels (`Topology::is_trusted`), and then they are asked.
+/// each of its answers (`Topology::is_trusted`), and then the Sentinels are asked.
 ///
 /// If no Sentinel answers, the last primary is used: an outage of the Sentinels alone does no harm.
 class SentinelTopology final : public Topology,
@@ -83,6 +83,7 @@ class SentinelTopology final : public Topology,
   struct Outcome {
     std::optional<SentinelAnswer> answer{};
     std::optional<IoError> failure{};
+    bool names_primary() const { return answer && answer->primary; }
   };
   using Asking = DetachedCall<Outcome>;
 
@@ -90,7 +91,10 @@ class SentinelTopology final : public Topology,
     Address address;
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
-    bool answers = true;                       // or has not been asked in vain
+    std::shared_ptr<Asking> earlier_asking{};  // which was under way when `asking` began
+    bool answers = true;                       // or is not known to be silent
+    TimePoint named{};   // when the last question began to which it has named the primary
+    TimePoint failed{};  // when the last one began to which it has not
     SentinelSubscription subscription{};
     TimePoint owes_since{};       // an answer, as it has told of something or is listened to again
     bool tells_failover = false;  // which it has not been asked about yet
@@ -100,13 +104,21 @@ class SentinelTopology final : public Topology,
     bool is_to_be_asked_again() const {
       return owes_answer() && (subscription.is_open() || tells_failover);
     }
+    /// Of threads that are in `map_address`, which may hang, two are enough.
+    bool has_hung() const { return is_asked() && earlier_asking && !earlier_asking->is_finished(); }
+    void forget_question() {
+      if (is_asked()) earlier_asking = asking;
+      asking.reset();
+    }
     bool was_asked_since(TimePoint time) const { return asking && asking->begun() >= time; }
     bool is_asked() const { return asking && !asking->is_finished(); }
     /// One that is being asked shows first whether it answers.
     bool may_be_subscribed_to() const {
       return !is_asked() && !subscription.is_open() && !subscription.is_opening();
     }
-    bool has_answered() const { return asking && asking->is_finished() && asking->result().answer; }
+    bool has_answered() const {
+      return asking && asking->is_finished() && asking->result().names_primary();
+    }
   };
   using Call = AskingThreads::Call<Outcome>;
   using Calls = std::vector<Call>;
@@ -119,6 +131,7 @@ class SentinelTopology final : public Topology,
                      TimePoint deadline, AskingThreads::Talk& talk, int cancel) const;
   void take(const Address& address, const Outcome& outcome, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
+  bool has_shown(const Sentinel& one) const REDLATCH_REQUIRES(mutex_);
   void note_trust() REDLATCH_REQUIRES(mutex_);
   bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
   void await_end_of_doubt(TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);

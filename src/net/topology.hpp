@@ -123,12 +123,10 @@ class Topology {
   /// From now on the server is trusted behind answers only, for so long behind each.
   void trust_for(TimePoint::duration time) noexcept { trust_ = time; }
   void end_trust() noexcept { trusted_until_ = TimePoint{}; }
-  /// The topology hears of a new server in another way; false: not any more, and the server has
-  /// just been confirmed.
+  /// The topology hears of a new server in another way; false: not any more.
   void trust_always(bool always) noexcept {
     const bool is_always = trusted_until_.load() == TimePoint::max();
-    if (always != is_always)
-      trusted_until_ = always ? TimePoint::max() : BootClock::now() + trust_.load();
+    if (always != is_always) trusted_until_ = always ? TimePoint::max() : TimePoint{};
   }
 
  private:

@@ -481,6 +481,7 @@ class ScriptedSentinel {
   /// So many of the next connections get no answer to a question.
   void lose_questions(int connections) { lost_ = connections; }
   void refuse_subscriptions() { refuses_subscriptions_ = true; }
+  void forget_service() { has_forgotten_ = true; }
   /// So much that its end is heard later than its begin, and what a socket holds that is not read.
   void tell_of_others() {
     std::string all;
@@ -529,6 +530,7 @@ class ScriptedSentinel {
       --lost_;
       return {};
     }
+    if (has_forgotten_) return request.words[1] == "MASTERS" ? resp::array({}) : resp::nil_array;
     if (request.words[1] == "MASTER") {
       return resp::array({resp::bulk("config-epoch"), resp::bulk(epoch_)});
     }
@@ -547,6 +549,7 @@ class ScriptedSentinel {
   std::atomic<bool> is_other_told_ = false;
   std::atomic<int> lost_ = 0;
   std::atomic<bool> refuses_subscriptions_ = false;
+  std::atomic<bool> has_forgotten_ = false;
   std::atomic<std::size_t> pings_ = 0;
   std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
@@ -687,6 +690,65 @@ TEST(ClientStrangeSentinel, IsWaitedForBehindItsMessageOfAFailover) {
   bool is_held = false;
   EXPECT_TRUE(eventually([&] { return !error_of([&] { is_held = lock.try_lock(); }); }));
   EXPECT_FALSE(is_held);
+}
+
+/// It says what the failover was, and no more: the former primary is not believed again.
+class ClientSentinelThatEnds : public testing::TestWithParam<bool> {};
+
+TEST_P(ClientSentinelThatEnds, LeavesThePrimaryUnknownBehindItsMessageOfAFailover) {
+  RedisServer former;
+  RedisServer promoted;
+  std::optional<ScriptedSentinel> sentinel(std::in_place, former.port());
+  Diary diary([](const Event& event) { return event.kind == EventKind::disconnected; });
+  Client client(sentinel->url(),
+                diary.options({.connect_timeout = 500ms, .command_timeout = 500ms}));
+  client.ping();
+  ASSERT_TRUE(eventually([&] { return sentinel->is_pinged_by_listener(); }));
+  if (GetParam()) {
+    sentinel->forget_service();
+  } else {
+    sentinel->lose_questions(all_questions);
+  }
+  sentinel->learn(promoted.port(), "2");
+  sentinel->tell_of_switch();
+  ASSERT_TRUE(eventually([&] { return !diary.events().empty(); }));
+  if (!GetParam()) sentinel.reset();
+  const Error error =
+      thrown_by([&] { const Lock lock(client, "job", 4s, {.ttl = 2min, .ride_out = true}); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+}
+
+INSTANTIATE_TEST_SUITE_P(, ClientSentinelThatEnds, testing::Bool(), [](const auto& its) {
+  return its.param ? "ForgetsTheService" : "IsAway";
+});
+
+/// A program's function hangs, and the server is well.
+TEST(ClientStrangeSentinel, IsNotAskedAgainAndAgainWhereItsAnswerIsNeverTranslated) {
+  RedisServer server;
+  ScriptedSentinel sentinel(server.port());
+  sentinel.refuse_subscriptions();
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
+  std::atomic<bool> hangs = false;
+  std::atomic<int> hung = 0;
+  ClientOptions options{.connect_timeout = 500ms, .command_timeout = 500ms};
+  options.connections = 1;
+  options.map_address = [&](const Address& address) {
+    if (hangs && ++hung > 0) ended.wait();
+    return only_loopback(address);
+  };
+  {
+    Client client(sentinel.url(), options);
+    client.ping();
+    hangs = true;
+    for (int i = 0; i < 4; ++i) {
+      const auto idle = std::chrono::steady_clock::now();
+      ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - idle > 1100ms; }));
+      EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
+    }
+    EXPECT_LE(hung, 2);
+    end.set_value();
+  }
 }
 
 /// The other one has not heard of the failover, and would have within two seconds.
@@ -887,6 +949,26 @@ TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsTo) {
   EXPECT_TRUE(now.owns_lock());
 }
 
+TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindABreakOfItsListening) {
+  ScriptedSentinel sentinel(former.port());
+  Client one(former.url(), patient());
+  Client other(promoted.url(), patient());
+  std::optional<Lock> before(std::in_place, one, "job", long_enough);
+  const Lock now(other, "job", long_enough);
+  state->port = std::stoi(sentinel.port());
+  RawClient raw(former.socket());
+  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  child.stop();
+  sentinel.learn(promoted.port(), "2");
+  sentinel.hang_up();
+  EXPECT_EQ(before->unlock(), Unlock::released);
+  EXPECT_TRUE(raw.exists("job")) << "it is granted";
+  child.go_on();
+  expect_to_wait_at_promoted();
+  EXPECT_TRUE(now.owns_lock());
+}
+
 /// It was stopped before it could listen.
 TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsToWithoutListening) {
   ScriptedSentinel sentinel(former.port());
@@ -898,7 +980,7 @@ TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsToWithoutList
   state->port = std::stoi(sentinel.port());
   ASSERT_TRUE(eventually([&] { return sentinel.has_told_of_other(); }));
   const auto told = std::chrono::steady_clock::now();
-  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - told > 1100ms; }));
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - told > 200ms; }));
   child.stop();
   sentinel.learn(promoted.port(), "2");
   former.resume();
