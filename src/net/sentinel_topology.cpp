@@ -36,6 +36,8 @@ constexpr std::chrono::seconds trust{1};
 /// The pause before Sentinels that owe an answer are asked again, which doubles each time.
 constexpr std::chrono::milliseconds min_repeat_pause{250};
 constexpr std::chrono::milliseconds max_repeat_pause{16000};
+/// How late a thread may be on a busy machine. What is later was stopped.
+constexpr std::chrono::milliseconds max_lateness{100};
 /// Sentinels tell each other of their configurations that often. Source: the Redis documentation,
 /// "High availability with Redis Sentinel", "Sentinels and replicas auto discovery".
 constexpr std::chrono::seconds hello_period{2};
@@ -171,7 +173,8 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
   }
 }
 
-/// Sentinels that have not answered the last time are not waited for.
+/// Sentinels that have not answered the last time are not waited for, and for `map_address` no
+/// longer than a Sentinel has to answer.
 bool SentinelTopology::is_confirmed(TimePoint since) {
   const MutexLock lock(mutex_);
   const TimePoint from = since - AskingThreads::fresh_for;
@@ -181,9 +184,10 @@ bool SentinelTopology::is_confirmed(TimePoint since) {
   bool is_any_awaited = false;
   for (const Sentinel& one : sentinels_) {
     if (one.has_answered()) ++answered;
-    is_any_awaited |= one.is_asked() && one.answers && one.was_asked_since(from);
+    const bool is_awaited = one.is_asked() && one.answers && one.was_asked_since(from);
+    is_any_awaited |= is_awaited && (one.mapping == 0 || waited < options_.connect_timeout);
   }
-  if (answered > asked / 2 || !is_any_awaited || waited >= options_.connect_timeout) return true;
+  if (answered > asked / 2 || !is_any_awaited) return true;
   return answered > 0 && waited >= AskingThreads::max_wait_for_newer;
 }
 
@@ -255,15 +259,18 @@ SentinelTopology::Outcome SentinelTopology::ask(const Address& address,
 SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
                                                        std::shared_ptr<const Settings> settings,
                                                        TimePoint deadline,
-                                                       AskingThreads::Talk& talk,
-                                                       int cancel) const {
+                                                       AskingThreads::Talk& talk, int cancel) {
   Outcome outcome;
   try {
     SentinelAnswer answer = answer_of(*settings, deadline, cancel);
     if (map_address_) {
       settings.reset();  // it uses TLS
       talk.pause();
-      const Finally go_on([&] { talk.go_on(); });
+      note_mapping(address, 1);
+      const Finally go_on([&] {
+        talk.go_on();
+        note_mapping(address, -1);
+      });
       map(answer);
     }
     outcome.answer = std::move(answer);
@@ -276,6 +283,12 @@ SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
   return outcome;
 }
 
+void SentinelTopology::note_mapping(const Address& address, int change) {
+  const MutexLock lock(mutex_);
+  const auto one = std::ranges::find(sentinels_, address, &Sentinel::address);
+  if (one != sentinels_.end()) one->mapping = std::max(one->mapping + change, 0);
+}
+
 void SentinelTopology::take(const Address& address, const Outcome& outcome, TimePoint begun) {
   if (outcome.answer) {
     view_.take(address, *outcome.answer, begun, BootClock::now());
@@ -285,7 +298,10 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   note_primary();
   if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
   const auto from = std::ranges::find(sentinels_, address, &Sentinel::address);
-  if (from != sentinels_.end()) {
+  // Behind a stop of this process, the time was over for its own part.
+  const bool was_stopped =
+      outcome.failure && BootClock::now() - begun >= options_.connect_timeout + max_lateness;
+  if (from != sentinels_.end() && !was_stopped) {
     from->answers = outcome.names_primary();
     (from->answers ? from->named : from->failed) = begun;
     if (from->answers && begun >= from->owes_since) from->owes_since = {};

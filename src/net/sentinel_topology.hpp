@@ -92,6 +92,7 @@ class SentinelTopology final : public Topology,
     std::shared_ptr<const Settings> settings;  // to connect to it
     std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
     std::shared_ptr<Asking> earlier_asking{};  // which was under way when `asking` began
+    int mapping = 0;                           // threads that are in `map_address`
     bool answers = true;                       // or is not known to be silent
     TimePoint named{};   // when the last question began to which it has named the primary
     TimePoint failed{};  // when the last one began to which it has not
@@ -128,7 +129,9 @@ class SentinelTopology final : public Topology,
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   Outcome outcome_of(const Address& address, std::shared_ptr<const Settings> settings,
-                     TimePoint deadline, AskingThreads::Talk& talk, int cancel) const;
+                     TimePoint deadline, AskingThreads::Talk& talk, int cancel)
+      REDLATCH_EXCLUDES(mutex_);
+  void note_mapping(const Address& address, int change) REDLATCH_EXCLUDES(mutex_);
   void take(const Address& address, const Outcome& outcome, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
   bool has_shown(const Sentinel& one) const REDLATCH_REQUIRES(mutex_);
