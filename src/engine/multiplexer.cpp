@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/grace.hpp"
 #include "engine/combined_wait.hpp"
 
 namespace redlatch::detail {

@@ -19,6 +19,7 @@
 #include <redlatch/protocol/reply.hpp>
 
 #include "base/event_fd.hpp"
+#include "base/grace.hpp"
 #include "base/io_error.hpp"
 #include "base/memory_retry.hpp"
 #include "net/poll.hpp"
@@ -254,8 +255,9 @@ bool SharedConnection::receive_available(TimePoint end) noexcept {
   return has_leader_ || multiplexer_.owes();
 }
 
-/// Retries what the server has refused, and reads the replies, until `end` at the latest. A call
-/// that can lead retries its own request.
+/// Retries what the server has refused, and reads the replies, until `end` at the latest, or until
+/// a reply is not believed before other nodes were asked. A call that can lead retries its own
+/// request.
 void SharedConnection::drive_retries(TimePoint end) {
   while (multiplexer_.connected() && multiplexer_.has_retrying() &&
          multiplexer_.next_leader() == nullptr) {
@@ -267,7 +269,7 @@ void SharedConnection::drive_retries(TimePoint end) {
       continue;
     }
     try {
-      read(end);
+      read(end, {});
     } catch (const IoError& error) {
       if (error.code() != Errc::timed_out) throw;
       return;  // the replies may still come
@@ -434,7 +436,7 @@ bool SharedConnection::pass_on(RefusedReleases releases, TimePoint now,
 /// the reply may be there already. False when the call had it, or there is no connection.
 bool SharedConnection::begin_grace(Call& call, TimePoint now) const noexcept {
   if (!multiplexer_.connected() || call.grace_until != TimePoint{}) return false;
-  call.grace_until = now + Multiplexer::grace_for(now - call.end);
+  call.grace_until = now + grace_for(now - call.end);
   return true;
 }
 
@@ -626,9 +628,10 @@ void SharedConnection::flush(TimePoint end) {
 }
 
 /// Sends what is left to send, and waits for bytes. The mutex is released once for both.
-void SharedConnection::read(TimePoint end) {
+/// `doubt_end`: as of `settle_doubt`.
+void SharedConnection::read(TimePoint end, TimePoint doubt_end) {
   if (!doubted_.empty()) {
-    if (settle_doubt(end)) return receive_now();
+    if (settle_doubt(doubt_end)) return receive_now();
     throw IoError(Errc::timed_out, "it is not known in time whether the node was replaced");
   }
   std::array<char, 4096> room;
@@ -636,7 +639,7 @@ void SharedConnection::read(TimePoint end) {
   while (!send_now([&](Transport& transport) { count = transport.receive(room, end); })) {
     if (wait_for_room(end)) return;
   }
-  process({room.data(), count}, end);
+  process({room.data(), count}, doubt_end);
   // With TLS, the rest may stand in the transport, where no poll of the descriptor shows it.
   if (count == room.size()) receive_now();
 }

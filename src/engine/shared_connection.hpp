@@ -260,7 +260,8 @@ class SharedConnection {
   bool send_now() REDLATCH_REQUIRES(mutex_);
   bool wait_for_room(TimePoint end) REDLATCH_REQUIRES(mutex_);
   void flush(TimePoint end) REDLATCH_REQUIRES(mutex_);
-  void read(TimePoint end) REDLATCH_REQUIRES(mutex_);
+  void read(TimePoint end) REDLATCH_REQUIRES(mutex_) { read(end, end); }
+  void read(TimePoint end, TimePoint doubt_end) REDLATCH_REQUIRES(mutex_);
   void receive_now() REDLATCH_REQUIRES(mutex_);
   void process(std::string_view bytes, TimePoint until) REDLATCH_REQUIRES(mutex_);
   bool settle_doubt(TimePoint until) REDLATCH_REQUIRES(mutex_);

@@ -13,6 +13,7 @@
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/protocol/command.hpp>
 
+#include "base/grace.hpp"
 #include "net/connection.hpp"
 #include "net/credential_source.hpp"
 #include "net/mapped_address.hpp"
@@ -36,6 +37,8 @@ constexpr std::size_t max_targets = 16;
 /// How long an answer is waited for where no node has given one so far: the way to all of them may
 /// be long.
 constexpr std::chrono::seconds max_wait_for_any{2};
+/// How late a thread may be on a busy machine. What is later was stopped.
+constexpr std::chrono::milliseconds max_lateness{100};
 /// `cluster-node-timeout` where no node tells it.
 constexpr std::chrono::seconds assumed_node_timeout{2};
 
@@ -255,7 +258,7 @@ ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
   } catch (const std::exception& error) {
     outcome.failure.emplace(Errc::unreachable, written(address) + ": " + error.what());
   }
-  note_failure(address);
+  note_failure(outcome);
   return outcome;
 }
 
@@ -274,9 +277,13 @@ void ClusterTopology::learn_answer(const Address& address, const ClusterAnswer& 
   }
 }
 
-void ClusterTopology::note_failure(const Address& address) {
+/// Behind a stop of this process, the time is over for its own part.
+void ClusterTopology::note_failure(const Outcome& outcome) {
+  const TimePoint end = outcome.begun + options_.connect_timeout;
+  const bool was_stopped = BootClock::now() - end >= max_lateness;
   const MutexLock lock(mutex_);
-  reports_.note_failure(address);
+  if (was_stopped) return reports_.forget_question(outcome.address);
+  reports_.note_failure(outcome.address);
 }
 
 bool ClusterTopology::wants_node_timeout(const Address& address) const {
@@ -478,9 +485,8 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoint deadline,
                                    int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
-  const TimePoint usual_end = std::min(deadline, since + AskingThreads::max_wait_for_newer);
-  const TimePoint last_end = std::min(deadline, since + max_wait_for_any);
-  while (!is_settled(number, since, usual_end, last_end)) {
+  const TimePoint usual_end = since + AskingThreads::max_wait_for_newer;
+  while (const auto until = awaited_until(number, since, deadline)) {
     Calls calls;
     Address own;
     {
@@ -492,9 +498,9 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoin
     const auto is_of_other = [&](const Outcome& one) {
       return one.is_answered && one.begun >= since && one.address != own;
     };
-    const TimePoint end = BootClock::now() < usual_end ? usual_end : last_end;
+    const TimePoint end = BootClock::now() < usual_end ? std::min(*until, usual_end) : *until;
     AskingThreads::wait_for(calls, NodeReports::enough_others, is_of_other, end, cancel);
-    if (is_settled(number, since, usual_end, last_end)) return;
+    if (!awaited_until(number, since, deadline)) return;
     const TimePoint now = BootClock::now();
     const TimePoint knows_itself = since + NodeReports::max_ignorance;
     poll_until({}, std::min({end, now + pause, now < knows_itself ? knows_itself : end}));
@@ -504,35 +510,47 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoin
 
 /// What was asked before that time does not count; what was asked since then is waited for.
 bool ClusterTopology::is_node_confirmed(std::size_t number, TimePoint since) {
-  if (is_settled(number, since, since + AskingThreads::max_wait_for_newer,
-                 since + max_wait_for_any)) {
-    return true;
-  }
+  if (!awaited_until(number, since, TimePoint::max())) return true;
   const MutexLock lock(mutex_);
   if (asked_at_ < since) asked_at_ = {};
   ask_some();
   return false;
 }
 
-/// False while other nodes may still answer. At `usual_end`, those that have answered are enough.
-/// Throws `IoError` if the node is not to be believed.
-bool ClusterTopology::is_settled(std::size_t number, TimePoint since, TimePoint usual_end,
-                                 TimePoint last_end) const {
+/// Until when other nodes may still answer; none: the node is to be believed. Behind that time,
+/// those that have answered are enough. Throws `IoError` if the node is not to be believed, or if
+/// that is not known at the deadline: few of them are not enough only because a call has little
+/// time.
+std::optional<TimePoint> ClusterTopology::awaited_until(std::size_t number, TimePoint since,
+                                                        TimePoint deadline) {
   using Verdict = NodeReports::Verdict;
   const MutexLock lock(mutex_);
+  const Verdict verdict = reports_.verdict(number, since);
+  if (has_ended_ || verdict == Verdict::settled) return std::nullopt;
   const TimePoint now = BootClock::now();
-  const Verdict verdict = reports_.verdict(number, since, now);
-  if (has_ended_ || verdict == Verdict::settled) return true;
-  if (now < (verdict == Verdict::unknown ? last_end : usual_end)) return false;
-  if (verdict == Verdict::well) return true;
+  TimePoint end = since;
+  end += verdict == Verdict::unknown ? max_wait_for_any : AskingThreads::max_wait_for_newer;
+  if (now >= end) {
+    Node& node = node_at(number);
+    if (node.grace_until <= end) node.grace_until = now + grace_for(now - end);
+    end = node.grace_until;
+  }
+  if (now >= end && verdict == Verdict::well) return std::nullopt;
+  if (now >= std::min(end, deadline)) throw doubt(verdict);
+  return std::min(end, deadline);
+}
+
+IoError ClusterTopology::doubt(NodeReports::Verdict verdict) const {
+  using Verdict = NodeReports::Verdict;
   std::string text = "the node has answered after a long silence, and ";
   if (verdict == Verdict::failed) {
     text += "other nodes of the cluster take it for failed";
   } else {
-    text += "no other node of the cluster says whether it was replaced meanwhile";
+    text += verdict == Verdict::well ? "not enough other nodes" : "no other node";
+    text += " of the cluster says whether it was replaced meanwhile";
     if (const std::string why = why_unanswered(); !why.empty()) text += ": " + why;
   }
-  throw IoError(Errc::unreachable, text);
+  return {Errc::unreachable, text};
 }
 
 /// Of all nodes, as few have the same address.

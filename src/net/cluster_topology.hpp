@@ -90,7 +90,8 @@ class ClusterTopology final : public Topology,
     std::shared_ptr<NodeTopology> topology;
     std::shared_ptr<Resolver> resolver{};  // of its address
     Address address{};
-    bool is_empty = true;  // it had no slots when it was looked at last
+    bool is_empty = true;     // it had no slots when it was looked at last
+    TimePoint grace_until{};  // for the answers of others that may be unread
   };
   /// What became of asking one node.
   struct Outcome {
@@ -125,13 +126,14 @@ class ClusterTopology final : public Topology,
                           int cancel) const;
   void learn_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
-  void note_failure(const Address& address) REDLATCH_EXCLUDES(mutex_);
+  void note_failure(const Outcome& outcome) REDLATCH_EXCLUDES(mutex_);
   bool wants_node_timeout(const Address& address) const REDLATCH_EXCLUDES(mutex_);
   void confirm_node(std::size_t number, TimePoint since, TimePoint deadline, int cancel)
       REDLATCH_EXCLUDES(mutex_);
   bool is_node_confirmed(std::size_t number, TimePoint since) REDLATCH_EXCLUDES(mutex_);
-  bool is_settled(std::size_t number, TimePoint since, TimePoint usual_end,
-                  TimePoint last_end) const REDLATCH_EXCLUDES(mutex_);
+  std::optional<TimePoint> awaited_until(std::size_t number, TimePoint since, TimePoint deadline)
+      REDLATCH_EXCLUDES(mutex_);
+  IoError doubt(NodeReports::Verdict verdict) const REDLATCH_REQUIRES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const REDLATCH_EXCLUDES(mutex_);
   void have_mapped(const Address& target) REDLATCH_REQUIRES(mutex_);
   void follow() REDLATCH_REQUIRES(mutex_);

@@ -60,6 +60,10 @@ void NodeReports::note_failure(const Address& node) {
   if (report->failed == 0) report->failed = ++failures_;
 }
 
+void NodeReports::forget_question(const Address& node) noexcept {
+  if (Report* const report = find(node); report != nullptr) report->is_awaited = false;
+}
+
 void NodeReports::forget_questions() noexcept {
   for (Report& one : reports_) one.is_awaited = false;
 }
@@ -79,7 +83,7 @@ std::optional<std::chrono::milliseconds> NodeReports::node_timeout() const {
   return shortest;
 }
 
-NodeReports::Verdict NodeReports::verdict(std::size_t seat, TimePoint since, TimePoint now) const {
+NodeReports::Verdict NodeReports::verdict(std::size_t seat, TimePoint since) const {
   if (view_.is_empty(seat)) return Verdict::settled;
   std::size_t others = 0;
   std::size_t vouched = 0;
@@ -93,7 +97,7 @@ NodeReports::Verdict NodeReports::verdict(std::size_t seat, TimePoint since, Tim
     if (one->answered_since >= since) {
       ++answered;
       if (std::ranges::find(one->vouched, seat) != one->vouched.end()) ++vouched;
-    } else if (one->failed != 0 || (one->is_awaited && now - one->asked >= max_wait)) {
+    } else if (one->failed != 0 || (one->is_awaited && since - one->asked >= max_wait)) {
       ++not_awaited;
     }
   }

@@ -24,7 +24,7 @@ class NodeReports {
   static constexpr std::size_t enough_others = 2;
   /// How long a node takes at most, once it goes on, to hear that it was replaced.
   static constexpr std::chrono::milliseconds max_ignorance{250};
-  /// How long an answer may take, before a node counts as one that hangs.
+  /// A node that had not answered for that long when others were asked counts as one that hangs.
   static constexpr std::chrono::milliseconds max_wait{500};
   /// How often a node is asked for `cluster-node-timeout` at most.
   static constexpr std::chrono::seconds node_timeout_period{1};
@@ -43,6 +43,8 @@ class NodeReports {
   void note_answer(const Address& node, const ClusterAnswer& answer, TimePoint begun,
                    TimePoint now);
   void note_failure(const Address& node);
+  /// It was neither answered nor did the node fail: this process was stopped meanwhile.
+  void forget_question(const Address& node) noexcept;
   /// In a forked child, which gets none of the answers.
   void forget_questions() noexcept;
 
@@ -60,7 +62,7 @@ class NodeReports {
   /// Nodes that cannot be reached, or hang, are not waited for. If no other node answers, what the
   /// node says itself counts, once it has heard that it was replaced, if it can; at once if it has
   /// no replica. By the last map alone no node is well: it may have got a replica since then.
-  Verdict verdict(std::size_t seat, TimePoint since, TimePoint now) const;
+  Verdict verdict(std::size_t seat, TimePoint since) const;
 
  private:
   struct Report {

@@ -217,6 +217,55 @@ TEST_F(ClientOfScriptedCluster, StopsAtOnceWhileNodesAreAskedAboutAnother) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
 }
 
+/// One that was cut off together with the primary vouches for it, and the other one is silent: a
+/// call that has little time gets no answer, as it cannot wait for two.
+TEST(ClientOfACluster, DoesNotBelieveANodeByTheWordOfOneAsItsTimeIsOver) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds wait_for_two{500};
+  std::string slots;
+  std::atomic<bool> is_silent = false;
+  std::atomic<Clock::time_point> granted{};
+  const auto tell = [&](const ScriptedRequest& request) {
+    if (request.is("CLUSTER")) return request.words[1] == "NODES" ? resp::bulk("") : slots;
+    if (request.is("CONFIG")) {
+      return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk("0")});
+    }
+    return request.is("EVALSHA") ? resp::integer(1) : resp::ok;
+  };
+  ScriptedServer primary([&](const ScriptedRequest& request) {
+    if (request.is("SET")) granted = Clock::now();
+    return is_silent && request.is("CLUSTER") ? std::string() : tell(request);
+  });
+  ScriptedServer vouching(tell);
+  ScriptedServer silent([&](const ScriptedRequest& request) {
+    return is_silent && request.is("CLUSTER") ? std::string() : tell(request);
+  });
+  const auto host_and_port = [](const ScriptedServer& server) {
+    const std::string url = server.url();
+    return resp::array({resp::bulk("127.0.0.1"),
+                        resp::integer(std::stoi(url.substr(url.rfind(':') + 1))), resp::bulk("")});
+  };
+  slots = resp::array({resp::array({resp::integer(0), resp::integer(16383), host_and_port(primary),
+                                    host_and_port(vouching), host_and_port(silent)})});
+  Client client("redis-cluster" + primary.url().substr(std::string_view("redis").size()),
+                {.connect_timeout = 20s, .command_timeout = 100ms, .connections = 1});
+  EXPECT_TRUE(eventually(
+      [&] { return !error_of([&] { const Lock lock(client, "job", long_lease); }); }, 30s));
+  is_silent = true;
+  const std::size_t asked = vouching.count("CLUSTER");
+  try {
+    const Lock lock(client, "other", long_lease);
+    EXPECT_GE(Clock::now() - granted.load(), wait_for_two) << "on a machine that is so busy";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::timed_out) << error.what();
+    EXPECT_TRUE(error.in_doubt());
+  }
+  EXPECT_GT(vouching.count("CLUSTER"), asked);
+  EXPECT_TRUE(eventually(
+      [&] { return !error_of([&] { const Lock lock(client, "job", long_lease); }); }, 30s))
+      << "the word of one is enough when the other one has had its time";
+}
+
 /// It has got its replica since the last map, and that has replaced it.
 TEST_F(ClientOfScriptedCluster, AsksANodeWithoutReplicasForANewMapBeforeItIsBelieved) {
   node_timeout = 0;
@@ -528,13 +577,20 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsSilent) {
   EXPECT_LT(longest, ttl / 3 + ttl / 3) << "a third of the ttl, and one wait";
 }
 
+/// With scripts and without: then a renewal has the connection to itself.
+class ClientOfAClusterInDoubt : public testing::TestWithParam<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Scripts, ClientOfAClusterInDoubt, testing::Bool(),
+                         [](const auto& test) { return test.param ? "Taken" : "Refused"; });
+
 /// Two primaries, of which one answers seldom, so that others are asked about it: these are silent.
-TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
+TEST_P(ClientOfAClusterInDoubt, RenewsAtTheOtherNodes) {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds ttl{3000};
+  const char* const renewal = GetParam() ? "EVALSHA" : "EXEC";
   std::string slots;
   std::atomic<bool> tells = true;
-  const auto answer = [&](const ScriptedRequest& request) {
+  const auto answer = [&](const ScriptedRequest& request, std::string& value) {
     if (request.is("CLUSTER")) {
       if (!tells) return std::string();
       return request.words[1] == "NODES" ? resp::bulk("") : slots;
@@ -542,7 +598,13 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
     if (request.is("CONFIG")) {
       return resp::array({resp::bulk("cluster-node-timeout"), resp::bulk("4000")});
     }
-    return request.is("EVALSHA") || request.is("EVAL") ? resp::integer(1) : resp::ok;
+    if (request.is("SET")) value = request.words[2];
+    if (request.is("COMMAND")) return resp::error("NOPERM no permissions to run 'command'");
+    if (request.is("GETRANGE")) return resp::bulk(value);
+    if (request.is("PEXPIRE") || request.is("DEL")) return resp::status("QUEUED");
+    if (request.is("EXEC")) return resp::array({resp::integer(1)});
+    return request.is("EVALSHA") || request.is("EVAL") || request.is("EXISTS") ? resp::integer(1)
+                                                                               : resp::ok;
   };
   Clock::time_point renewed{};
   Clock::duration longest{};  // between two renewals
@@ -552,11 +614,13 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
     renewed = now;
   };
   std::atomic<bool> is_judged = false;
-  ScriptedServer often([&](const ScriptedRequest& request) {
-    if (request.is("EVALSHA") && !is_judged) note_time();
-    return answer(request);
+  ScriptedServer often([&, value = std::string()](const ScriptedRequest& request) mutable {
+    if (request.is(renewal) && !is_judged) note_time();
+    return answer(request, value);
   });
-  ScriptedServer seldom(answer);
+  ScriptedServer seldom([&, value = std::string()](const ScriptedRequest& request) mutable {
+    return answer(request, value);
+  });
   const auto range = [](int first, int last, const ScriptedServer& server) {
     const std::string url = server.url();
     return resp::array({resp::integer(first), resp::integer(last),
@@ -565,6 +629,7 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
   };
   slots = resp::array({range(0, 8191, often), range(8192, 16383, seldom)});
   ClientOptions options = patient();
+  options.scripting = GetParam();
   options.on_event = [&](const Event& event) {
     if (event.kind != EventKind::renewal_failed || is_judged) return;
     const auto held = often.hold();
@@ -576,6 +641,7 @@ TEST(ClientOfACluster, RenewsAtTheOtherNodesWhileOneIsInDoubt) {
   const Lock other(client, Cluster::key_in(9'000), {.ttl = 3 * ttl});
   tells = false;
   EXPECT_TRUE(eventually([&] { return is_judged.load(); }, 30s));
+  tells = true;
   EXPECT_LT(longest, ttl / 3 + ttl / 4) << "two seconds are waited for the other nodes";
 }
 
