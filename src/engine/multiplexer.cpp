@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cassert>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -11,7 +10,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/grace.hpp"
 #include "engine/combined_wait.hpp"
 
 namespace redlatch::detail {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -121,6 +123,13 @@ class Multiplexer {
   std::optional<TimePoint> awaited_since() const noexcept;
   /// When the first request in flight, which must exist, gets overdue or stale.
   TimePoint next_verdict(TimePoint now) const noexcept;
+  /// The grace period for a reply whose time was found to be over for `late`: at least 10 ms, since
+  /// the leader needs a moment to read it, and at most 100 ms. The process may have been stopped,
+  /// and the reply be there, or come at once.
+  static constexpr TimePoint::duration grace_for(TimePoint::duration late) noexcept {
+    return std::clamp<TimePoint::duration>(late, std::chrono::milliseconds(10),
+                                           std::chrono::milliseconds(100));
+  }
 
   // Requests
 

@@ -19,7 +19,6 @@
 #include <redlatch/protocol/reply.hpp>
 
 #include "base/event_fd.hpp"
-#include "base/grace.hpp"
 #include "base/io_error.hpp"
 #include "base/memory_retry.hpp"
 #include "net/poll.hpp"
@@ -436,7 +435,7 @@ bool SharedConnection::pass_on(RefusedReleases releases, TimePoint now,
 /// the reply may be there already. False when the call had it, or there is no connection.
 bool SharedConnection::begin_grace(Call& call, TimePoint now) const noexcept {
   if (!multiplexer_.connected() || call.grace_until != TimePoint{}) return false;
-  call.grace_until = now + grace_for(now - call.end);
+  call.grace_until = now + Multiplexer::grace_for(now - call.end);
   return true;
 }
 

@@ -13,7 +13,6 @@
 #include <redlatch/detail/token_source.hpp>
 #include <redlatch/protocol/command.hpp>
 
-#include "base/grace.hpp"
 #include "net/connection.hpp"
 #include "net/credential_source.hpp"
 #include "net/mapped_address.hpp"
@@ -46,6 +45,13 @@ constexpr std::chrono::seconds assumed_node_timeout{2};
 /// was busy before it answered last.
 TimePoint::duration trust_of(std::chrono::milliseconds node_timeout) noexcept {
   return node_timeout / 2;
+}
+
+/// Behind a stop of this process, others have what it has missed again, but no more than usual. On
+/// time, a thread needs a moment to read what has come.
+TimePoint::duration grace_for(TimePoint::duration late) noexcept {
+  return std::clamp<TimePoint::duration>(late, std::chrono::milliseconds(10),
+                                         AskingThreads::max_wait_for_newer);
 }
 
 }  // namespace
