@@ -195,9 +195,9 @@ TEST_F(StoppedClientOfACluster, DoesNotBelieveANodeByTheWordOfOneAsTheOtherOneHa
   is_silent[third] = false;
   stop_for(connect_timeout + time_for_two);
   go_on();
-  if (shared->has) {
-    EXPECT_GE(shared->done_at.load() - went_on, time_for_two) << "on a busy machine";
-  }
+  // On a busy machine, it was done before it was stopped, or the time was not enough.
+  const Clock::duration late = shared->done_at.load() - went_on;
+  EXPECT_TRUE(!shared->has || late < 0s || late >= time_for_two) << late.count();
 }
 
 }  // namespace stopped_cluster_client_test
