@@ -19,8 +19,8 @@ namespace redlatch::detail {
 /// the release is behind the acquisition that it undoes, so it cannot be carried out too early.
 /// Meanwhile a copy of each release goes out on a new connection, as the silent one may stay silent
 /// for as long as the lease lasts; the copy may reach the server before the acquisition. Where a
-/// release cannot be sent behind the acquisition, as it takes a transaction, the connection is kept
-/// until the acquisition is answered.
+/// release is not sent behind the acquisition, as it takes a transaction or a quorum sends it
+/// later, the connection is kept until the acquisition is answered.
 ///
 /// No mutex of its own: that of `Background` guards it.
 class DrainingConnections {

@@ -30,6 +30,9 @@ struct NodeRole {
   bool is_sentinel = false;
   // The others are for one of a quorum's servers.
 
+  /// The others may have granted what is in doubt at this one, so that the lock is held. The
+  /// cleanup of an acquisition is up to the caller, which knows the votes of all.
+  bool is_one_of_several = false;
   /// Scripts are sent in no other form when they are refused: WATCH needs a connection exclusively,
   /// for which a request to several servers cannot wait.
   bool only_scripts = false;

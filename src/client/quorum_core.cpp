@@ -96,6 +96,7 @@ QuorumCore::Nodes QuorumCore::make_nodes(const std::vector<std::string>& urls,
     nodes.push_back(std::make_unique<Node>(std::make_shared<ClientCore>(
         urls[i], options.client,
         NodeRole{
+            .is_one_of_several = urls.size() > 1,
             .only_scripts = true,
             .min_uptime = options.min_uptime,
             .admit = [this, i](std::string_view id) { distinct_servers_.admit(i, id); },

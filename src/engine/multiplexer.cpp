@@ -36,6 +36,9 @@ std::chrono::nanoseconds answer_timeout_for(const PendingRequest& pending,
                                             std::max(min_answer_timeout, pending.renewal.ttl / 3));
 }
 
+/// The value that a release by token names.
+std::string_view value_in(const protocol::Command& release) noexcept { return release.argument(1); }
+
 std::atomic<std::uint64_t> last_connection = 0;
 
 /// How much longer than its own time a request may wait for a WAIT that others share.
@@ -174,6 +177,7 @@ void Multiplexer::leave(Errc why, TimePoint now) noexcept {
   // A retry cannot be read to its end without this multiplexer: its release is sent again on
   // another connection, as after a break.
   if (retry_.in_progress()) return lose_connection(nullptr, why, make_error_code(why), now);
+  note_doubts(now);
   mark_queued_overtakable();
   disconnect(all_answered() ? Leftovers::Parting::close : Leftovers::Parting::retire,
              make_error_code(why));
@@ -189,6 +193,7 @@ void Multiplexer::fail_connection(const IoError* why, TimePoint now) noexcept {
 void Multiplexer::lose_connection(const IoError* why, Errc code, std::error_code event,
                                   TimePoint now) noexcept {
   const auto sent = connected() ? pipeline_.stream->sent() : 0;
+  note_doubts(now);
   retry_.stop(code, now);
   if (why != nullptr) leftovers_.explain(event, why->what());
   for (PendingRequests* list : {&retrying_, &pipeline_.in_flight}) {
@@ -224,6 +229,7 @@ void Multiplexer::abandon(std::uint32_t process) noexcept {
   waiting_ = 0;
   to_wake_ = {};
   leftovers_ = {};
+  doubts_.clear();
   outdated_.reset();
   schedule_.after_fork_in_child(process);
 }
@@ -488,6 +494,11 @@ void Multiplexer::answer(PendingRequests& from, TimePoint now) noexcept {
 
 void Multiplexer::answer_release(PendingRequests& from, TimePoint now) noexcept {
   const auto pending = from.begin();
+  forget_doubts(now);
+  for (const Doubt& doubt : doubts_) {
+    if (doubt.value == value_in(pending->release.command()))
+      pending->release.follows(doubt.connection);
+  }
   const auto outcome =
       pending->release.answered(pending->replies.front(), settings_.options.command_timeout, now);
   if (!outcome) {
@@ -529,11 +540,15 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
   const bool sent = pending->status != PendingRequest::Status::queued;
   call.in_doubt = sent && pending->change_ends != RespStream::nowhere;
   if (call.in_doubt) note_sent(*pending);
+  const CleanupRelease* const cleanup = call.in_doubt ? call.request.cleanup : nullptr;
   try {
-    if (call.in_doubt && call.request.cleanup != nullptr && call.poll_notifier == nullptr) {
+    if (cleanup != nullptr && settings_.role.is_one_of_several) {
+      pending->release.begin(call.request.key, *cleanup, now);
+      pending->in_doubt_until = now + cleanup->ttl;
+    } else if (cleanup != nullptr) {
       call.broken = true;  // unless the cleanup can be queued
-      queue(call.request.key, *call.request.cleanup, now);
-      pending->in_doubt_until = now + call.request.cleanup->ttl;
+      queue(call.request.key, *cleanup, now);
+      pending->in_doubt_until = now + cleanup->ttl;
       call.broken = false;
     }
     call.failure.emplace(code, why);
@@ -549,6 +564,32 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
     pool_.put_away(sent ? retrying_ : queue_, pending);
   }
   call.state = Call::State::done;  // by the call's own thread, so there is nothing to wake
+}
+
+/// The connection is given up. Remembers the acquisitions in doubt on it whose releases may come at
+/// any time, and go out on another connection.
+void Multiplexer::note_doubts(TimePoint now) noexcept {
+  if (!settings_.role.is_one_of_several) return;
+  forget_doubts(now);
+  const auto note = [&](const protocol::Command& release, TimePoint until) {
+    doubts_.push_back({std::string(value_in(release)), until, pipeline_.alive});
+  };
+  try {
+    for (const PendingRequest& pending : pipeline_.in_flight) {
+      const Call* const call = pending.call;
+      if (call != nullptr && call->request.cleanup != nullptr) {
+        note(call->request.cleanup->command, now + call->request.cleanup->ttl);
+      } else if (now < pending.in_doubt_until) {
+        note(pending.release.command(), pending.in_doubt_until);
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    // A key that a release misses stays for its ttl.
+  }
+}
+
+void Multiplexer::forget_doubts(TimePoint now) noexcept {
+  std::erase_if(doubts_, [now](const Doubt& doubt) { return now >= doubt.until; });
 }
 
 /// Queued releases will be sent on another connection than the acquisitions that they undo.

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "base/io_error.hpp"
 #include "base/settings.hpp"
@@ -145,7 +146,7 @@ class Multiplexer {
 
   /// Abandons a call whose thread stops waiting; the connection lives on. A cleanup release is
   /// queued behind a request in doubt, where no connection can let it arrive earlier, unless the
-  /// call has a `PollNotifier`: a quorum decides from the votes of all servers.
+  /// server `is_one_of_several`.
   void give_up(Call& call, Errc code, const char* why, TimePoint now) noexcept;
   /// Abandons a call whose time is over.
   void give_up_late(Call& call, TimePoint now) noexcept;
@@ -236,6 +237,8 @@ class Multiplexer {
   void leave_releases_over(PendingRequests& from) noexcept;
   void fail_renewals(PendingRequests& from, std::error_code why) noexcept;
   void mark_queued_overtakable() noexcept;
+  void note_doubts(TimePoint now) noexcept;
+  void forget_doubts(TimePoint now) noexcept;
   void lose_connection(const IoError* why, Errc code, std::error_code event,
                        TimePoint now) noexcept;
   void leave(Errc why, TimePoint now) noexcept;
@@ -258,6 +261,13 @@ class Multiplexer {
   RequestPool pool_{};
   std::size_t waiting_ = 0;  // calls whose request is in flight or retrying
   ConnectSchedule schedule_{};
+  /// An acquisition, at one of several servers, that was in doubt when its connection was given up.
+  struct Doubt {
+    std::string value{};
+    TimePoint until{};  // its lease may last until then
+    std::weak_ptr<const void> connection{};
+  };
+  std::vector<Doubt> doubts_{};
   /// The error by which the server says that it is not a primary.
   struct Outdated {
     Errc code{};

@@ -40,6 +40,11 @@ class PendingRelease {
     overtaken_ = reason_ == CleanupRelease::Reason::doubt;
     if (overtaken_ && older_.expired()) older_ = std::move(older);
   }
+  /// The server has answered this release, and the acquisition that it undoes is in doubt on
+  /// `older`, which was given up. Does nothing from the moment on that this release settles.
+  void follows(const std::weak_ptr<const void>& older) noexcept {
+    if (settled_from_ == TimePoint{}) may_be_overtaken(older);
+  }
   /// Makes `copy` a copy of this release that reports the outcome of both, whichever the server
   /// carries out; this one ends without an event. Throws `std::bad_alloc`, with no effect.
   void hand_on_to(PendingRelease& copy);

@@ -42,11 +42,11 @@ struct PendingRequest {
   };
 
   Status status = Status::queued;
-  RoutePin route{};         // keeps the key on its connection until the request has ended
-  Call* call = nullptr;     // null for a release or a renewal, and when the call was abandoned
-  bool is_release = false;  // then `release` has the command
-  PendingRelease release{};
-  bool is_renewal = false;  // then `renewal` has the command
+  RoutePin route{};          // keeps the key on its connection until the request has ended
+  Call* call = nullptr;      // null for a release or a renewal, and when the call was abandoned
+  bool is_release = false;   // then `release` has the command
+  PendingRelease release{};  // of an abandoned acquisition at one of several servers: its cleanup
+  bool is_renewal = false;   // then `renewal` has the command
   PendingRenewal renewal{};
 
   std::size_t commands = 0;
@@ -82,7 +82,7 @@ struct PendingRequest {
   bool was_refused() const noexcept;
   /// Whether its reply is awaited once the connection is retired: of a release, or of an
   /// acquisition whose cleanup release goes out on another connection, as it may need replies of
-  /// its own. Until the reply, "not ours" is no final answer to that.
+  /// its own, or comes later. Until the reply, "not ours" is no final answer to that.
   bool is_awaited_when_retired() const noexcept {
     return is_release || in_doubt_until > TimePoint{};
   }

@@ -163,7 +163,8 @@ void SharedConnection::leave(Call& call) noexcept {
 void SharedConnection::conclude(Call& call) {
   call.take_posts();
   const Request& request = call.request;
-  if (call.broken && call.in_doubt && request.cleanup != nullptr) {
+  if (call.broken && call.in_doubt && request.cleanup != nullptr &&
+      !settings_.role.is_one_of_several) {
     MemoryRetry retry;
     retry([&] {
       const TimePoint now = BootClock::now();

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fake_executor.hpp"
@@ -73,6 +74,22 @@ TEST(MajorityLock, IsNotPromisedForLongerThanAnExtensionThatMayComeLateAllows) {
   executor->advance(100ms);
   EXPECT_TRUE(extend(30s, 2));
   EXPECT_LE(lock.remaining(), 988ms);
+}
+
+/// A server that does not have the key may get it yet, if it has not answered the acquisition.
+TEST(MajorityLock, IsReleasedAgainUnlessAllServersHaveReleasedIt) {
+  for (const auto& [last, releases] :
+       {std::pair(says(integer(1)), 0U), std::pair(says(integer(0)), 1U),
+        std::pair(says(refusal("LOADING Redis is loading")), 1U), std::pair(in_doubt(), 1U)}) {
+    const Fake executor = fake_servers(servers("yyy"));
+    TestLock lock = lock_on(executor);
+    EXPECT_TRUE(lock.try_lock());
+    executor->will(says(integer(1)), 0);
+    executor->will(says(integer(1)), 1);
+    executor->will(last, 2);
+    EXPECT_EQ(lock.unlock(), Unlock::released);
+    EXPECT_EQ(executor->posted.size(), releases);
+  }
 }
 
 TEST(MajorityLock, GivesEveryServerTheSameToken) {

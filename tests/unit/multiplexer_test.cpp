@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "multiplexer_fixture.hpp"
@@ -209,12 +212,100 @@ TEST_F(Multiplexer, SendsTheCleanupOfACallThatGaveUpInFlightBehindIt) {
 }
 
 TEST_F(Multiplexer, LeavesTheCleanupToAQuorum) {
-  detail::PollNotifier notifier;
+  settings.role.is_one_of_several = true;
   Caller& one = acquire("a");
-  one.call.poll_notifier = &notifier;
   sent();
   give_up(one);
   EXPECT_EQ(names(), Names{});
+}
+
+/// A quorum's cleanup comes when it is known whether the others have granted the lock, or when that
+/// is released.
+class MultiplexerOfAQuorum : public MultiplexerTest {
+ protected:
+  MultiplexerOfAQuorum() { settings.role.is_one_of_several = true; }
+
+  /// The server does not answer. Returns what keeps the connection alive.
+  Leftovers retire() {
+    now += 1s;
+    mux.begin_grace(now);
+    now += 1s;
+    mux.retire_if_stale(now);
+    return mux.take_leftovers();
+  }
+  /// A cleanup goes out. Whether it stays open behind "not ours".
+  bool stays_open(std::string_view value = "token") {
+    mux.queue("a", {protocol::Command(protocol::release_script, "a", value), 9s}, now);
+    sent();
+    return stays_open_behind_a_no();
+  }
+  /// The same for the one that has stayed open.
+  bool stays_open_again() {
+    mux.queue(std::move(open));
+    sent();
+    return stays_open_behind_a_no();
+  }
+
+ private:
+  bool stays_open_behind_a_no() {
+    reply(":0\r\n");
+    open = mux.take_leftovers().to_repeat;
+    return !open.empty();
+  }
+
+  detail::PendingRequests open{};
+};
+
+TEST_F(MultiplexerOfAQuorum, KeepsACleanupOpenWhileTheAcquisitionMayComeOnAFormerConnection) {
+  Caller& one = acquire("a");
+  sent();
+  give_up(one);
+  std::optional<Leftovers> former = retire();
+  ASSERT_EQ(former->disconnection->parting, Leftovers::Parting::retire);
+  EXPECT_TRUE(former->disconnection->retired.in_flight.front().is_awaited_when_retired());
+  connect();
+  EXPECT_TRUE(stays_open());
+  now += 5s;
+  EXPECT_TRUE(stays_open_again());
+  former.reset();
+  EXPECT_TRUE(stays_open_again()) << "the server may not have read all that came";
+  now += command_timeout;
+  EXPECT_FALSE(stays_open_again());
+}
+
+TEST_F(MultiplexerOfAQuorum, KeepsACleanupOpenForATimeBehindABreak) {
+  for (const bool awaited : {true, false}) {
+    Caller& one = acquire("a");
+    sent();
+    if (!awaited) give_up(one);
+    const detail::IoError lost(Errc::unreachable, "cut");
+    mux.fail_connection(&lost, now);
+    mux.take_leftovers();
+    connect();
+    EXPECT_TRUE(stays_open());
+    now += command_timeout;
+    EXPECT_FALSE(stays_open_again());
+  }
+}
+
+TEST_F(MultiplexerOfAQuorum, EndsTheCleanupsOfOtherLeasesWithAnAnswer) {
+  Caller& one = acquire("a");
+  sent();
+  give_up(one);
+  const Leftovers former = retire();
+  connect();
+  EXPECT_FALSE(stays_open("another"));
+}
+
+TEST_F(MultiplexerOfAQuorum, EndsTheCleanupOfAnAcquisitionThatWasAnswered) {
+  Caller& one = acquire("a");
+  sent();
+  give_up(one);
+  reply("$-1\r\n");
+  mux.drop({});
+  mux.take_leftovers();
+  connect();
+  EXPECT_FALSE(stays_open());
 }
 
 TEST_F(Multiplexer, IsInNoDoubtAboutACommandThatChangesNothing) {

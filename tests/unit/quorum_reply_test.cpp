@@ -118,10 +118,20 @@ TEST(QuorumReply, AreNotEnoughWhileASilentServerMayDecide) {
   }
 }
 
-TEST(QuorumReply, AreCompleteWhenEveryServerHasAnswered) {
-  EXPECT_TRUE(Question(servers("yne"))->complete());
-  EXPECT_FALSE(Question(servers("yns"))->complete());
-  EXPECT_FALSE(Question(servers("yna"))->complete());
+TEST(QuorumReply, LeaveTheLeaseToNobodyWhenAllServersHaveReleasedIt) {
+  for (const char* letters : {"yyy", "yy", "y"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_FALSE(Question(servers(letters))->leaves_lease());
+  }
+  for (const char* letters : {"yyn", "yye", "yyd", "yya", "yys", "nnn", "yn", "e", "a", "d", "s"}) {
+    SCOPED_TRACE(letters);
+    EXPECT_TRUE(Question(servers(letters))->leaves_lease());
+  }
+}
+
+/// It has answered the acquisition.
+TEST(QuorumReply, LeaveTheLeaseToNobodyWhenTheOnlyServerDoesNotHaveIt) {
+  EXPECT_FALSE(Question(servers("n"))->leaves_lease());
 }
 
 TEST(QuorumReply, MayHaveActedWhenOneOfSeveralServersMayHave) {

@@ -340,7 +340,7 @@ class LeaseOperations {
       const QuorumReply quorum_reply =
           ask({&release.command, 1}, nullptr, ConnectPolicy::within_timeout);
       vote = quorum_reply.vote(protocol::ours);
-      open = vote == protocol::Vote::refused || !quorum_reply.complete();
+      open = quorum_reply.leaves_lease();
       if (vote == protocol::Vote::refused) error = quorum_reply.error(protocol_.key());
     } catch (const std::exception&) {
       // Out of memory: the release is as open as after a time-out.

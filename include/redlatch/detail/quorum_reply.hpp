@@ -61,11 +61,11 @@ class QuorumReply {
     return yes + open < quorum && no + open <= responses.size() - quorum;
   }
 
-  /// Whether all servers have answered.
-  bool complete() const noexcept {
-    return std::all_of(responses_.begin(), responses_.end(), [](const Response& response) {
-      return !response.failure && !response.replies.empty();
-    });
+  /// Of a release: whether a server may still have the lease, or get it. One of several servers may
+  /// have answered "not ours" before an acquisition that it has not answered arrives.
+  bool leaves_lease() const noexcept {
+    if (responses_.size() == 1) return vote(protocol::ours) == protocol::Vote::refused;
+    return count(responses_, protocol::ours, protocol::Vote::yes) < responses_.size();
   }
 
   /// Whether a server has carried the request out, or may have, and its cleanup is up to the

@@ -44,7 +44,8 @@ constexpr std::size_t max_commands = 4;
 struct Request {
   std::string_view key;
   std::span<const protocol::Command> commands;
-  /// Sent in the background if the server may have carried the commands out and a reply is missing.
+  /// Sent in the background if the only server may have carried the commands out and a reply is
+  /// missing. With several servers, that is up to the caller.
   const CleanupRelease* cleanup = nullptr;
   /// How long the last command, a WAIT or WAITAOF with this time as its last argument, may block
   /// the connection, on top of `command_timeout`. Requests with the same one may be joined. They
