@@ -69,7 +69,13 @@ PendingRequests DrainingConnections::adopt(Pipeline pipeline,
   return copies;
 }
 
-void DrainingConnections::receive_available() noexcept { std::erase_if(all_, is_over); }
+void DrainingConnections::receive_available() noexcept {
+  std::erase_if(all_, [](Draining& one) {
+    if (!is_over(one)) return false;
+    one.transport->discard();  // no release follows what is still to be sent
+    return true;
+  });
+}
 
 bool DrainingConnections::is_over(Draining& one) noexcept {
   PendingRequests& in_flight = one.pipeline.in_flight;

@@ -524,8 +524,9 @@ void SharedConnection::part(Leftovers& leftovers) noexcept {
        .elapsed = BootClock::now() - disconnection.since,
        .why = is_former ? Failure{make_error_code(Errc::not_writable), another_is_primary} : why});
   std::unique_ptr<Transport> transport = std::move(transport_);
-  // Without a part of the replies, those behind it are of no use.
-  if (!std::exchange(doubted_, {}).empty()) transport->close();
+  // Without a part of the replies, those behind it are of no use, and what is in doubt and not sent
+  // yet must never arrive.
+  if (!std::exchange(doubted_, {}).empty()) transport->discard();
   switch (disconnection.parting) {
     case Leftovers::Parting::close:
       break;
