@@ -46,6 +46,12 @@ class AskingThreads {
     return {.connect_timeout = given.connect_timeout, .command_timeout = given.command_timeout};
   }
 
+  /// Whether a call that has failed just now was too late for this process alone, which was stopped
+  /// meanwhile: it says nothing about the server. A thread may be a little late on a busy machine.
+  static bool was_stopped(TimePoint begun, std::chrono::milliseconds connect_timeout) noexcept {
+    return BootClock::now() - begun >= connect_timeout + std::chrono::milliseconds(100);
+  }
+
   /// One call, and the server that it asks.
   template <class Outcome>
   struct Call {

@@ -36,8 +36,6 @@ constexpr std::size_t max_targets = 16;
 /// How long an answer is waited for where no node has given one so far: the way to all of them may
 /// be long.
 constexpr std::chrono::seconds max_wait_for_any{2};
-/// How late a thread may be on a busy machine. What is later was stopped.
-constexpr std::chrono::milliseconds max_lateness{100};
 /// `cluster-node-timeout` where no node tells it.
 constexpr std::chrono::seconds assumed_node_timeout{2};
 
@@ -239,6 +237,16 @@ void ClusterTopology::learn_nodes() {
 ClusterTopology::Outcome ClusterTopology::ask(const Address& address,
                                               std::shared_ptr<const Settings> settings,
                                               AskingThreads::Talk& talk, int cancel) {
+  try {
+    return outcome_of(address, std::move(settings), talk, cancel);
+  } catch (const std::exception&) {
+    return {};  // memory is out
+  }
+}
+
+ClusterTopology::Outcome ClusterTopology::outcome_of(const Address& address,
+                                                     std::shared_ptr<const Settings> settings,
+                                                     AskingThreads::Talk& talk, int cancel) {
   Outcome outcome{.begun = BootClock::now(), .address = address};
   try {
     ClusterAnswer answer =
@@ -283,10 +291,8 @@ void ClusterTopology::learn_answer(const Address& address, const ClusterAnswer& 
   }
 }
 
-/// Behind a stop of this process, the time is over for its own part.
 void ClusterTopology::note_failure(const Outcome& outcome) {
-  const TimePoint end = outcome.begun + options_.connect_timeout;
-  const bool was_stopped = BootClock::now() - end >= max_lateness;
+  const bool was_stopped = AskingThreads::was_stopped(outcome.begun, options_.connect_timeout);
   const MutexLock lock(mutex_);
   if (was_stopped) return reports_.forget_question(outcome.address);
   reports_.note_failure(outcome.address);

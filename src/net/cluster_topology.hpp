@@ -93,7 +93,7 @@ class ClusterTopology final : public Topology,
     bool is_empty = true;     // it had no slots when it was looked at last
     TimePoint grace_until{};  // for the answers of others that may be unread
   };
-  /// What became of asking one node.
+  /// What became of asking one node; neither answer nor failure: memory was out.
   struct Outcome {
     bool is_answered = false;
     std::optional<IoError> failure{};
@@ -122,6 +122,8 @@ class ClusterTopology final : public Topology,
   void learn_nodes() REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
+  Outcome outcome_of(const Address& address, std::shared_ptr<const Settings> settings,
+                     AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   ClusterAnswer answer_of(const Settings& settings, const Address& address, TimePoint deadline,
                           int cancel) const;
   void learn_answer(const Address& address, const ClusterAnswer& answer, TimePoint begun)

@@ -36,8 +36,6 @@ constexpr std::chrono::seconds trust{1};
 /// The pause before Sentinels that owe an answer are asked again, which doubles each time.
 constexpr std::chrono::milliseconds min_repeat_pause{250};
 constexpr std::chrono::milliseconds max_repeat_pause{16000};
-/// How late a thread may be on a busy machine. What is later was stopped.
-constexpr std::chrono::milliseconds max_lateness{100};
 /// Sentinels tell each other of their configurations that often. Source: the Redis documentation,
 /// "High availability with Redis Sentinel", "Sentinels and replicas auto discovery".
 constexpr std::chrono::seconds hello_period{2};
@@ -298,9 +296,8 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   note_primary();
   if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
   const auto from = std::ranges::find(sentinels_, address, &Sentinel::address);
-  // Behind a stop of this process, the time was over for its own part.
   const bool was_stopped =
-      outcome.failure && BootClock::now() - begun >= options_.connect_timeout + max_lateness;
+      outcome.failure && AskingThreads::was_stopped(begun, options_.connect_timeout);
   if (from != sentinels_.end() && !was_stopped) {
     from->answers = outcome.names_primary();
     (from->answers ? from->named : from->failed) = begun;

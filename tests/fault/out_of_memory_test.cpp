@@ -13,6 +13,7 @@
 
 #include <redlatch/redlatch.hpp>
 
+#include "cluster.hpp"
 #include "eventually.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
@@ -21,14 +22,20 @@
 namespace {
 
 thread_local constinit int left = 0;  // until one allocation of this thread fails; 0: none does
-thread_local constinit bool is_new = true;  // the thread
+// Of the threads that begin meanwhile, all allocations fail from one on; 0: none does.
 std::atomic<int> left_for_new_threads = 0;
+thread_local constinit bool is_new = true;
+thread_local constinit bool is_starved = false;
 thread_local constinit bool is_out = false;  // all of them fail
 thread_local constinit int refused = 0;      // of these
 
 void* allocate(std::size_t size) {
-  if (std::exchange(is_new, false) && left == 0) left = left_for_new_threads;
+  if (std::exchange(is_new, false) && left == 0) {
+    left = left_for_new_threads;
+    is_starved = left > 0;
+  }
   if (left > 0 && --left == 0) throw std::bad_alloc();
+  if (is_starved && left == 0 && left_for_new_threads > 0) throw std::bad_alloc();
   if (is_out && ++refused > 0) throw std::bad_alloc();
   void* const memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
@@ -130,23 +137,9 @@ TEST_F(LockOutOfMemory, LeavesNothingHeldAtAQuorum) {
   EXPECT_GT(failures, 20);
 }
 
-/// On the threads that ask Sentinels, whose callers have memory.
-TEST(ClientSentinelOutOfMemory, IsAsOneThatCannotBeAsked) {
-  RedisServer server;
-  const ScriptedServer sentinel([&](const ScriptedRequest& request) -> std::string {
-    if (request.is("PING")) return resp::status("PONG");
-    if (!request.is("SENTINEL")) {
-      return resp::array({resp::bulk("subscribe"), resp::bulk("+switch-master"), resp::integer(1)});
-    }
-    if (request.words[1] == "MASTER") {
-      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
-    }
-    if (request.words[1] == "SENTINELS") return resp::array({});
-    return resp::array({resp::bulk("127.0.0.1"), resp::bulk(std::to_string(server.port()))});
-  });
-  std::string url = sentinel.url();
-  url.replace(0, url.find("://"), "redis-sentinel") += "#orders";
-  Client(url).ping();  // the thread of the Sentinel has begun
+/// On the threads that ask Sentinels or nodes of a cluster, whose callers have memory.
+void expect_failed_questions(const std::string& url) {
+  Client(url).ping();  // threads of the test's own servers have begun
   int failures = 0;
   for (int i = 1; i < most; ++i) {
     Client client(url, {.connect_timeout = 5s, .command_timeout = 5s});
@@ -170,6 +163,29 @@ TEST(ClientSentinelOutOfMemory, IsAsOneThatCannotBeAsked) {
     }));
   }
   EXPECT_GT(failures, 5);
+}
+
+TEST(ClientOutOfMemory, TakesASentinelForOneThatCannotBeAsked) {
+  RedisServer server;
+  const ScriptedServer sentinel([&](const ScriptedRequest& request) -> std::string {
+    if (request.is("PING")) return resp::status("PONG");
+    if (!request.is("SENTINEL")) {
+      return resp::array({resp::bulk("subscribe"), resp::bulk("+switch-master"), resp::integer(1)});
+    }
+    if (request.words[1] == "MASTER") {
+      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
+    }
+    if (request.words[1] == "SENTINELS") return resp::array({});
+    return resp::array({resp::bulk("127.0.0.1"), resp::bulk(std::to_string(server.port()))});
+  });
+  std::string url = sentinel.url();
+  url.replace(0, url.find("://"), "redis-sentinel") += "#orders";
+  expect_failed_questions(url);
+}
+
+TEST(ClientOutOfMemory, TakesANodeForOneThatCannotBeAsked) {
+  const Cluster cluster({.primaries = 1, .replicas = 0, .node_timeout = std::chrono::seconds(5)});
+  expect_failed_questions(cluster.url());
 }
 
 /// A hundred times, once in a millisecond.
