@@ -10,14 +10,14 @@ namespace redlatch::test {
 /// less often behind longer waits, as many tests share two cores.
 template <class Condition>
 bool eventually(Condition condition, std::chrono::milliseconds bound = std::chrono::seconds(10)) {
-  using Clock = std::chrono::steady_clock;
+  using Duration = std::chrono::steady_clock::duration;
   constexpr std::chrono::milliseconds shortest{1};
   constexpr std::chrono::milliseconds longest{5};
-  const Clock::time_point begin = Clock::now();
+  const auto begin = std::chrono::steady_clock::now();
   while (!condition()) {
-    const Clock::time_point now = Clock::now();
-    if (now >= begin + bound) return false;
-    std::this_thread::sleep_for(std::clamp<Clock::duration>((now - begin) / 20, shortest, longest));
+    const Duration waited = std::chrono::steady_clock::now() - begin;
+    if (waited >= bound) return false;
+    std::this_thread::sleep_for(std::clamp<Duration>(waited / 20, shortest, longest));
   }
   return true;
 }
