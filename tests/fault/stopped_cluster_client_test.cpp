@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,15 +41,22 @@ struct Shared {
   std::atomic<bool> goes_on = false;
   std::atomic<bool> is_done = false;
   std::atomic<bool> has = false;  // the lock, or its renewal
-  std::atomic<std::uint64_t> disconnected = 0;
+  std::atomic<bool> is_disconnected = false;
+  std::atomic<Clock::time_point> disconnected_at{};
   std::atomic<Clock::time_point> done_at{};
   std::array<char, 512> error{};
 };
 
 void use(Shared& shared, Task task) {
   eventually([&] { return shared.begins.load(); });
-  Client client(shared.url.data(),
-                {.connect_timeout = connect_timeout, .command_timeout = 20s, .connections = 1});
+  ClientOptions options{
+      .connect_timeout = connect_timeout, .command_timeout = 20s, .connections = 1};
+  options.on_event = [&](const Event& event) {
+    if (event.kind != EventKind::disconnected || !shared.goes_on) return;
+    shared.disconnected_at = Clock::now();
+    shared.is_disconnected = true;
+  };
+  Client client(shared.url.data(), options);
   const auto tries = [&](auto action) {
     try {
       action();
@@ -72,7 +78,6 @@ void use(Shared& shared, Task task) {
     shared.has = eventually(ends, 20s) && client.metrics().renewed > 0;
   }
   shared.done_at = Clock::now();
-  shared.disconnected = client.metrics().disconnected;
   shared.is_done = true;
 }
 
@@ -134,6 +139,16 @@ class StoppedClientOfACluster : public testing::Test {
     go_on();
   }
 
+  /// On a busy machine, the time that the others have once more is not enough for all of them.
+  void expect_no_hurry() const {
+    if (!shared->has) {
+      EXPECT_TRUE(eventually([&] { return shared->is_disconnected.load(); }));
+    }
+    const Clock::duration late = shared->disconnected_at.load() - went_on;
+    EXPECT_TRUE(!shared->is_disconnected || late < 0s || late >= time_for_two)
+        << late.count() << shared->error.data();
+  }
+
   const SharedMemory<Shared> shared{};
   std::optional<Child> child{};
   std::vector<std::string> addresses{};
@@ -171,15 +186,15 @@ class StoppedClientOfACluster : public testing::Test {
 TEST_F(StoppedClientOfACluster, HearsTheOtherNodesBeforeItGivesUp) {
   start(Task::acquire);
   stop_until_others_have_answered();
-  EXPECT_TRUE(shared->has) << shared->error.data();
-  EXPECT_EQ(shared->disconnected, 0U);
+  expect_no_hurry();
+  EXPECT_TRUE(shared->has || shared->is_disconnected) << shared->error.data();
 }
 
 TEST_F(StoppedClientOfACluster, HearsTheOtherNodesAboutARenewal) {
   start(Task::keep);
   stop_until_others_have_answered();
+  expect_no_hurry();
   EXPECT_TRUE(shared->has);
-  EXPECT_EQ(shared->disconnected, 0U);
 }
 
 /// The one that has answered was cut off together with the primary.
