@@ -494,13 +494,13 @@ void Multiplexer::answer(PendingRequests& from, TimePoint now) noexcept {
 
 void Multiplexer::answer_release(PendingRequests& from, TimePoint now) noexcept {
   const auto pending = from.begin();
-  forget_doubts(now);
-  for (const Doubt& doubt : doubts_) {
-    if (doubt.value == value_in(pending->release.command()))
-      pending->release.follows(doubt.connection);
+  const auto doubt = doubts_.find(value_in(pending->release.command()));
+  if (doubt != doubts_.end() && now < doubt->second.until) {
+    pending->release.follows(doubt->second.connection);
   }
   const auto outcome =
       pending->release.answered(pending->replies.front(), settings_.options.command_timeout, now);
+  if (outcome && doubt != doubts_.end()) doubts_.erase(doubt);
   if (!outcome) {
     leftovers_.to_repeat.splice(leftovers_.to_repeat.end(), from, pending);
   } else if (*outcome == ReleaseOutcome::done) {
@@ -570,9 +570,9 @@ void Multiplexer::give_up(Call& call, Errc code, const char* why, TimePoint now)
 /// any time, and go out on another connection.
 void Multiplexer::note_doubts(TimePoint now) noexcept {
   if (!settings_.role.is_one_of_several) return;
-  forget_doubts(now);
+  std::erase_if(doubts_, [now](const auto& one) { return now >= one.second.until; });
   const auto note = [&](const protocol::Command& release, TimePoint until) {
-    doubts_.push_back({std::string(value_in(release)), until, pipeline_.alive});
+    doubts_.insert_or_assign(std::string(value_in(release)), Doubt{until, pipeline_.alive});
   };
   try {
     for (const PendingRequest& pending : pipeline_.in_flight) {
@@ -586,10 +586,6 @@ void Multiplexer::note_doubts(TimePoint now) noexcept {
   } catch (const std::bad_alloc&) {
     // A key that a release misses stays for its ttl.
   }
-}
-
-void Multiplexer::forget_doubts(TimePoint now) noexcept {
-  std::erase_if(doubts_, [now](const Doubt& doubt) { return now >= doubt.until; });
 }
 
 /// Queued releases will be sent on another connection than the acquisitions that they undo.

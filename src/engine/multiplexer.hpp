@@ -5,12 +5,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 #include "base/io_error.hpp"
 #include "base/settings.hpp"
@@ -238,7 +239,6 @@ class Multiplexer {
   void fail_renewals(PendingRequests& from, std::error_code why) noexcept;
   void mark_queued_overtakable() noexcept;
   void note_doubts(TimePoint now) noexcept;
-  void forget_doubts(TimePoint now) noexcept;
   void lose_connection(const IoError* why, Errc code, std::error_code event,
                        TimePoint now) noexcept;
   void leave(Errc why, TimePoint now) noexcept;
@@ -263,11 +263,12 @@ class Multiplexer {
   ConnectSchedule schedule_{};
   /// An acquisition, at one of several servers, that was in doubt when its connection was given up.
   struct Doubt {
-    std::string value{};
     TimePoint until{};  // its lease may last until then
     std::weak_ptr<const void> connection{};
   };
-  std::vector<Doubt> doubts_{};
+  /// By their values, until their releases end: a server may come and go again and again while the
+  /// leases of all of them would last.
+  std::map<std::string, Doubt, std::less<>> doubts_{};
   /// The error by which the server says that it is not a primary.
   struct Outdated {
     Errc code{};

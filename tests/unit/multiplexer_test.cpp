@@ -288,6 +288,19 @@ TEST_F(MultiplexerOfAQuorum, KeepsACleanupOpenForATimeBehindABreak) {
   }
 }
 
+/// A server that comes and goes would leave more and more to remember while a ttl lasts.
+TEST_F(MultiplexerOfAQuorum, ForgetsAnAcquisitionWithTheEndOfItsCleanup) {
+  Caller& one = acquire("a");
+  sent();
+  give_up(one);
+  retire();
+  connect();
+  EXPECT_TRUE(stays_open());
+  now += command_timeout;
+  EXPECT_FALSE(stays_open_again());
+  EXPECT_FALSE(stays_open());
+}
+
 TEST_F(MultiplexerOfAQuorum, EndsTheCleanupsOfOtherLeasesWithAnAnswer) {
   Caller& one = acquire("a");
   sent();
