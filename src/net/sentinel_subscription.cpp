@@ -99,8 +99,10 @@ bool SentinelSubscription::end_opening(std::minstd_rand& random) {
     if (is_refused) open_at_ = BootClock::now() + refusal_pause;
     return false;
   }
-  ping_at_ = BootClock::now() + ping_period;
+  shown_at_ = BootClock::now();
+  ping_at_ = shown_at_ + ping_period;
   is_pinged_ = false;
+  asked_at_.reset();
   max_pause_ = min_max_pause;
   return true;
 }
@@ -115,7 +117,10 @@ void SentinelSubscription::receive(const Hear& hear) {
   }
   while (const std::optional<Reply> message = connection_->stream->next_unasked()) {
     is_pinged_ = false;
-    if (message->elements.size() != 3) continue;
+    if (message->elements.size() != 3) {  // to a PING
+      if (asked_at_) shown_at_ = *std::exchange(asked_at_, std::nullopt);
+      continue;
+    }
     const bool is_arrival =
         std::ranges::find(arrivals, message->elements[1].text) != arrivals.end();
     hear(is_arrival ? Event::arrival : Event::failover, message->elements[2].text);
@@ -124,9 +129,11 @@ void SentinelSubscription::receive(const Hear& hear) {
 }
 
 void SentinelSubscription::ping() {
-  ping_at_ = BootClock::now() + ping_period;
+  const TimePoint now = BootClock::now();
+  ping_at_ = now + ping_period;
   is_silent_ = std::exchange(is_pinged_, true);
   if (is_silent_) throw IoError(Errc::timed_out, "no answer to a PING");
+  if (!asked_at_) asked_at_ = now;
   connection_->stream->append(Command(Expect::anything, "PING"));
   send_available(*connection_->stream, *connection_->transport);
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ class SentinelSubscription {
 
   bool is_open() const noexcept { return connection_ != nullptr; }
   bool is_opening() const noexcept { return opening_ != nullptr; }
+  /// Since when nothing of it is known: when the last PING that was answered was sent, or when it
+  /// was opened. If this process was stopped behind that, the Sentinel may be cut off since.
+  TimePoint shown_at() const noexcept { return shown_at_; }
   /// It was closed, as the Sentinel did not answer a PING any more.
   bool is_silent() const noexcept { return is_silent_ && !is_open(); }
   /// When `open` may be called, unless it is open or opening.
@@ -69,7 +73,9 @@ class SentinelSubscription {
   std::shared_ptr<Opening> opening_{};
   std::shared_ptr<Connection> connection_{};  // null unless it is open
   TimePoint ping_at_{};
-  bool is_pinged_ = false;  // and has not answered
+  bool is_pinged_ = false;               // and has not answered
+  std::optional<TimePoint> asked_at_{};  // the oldest PING whose own answer has not come
+  TimePoint shown_at_{};
   bool is_silent_ = false;
   TimePoint open_at_{};
   std::chrono::milliseconds max_pause_ = min_max_pause;

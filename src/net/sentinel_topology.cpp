@@ -33,6 +33,8 @@ constexpr std::ptrdiff_t max_subscriptions = 8;
 
 /// How long an answer of the primary, or of the Sentinels, is trusted while none is listened to.
 constexpr std::chrono::seconds trust{1};
+/// How long a Sentinel that is listened to is taken to be there behind a PING that it has answered.
+constexpr std::chrono::seconds max_silence{2};
 /// The pause before Sentinels that owe an answer are asked again, which doubles each time.
 constexpr std::chrono::milliseconds min_repeat_pause{250};
 constexpr std::chrono::milliseconds max_repeat_pause{16000};
@@ -320,9 +322,14 @@ bool SentinelTopology::has_shown(const Sentinel& one) const {
          });
 }
 
-/// Without a Sentinel that tells of a failover, the primary is believed behind answers only.
+/// Without a Sentinel that tells of a failover, the primary is believed behind answers only. A
+/// subscription that is open may be dead: this process may have been stopped.
 void SentinelTopology::note_trust() {
-  trust_always(std::ranges::any_of(sentinels_, &Sentinel::is_listened_to));
+  TimePoint until{};
+  for (const Sentinel& one : sentinels_) {
+    if (one.is_listened_to()) until = std::max(until, one.subscription.shown_at() + max_silence);
+  }
+  trust_until(until);
 }
 
 /// The epoch is asked for before the primary. If a failover comes between the two, the new primary
@@ -555,9 +562,11 @@ void SentinelTopology::after_fork_in_child() noexcept {
       if (*asking) (*asking)->abandon();
       asking->reset();
     }
+    one.mapping = 0;
     one.subscription.after_fork_in_child();
   }
-  end_trust();  // in the child, no Sentinel is listened to
+  trust_until({});  // in the child, no Sentinel is listened to
+  end_trust();
   if (primary_) primary_->after_fork_in_child();
   threads_.after_fork_in_child();
   random_.seed(static_cast<std::uint32_t>(random_()) ^ static_cast<std::uint32_t>(::getpid()));

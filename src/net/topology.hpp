@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -63,12 +64,14 @@ class Topology {
   /// Whether the last answer of the server is too new for another one to have replaced it since.
   /// Otherwise what it sends is not believed before `confirm`. Always true where the topology hears
   /// of a new server in another way.
-  bool is_trusted(TimePoint now) const noexcept { return now < trusted_until_.load(); }
+  bool is_trusted(TimePoint now) const noexcept {
+    return now < trusted_until_.load() || now < heard_until_.load();
+  }
   /// The server of this version, which was trusted or confirmed, has answered what was sent then.
   void note_answer(TimePoint sent, std::uint64_t version) noexcept {
     const TimePoint until = sent + trust_.load();
     // All threads read what is written here, so not at each answer.
-    if (until - trusted_until_.load() < min_step) return;
+    if (until - std::max(trusted_until_.load(), heard_until_.load()) < min_step) return;
     trusted_until_ = until;
     if (version_ != version) end_trust();  // it has changed meanwhile
   }
@@ -123,10 +126,10 @@ class Topology {
   /// From now on the server is trusted behind answers only, for so long behind each.
   void trust_for(TimePoint::duration time) noexcept { trust_ = time; }
   void end_trust() noexcept { trusted_until_ = TimePoint{}; }
-  /// The topology hears of a new server in another way; false: not any more.
-  void trust_always(bool always) noexcept {
-    const bool is_always = trusted_until_.load() == TimePoint::max();
-    if (always != is_always) trusted_until_ = always ? TimePoint::max() : TimePoint{};
+  /// Until then, the topology hears of a new server in another way; less than before: it has
+  /// stopped to.
+  void trust_until(TimePoint time) noexcept {
+    if (heard_until_.exchange(time) > time) end_trust();
   }
 
  private:
@@ -134,6 +137,7 @@ class Topology {
 
   std::atomic<std::uint64_t> version_ = 0;
   std::atomic<TimePoint> trusted_until_ = TimePoint::max();
+  std::atomic<TimePoint> heard_until_{};
   std::atomic<TimePoint::duration> trust_{};
 };
 

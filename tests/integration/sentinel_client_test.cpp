@@ -478,6 +478,8 @@ class ScriptedSentinel {
     tell("+switch-master", "orders 127.0.0.1 " + former_ + " 127.0.0.1 " + primary_);
   }
   void hang_up() { server_.close_all(); }
+  /// The client that listens gets nothing any more, as behind a network that is cut off.
+  void lose_listener() { lost_listener_ = subscriber_.load(); }
   /// So many of the next connections get no answer to a question.
   void lose_questions(int connections) { lost_ = connections; }
   void refuse_subscriptions() { refuses_subscriptions_ = true; }
@@ -514,6 +516,7 @@ class ScriptedSentinel {
   }
   std::string answer(const ScriptedRequest& request) {
     if (request.is("PING")) {
+      if (request.connection == lost_listener_) return {};
       if (request.connection == subscriber_) ++pings_;
       return resp::status("PONG");
     }
@@ -553,6 +556,7 @@ class ScriptedSentinel {
   std::atomic<std::size_t> pings_ = 0;
   std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
+  std::atomic<std::size_t> lost_listener_ = 0;
   ScriptedServer server_{[this](const ScriptedRequest& request) { return answer(request); }};
 };
 
@@ -962,6 +966,29 @@ TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindABreakOfItsLi
   child.stop();
   sentinel.learn(promoted.port(), "2");
   sentinel.hang_up();
+  EXPECT_EQ(before->unlock(), Unlock::released);
+  EXPECT_TRUE(raw.exists("job")) << "it is granted";
+  child.go_on();
+  expect_to_wait_at_promoted();
+  EXPECT_TRUE(now.owns_lock());
+}
+
+/// Nothing says that the connection has ended on which it has listened.
+TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindASilenceOfTheSentinel) {
+  ScriptedSentinel sentinel(former.port());
+  Client one(former.url(), patient());
+  Client other(promoted.url(), patient());
+  std::optional<Lock> before(std::in_place, one, "job", long_enough);
+  const Lock now(other, "job", long_enough);
+  state->port = std::stoi(sentinel.port());
+  RawClient raw(former.socket());
+  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+  child.stop();
+  sentinel.lose_listener();
+  const auto stopped = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - stopped > 2s; }));
+  sentinel.learn(promoted.port(), "2");
   EXPECT_EQ(before->unlock(), Unlock::released);
   EXPECT_TRUE(raw.exists("job")) << "it is granted";
   child.go_on();
