@@ -39,6 +39,9 @@ class AskingThreads {
   static constexpr std::chrono::milliseconds fresh_for{100};
   /// The maximum wait for an answer while there is an older one.
   static constexpr std::chrono::milliseconds max_wait_for_newer{500};
+  /// The maximum wait for more answers about a server that has just answered itself: with the
+  /// default `command_timeout`, a call has the time for both.
+  static constexpr std::chrono::milliseconds max_wait_to_confirm{400};
   /// How many failures an error names.
   static constexpr std::size_t max_named = 5;
   /// With which servers are asked.

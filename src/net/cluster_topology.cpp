@@ -497,7 +497,7 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoint deadline,
                                    int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
-  const TimePoint usual_end = since + AskingThreads::max_wait_for_newer;
+  const TimePoint usual_end = since + AskingThreads::max_wait_to_confirm;
   while (const auto until = awaited_until(number, since, deadline)) {
     Calls calls;
     Address own;
@@ -541,7 +541,7 @@ std::optional<TimePoint> ClusterTopology::awaited_until(std::size_t number, Time
   if (has_ended_ || verdict == Verdict::settled) return std::nullopt;
   const TimePoint now = BootClock::now();
   TimePoint end = since;
-  end += verdict == Verdict::unknown ? max_wait_for_any : AskingThreads::max_wait_for_newer;
+  end += verdict == Verdict::unknown ? max_wait_for_any : AskingThreads::max_wait_to_confirm;
   if (now >= end) {
     Node& node = node_at(number);
     if (node.grace_until <= end) node.grace_until = now + grace_for(now - end);
@@ -558,8 +558,9 @@ IoError ClusterTopology::doubt(NodeReports::Verdict verdict) const {
   if (verdict == Verdict::failed) {
     text += "other nodes of the cluster take it for failed";
   } else {
-    text += verdict == Verdict::well ? "not enough other nodes" : "no other node";
-    text += " of the cluster says whether it was replaced meanwhile";
+    text += verdict == Verdict::well ? "not enough other nodes of the cluster say"
+                                     : "no other node of the cluster says";
+    text += " whether it was replaced meanwhile";
     if (const std::string why = why_unanswered(); !why.empty()) text += ": " + why;
   }
   return {Errc::unreachable, text};

@@ -188,7 +188,7 @@ bool SentinelTopology::is_confirmed(TimePoint since) {
     is_any_awaited |= is_awaited && (one.mapping == 0 || waited < options_.connect_timeout);
   }
   if (answered > asked / 2 || !is_any_awaited) return true;
-  return answered > 0 && waited >= AskingThreads::max_wait_for_newer;
+  return answered > 0 && waited >= AskingThreads::max_wait_to_confirm;
 }
 
 /// Has all Sentinels asked, but for those whose answer is new or under way; or, if that is given,
