@@ -380,6 +380,23 @@ class Race {
   std::optional<IoError> failure_{};
 };
 
+namespace {
+
+/// False when the time is over before that: what the server says is not believed yet.
+bool confirm(Topology& topology, TimePoint deadline, int cancel) {
+  try {
+    topology.confirm(BootClock::now(), deadline, cancel);
+    return true;
+  } catch (const Cancelled&) {
+    throw;
+  } catch (const IoError& error) {
+    if (error.code() != Errc::timed_out) throw;
+    return false;
+  }
+}
+
+}  // namespace
+
 Connecting::Connecting() noexcept = default;
 Connecting::Connecting(Connecting&& other) noexcept = default;
 Connecting& Connecting::operator=(Connecting&& other) noexcept = default;
@@ -395,17 +412,18 @@ Connection Connecting::connect(const Settings& settings, TimePoint deadline, int
   try {
     std::optional<Connection> winner;
     TimePoint begun{};
+    bool is_confirmed = true;
     while (!winner) {
       if (!race_) race_ = std::make_unique<Race>(settings, deadline, cancel);
       begun = race_->begun();
       winner = race_->run(std::min(deadline, race_->latest()), cancel);
       race_.reset();
       if (winner && !settings.topology->is_trusted(BootClock::now())) {
-        settings.topology->confirm(BootClock::now(), deadline, cancel);
+        is_confirmed = confirm(*settings.topology, deadline, cancel);
         if (settings.topology->version() != winner->version) winner.reset();
       }
     }
-    settings.topology->note_answer(begun, winner->version);
+    if (is_confirmed) settings.topology->note_answer(begun, winner->version);
     settings.topology->prefer(winner->address);
     winner->transport->begin_waiting({.usual = settings.options.command_timeout,
                                       .busy_poll = settings.options.busy_poll,

@@ -220,11 +220,13 @@ SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since
   return calls;
 }
 
-/// A Sentinel that is being subscribed to stays until that ends: its connection may use TLS.
+/// A Sentinel that is being subscribed to stays until that ends: its connection may use TLS. One
+/// that has told of a failover stays until it is known what has come of that.
 void SentinelTopology::follow_view() {
   const std::vector<Address> all = view_.sentinels();
   std::erase_if(sentinels_, [&](const Sentinel& one) {
-    return !one.subscription.is_opening() && std::ranges::find(all, one.address) == all.end();
+    return !one.subscription.is_opening() && !one.tells_failover &&
+           std::ranges::find(all, one.address) == all.end();
   });
   for (const Address& address : all) {
     if (std::ranges::find(sentinels_, address, &Sentinel::address) != sentinels_.end()) continue;

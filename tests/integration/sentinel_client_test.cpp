@@ -484,6 +484,8 @@ class ScriptedSentinel {
   void lose_questions(int connections) { lost_ = connections; }
   void refuse_subscriptions() { refuses_subscriptions_ = true; }
   void forget_service() { has_forgotten_ = true; }
+  /// It takes so long for each answer.
+  void be_slow(std::chrono::milliseconds time) { slowness_ = time; }
   /// So much that its end is heard later than its begin, and what a socket holds that is not read.
   void tell_of_others() {
     std::string all;
@@ -501,6 +503,10 @@ class ScriptedSentinel {
       is_other_told_ = false;
     }
     tell("+sentinel", "sentinel f00 127.0.0.1 " + other.port() + " @ orders 127.0.0.1 " + primary_);
+  }
+  void know_no_other() {
+    const auto hold = server_.hold();
+    other_ = {"10.0.0.9", "26379"};
   }
   /// Whether a client has asked for it since then.
   bool has_told_of_other() const { return is_other_told_; }
@@ -529,6 +535,7 @@ class ScriptedSentinel {
       return resp::array({resp::bulk("subscribe"), resp::bulk(request.words[1]), resp::integer(1)});
     }
     if (!request.is("SENTINEL")) return resp::error("ERR unknown command");
+    std::this_thread::sleep_for(slowness_.load());
     if (lost_ > 0) {
       --lost_;
       return {};
@@ -553,6 +560,7 @@ class ScriptedSentinel {
   std::atomic<int> lost_ = 0;
   std::atomic<bool> refuses_subscriptions_ = false;
   std::atomic<bool> has_forgotten_ = false;
+  std::atomic<std::chrono::milliseconds> slowness_{};
   std::atomic<std::size_t> pings_ = 0;
   std::set<std::string> channels_{};
   std::atomic<std::size_t> subscriber_ = 0;
@@ -725,6 +733,37 @@ TEST_P(ClientSentinelThatEnds, LeavesThePrimaryUnknownBehindItsMessageOfAFailove
 INSTANTIATE_TEST_SUITE_P(, ClientSentinelThatEnds, testing::Bool(), [](const auto& its) {
   return its.param ? "ForgetsTheService" : "IsAway";
 });
+
+/// It is away behind its message, and the other one does not know it any more.
+TEST(ClientStrangeSentinel, HasToldOfAFailoverAlthoughItHasLeftSince) {
+  RedisServer server;
+  ScriptedSentinel named(server.port());
+  ScriptedSentinel learned(server.port());
+  named.tell_of(learned);
+  Diary diary([](const Event& event) { return event.kind == EventKind::disconnected; });
+  ClientOptions options = diary.options({.connect_timeout = 500ms, .command_timeout = 500ms});
+  options.map_address = only_loopback;
+  Client client(named.url(), options);
+  client.ping();
+  ASSERT_TRUE(eventually([&] { return learned.is_pinged_by_listener(); }));
+  learned.lose_questions(all_questions);
+  named.know_no_other();
+  learned.tell_of_failover();
+  ASSERT_TRUE(eventually([&] { return !diary.events().empty(); }));
+  const Error error = thrown_by([&] { const Lock lock(client, "job", std::try_to_lock); });
+  EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
+}
+
+/// It cannot be asked twice in the time to connect.
+TEST(ClientStrangeSentinel, MayBeFarAwayAndNotListenedTo) {
+  RedisServer server;
+  ScriptedSentinel sentinel(server.port());
+  sentinel.refuse_subscriptions();
+  sentinel.be_slow(200ms);
+  Client client(sentinel.url(), {.connect_timeout = 1200ms, .command_timeout = 5s});
+  client.ping();
+}
 
 /// A program's function hangs, and the server is well.
 TEST(ClientStrangeSentinel, IsNotAskedAgainAndAgainWhereItsAnswerIsNeverTranslated) {
@@ -985,12 +1024,12 @@ TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindASilenceOfThe
   ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
   ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
   child.stop();
+  EXPECT_EQ(before->unlock(), Unlock::released);
+  EXPECT_TRUE(raw.exists("job")) << "it is granted";
   sentinel.lose_listener();
   const auto stopped = std::chrono::steady_clock::now();
   ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - stopped > 2s; }));
   sentinel.learn(promoted.port(), "2");
-  EXPECT_EQ(before->unlock(), Unlock::released);
-  EXPECT_TRUE(raw.exists("job")) << "it is granted";
   child.go_on();
   expect_to_wait_at_promoted();
   EXPECT_TRUE(now.owns_lock());
