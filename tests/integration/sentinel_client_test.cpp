@@ -770,28 +770,30 @@ TEST(ClientStrangeSentinel, IsNotAskedAgainAndAgainWhereItsAnswerIsNeverTranslat
   RedisServer server;
   ScriptedSentinel sentinel(server.port());
   sentinel.refuse_subscriptions();
-  std::promise<void> end;
-  const std::shared_future<void> ended = end.get_future().share();
-  std::atomic<bool> hangs = false;
-  std::atomic<int> hung = 0;
+  // The threads that are in the function may outlive the client.
+  struct Translation {
+    std::promise<void> end{};
+    std::shared_future<void> ended = end.get_future().share();
+    std::atomic<bool> hangs = false;
+    std::atomic<int> hung = 0;
+  };
+  const auto translation = std::make_shared<Translation>();
   ClientOptions options{.connect_timeout = 500ms, .command_timeout = 500ms};
   options.connections = 1;
-  options.map_address = [&](const Address& address) {
-    if (hangs && ++hung > 0) ended.wait();
+  options.map_address = [translation](const Address& address) {
+    if (translation->hangs && ++translation->hung > 0) translation->ended.wait();
     return only_loopback(address);
   };
-  {
-    Client client(sentinel.url(), options);
-    client.ping();
-    hangs = true;
-    for (int i = 0; i < 4; ++i) {
-      const auto idle = std::chrono::steady_clock::now();
-      ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - idle > 1100ms; }));
-      EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
-    }
-    EXPECT_LE(hung, 2);
-    end.set_value();
+  Client client(sentinel.url(), options);
+  client.ping();
+  translation->hangs = true;
+  for (int i = 0; i < 4; ++i) {
+    const auto idle = std::chrono::steady_clock::now();
+    ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - idle > 1100ms; }));
+    EXPECT_TRUE(eventually([&] { return !error_of([&] { client.ping(); }); }));
   }
+  EXPECT_LE(translation->hung, 2);
+  translation->end.set_value();
 }
 
 /// The other one has not heard of the failover, and would have within two seconds.
