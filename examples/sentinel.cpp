@@ -14,7 +14,8 @@ int main() {
   const std::string url = variable != nullptr ? variable : "redis-sentinel://localhost#mymaster";
   try {
     redlatch::Client client(url);
-    // A replica must have the lock before it counts as held.
+    // A replica must have the lock before it counts as held. Behind a failover there may be none
+    // for some seconds: with `ride_out`, the wait goes on until there is.
     redlatch::Lock lock(client, "migration", 10s, {.ttl = 1min, .durability = {.replicas = 1}});
     if (!lock) {
       std::cout << "held elsewhere\n";
