@@ -954,6 +954,28 @@ class ClientSentinelStopped : public testing::Test {
     EXPECT_FALSE(state->is_held);
   }
 
+  /// The lock has a holder at each of the two servers. `fail_over` stops the process, and has the
+  /// former primary grant it the lock.
+  void expect_to_believe_no_grant(
+      ScriptedSentinel& sentinel,
+      const std::function<void(const std::function<void()>& grant)>& fail_over) {
+    Client one(former.url(), patient());
+    Client other(promoted.url(), patient());
+    std::optional<Lock> before(std::in_place, one, "job", long_enough);
+    const Lock now(other, "job", long_enough);
+    state->port = std::stoi(sentinel.port());
+    RawClient raw(former.socket());
+    ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
+    ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
+    fail_over([&] {
+      EXPECT_EQ(before->unlock(), Unlock::released);
+      EXPECT_TRUE(raw.exists("job")) << "it is granted";
+    });
+    child.go_on();
+    expect_to_wait_at_promoted();
+    EXPECT_TRUE(now.owns_lock());
+  }
+
   RedisServer former{};
   RedisServer promoted{};
   const SharedMemory<State> state{};
@@ -962,20 +984,10 @@ class ClientSentinelStopped : public testing::Test {
 
 TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimary) {
   ScriptedSentinel sentinel(former.port());
-  Client one(former.url(), patient());
-  Client other(promoted.url(), patient());
-  std::optional<Lock> before(std::in_place, one, "job", long_enough);
-  const Lock now(other, "job", long_enough);
-  state->port = std::stoi(sentinel.port());
-  RawClient raw(former.socket());
-  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
-  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
-  fail_over(sentinel);
-  EXPECT_EQ(before->unlock(), Unlock::released);
-  EXPECT_TRUE(raw.exists("job")) << "it is granted";
-  child.go_on();
-  expect_to_wait_at_promoted();
-  EXPECT_TRUE(now.owns_lock());
+  expect_to_believe_no_grant(sentinel, [&](const auto& grant) {
+    fail_over(sentinel);
+    grant();
+  });
 }
 
 TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsTo) {
@@ -996,45 +1008,25 @@ TEST_F(ClientSentinelStopped, BelievesNoFormerPrimaryThatItConnectsTo) {
 
 TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindABreakOfItsListening) {
   ScriptedSentinel sentinel(former.port());
-  Client one(former.url(), patient());
-  Client other(promoted.url(), patient());
-  std::optional<Lock> before(std::in_place, one, "job", long_enough);
-  const Lock now(other, "job", long_enough);
-  state->port = std::stoi(sentinel.port());
-  RawClient raw(former.socket());
-  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
-  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
-  child.stop();
-  sentinel.learn(promoted.port(), "2");
-  sentinel.hang_up();
-  EXPECT_EQ(before->unlock(), Unlock::released);
-  EXPECT_TRUE(raw.exists("job")) << "it is granted";
-  child.go_on();
-  expect_to_wait_at_promoted();
-  EXPECT_TRUE(now.owns_lock());
+  expect_to_believe_no_grant(sentinel, [&](const auto& grant) {
+    child.stop();
+    sentinel.learn(promoted.port(), "2");
+    sentinel.hang_up();
+    grant();
+  });
 }
 
 /// Nothing says that the connection has ended on which it has listened.
 TEST_F(ClientSentinelStopped, BelievesNoGrantOfAFormerPrimaryBehindASilenceOfTheSentinel) {
   ScriptedSentinel sentinel(former.port());
-  Client one(former.url(), patient());
-  Client other(promoted.url(), patient());
-  std::optional<Lock> before(std::in_place, one, "job", long_enough);
-  const Lock now(other, "job", long_enough);
-  state->port = std::stoi(sentinel.port());
-  RawClient raw(former.socket());
-  ASSERT_TRUE(eventually([&] { return raw.exists("job:redlatch:queue:{job}"); }));
-  ASSERT_TRUE(eventually([&] { return sentinel.is_pinged_by_listener(); }));
-  child.stop();
-  EXPECT_EQ(before->unlock(), Unlock::released);
-  EXPECT_TRUE(raw.exists("job")) << "it is granted";
-  sentinel.lose_listener();
-  const auto stopped = std::chrono::steady_clock::now();
-  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - stopped > 2s; }));
-  sentinel.learn(promoted.port(), "2");
-  child.go_on();
-  expect_to_wait_at_promoted();
-  EXPECT_TRUE(now.owns_lock());
+  expect_to_believe_no_grant(sentinel, [&](const auto& grant) {
+    child.stop();
+    grant();
+    sentinel.lose_listener();
+    const auto stopped = std::chrono::steady_clock::now();
+    ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - stopped > 2s; }));
+    sentinel.learn(promoted.port(), "2");
+  });
 }
 
 /// It was stopped before it could listen.
