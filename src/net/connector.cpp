@@ -412,8 +412,9 @@ Connection Connecting::connect(const Settings& settings, TimePoint deadline, int
   try {
     std::optional<Connection> winner;
     TimePoint begun{};
-    bool is_confirmed = true;
+    bool is_confirmed = false;
     while (!winner) {
+      is_confirmed = true;
       if (!race_) race_ = std::make_unique<Race>(settings, deadline, cancel);
       begun = race_->begun();
       winner = race_->run(std::min(deadline, race_->latest()), cancel);

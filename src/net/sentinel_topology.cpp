@@ -31,7 +31,7 @@ using protocol::Reply;
 /// majority, so a failover might be agreed on without any of them.
 constexpr std::ptrdiff_t max_subscriptions = 8;
 
-/// How long an answer of the primary, or of the Sentinels, is trusted while none is listened to.
+/// How long an answer of the primary is trusted while no Sentinel is listened to.
 constexpr std::chrono::seconds trust{1};
 /// How long a Sentinel that is listened to is taken to be there behind a PING that it has answered.
 constexpr std::chrono::seconds max_silence{2};
