@@ -17,7 +17,7 @@
 #include "eventually.hpp"
 #include "raw_client.hpp"
 #include "redis_server.hpp"
-#include "scripted_server.hpp"
+#include "scripted_sentinel.hpp"
 
 namespace {
 
@@ -174,20 +174,9 @@ void expect_failed_questions(const std::string& url) {
 
 TEST(ClientOutOfMemory, TakesASentinelForOneThatCannotBeAsked) {
   RedisServer server;
-  const ScriptedServer sentinel([&](const ScriptedRequest& request) -> std::string {
-    if (request.is("PING")) return resp::status("PONG");
-    if (!request.is("SENTINEL")) {
-      return resp::array({resp::bulk("subscribe"), resp::bulk("+switch-master"), resp::integer(1)});
-    }
-    if (request.words[1] == "MASTER") {
-      return resp::array({resp::bulk("config-epoch"), resp::bulk("1")});
-    }
-    if (request.words[1] == "SENTINELS") return resp::array({});
-    return resp::array({resp::bulk("127.0.0.1"), resp::bulk(std::to_string(server.port()))});
-  });
-  std::string url = sentinel.url();
-  url.replace(0, url.find("://"), "redis-sentinel") += "#orders";
-  expect_failed_questions(url);
+  ScriptedSentinel sentinel(server.port());
+  sentinel.know_no_other();
+  expect_failed_questions(sentinel.url());
 }
 
 TEST(ClientOutOfMemory, TakesANodeForOneThatCannotBeAsked) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -29,6 +30,12 @@ inline ClientOptions single() {
 
 /// As patient where a server that is away must not keep the test waiting at its end.
 inline ClientOptions less_patient() { return {.connect_timeout = 20s, .command_timeout = 2s}; }
+
+/// A `map_address` that knows no other host than this one.
+inline Address only_loopback(const Address& address) {
+  if (address.host != "127.0.0.1") throw std::out_of_range("no such host");
+  return address;
+}
 
 /// A lease that no test waits for.
 inline const LockOptions long_lease{.ttl = 60s};
