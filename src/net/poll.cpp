@@ -9,21 +9,30 @@
 #include "base/io_error.hpp"
 
 namespace redlatch::detail {
+namespace {
+
+constexpr std::chrono::milliseconds max_poll = std::chrono::hours(1);
+
+}  // namespace
 
 int poll_until(std::span<pollfd> descriptors, TimePoint deadline) {
-  // ppoll(2), as poll(2) counts in milliseconds: a wait for less would end early, and become a loop
-  // without a pause, or late. What is left is measured anew after each signal.
+  // Whole milliseconds by poll(2): if the process is stopped and goes on, the kernel begins the
+  // rest of a ppoll(2) anew, and counts what poll(2) waits for from its call. The rest by ppoll(2):
+  // a wait by poll(2) would end early, and become a loop without a pause, or late. What is left is
+  // measured anew after each signal, and every hour, as the time in suspend counts, too.
   for (;;) {
     const auto left = std::max(deadline - BootClock::now(), TimePoint::duration::zero());
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
-    const timespec time{.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
-    const int count = ::ppoll(descriptors.data(), descriptors.size(), &time, nullptr);
-    if (count >= 0) return count;
+    const auto whole =
+        std::min(std::chrono::floor<std::chrono::milliseconds>(left), max_poll).count();
+    const timespec part{.tv_sec = 0, .tv_nsec = left.count()};
+    const int count = whole > 0
+                          ? ::poll(descriptors.data(), descriptors.size(), static_cast<int>(whole))
+                          : ::ppoll(descriptors.data(), descriptors.size(), &part, nullptr);
+    if (count > 0 || (count == 0 && whole == 0)) return count;
+    if (count == 0 || errno == EINTR) continue;
     if (errno == ENOMEM) throw std::bad_alloc();
-    if (errno != EINTR) {
-      throw IoError(Errc::unreachable,
-                    "cannot wait for the socket: " + std::generic_category().message(errno));
-    }
+    throw IoError(Errc::unreachable,
+                  "cannot wait for the socket: " + std::generic_category().message(errno));
   }
 }
 

@@ -134,7 +134,7 @@ std::string Fault::text() const {
   constexpr const char* names[] = {
       "malloc",  "RLIMIT_NOFILE", "socket",     "eventfd",   "fopen",       "pthread_create",
       "connect", "getsockopt",    "setsockopt", "fcntl",     "getsockname", "getpeername",
-      "send",    "recv",          "ppoll",      "getrandom", "sem_wait"};
+      "send",    "recv",          "poll",       "getrandom", "sem_wait"};
   std::string text = names[static_cast<int>(function)];
   text += forks       ? " and a fork"
           : is_short  ? " of a byte"
@@ -327,6 +327,11 @@ ssize_t recv(int fd, void* room, std::size_t size, int flags) {
   if (fault == nullptr) return REAL(recv)(fd, room, size, flags);
   if (fault->is_closed) return 0;
   return fault->is_short ? REAL(recv)(fd, room, 1, flags) : fail_with(fault->error, ssize_t{-1});
+}
+
+int poll(pollfd* descriptors, nfds_t count, int time) {
+  const Fault* const fault = strike(Function::poll);
+  return fault != nullptr ? fail_with(fault->error, -1) : REAL(poll)(descriptors, count, time);
 }
 
 int ppoll(pollfd* descriptors, nfds_t count, const timespec* time, const sigset_t* mask) {

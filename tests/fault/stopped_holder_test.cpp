@@ -1,5 +1,6 @@
 // A holder that is stopped at random points, for longer than its lease: whatever it was doing, it
-// does not claim the lock while another holder has it. REDLATCH_STOPS is the number of stops.
+// does not claim the lock while another holder has it. REDLATCH_STOPS is the number of stops. What
+// was due meanwhile is done when it goes on.
 
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <iostream>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -98,6 +100,67 @@ TEST(LockOfAStoppedHolder, ClaimsNothingThatSomebodyElseHas) {
   EXPECT_GT(taken, stops / 10);
   EXPECT_GT(shared->claims, 0U);
   EXPECT_EQ(shared->wrong_claims, 0U);
+}
+
+/// A holder of its own that is stopped as soon as it has the lock.
+class LockThatIsDue {
+ public:
+  LockThatIsDue(const RedisServer& server, const LockOptions& options)
+      : raw_(server.socket()), holder_([&] { hold(server.url(), options); }) {
+    EXPECT_TRUE(eventually([&] { return state_->is_held.load(); }));
+    holder_.stop();
+  }
+
+  /// It goes on so much later than it was stopped.
+  void go_on_after(std::chrono::milliseconds time) {
+    const auto end = Clock::now() + time;
+    EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+    holder_.go_on();
+  }
+  bool is_lost() const { return state_->is_lost; }
+  long long pttl() { return raw_.pttl("job"); }
+
+ private:
+  struct State {
+    std::atomic<bool> is_held = false;
+    std::atomic<bool> is_lost = false;
+  };
+
+  void hold(const std::string& url, const LockOptions& options) {
+    Client client(url, {.connect_timeout = 20s, .command_timeout = 20s});
+    const Lock lock(client, "job", options);
+    const std::stop_callback on_loss(lock.lost_token(), [&] { state_->is_lost = true; });
+    state_->is_held = true;
+    eventually([] { return false; }, 1min);
+  }
+
+  const SharedMemory<State> state_{};
+  RawClient raw_;
+  Child holder_;
+};
+
+/// In one of some rounds, as this machine may be busy. It would be a lease later otherwise.
+TEST(LockOfAStoppedHolder, IsAnnouncedAsLostWhenTheHolderGoesOn) {
+  EXPECT_TRUE(eventually(
+      [&] {
+        const RedisServer server;
+        LockThatIsDue lock(server, {.ttl = 4s, .auto_renew = false});
+        lock.go_on_after(4s);
+        return eventually([&] { return lock.is_lost(); }, 2s);
+      },
+      30s));
+}
+
+/// Its renewal is due behind a second, and it is lost behind three.
+TEST(LockOfAStoppedHolder, IsRenewedWhenTheHolderGoesOn) {
+  EXPECT_TRUE(eventually(
+      [&] {
+        const RedisServer server;
+        LockThatIsDue lock(server, {.ttl = 3s});
+        lock.go_on_after(2s);
+        return eventually([&] { return lock.pttl() > 1500 || lock.is_lost(); }) && !lock.is_lost();
+      },
+      30s));
 }
 
 }  // namespace stopped_holder_test

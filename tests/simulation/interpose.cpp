@@ -310,6 +310,13 @@ ssize_t recv(int fd, void* bytes, size_t size, int flags) {
   return world->receive(fd, bytes, size, (flags & MSG_DONTWAIT) == 0, (flags & MSG_PEEK) != 0);
 }
 
+int poll(pollfd* descriptors, nfds_t count, int time) {
+  World* const world = World::current();
+  if (world == nullptr) return REAL(poll)(descriptors, count, time);
+  return world->poll(descriptors, count,
+                     time < 0 ? World::never : world->now() + std::chrono::milliseconds(time));
+}
+
 int ppoll(pollfd* descriptors, nfds_t count, const timespec* time, const sigset_t* mask) {
   World* const world = World::current();
   if (world == nullptr) return REAL(ppoll)(descriptors, count, time, mask);
