@@ -153,8 +153,10 @@ void SentinelTopology::await_end_of_doubt(TimePoint deadline, int cancel) {
 
 IoError SentinelTopology::doubt() const {
   const auto one = std::ranges::find_if(sentinels_, &Sentinel::tells_failover);
-  return {Errc::unreachable, "Sentinel " + written(one->address) + " has told of a failover of " +
-                                 service_ + ", and has not answered yet what its primary is"};
+  std::string text = "Sentinel " + written(one->address) + " has told of a failover of " +
+                     service_ + ", and has not answered yet what its primary is";
+  if (one->failed >= one->owes_since) text += " (" + one->failure + ")";
+  return {Errc::unreachable, text};
 }
 
 void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) {
@@ -305,6 +307,7 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   if (from != sentinels_.end() && !was_stopped) {
     from->answers = outcome.names_primary();
     (from->answers ? from->named : from->failed) = begun;
+    from->failure = from->answers ? "" : failure_of(address, outcome).what();
     if (from->answers && begun >= from->owes_since) from->owes_since = {};
   }
   for (Sentinel& one : sentinels_) {
@@ -376,10 +379,13 @@ IoError SentinelTopology::failure_of(const Call& call) const {
   if (!call->is_finished()) {
     return {Errc::unreachable, "Sentinel " + call.complaint(map_address_ != nullptr)};
   }
-  const Outcome& outcome = call->result();
+  return failure_of(call.address, call->result());
+}
+
+IoError SentinelTopology::failure_of(const Address& address, const Outcome& outcome) const {
   if (outcome.failure) return *outcome.failure;
   if (!outcome.answer) {
-    return {Errc::unreachable, "Sentinel " + written(call.address) + ": out of memory"};
+    return {Errc::unreachable, "Sentinel " + written(address) + ": out of memory"};
   }
   std::string text = "it does not know the service " + service_ + "; it knows:";
   for (const std::string& one : outcome.answer->services) text += " " + one;

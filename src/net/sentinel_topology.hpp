@@ -94,8 +94,9 @@ class SentinelTopology final : public Topology,
     std::shared_ptr<Asking> earlier_asking{};  // which was under way when `asking` began
     int mapping = 0;                           // threads that are in `map_address`
     bool answers = true;                       // or is not known to be silent
-    TimePoint named{};   // when the last question began to which it has named the primary
-    TimePoint failed{};  // when the last one began to which it has not
+    TimePoint named{};      // when the last question began to which it has named the primary
+    TimePoint failed{};     // when the last one began to which it has not
+    std::string failure{};  // why not
     SentinelSubscription subscription{};
     TimePoint owes_since{};       // an answer, as it has told of something or is listened to again
     bool tells_failover = false;  // which it has not been asked about yet
@@ -143,6 +144,7 @@ class SentinelTopology final : public Topology,
   bool is_in_doubt() const REDLATCH_REQUIRES(mutex_);
   IoError doubt() const REDLATCH_REQUIRES(mutex_);
   IoError failure_of(const Call& call) const;
+  IoError failure_of(const Address& address, const Outcome& outcome) const;
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
   bool may_subscribe() const REDLATCH_REQUIRES(mutex_);

@@ -177,6 +177,10 @@ TEST_P(ClientStrangeSentinelThatEnds, LeavesThePrimaryUnknownBehindItsMessageOfA
   const Error error =
       thrown_by([&] { const Lock lock(client, "job", 4s, {.ttl = 2min, .ride_out = true}); });
   EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
+  for (const char* text : {" has told of a failover of orders, and has not answered yet",
+                                  GetParam() ? "it does not know the service" : "cannot connect"}) {
+    EXPECT_NE(text_of(error).find(text), std::string::npos) << error.what();
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, ClientStrangeSentinelThatEnds, testing::Bool(), [](const auto& its) {
