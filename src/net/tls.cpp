@@ -224,10 +224,6 @@ TlsContext::~TlsContext() {
 
 void TlsContext::leave() noexcept { OPENSSL_thread_stop(); }
 
-std::shared_ptr<TlsContext> TlsContext::for_host(std::string_view host) const {
-  return std::shared_ptr<TlsContext>(new TlsContext(files_, host));
-}
-
 /// Called by OpenSSL with a session that the server lets us resume, in a handshake or behind it,
 /// with the mutex held. The result says that we own it.
 int TlsContext::keep_session(ssl_st* connection, ssl_session_st* session) noexcept {

@@ -33,13 +33,12 @@ class TlsContext {
   /// for it unless `options.server_name` is set. `name`: that of the options, for errors. Throws
   /// `Errc::invalid_argument` with the option and the file for one that cannot be used.
   TlsContext(const TlsOptions& options, std::string_view host, std::string_view name = "tls");
+  /// For another server with the options of `other`. It shares what was read from the files, and
+  /// its sessions are its own.
+  TlsContext(const TlsContext& other, std::string_view host) : TlsContext(other.files_, host) {}
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   ~TlsContext();
-
-  /// For another server with the same options. It shares what was read from the files, and its
-  /// sessions are its own.
-  std::shared_ptr<TlsContext> for_host(std::string_view host) const;
 
   /// Frees what OpenSSL keeps for the calling thread.
   static void leave() noexcept;

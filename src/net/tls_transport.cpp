@@ -13,7 +13,7 @@ namespace redlatch::detail {
 
 std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>& context,
                                          std::string_view host) {
-  return context ? context->for_host(host) : nullptr;
+  return context ? std::make_shared<TlsContext>(*context, host) : nullptr;
 }
 
 std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host,

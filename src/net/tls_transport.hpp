@@ -54,7 +54,7 @@ class TlsTransport final : public Transport {
 /// Throws `Errc::unsupported` where the library was built without OpenSSL; see also `TlsContext`.
 std::shared_ptr<TlsContext> make_tls_context(const TlsOptions& options, std::string_view host,
                                              std::string_view name = "tls");
-/// `TlsContext::for_host`; null for null.
+/// The same for another server; null for null.
 std::shared_ptr<TlsContext> tls_for_host(const std::shared_ptr<TlsContext>& context,
                                          std::string_view host);
 /// Frees what the library of TLS keeps for the calling thread.
