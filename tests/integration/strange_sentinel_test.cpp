@@ -178,7 +178,7 @@ TEST_P(ClientStrangeSentinelThatEnds, LeavesThePrimaryUnknownBehindItsMessageOfA
       thrown_by([&] { const Lock lock(client, "job", 4s, {.ttl = 2min, .ride_out = true}); });
   EXPECT_EQ(error.code(), Errc::unreachable) << error.what();
   for (const char* text : {" has told of a failover of orders, and has not answered yet",
-                                  GetParam() ? "it does not know the service" : "cannot connect"}) {
+                           GetParam() ? "it does not know the service" : "cannot connect"}) {
     EXPECT_NE(text_of(error).find(text), std::string::npos) << error.what();
   }
 }
