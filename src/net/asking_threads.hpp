@@ -55,6 +55,23 @@ class AskingThreads {
     return BootClock::now() - begun >= connect_timeout + std::chrono::milliseconds(100);
   }
 
+  /// How often it is looked whether enough servers have answered: every `fresh_for` at least, while
+  /// somebody waits for that. Behind a longer pause, this process was stopped, and perhaps no
+  /// server had any time.
+  class Looks {
+   public:
+    /// At each look: since when a wait counts that began then.
+    TimePoint count_from(TimePoint begun) noexcept {
+      const TimePoint now = BootClock::now();
+      if (now - std::exchange(last_, now) > 2 * fresh_for) behind_pause_ = now;
+      return std::max(begun, behind_pause_);
+    }
+
+   private:
+    TimePoint last_{};
+    TimePoint behind_pause_{};
+  };
+
   /// One call, and the server that it asks.
   template <class Outcome>
   struct Call {

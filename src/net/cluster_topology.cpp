@@ -497,7 +497,6 @@ void ClusterTopology::wait_for_some(const Calls& calls, TimePoint deadline, int 
 void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoint deadline,
                                    int cancel) {
   TimePoint::duration pause = std::chrono::milliseconds(20);
-  const TimePoint usual_end = since + AskingThreads::max_wait_to_confirm;
   while (const auto until = awaited_until(number, since, deadline)) {
     Calls calls;
     Address own;
@@ -510,7 +509,7 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoin
     const auto is_of_other = [&](const Outcome& one) {
       return one.is_answered && one.begun >= since && one.address != own;
     };
-    const TimePoint end = BootClock::now() < usual_end ? std::min(*until, usual_end) : *until;
+    const TimePoint end = std::min(*until, BootClock::now() + AskingThreads::fresh_for);
     AskingThreads::wait_for(calls, NodeReports::enough_others, is_of_other, end, cancel);
     if (!awaited_until(number, since, deadline)) return;
     const TimePoint now = BootClock::now();
@@ -537,11 +536,13 @@ std::optional<TimePoint> ClusterTopology::awaited_until(std::size_t number, Time
                                                         TimePoint deadline) {
   using Verdict = NodeReports::Verdict;
   const MutexLock lock(mutex_);
+  const TimePoint counted_from = looks_.count_from(since);
+  reports_.forget_failures(since, counted_from);
   const Verdict verdict = reports_.verdict(number, since);
   if (has_ended_ || verdict == Verdict::settled) return std::nullopt;
   const TimePoint now = BootClock::now();
-  TimePoint end = since;
-  end += verdict == Verdict::unknown ? max_wait_for_any : AskingThreads::max_wait_to_confirm;
+  const TimePoint usual_end = counted_from + AskingThreads::max_wait_to_confirm;
+  TimePoint end = verdict == Verdict::unknown ? since + max_wait_for_any : usual_end;
   if (now >= end) {
     Node& node = node_at(number);
     if (node.grace_until <= end) node.grace_until = now + grace_for(now - end);

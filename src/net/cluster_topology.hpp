@@ -173,6 +173,7 @@ class ClusterTopology final : public Topology,
   Calls calls_ REDLATCH_GUARDED_BY(mutex_){};                // the last time that nodes were asked
   std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
   TimePoint asked_at_ REDLATCH_GUARDED_BY(mutex_){};
+  AskingThreads::Looks looks_ REDLATCH_GUARDED_BY(mutex_){};  // of `awaited_until`
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();
   EventFd wake_ REDLATCH_GUARDED_BY(mutex_){};  // for the background thread
   bool is_woken_ REDLATCH_GUARDED_BY(mutex_) = false;

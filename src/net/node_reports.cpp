@@ -64,6 +64,12 @@ void NodeReports::forget_question(const Address& node) noexcept {
   if (Report* const report = find(node); report != nullptr) report->is_awaited = false;
 }
 
+void NodeReports::forget_failures(TimePoint from, TimePoint until) noexcept {
+  for (Report& one : reports_) {
+    if (one.asked >= from && one.asked < until) one.failed = 0;
+  }
+}
+
 void NodeReports::forget_questions() noexcept {
   for (Report& one : reports_) one.is_awaited = false;
 }

@@ -180,8 +180,10 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
 bool SentinelTopology::is_confirmed(TimePoint since) {
   const MutexLock lock(mutex_);
   const TimePoint from = since - AskingThreads::fresh_for;
+  const TimePoint counted_from = looks_.count_from(since);
+  forget_failures(from, counted_from);
   const std::size_t asked = ask_all(from).size();
-  const TimePoint::duration waited = BootClock::now() - since;
+  const TimePoint::duration waited = BootClock::now() - counted_from;
   std::size_t answered = 0;
   bool is_any_awaited = false;
   for (const Sentinel& one : sentinels_) {
@@ -191,6 +193,17 @@ bool SentinelTopology::is_confirmed(TimePoint since) {
   }
   if (answered > asked / 2 || !is_any_awaited) return true;
   return answered > 0 && waited >= AskingThreads::max_wait_to_confirm;
+}
+
+/// This process was stopped until then: Sentinels that were asked before, and have not answered,
+/// had no time.
+void SentinelTopology::forget_failures(TimePoint from, TimePoint until) {
+  for (Sentinel& one : sentinels_) {
+    if (!one.was_asked_since(from) || one.was_asked_since(until)) continue;
+    if (one.is_asked() || one.has_answered()) continue;
+    one.forget_question();
+    one.answers = true;
+  }
 }
 
 /// Has all Sentinels asked, but for those whose answer is new or under way; or, if that is given,

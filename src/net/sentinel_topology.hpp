@@ -127,6 +127,7 @@ class SentinelTopology final : public Topology,
 
   Calls ask_all(std::optional<TimePoint> since = std::nullopt) REDLATCH_REQUIRES(mutex_);
   void follow_view() REDLATCH_REQUIRES(mutex_);
+  void forget_failures(TimePoint from, TimePoint until) REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   Outcome outcome_of(const Address& address, std::shared_ptr<const Settings> settings,
@@ -171,6 +172,7 @@ class SentinelTopology final : public Topology,
   std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
   std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
+  AskingThreads::Looks looks_ REDLATCH_GUARDED_BY(mutex_){};  // of `is_confirmed`
   TimePoint heard_at_ REDLATCH_GUARDED_BY(mutex_){};  // of a failover, the last time that counts
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();     // after messages
   TimePoint repeat_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();  // while answers are owed

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <redlatch/redlatch.hpp>
@@ -30,6 +31,8 @@ constexpr auto connect_timeout = 1s;
 constexpr auto time_for_any = 2s;
 /// Where one does.
 constexpr auto time_for_two = 500ms;
+/// And if the process was not stopped meanwhile.
+constexpr auto time_to_confirm = 400ms;
 
 /// What the client does, once it has had the lock.
 enum class Task { acquire, keep };
@@ -157,6 +160,8 @@ class StoppedClientOfACluster : public testing::Test {
   std::array<std::atomic<std::size_t>, 3> asked{};  // the connection, while it is silent
   std::array<std::atomic<int>, 3> told{};           // the slots
   std::atomic<bool> is_replaced = false;            // the primary, by the word of the third
+  std::atomic<bool> is_slow = false;                // the third, about the map
+  std::atomic<int> slow_answers = 0;
   Clock::time_point went_on{};
   std::array<std::optional<ScriptedServer>, 3> nodes{};
 
@@ -171,6 +176,10 @@ class StoppedClientOfACluster : public testing::Test {
       if (is_silent[node]) {
         asked[node] = request.connection;
         return {};
+      }
+      if (node == third && is_slow) {
+        ++slow_answers;
+        std::this_thread::sleep_for(50ms);
       }
       if (request.words[1] == "SLOTS") ++told[node];
       return map(request.words[1], node == third && is_replaced ? third : primary);
@@ -213,6 +222,28 @@ TEST_F(StoppedClientOfACluster, DoesNotBelieveANodeByTheWordOfOneAsTheOtherOneHa
   // On a busy machine, it was done before it was stopped, or the time was not enough.
   const Clock::duration late = shared->done_at.load() - went_on;
   EXPECT_TRUE(!shared->has || late < 0s || late >= time_for_two) << late.count();
+}
+
+class StoppedClientOfAClusterForLess
+    : public StoppedClientOfACluster,
+      public testing::WithParamInterface<std::chrono::milliseconds> {};
+
+INSTANTIATE_TEST_SUITE_P(Stops, StoppedClientOfAClusterForLess,
+                         testing::Values(time_to_confirm - 50ms, connect_timeout - 50ms),
+                         [](const auto& test) { return std::to_string(test.param.count()); });
+
+/// It goes on just before a time of the other one is over, of which that had nothing.
+TEST_P(StoppedClientOfAClusterForLess, DoesNotBelieveANodeByTheWordOfOne) {
+  start(Task::acquire);
+  is_slow = is_replaced = true;
+  const int before = told[second];
+  shared->goes_on = true;
+  ASSERT_TRUE(eventually([&] { return slow_answers > 0 && told[second] > before; }));
+  stop_for(GetParam());
+  go_on();
+  // On a busy machine, it was done before it was stopped, or the time was not enough.
+  const Clock::duration late = shared->done_at.load() - went_on;
+  EXPECT_TRUE(!shared->has || late < 0s || late >= time_to_confirm) << late.count();
 }
 
 }  // namespace stopped_cluster_client_test

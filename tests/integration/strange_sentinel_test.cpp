@@ -1,6 +1,9 @@
 // What Sentinels say that are strange: a test says it for them.
 
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <future>
@@ -8,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "child.hpp"
 #include "diary.hpp"
@@ -502,6 +506,97 @@ TEST_F(StoppedClientOfAStrangeSentinel, BelievesNoFormerPrimaryThatItConnectsToW
   child.go_on();
   expect_to_wait_at_promoted();
   EXPECT_TRUE(now.owns_lock());
+}
+
+/// A process of its own, which none of three Sentinels lets listen, and which is stopped for so
+/// long while it asks them whether a primary is to be believed that has granted it the lock.
+class ClientStoppedWhileItAsksSentinels
+    : public testing::TestWithParam<std::pair<std::size_t, std::chrono::milliseconds>> {
+ protected:
+  using Clock = std::chrono::steady_clock;  // one for all processes of a machine
+
+  struct State {
+    std::array<char, 128> url{};
+    std::atomic<bool> begins = false;
+    std::atomic<bool> is_connected = false;
+    std::atomic<bool> goes_on = false;
+    std::atomic<bool> is_done = false;
+    std::atomic<bool> is_held = false;
+    std::atomic<Clock::time_point> done_at{};
+  };
+
+  void acquire() {
+    EXPECT_TRUE(eventually([&] { return state->begins.load(); }));
+    Client own(state->url.data(),
+               {.connect_timeout = 1s, .command_timeout = 20s, .connections = 1});
+    own.ping();
+    state->is_connected = true;
+    EXPECT_TRUE(eventually([&] { return state->goes_on.load(); }));
+    Lock lock(own, "job", std::defer_lock, long_enough);
+    static_cast<void>(error_of([&] { state->is_held = lock.try_lock(); }));
+    state->done_at = Clock::now();
+    state->is_done = true;
+    eventually([] { return false; }, 1min);
+  }
+  std::size_t connections() const {
+    std::size_t all = 0;
+    for (const ScriptedSentinel& one : sentinels) all += one.connections();
+    return all;
+  }
+  static void wait(std::chrono::milliseconds time) {
+    const auto end = Clock::now() + time;
+    EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+  }
+
+  RedisServer former{};
+  RedisServer promoted{};
+  const SharedMemory<State> state{};
+  const Child child{[this] { acquire(); }};
+  std::deque<ScriptedSentinel> sentinels{};
+};
+
+INSTANTIATE_TEST_SUITE_P(Stops, ClientStoppedWhileItAsksSentinels,
+                         testing::Values(std::pair(1, 1500ms), std::pair(3, 500ms),
+                                         std::pair(3, 1500ms)),
+                         [](const auto& test) {
+                           return "Of" + std::to_string(test.param.first) + "For" +
+                                  std::to_string(test.param.second.count());
+                         });
+
+/// The one, or two of three, have heard of the failover. The third has not, and is the first to
+/// answer.
+TEST_P(ClientStoppedWhileItAsksSentinels, BelievesNoFormerPrimaryAsTheyHadNoTimeToAnswer) {
+  const auto [count, stop] = GetParam();
+  std::string url = "redis-sentinel://";
+  for (std::size_t i = 0; i < count; ++i) {
+    ScriptedSentinel& one = sentinels.emplace_back(former.port());
+    one.know_no_other();
+    one.refuse_subscriptions();
+    url += (i == 0 ? "127.0.0.1:" : ",127.0.0.1:") + one.port();
+  }
+  (url + "#orders").copy(state->url.data(), state->url.size() - 1);
+  state->begins = true;
+  ASSERT_TRUE(eventually([&] { return state->is_connected.load(); }));
+  wait(1100ms);  // its answer is trusted for a second
+  Client other(promoted.url(), patient());
+  const Lock now(other, "job", long_enough);
+  for (std::size_t i = count / 2; i < count; ++i) {
+    sentinels[i].learn(promoted.port(), "2");
+    sentinels[i].be_slow(30ms);
+  }
+  const std::size_t before = connections();
+  state->goes_on = true;
+  ASSERT_TRUE(eventually([&] { return connections() >= before + count; }));
+  child.stop();
+  wait(stop);
+  const auto went_on = Clock::now();
+  child.go_on();
+  ASSERT_TRUE(eventually([&] { return state->is_done.load(); }, 30s));
+  EXPECT_TRUE(RawClient(former.socket()).exists("job")) << "it was granted";
+  EXPECT_TRUE(now.owns_lock());
+  // On a busy machine, it was done before it was stopped, or the time that they have was over.
+  const Clock::duration late = state->done_at.load() - went_on;
+  EXPECT_TRUE(!state->is_held || late < 0s || late >= 400ms) << late.count();
 }
 
 }  // namespace strange_sentinel_test
