@@ -229,7 +229,7 @@ class StoppedClientOfAClusterForLess
       public testing::WithParamInterface<std::chrono::milliseconds> {};
 
 INSTANTIATE_TEST_SUITE_P(Stops, StoppedClientOfAClusterForLess,
-                         testing::Values(time_to_confirm - 50ms, connect_timeout - 50ms),
+                         testing::Values(time_to_confirm - 15ms, connect_timeout - 50ms),
                          [](const auto& test) { return std::to_string(test.param.count()); });
 
 /// It goes on just before a time of the other one is over, of which that had nothing.

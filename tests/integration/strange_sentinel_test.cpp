@@ -557,7 +557,7 @@ class ClientStoppedWhileItAsksSentinels
 
 INSTANTIATE_TEST_SUITE_P(Stops, ClientStoppedWhileItAsksSentinels,
                          testing::Values(std::pair(1, 1500ms), std::pair(3, 500ms),
-                                         std::pair(3, 1500ms)),
+                                         std::pair(3, 950ms), std::pair(3, 1500ms)),
                          [](const auto& test) {
                            return "Of" + std::to_string(test.param.first) + "For" +
                                   std::to_string(test.param.second.count());
