@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -84,6 +85,53 @@ TEST_P(ClientThatIsStopped, GivesNoHealthyConnectionUp) {
   EXPECT_EQ(shared->disconnected, 0U);
   // On a machine that is busy with something else, calls may be late all the same.
   std::cout << "stops: " << stops << ", errors: " << shared->errors << '\n';
+}
+
+/// As all of a group of containers may be, while it connects. Its server goes on a moment later.
+TEST(ClientThatIsStoppedTogetherWithItsServer, ConnectsWhenBothGoOn) {
+  constexpr auto connect_timeout = 1s;
+  struct State {
+    std::array<char, 128> url{};
+    std::atomic<bool> begins = false;
+    std::atomic<bool> connects = false;
+    std::atomic<bool> is_done = false;
+    std::atomic<bool> is_held = false;
+  };
+  const auto wait = [](std::chrono::milliseconds time) {
+    const auto end = Clock::now() + time;
+    EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+  };
+  // In one of some rounds, as this machine may be busy.
+  EXPECT_TRUE(eventually(
+      [&] {
+        const SharedMemory<State> state;
+        const Child child([&] {
+          eventually([&] { return state->begins.load(); });
+          Client client(state->url.data(), {.connect_timeout = connect_timeout});
+          Lock lock(client, "job", std::defer_lock);
+          state->connects = true;
+          try {
+            state->is_held = lock.try_lock();
+          } catch (const Error&) {
+          }
+          state->is_done = true;
+          eventually([] { return false; }, 1min);
+        });
+        const RedisServer server;
+        server.url().copy(state->url.data(), state->url.size() - 1);
+        server.pause();
+        state->begins = true;
+        EXPECT_TRUE(eventually([&] { return state->connects.load(); }));
+        wait(100ms);
+        child.stop();
+        wait(connect_timeout + 200ms);
+        child.go_on();
+        wait(20ms);
+        server.resume();
+        EXPECT_TRUE(eventually([&] { return state->is_done.load(); }));
+        return state->is_held.load();
+      },
+      10s));
 }
 
 }  // namespace stopped_client_test
