@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = HistoryClock;
 
-constexpr auto patience = 40s;  // on a busy machine
+constexpr auto patience_with_nodes = 40s;  // on a busy machine
 
 }  // namespace
 
@@ -43,7 +43,8 @@ std::optional<Incident> ClusterStage::fail_over(Fault fault, std::mt19937& rando
     begun = Clock::now();
     return cluster_.becomes_agreed(0ms);
   };
-  const auto old = eventually(looks_agreed, patience) ? cluster_.primary_of(slot_) : std::nullopt;
+  const auto old =
+      eventually(looks_agreed, patience_with_nodes) ? cluster_.primary_of(slot_) : std::nullopt;
   if (!old) return std::nullopt;
   Incident seen{.fault = fault, .began = begun};
   bool landed = begin(fault, *old, random);

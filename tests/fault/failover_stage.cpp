@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = HistoryClock;
 
-constexpr auto patience = 40s;  // on a busy machine
+constexpr auto patience_with_sentinels = 40s;  // on a busy machine
 
 bool is_primary(RawClient client) {
   const RawReply role = client.command({"ROLE"});
@@ -129,7 +129,7 @@ std::optional<Incident> SentinelStage::fail_over(Fault fault, std::mt19937& rand
     return trio_.becomes_healthy(0ms);
   };
   const std::optional<std::size_t> old =
-      eventually(looks_healthy, patience) ? trio_.primary() : std::nullopt;
+      eventually(looks_healthy, patience_with_sentinels) ? trio_.primary() : std::nullopt;
   if (!old) return std::nullopt;
   Incident seen{.fault = fault, .began = begun};
   if (fault == Fault::kill) trio_.server(*old).kill();

@@ -10,7 +10,7 @@ using namespace std::chrono_literals;
 constexpr auto period = 5ms;
 /// That is of no account: clients give up after 100 ms at the earliest.
 constexpr auto longest = 50ms;
-constexpr auto recovery = 1s;  // of clients whose calls have timed out meanwhile
+constexpr auto recovery_of_clients = 1s;  // whose calls have timed out meanwhile
 
 }  // namespace
 
@@ -28,8 +28,8 @@ void Pulse::run() {
       incidents_.push_back({.fault = Fault::machine_busy,
                             .began = last,
                             .lossy_until = now,
-                            .served = now + recovery,
-                            .healthy = now + recovery});
+                            .served = now + recovery_of_clients,
+                            .healthy = now + recovery_of_clients});
     }
     last = now;
   }

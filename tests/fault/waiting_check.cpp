@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 /// Within ttl + 1 s a waiter acquires, once there is nothing in its way.
-constexpr milliseconds patience = 1s;
+constexpr milliseconds patience_of_waiters = 1s;
 /// So often may others that have come later be served first, before a waiter counts as forgotten.
 constexpr int max_overtaken = 60;
 
@@ -41,7 +41,7 @@ class WaitingCheck {
     merge(until_healthy_);
     for (const Role& role : view.run().roles) {
       if (role.resource > resource || resource >= role.resource + role.resources) continue;
-      bound_ = std::max(bound_, role.ttl + role.max_hold + patience);
+      bound_ = std::max(bound_, role.ttl + role.max_hold + patience_of_waiters);
     }
   }
 
