@@ -87,34 +87,25 @@ prints_version() {
   [[ $printed == "$VERSION" ]] || fail "printed '$printed', not '$VERSION'"
 }
 
-# Inside of a project that has names of its own, once as a subdirectory and once installed.
+# Inside of a project that has names of its own: once installed, and once from a repository with the
+# sources as they are, on the branch that the documents name. That gets one more commit at each run,
+# so that the clone made before can be updated. Nothing of redlatch is installed with the program.
 foreign() {
-  local work=$work_root/foreign
-  rm -f "$work"/*/CMakeCache.txt  # what is in it is looked at
+  local work=$work_root/foreign installed
+  rm -rf "$work"/*/CMakeCache.txt "$work/repository"/* "$work/prefix"  # the cache is looked at
   configure "$here/foreign" "$work/installed" "-DPACKAGE=$work_root/static/prefix"
-  configure "$here/foreign" "$work/subdirectory" "-DREDLATCH_SOURCE_DIR=$SOURCE"
-  "$CMAKE" --build "$work/subdirectory" --parallel 2 --target foreign_version
-  prints_version "$work/subdirectory/foreign_version"
-}
-
-# From a repository with the sources as they are, on the branch that the documents name. It gets one
-# more commit at each run, so that the clone made before can be updated. Nothing of redlatch is
-# installed with the program.
-fetch_content() {
-  local work=$work_root/fetch_content installed
-  rm -rf "$work/repository"/* "$work/installed"
   mkdir -p "$work/repository"
   cp -r "$SOURCE"/{CMakeLists.txt,cmake,include,src} "$work/repository"
   git -C "$work/repository" init --quiet --initial-branch=main
   git -C "$work/repository" add --all
   git -C "$work/repository" -c user.name=test -c user.email=test@localhost \
     commit --quiet --allow-empty --message=test
-  configure "$here/fetch_content" "$work/build" "-DREDLATCH_REPOSITORY=file://$work/repository"
-  "$CMAKE" --build "$work/build" --parallel 2
-  "$CMAKE" --install "$work/build" --prefix "$work/installed"
-  prints_version "$work/installed/bin/version"
-  installed=$(find "$work/installed" -type f)
-  [[ $installed == "$work/installed/bin/version" ]] || fail "installed, too: $installed"
+  configure "$here/foreign" "$work/fetched" "-DREDLATCH_REPOSITORY=file://$work/repository"
+  "$CMAKE" --build "$work/fetched" --parallel 2
+  "$CMAKE" --install "$work/fetched" --prefix "$work/prefix"
+  prints_version "$work/prefix/bin/foreign_version"
+  installed=$(find "$work/prefix" -type f)
+  [[ $installed == "$work/prefix/bin/foreign_version" ]] || fail "installed, too: $installed"
 }
 
 # asks PATTERN COMMAND...: what the command prints, with a server's URL behind it, fits the pattern.
