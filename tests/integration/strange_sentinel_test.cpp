@@ -510,7 +510,7 @@ TEST_F(StoppedClientOfAStrangeSentinel, BelievesNoFormerPrimaryThatItConnectsToW
 
 /// A process of its own, which none of three Sentinels lets listen, and which is stopped for so
 /// long while it asks them whether a primary is to be believed that has granted it the lock.
-class ClientStoppedWhileItAsksSentinels
+class StoppedClientThatAsksStrangeSentinels
     : public testing::TestWithParam<std::pair<std::size_t, std::chrono::milliseconds>> {
  protected:
   using Clock = std::chrono::steady_clock;  // one for all processes of a machine
@@ -555,7 +555,7 @@ class ClientStoppedWhileItAsksSentinels
   std::deque<ScriptedSentinel> sentinels{};
 };
 
-INSTANTIATE_TEST_SUITE_P(Stops, ClientStoppedWhileItAsksSentinels,
+INSTANTIATE_TEST_SUITE_P(Stops, StoppedClientThatAsksStrangeSentinels,
                          testing::Values(std::pair(1, 1500ms), std::pair(3, 500ms),
                                          std::pair(3, 950ms), std::pair(3, 1500ms)),
                          [](const auto& test) {
@@ -565,7 +565,7 @@ INSTANTIATE_TEST_SUITE_P(Stops, ClientStoppedWhileItAsksSentinels,
 
 /// The one, or two of three, have heard of the failover. The third has not, and is the first to
 /// answer.
-TEST_P(ClientStoppedWhileItAsksSentinels, BelievesNoFormerPrimaryAsTheyHadNoTimeToAnswer) {
+TEST_P(StoppedClientThatAsksStrangeSentinels, BelievesNoFormerPrimaryAsTheyHadNoTimeToAnswer) {
   const auto [count, stop] = GetParam();
   std::string url = "redis-sentinel://";
   for (std::size_t i = 0; i < count; ++i) {
