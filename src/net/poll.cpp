@@ -11,19 +11,23 @@
 namespace redlatch::detail {
 namespace {
 
-constexpr std::chrono::milliseconds max_poll = std::chrono::hours(1);
+/// Where something is due, no wait is longer: the kernel's timers stand still while the machine is
+/// suspended, and poll(2) is ppoll(2) on processors that Linux was brought to lately, such as
+/// arm64.
+constexpr std::chrono::milliseconds max_poll = std::chrono::seconds(1);
+constexpr std::chrono::milliseconds max_idle_poll = std::chrono::hours(24);
 
 }  // namespace
 
 int poll_until(std::span<pollfd> descriptors, TimePoint deadline) {
   // Whole milliseconds by poll(2): if the process is stopped and goes on, the kernel begins the
   // rest of a ppoll(2) anew, and counts what poll(2) waits for from its call. The rest by ppoll(2):
-  // a wait by poll(2) would end early, and become a loop without a pause, or late. What is left is
-  // measured anew after each signal, and every hour, as the time in suspend counts, too.
+  // a wait by poll(2) would end early, and become a loop without a pause, or late.
+  const auto longest = deadline == TimePoint::max() ? max_idle_poll : max_poll;
   for (;;) {
     const auto left = std::max(deadline - BootClock::now(), TimePoint::duration::zero());
     const auto whole =
-        std::min(std::chrono::floor<std::chrono::milliseconds>(left), max_poll).count();
+        std::min(std::chrono::floor<std::chrono::milliseconds>(left), longest).count();
     const timespec part{.tv_sec = 0, .tv_nsec = left.count()};
     const int count = whole > 0
                           ? ::poll(descriptors.data(), descriptors.size(), static_cast<int>(whole))
