@@ -514,7 +514,7 @@ void ClusterTopology::confirm_node(std::size_t number, TimePoint since, TimePoin
     if (!awaited_until(number, since, deadline)) return;
     const TimePoint now = BootClock::now();
     const TimePoint knows_itself = since + NodeReports::max_ignorance;
-    poll_until({}, std::min({end, now + pause, now < knows_itself ? knows_itself : end}));
+    poll_until({}, std::min({*until, now + pause, now < knows_itself ? knows_itself : *until}));
     pause = std::min<TimePoint::duration>(2 * pause, AskingThreads::fresh_for);
   }
 }
