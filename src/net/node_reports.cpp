@@ -64,9 +64,9 @@ void NodeReports::forget_question(const Address& node) noexcept {
   if (Report* const report = find(node); report != nullptr) report->is_awaited = false;
 }
 
-void NodeReports::forget_failures(TimePoint from, TimePoint until) noexcept {
+void NodeReports::forget_failures(TimePoint since, TimePoint until) noexcept {
   for (Report& one : reports_) {
-    if (one.asked >= from && one.asked < until) one.failed = 0;
+    if (one.asked >= since && one.asked < until) one.failed = 0;
   }
 }
 

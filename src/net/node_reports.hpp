@@ -46,7 +46,7 @@ class NodeReports {
   /// It was neither answered nor did the node fail: this process was stopped meanwhile.
   void forget_question(const Address& node) noexcept;
   /// The same for all that were asked between these times and have failed.
-  void forget_failures(TimePoint from, TimePoint until) noexcept;
+  void forget_failures(TimePoint since, TimePoint until) noexcept;
   /// In a forked child, which gets none of the answers.
   void forget_questions() noexcept;
 
