@@ -57,13 +57,16 @@ class AskingThreads {
 
   /// How often it is looked whether enough servers have answered: every `fresh_for` at least, while
   /// somebody waits for that. Behind a longer pause, this process was stopped, and perhaps no
-  /// server had any time.
+  /// server had any time. A thread that connects meanwhile looks, too: it may be the only one.
   class Looks {
    public:
-    /// At each look: since when a wait counts that began then.
-    TimePoint count_from(TimePoint begun) noexcept {
+    void look() noexcept {
       const TimePoint now = BootClock::now();
       if (now - std::exchange(last_, now) > 2 * fresh_for) behind_pause_ = now;
+    }
+    /// At each look: since when a wait counts that began then.
+    TimePoint count_from(TimePoint begun) noexcept {
+      look();
       return std::max(begun, behind_pause_);
     }
 

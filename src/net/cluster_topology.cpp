@@ -603,6 +603,7 @@ TimePoint ClusterTopology::watch(std::vector<pollfd>& descriptors) {
 void ClusterTopology::attend() noexcept {
   try {
     const MutexLock lock(mutex_);
+    looks_.look();
     if (std::exchange(is_woken_, false)) wake_.clear();
     if (is_in_use_ && BootClock::now() >= ask_at_) ask_some();
   } catch (const std::exception&) {

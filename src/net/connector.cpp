@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/io_error.hpp"
+#include "net/asking_threads.hpp"
 #include "net/connection.hpp"
 #include "net/credential_source.hpp"
 #include "net/greeting.hpp"
@@ -282,6 +283,7 @@ class Race {
     const bool crowded = std::any_of(attempts_.begin(), attempts_.end(),
                                      [](const LoginAttempt& one) { return one.is_crowded(); });
     TimePoint end = is_more() ? std::min(begin_next_, deadline_) : deadline_;
+    end = std::min(end, BootClock::now() + AskingThreads::fresh_for);  // `AskingThreads::Looks`
     if (crowded) end = std::min(end, BootClock::now() + crowded_pause);
     std::vector<pollfd> watched{{.fd = cancel_, .events = POLLIN, .revents = 0}};
     for (const LoginAttempt& one : attempts_) watched.push_back(one.awaited());

@@ -465,6 +465,7 @@ void SentinelTopology::attend() noexcept {
   using Event = SentinelSubscription::Event;
   try {
     const MutexLock lock(mutex_);
+    looks_.look();
     for (Sentinel& one : sentinels_) {
       const auto hear = [&](Event event, std::string_view message) REDLATCH_REQUIRES(mutex_) {
         if (!is_about(service_, message)) return;
