@@ -584,9 +584,9 @@ TEST_P(StoppedClientThatAsksStrangeSentinels, BelievesNoFormerPrimaryAsTheyHadNo
     sentinels[i].learn(promoted.port(), "2");
     sentinels[i].be_slow(30ms);
   }
-  const std::size_t before = connections();
+  const std::size_t when_all_are_asked = connections() + count;
   state->goes_on = true;
-  ASSERT_TRUE(eventually([&] { return connections() >= before + count; }));
+  ASSERT_TRUE(eventually([&] { return connections() >= when_all_are_asked; }));
   child.stop();
   wait(stop);
   const auto went_on = Clock::now();
