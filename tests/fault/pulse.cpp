@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 constexpr auto period = 5ms;
 /// That is of no account: clients give up after 100 ms at the earliest.
-constexpr auto longest = 50ms;
+constexpr auto longest_stall = 50ms;
 constexpr auto recovery_of_clients = 1s;  // whose calls have timed out meanwhile
 
 }  // namespace
@@ -24,7 +24,7 @@ void Pulse::run() {
   while (!is_over_) {
     std::this_thread::sleep_for(period);
     const Moment now = HistoryClock::now();
-    if (now - last > longest) {
+    if (now - last > longest_stall) {
       incidents_.push_back({.fault = Fault::machine_busy,
                             .began = last,
                             .lossy_until = now,
