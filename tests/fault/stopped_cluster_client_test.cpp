@@ -119,8 +119,7 @@ class StoppedClientOfACluster : public testing::Test {
   /// Until the client has stood still for that long.
   void stop_for(std::chrono::milliseconds time) {
     child->stop();
-    const auto end = Clock::now() + time;
-    EXPECT_TRUE(eventually([&] { return Clock::now() >= end; }));
+    EXPECT_TRUE(passes(time));
   }
   void go_on() {
     went_on = Clock::now();

@@ -22,4 +22,11 @@ bool eventually(Condition condition, std::chrono::milliseconds bound = std::chro
   return true;
 }
 
+/// Waits until so much time is over, for what comes of time alone: a time-out, or an answer's age.
+inline bool passes(std::chrono::milliseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  return eventually([&] { return std::chrono::steady_clock::now() >= end; },
+                    time + std::chrono::seconds(10));
+}
+
 }  // namespace redlatch::test
