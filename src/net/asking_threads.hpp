@@ -55,9 +55,9 @@ class AskingThreads {
     return BootClock::now() - begun >= connect_timeout + std::chrono::milliseconds(100);
   }
 
-  /// How often it is looked whether enough servers have answered: every `fresh_for` at least, while
-  /// somebody waits for that. Behind a longer pause, this process was stopped, and perhaps no
-  /// server had any time. A thread that connects meanwhile looks, too: it may be the only one.
+  /// A topology's looks at what the servers have answered. A thread that waits for answers, or
+  /// connects, looks every `fresh_for` at least: it may be the only one. Two looks that are twice
+  /// as far apart show that this process was stopped, so that the servers may have had no time.
   class Looks {
    public:
     void look() noexcept {

@@ -234,8 +234,8 @@ class Race {
       begin_due();
       if (attempts_.empty()) throw failure();
       // The time is looked at before the poll: answers that came while this process was stopped are
-      // read once, although the deadline is over by then.
-      // If it was stopped, the server has a moment for what is still to be said.
+      // read once, although the deadline is over by then. The server has a moment more for what is
+      // still to be said.
       const TimePoint now = BootClock::now();
       if (now >= deadline_ && !std::exchange(has_grace_, true)) {
         deadline_ = now + std::min<TimePoint::duration>(now - deadline_, max_grace);

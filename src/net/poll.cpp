@@ -12,8 +12,7 @@ namespace redlatch::detail {
 namespace {
 
 /// Where something is due, no wait is longer: the kernel's timers stand still while the machine is
-/// suspended, and poll(2) is ppoll(2) on processors that Linux was brought to lately, such as
-/// arm64.
+/// suspended, and on some processors, such as arm64, Linux has no poll(2), and glibc's is ppoll(2).
 constexpr std::chrono::milliseconds max_poll = std::chrono::seconds(1);
 constexpr std::chrono::milliseconds max_idle_poll = std::chrono::hours(24);
 
