@@ -44,9 +44,12 @@ class AskingThreads {
   static constexpr std::chrono::milliseconds max_wait_to_confirm{400};
   /// How many failures an error names.
   static constexpr std::size_t max_named = 5;
-  /// With which servers are asked.
+  /// With which servers are asked. They have this long at least: a stop of this process that is too
+  /// short to be noticed must not take all of their time.
   static ClientOptions options(const ClientOptions& given) {
-    return {.connect_timeout = given.connect_timeout, .command_timeout = given.command_timeout};
+    constexpr std::chrono::milliseconds min_connect_timeout{500};
+    return {.connect_timeout = std::max(given.connect_timeout, min_connect_timeout),
+            .command_timeout = given.command_timeout};
   }
 
   /// Whether a call that has failed just now was too late for this process alone, which was stopped

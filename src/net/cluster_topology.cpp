@@ -536,11 +536,11 @@ std::optional<TimePoint> ClusterTopology::awaited_until(std::size_t number, Time
                                                         TimePoint deadline) {
   using Verdict = NodeReports::Verdict;
   const MutexLock lock(mutex_);
+  const TimePoint now = BootClock::now();  // a stop from here on does not count as a wait
   const TimePoint counted_from = looks_.count_from(since);
   reports_.forget_failures(since, counted_from);
   const Verdict verdict = reports_.verdict(number, since);
   if (has_ended_ || verdict == Verdict::settled) return std::nullopt;
-  const TimePoint now = BootClock::now();
   const TimePoint usual_end = counted_from + AskingThreads::max_wait_to_confirm;
   TimePoint end = verdict == Verdict::unknown ? since + max_wait_for_any : usual_end;
   if (now >= end) {

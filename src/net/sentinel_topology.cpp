@@ -180,10 +180,11 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
 bool SentinelTopology::is_confirmed(TimePoint since) {
   const MutexLock lock(mutex_);
   const TimePoint from = since - AskingThreads::fresh_for;
+  const TimePoint now = BootClock::now();  // a stop from here on does not count as a wait
   const TimePoint counted_from = looks_.count_from(since);
   forget_failures(from, counted_from);
   const std::size_t asked = ask_all(from).size();
-  const TimePoint::duration waited = BootClock::now() - counted_from;
+  const TimePoint::duration waited = now - counted_from;
   std::size_t answered = 0;
   bool is_any_awaited = false;
   for (const Sentinel& one : sentinels_) {
