@@ -189,7 +189,10 @@ bool SentinelTopology::is_confirmed(TimePoint since) {
   bool is_any_awaited = false;
   for (const Sentinel& one : sentinels_) {
     if (one.has_answered()) ++answered;
-    const bool is_awaited = one.is_asked() && one.answers && one.was_asked_since(from);
+    // One that is not asked as two questions are under way is asked when one of them is over.
+    const bool is_to_be_asked = one.has_hung() && one.mapping < 2;
+    const bool is_awaited =
+        one.is_asked() && one.answers && (one.was_asked_since(from) || is_to_be_asked);
     is_any_awaited |= is_awaited && (one.mapping == 0 || waited < options_.connect_timeout);
   }
   if (answered > asked / 2 || !is_any_awaited) return true;
