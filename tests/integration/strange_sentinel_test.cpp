@@ -465,6 +465,7 @@ TEST_F(StoppedClientOfAStrangeSentinel, BelievesNoGrantOfAFormerPrimaryBehindABr
   expect_to_believe_no_grant(sentinel, [&](const auto& grant) {
     child.stop();
     sentinel.learn(promoted.port(), "2");
+    sentinel.tell_of_others();  // the end is behind that
     sentinel.hang_up();
     grant();
   });
