@@ -531,7 +531,7 @@ class StoppedClientThatAsksStrangeSentinels : public testing::TestWithParam<Stop
     Client own(
         state->url.data(),
         {.connect_timeout = GetParam().connect_timeout, .command_timeout = 20s, .connections = 1});
-    own.ping();
+    EXPECT_TRUE(eventually([&] { return !error_of([&] { own.ping(); }); }));
     state->is_connected = true;
     EXPECT_TRUE(eventually([&] { return state->goes_on.load(); }));
     Lock lock(own, "job", std::defer_lock, long_enough);
