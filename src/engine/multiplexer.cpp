@@ -435,7 +435,7 @@ void Multiplexer::deliver(TimePoint now) noexcept {
 /// The server has refused the first request in flight.
 void Multiplexer::retry_later(PendingRequests::iterator refused) noexcept {
   refused->status = PendingRequest::Status::retrying;
-  if (!refused->is_in_doubt()) refused->change_ends = RespStream::nowhere;
+  if (!refused->may_have_acted()) refused->change_ends = RespStream::nowhere;
   // A request that is refused for the second time was first sent before all that were refused
   // once.
   const auto position =

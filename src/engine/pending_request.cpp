@@ -18,6 +18,12 @@ bool is_turned_away(const protocol::Reply& reply) noexcept {
 
 }  // namespace
 
+bool may_have_acted(const protocol::Command& command, const protocol::Reply& reply) noexcept {
+  if (!command.changes_data()) return false;
+  return !reply.is_error() ||
+         (command.script() != nullptr && protocol::leaves_script_in_doubt(reply.text));
+}
+
 void PendingRequest::begin(TimePoint now) noexcept {
   sent_at = now;
   in_doubt_until = {};
@@ -38,13 +44,9 @@ bool PendingRequest::was_refused() const noexcept {
   return false;
 }
 
-bool PendingRequest::is_in_doubt() const noexcept {
+bool PendingRequest::may_have_acted() const noexcept {
   for (std::size_t i = 0; i < commands; ++i) {
-    const protocol::Reply& reply = replies[i];
-    if (command(i).script() != nullptr && reply.is_error() &&
-        protocol::leaves_script_in_doubt(reply.text)) {
-      return true;
-    }
+    if (detail::may_have_acted(command(i), replies[i])) return true;
   }
   return false;
 }

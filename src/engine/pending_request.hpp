@@ -22,6 +22,9 @@
 
 namespace redlatch::detail {
 
+/// Whether the command has changed data, or may have in part, by the reply to it.
+bool may_have_acted(const protocol::Command& command, const protocol::Reply& reply) noexcept;
+
 /// The commands of one request, about one key, and the replies to them: of a call, a release or a
 /// renewal. Lives in the lists of a `Multiplexer`, whose mutex guards it, or of the background.
 /// List nodes are reused with their memory, so that a request allocates nothing.
@@ -86,8 +89,9 @@ struct PendingRequest {
   bool is_awaited_when_retired() const noexcept {
     return is_release || in_doubt_until > TimePoint{};
   }
-  /// Whether a script got an error reply although it may have been carried out in part.
-  bool is_in_doubt() const noexcept;
+  /// Whether one of its commands was carried out, or may have been in part, although another one
+  /// was refused.
+  bool may_have_acted() const noexcept;
   /// Whether the replies are void because of requests that were refused: an attempt that failed
   /// behind a refused release of its key, or a WAIT behind a change that was refused itself.
   bool depends_on(const PendingRequests& refused) const noexcept;

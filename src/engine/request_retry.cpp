@@ -246,8 +246,7 @@ void RequestRetry::finish_command(Reply reply, TimePoint now) {
 /// done whatever becomes of the commands behind it.
 void RequestRetry::note_change(const Reply& reply) noexcept {
   if (has_acted_ || !command_.changes_data()) return;
-  has_acted_ = !reply.is_error() ||
-               (command_.script() != nullptr && protocol::leaves_script_in_doubt(reply.text));
+  has_acted_ = may_have_acted(command_, reply);
   if (!has_acted_) {
     request_->change_ends = RespStream::nowhere;
   } else if (request_->change_ends == RespStream::nowhere) {

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <redlatch/protocol/shared.hpp>
 
 #include "multiplexer_fixture.hpp"
 
@@ -451,6 +454,51 @@ TEST_F(Multiplexer, GivesUpACallThatWaitsForItsRetry) {
   reply(":1\r\n");
   EXPECT_EQ(names(), Names{});
   EXPECT_FALSE(mux.owes());
+}
+
+/// An attempt that also asks for how long others hold the lock. The server has forgotten the script
+/// for that, and knows the one for the attempt.
+class MultiplexerOfAnAttemptRefusedInPart : public MultiplexerTest {
+ protected:
+  MultiplexerOfAnAttemptRefusedInPart() : attempt(call("a", commands.front(), true)) {
+    attempt.request.commands = commands;
+    sent();
+    reply(":1\r\n");
+    reply(no_script);
+  }
+
+  const std::array<protocol::Command, 2> commands{
+      protocol::Command(protocol::acquire_shared_script, "a", "token", 9s),
+      protocol::Command(protocol::life_shared_script, "a")};
+  Caller& attempt;
+};
+
+TEST_F(MultiplexerOfAnAttemptRefusedInPart, UndoesItWhenTheCallGivesUp) {
+  give_up(attempt);
+  EXPECT_TRUE(attempt.call.in_doubt) << "the server has acquired the lock";
+  EXPECT_EQ(names(), Names{"EVALSHA"});
+}
+
+TEST_F(MultiplexerOfAnAttemptRefusedInPart, UndoesItWhenTheTimeOfTheCallIsOver) {
+  now = attempt.call.end;
+  EXPECT_EQ(names(), Names{});
+  EXPECT_TRUE(attempt.failed());
+  EXPECT_TRUE(attempt.call.in_doubt && attempt.call.broken);
+}
+
+TEST_F(MultiplexerOfAnAttemptRefusedInPart, UndoesItWhenTheConnectionBreaks) {
+  const detail::IoError lost(Errc::unreachable, "cut");
+  mux.fail_connection(&lost, now);
+  EXPECT_TRUE(attempt.failed());
+  EXPECT_TRUE(attempt.call.in_doubt && attempt.call.broken);
+}
+
+TEST_F(MultiplexerOfAnAttemptRefusedInPart, IsAnsweredByWhatIsSentAgain) {
+  EXPECT_EQ(names(), Names{"EVAL"});
+  reply(":9000\r\n");
+  ASSERT_TRUE(attempt.done());
+  EXPECT_FALSE(attempt.failed());
+  EXPECT_EQ(attempt.reply().integer, 1);
 }
 
 TEST_F(Multiplexer, FailsARefusedCallWhoseTimeIsOver) {
