@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,17 @@ class AskingThreads {
   /// meanwhile: it says nothing about the server. A thread may be a little late on a busy machine.
   static bool was_stopped(TimePoint begun, std::chrono::milliseconds connect_timeout) noexcept {
     return BootClock::now() - begun >= connect_timeout + std::chrono::milliseconds(100);
+  }
+
+  /// A server cannot be asked then, which says nothing about it.
+  static bool has_no_descriptor() noexcept {
+    try {
+      EventFd one;
+      one.open();
+      return false;
+    } catch (const std::system_error&) {
+      return true;
+    }
   }
 
   /// A topology's looks at what the servers have answered. A thread that waits for answers, or

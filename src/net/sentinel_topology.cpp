@@ -175,28 +175,33 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
   }
 }
 
-/// Sentinels that have not answered the last time are not waited for, and for `map_address` no
-/// longer than a Sentinel has to answer.
+/// Sentinels that have not answered the last time are not waited for.
 bool SentinelTopology::is_confirmed(TimePoint since) {
   const MutexLock lock(mutex_);
   const TimePoint from = since - AskingThreads::fresh_for;
   const TimePoint now = BootClock::now();  // a stop from here on does not count as a wait
   const TimePoint counted_from = looks_.count_from(since);
   forget_failures(from, counted_from);
-  const std::size_t asked = ask_all(from).size();
-  const TimePoint::duration waited = now - counted_from;
+  ask_all(from);
   std::size_t answered = 0;
   bool is_any_awaited = false;
   for (const Sentinel& one : sentinels_) {
-    if (one.has_answered()) ++answered;
-    // One that is not asked as two questions are under way is asked when one of them is over.
-    const bool is_to_be_asked = one.has_hung() && one.mapping < 2;
-    const bool is_awaited =
-        one.is_asked() && one.answers && (one.was_asked_since(from) || is_to_be_asked);
-    is_any_awaited |= is_awaited && (one.mapping == 0 || waited < options_.connect_timeout);
+    if (one.was_asked_since(from) && one.has_answered()) ++answered;
+    is_any_awaited |= one.answers && is_awaited(one, from, counted_from);
   }
-  if (answered > asked / 2 || !is_any_awaited) return true;
-  return answered > 0 && waited >= AskingThreads::max_wait_to_confirm;
+  if (answered > sentinels_.size() / 2 || !is_any_awaited) return true;
+  return answered > 0 && now - counted_from >= AskingThreads::max_wait_to_confirm;
+}
+
+/// One that is not asked as two questions are under way is asked when one of them is over. For
+/// `map_address` it has no longer than to answer.
+bool SentinelTopology::is_awaited(const Sentinel& one, TimePoint from,
+                                  TimePoint counted_from) const {
+  if (one.could_not_be_asked()) return true;
+  if (!one.is_asked()) return false;
+  const bool is_to_be_asked = !one.was_asked_since(from);
+  const TimePoint since = is_to_be_asked ? one.asking->begun() : counted_from;
+  return one.mapping == 0 || BootClock::now() < since + options_.connect_timeout;
 }
 
 /// This process was stopped until then: Sentinels that were asked before, and have not answered,
@@ -221,7 +226,7 @@ SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since
         one.has_hung() || (since ? one.was_asked_since(*since)
                                  : one.was_asked_since(now - AskingThreads::fresh_for) ||
                                        (one.is_asked() && one.was_asked_since(one.owes_since)));
-    if (!is_new) {
+    if (!is_new || one.could_not_be_asked()) {
       one.forget_question();
       try {
         one.asking = threads_.start<Outcome>(
@@ -297,6 +302,7 @@ SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
     outcome.answer = std::move(answer);
   } catch (const IoError& error) {
     outcome.failure.emplace(error.code(), "Sentinel " + written(address) + ": " + error.what());
+    outcome.was_short = AskingThreads::has_no_descriptor();
   } catch (const std::exception& error) {  // memory: the other Sentinels may have answered
     outcome.failure.emplace(Errc::unreachable,
                             "Sentinel " + written(address) + ": " + error.what());
@@ -321,7 +327,7 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   const auto from = std::ranges::find(sentinels_, address, &Sentinel::address);
   const bool was_stopped =
       outcome.failure && AskingThreads::was_stopped(begun, options_.connect_timeout);
-  if (from != sentinels_.end() && !was_stopped) {
+  if (from != sentinels_.end() && !was_stopped && !outcome.was_short) {
     from->answers = outcome.names_primary();
     (from->answers ? from->named : from->failed) = begun;
     from->failure = from->answers ? "" : failure_of(address, outcome).what();
@@ -345,10 +351,12 @@ bool SentinelTopology::has_shown(const Sentinel& one) const {
 }
 
 /// Without a Sentinel that tells of a failover, the primary is believed behind answers only. A
-/// subscription that is open may be dead: this process may have been stopped.
+/// subscription that is open may be dead: this process may have been stopped. One that has broken
+/// may have ended in front of a failover of which the others have not heard.
 void SentinelTopology::note_trust() {
   TimePoint until{};
   for (const Sentinel& one : sentinels_) {
+    if (one.has_broken_off()) return trust_until({});
     if (one.is_listened_to()) until = std::max(until, one.subscription.shown_at() + max_silence);
   }
   trust_until(until);
@@ -476,8 +484,10 @@ void SentinelTopology::attend() noexcept {
         event == Event::failover ? hear_of_failover(one, message) : ask_soon(one);
       };
       const bool was_open = one.subscription.is_open();
-      if (one.subscription.attend(hear, random_)) ask_soon(one);
-      if (was_open && one.subscription.is_silent()) one.answers = false;
+      const bool is_opened = one.subscription.attend(hear, random_);
+      const bool is_broken = was_open && !one.subscription.is_open();
+      if (is_opened || is_broken) ask_soon(one);
+      if (is_broken && one.subscription.is_silent()) one.answers = false;
     }
     note_trust();
     if (sentinels_.empty()) ask_all();

@@ -83,7 +83,9 @@ class SentinelTopology final : public Topology,
   struct Outcome {
     std::optional<SentinelAnswer> answer{};
     std::optional<IoError> failure{};
+    bool was_short = false;  // this process was, of descriptors: the Sentinel was not asked
     bool names_primary() const { return answer && answer->primary; }
+    bool says_nothing() const { return !answer && (!failure || was_short); }
   };
   using Asking = DetachedCall<Outcome>;
 
@@ -103,8 +105,12 @@ class SentinelTopology final : public Topology,
     std::optional<Address> promoted{};  // whom it has told of
     bool owes_answer() const { return owes_since != TimePoint{}; }
     bool is_listened_to() const { return subscription.is_open() && !owes_answer(); }
+    /// It is not listened to any more, and was not asked since then.
+    bool has_broken_off() const {
+      return owes_answer() && !subscription.is_open() && answers && failed < owes_since;
+    }
     bool is_to_be_asked_again() const {
-      return owes_answer() && (subscription.is_open() || tells_failover);
+      return owes_answer() && (subscription.is_open() || tells_failover || has_broken_off());
     }
     /// Of threads that are in `map_address`, which may hang, two are enough.
     bool has_hung() const { return is_asked() && earlier_asking && !earlier_asking->is_finished(); }
@@ -114,6 +120,10 @@ class SentinelTopology final : public Topology,
     }
     bool was_asked_since(TimePoint time) const { return asking && asking->begun() >= time; }
     bool is_asked() const { return asking && !asking->is_finished(); }
+    /// For want of a thread, a descriptor or memory.
+    bool could_not_be_asked() const {
+      return !asking || (asking->is_finished() && asking->result().says_nothing());
+    }
     /// One that is being asked shows first whether it answers.
     bool may_be_subscribed_to() const {
       return !is_asked() && !subscription.is_open() && !subscription.is_opening();
@@ -137,6 +147,8 @@ class SentinelTopology final : public Topology,
   void take(const Address& address, const Outcome& outcome, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
   bool has_shown(const Sentinel& one) const REDLATCH_REQUIRES(mutex_);
+  bool is_awaited(const Sentinel& one, TimePoint from, TimePoint counted_from) const
+      REDLATCH_REQUIRES(mutex_);
   void note_trust() REDLATCH_REQUIRES(mutex_);
   bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
   void await_end_of_doubt(TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);

@@ -3,9 +3,14 @@
 #include "net/sentinel_topology.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -22,21 +27,107 @@ namespace sentinel_topology_test {
 using namespace std::chrono_literals;
 using detail::BootClock;
 
-/// Three connections have something to be believed, one behind the other. While two questions are
-/// under way, the Sentinel gets no third.
-TEST(SentinelTopology, BelievesNoPrimaryForWantOfAQuestionWhereTheSentinelIsSlow) {
-  ScriptedSentinel sentinel(1);
-  sentinel.lose_questions(3);
-  detail::Endpoint endpoint;
-  endpoint.service = "orders";
-  endpoint.sentinels = {
-      {.host = "127.0.0.1", .port = static_cast<std::uint16_t>(std::stoi(sentinel.port()))}};
-  const auto topology = std::make_shared<detail::SentinelTopology>(
-      endpoint, ClientOptions{.connect_timeout = 1min}, nullptr);
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_FALSE(topology->is_confirmed(BootClock::now())) << i;
-    EXPECT_TRUE(passes(150ms));  // an answer counts as new for less
+class SentinelTopology : public testing::Test {
+ protected:
+  using Topology = detail::SentinelTopology;
+
+  static detail::Endpoint endpoint_of(const std::deque<ScriptedSentinel>& sentinels) {
+    detail::Endpoint endpoint;
+    endpoint.service = "orders";
+    for (const ScriptedSentinel& one : sentinels) {
+      const auto port = static_cast<std::uint16_t>(std::stoi(one.port()));
+      endpoint.sentinels.push_back({.host = "127.0.0.1", .port = port});
+    }
+    return endpoint;
   }
+  static std::shared_ptr<Topology> topology_of(const std::deque<ScriptedSentinel>& sentinels,
+                                               const ClientOptions& options = {
+                                                   .connect_timeout = 1min}) {
+    return std::make_shared<Topology>(endpoint_of(sentinels), options, nullptr);
+  }
+  /// Three connections have something to be believed, one behind the other. While two questions are
+  /// under way, the Sentinel gets no third.
+  static void expect_no_belief(Topology& topology) {
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_FALSE(topology.is_confirmed(BootClock::now())) << i;
+      EXPECT_TRUE(passes(150ms));  // an answer counts as new for less
+    }
+  }
+};
+
+TEST_F(SentinelTopology, BelievesNoPrimaryForWantOfAQuestionWhereTheSentinelIsSlow) {
+  std::deque<ScriptedSentinel> sentinels;
+  sentinels.emplace_back(1).lose_questions(3);
+  const auto topology = topology_of(sentinels);
+  expect_no_belief(*topology);
+  topology->end();
+}
+
+TEST_F(SentinelTopology, BelievesNoPrimaryForWantOfAQuestionWhereAddressesTakeLongToTranslate) {
+  std::deque<ScriptedSentinel> sentinels;
+  sentinels.emplace_back(1).know_no_other();
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
+  const auto topology = topology_of(
+      sentinels, {.connect_timeout = 1min, .map_address = [ended](const Address& address) {
+                    ended.wait();
+                    return address;
+                  }});
+  expect_no_belief(*topology);
+  end.set_value();
+  topology->end();
+}
+
+/// The numbers of descriptors that may be opened still.
+class SentinelTopologyWithDescriptors : public SentinelTopology,
+                                        public testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Left, SentinelTopologyWithDescriptors, testing::Values(0, 1, 2));
+
+TEST_P(SentinelTopologyWithDescriptors, BelievesNoPrimaryForWantOfThem) {
+  std::deque<ScriptedSentinel> sentinels;
+  sentinels.emplace_back(1).lose_questions(1 << 20);
+  const auto topology = topology_of(sentinels);
+  EXPECT_FALSE(topology->is_confirmed(BootClock::now()));
+  EXPECT_TRUE(eventually([&] { return sentinels.front().connections() == 1; }));
+  EXPECT_TRUE(passes(150ms));
+  rlimit usual{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+  const int next = ::dup(STDERR_FILENO);
+  ASSERT_GE(next, 0);
+  ::close(next);
+  rlimit scarce = usual;
+  scarce.rlim_cur = static_cast<rlim_t>(next + GetParam());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &scarce), 0);
+  const auto since = BootClock::now();
+  bool is_believed = false;
+  for (int i = 0; i < 3; ++i) {
+    is_believed |= topology->is_confirmed(since);
+    EXPECT_TRUE(passes(50ms));
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+  EXPECT_FALSE(is_believed);
+  topology->end();
+}
+
+/// The other one that is listened to has not heard of the failover, perhaps.
+TEST_F(SentinelTopology, AsksASentinelAsItIsNotListenedToAnyMore) {
+  std::deque<ScriptedSentinel> sentinels;
+  for (int i = 0; i < 2; ++i) sentinels.emplace_back(1).know_no_other();
+  const auto topology = topology_of(sentinels);
+  const auto is_trusted = [&] {
+    topology->attend();
+    return topology->is_trusted(BootClock::now());
+  };
+  EXPECT_TRUE(eventually([&] {
+    return is_trusted() && std::ranges::all_of(sentinels, &ScriptedSentinel::is_pinged_by_listener);
+  }));
+  sentinels.back().lose_questions(1 << 20);
+  sentinels.back().hang_up();
+  EXPECT_TRUE(eventually([&] { return !is_trusted(); }));
+  EXPECT_FALSE(topology->is_confirmed(BootClock::now()));
+  sentinels.back().lose_questions(0);
+  sentinels.back().hang_up();
+  EXPECT_TRUE(eventually(is_trusted));
   topology->end();
 }
 
