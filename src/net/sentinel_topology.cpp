@@ -163,8 +163,12 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
   while (!is_confirmed(since)) {
     const TimePoint now = BootClock::now();
     if (now >= deadline) {
+      const MutexLock lock(mutex_);
+      const bool lacks_threads =
+          std::ranges::any_of(sentinels_, [](const Sentinel& one) { return !one.asking; });
       throw IoError(Errc::timed_out,
-                    "no Sentinel has said in time whether the primary was replaced");
+                    "no Sentinel has said in time whether the primary was replaced" +
+                        (lacks_threads ? ": " + why_not_asked() : ""));
     }
     Calls calls;
     {
@@ -220,13 +224,14 @@ void SentinelTopology::forget_failures(TimePoint from, TimePoint until) {
 SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since) {
   Calls calls;
   follow_view();
-  const TimePoint now = BootClock::now();
+  const TimePoint fresh = BootClock::now() - AskingThreads::fresh_for;
   for (Sentinel& one : sentinels_) {
     const bool is_new =
-        one.has_hung() || (since ? one.was_asked_since(*since)
-                                 : one.was_asked_since(now - AskingThreads::fresh_for) ||
-                                       (one.is_asked() && one.was_asked_since(one.owes_since)));
-    if (!is_new || one.could_not_be_asked()) {
+        one.has_hung() ||
+        (since ? one.was_asked_since(one.could_not_be_asked() ? std::max(*since, fresh) : *since)
+               : one.was_asked_since(fresh) ||
+                     (one.is_asked() && one.was_asked_since(one.owes_since)));
+    if (!is_new) {
       one.forget_question();
       try {
         one.asking = threads_.start<Outcome>(
@@ -419,10 +424,7 @@ IoError SentinelTopology::failure_of(const Address& address, const Outcome& outc
 
 /// Why no Sentinel has named a primary.
 IoError SentinelTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) {
-    return {Errc::unreachable,
-            "no thread can be started to ask a Sentinel (" + not_asked_.message() + ")"};
-  }
+  if (calls.empty()) return {Errc::unreachable, why_not_asked()};
   Errc code = Errc::unreachable;
   std::string why;
   std::size_t named = 0;
@@ -434,6 +436,10 @@ IoError SentinelTopology::failure_of(const Calls& calls) const {
     if (named++ < AskingThreads::max_named) why += (why.empty() ? "" : "; ") + text;
   }
   return {code, "no Sentinel names the primary of " + service_ + ": " + why};
+}
+
+std::string SentinelTopology::why_not_asked() const {
+  return "no thread can be started to ask a Sentinel (" + not_asked_.message() + ")";
 }
 
 /// Follows the view when that has another primary.

@@ -159,6 +159,7 @@ class SentinelTopology final : public Topology,
   IoError failure_of(const Call& call) const;
   IoError failure_of(const Address& address, const Outcome& outcome) const;
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
+  std::string why_not_asked() const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
   bool may_subscribe() const REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);

@@ -1,7 +1,5 @@
 // Which call waits for which on one connection, and for how long.
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -10,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "descriptor_limit.hpp"
 #include "entries.hpp"
 #include "fixture.hpp"
 #include "scripted_server.hpp"
@@ -101,13 +100,10 @@ TEST(ClientReleases, AreDoneOnceThereIsADescriptorAgain) {
   Lock lock(client, "job", long_lease);
   raw.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
 
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
-  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
-  ::setrlimit(RLIMIT_NOFILE, &none);
-  const Unlock unlocked = lock.unlock();
-  ::setrlimit(RLIMIT_NOFILE, &before);
-  EXPECT_EQ(unlocked, Unlock::unknown);
+  {
+    const DescriptorLimit none(3);
+    EXPECT_EQ(lock.unlock(), Unlock::unknown);
+  }
   EXPECT_TRUE(raw.exists("job"));
 
   const Lock other(client, "another job");

@@ -1,7 +1,6 @@
 // Renewals of a Redlock.
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -12,28 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include "descriptor_limit.hpp"
 #include "proxy.hpp"
 #include "quorum.hpp"
 #include "scripted_server.hpp"
 
 namespace redlatch::test {
 namespace redlock_renewal_test {
-
-/// The process gets no descriptor from this number on, as with `ulimit -n`.
-class DescriptorLimit {
- public:
-  explicit DescriptorLimit(rlim_t limit) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const rlimit lower{.rlim_cur = limit, .rlim_max = before_.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &lower);
-  }
-  DescriptorLimit(const DescriptorLimit&) = delete;
-  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
-  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 bool can_open() {
   const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);

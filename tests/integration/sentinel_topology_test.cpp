@@ -3,7 +3,6 @@
 #include "net/sentinel_topology.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,8 +16,11 @@
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/options.hpp>
 
+#include "base/io_error.hpp"
 #include "base/url.hpp"
+#include "descriptor_limit.hpp"
 #include "eventually.hpp"
+#include "net/transport.hpp"
 #include "scripted_sentinel.hpp"
 
 namespace redlatch::test {
@@ -90,22 +92,40 @@ TEST_P(SentinelTopologyWithDescriptors, BelievesNoPrimaryForWantOfThem) {
   EXPECT_FALSE(topology->is_confirmed(BootClock::now()));
   EXPECT_TRUE(eventually([&] { return sentinels.front().connections() == 1; }));
   EXPECT_TRUE(passes(150ms));
-  rlimit usual{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
   const int next = ::dup(STDERR_FILENO);
   ASSERT_GE(next, 0);
   ::close(next);
-  rlimit scarce = usual;
-  scarce.rlim_cur = static_cast<rlim_t>(next + GetParam());
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &scarce), 0);
-  const auto since = BootClock::now();
   bool is_believed = false;
-  for (int i = 0; i < 3; ++i) {
-    is_believed |= topology->is_confirmed(since);
-    EXPECT_TRUE(passes(50ms));
+  {
+    const DescriptorLimit scarce(static_cast<rlim_t>(next + GetParam()));
+    const auto since = BootClock::now();
+    for (int i = 0; i < 3; ++i) {
+      is_believed |= topology->is_confirmed(since);
+      EXPECT_TRUE(passes(50ms));
+    }
   }
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
   EXPECT_FALSE(is_believed);
+  topology->end();
+}
+
+TEST_F(SentinelTopology, SaysThatNoSentinelCanBeAskedForWantOfADescriptor) {
+  std::deque<ScriptedSentinel> sentinels;
+  sentinels.emplace_back(1).know_no_other();
+  const auto topology = topology_of(sentinels);
+  const auto since = BootClock::now();
+  std::string why;
+  {
+    const DescriptorLimit none(3);
+    try {
+      topology->confirm(since, since + 50ms, detail::never_cancelled);
+    } catch (const detail::IoError& error) {
+      why = error.what();
+    }
+  }
+  EXPECT_EQ(why,
+            "no Sentinel has said in time whether the primary was replaced: no thread can be "
+            "started to ask a Sentinel (Too many open files)");
+  EXPECT_TRUE(eventually([&] { return topology->is_confirmed(since); }));
   topology->end();
 }
 
