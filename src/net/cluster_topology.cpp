@@ -549,13 +549,14 @@ std::optional<TimePoint> ClusterTopology::awaited_until(std::size_t number, Time
     end = node.grace_until;
   }
   if (now >= end && verdict == Verdict::well) return std::nullopt;
-  if (now >= std::min(end, deadline)) throw doubt(verdict);
+  if (now >= std::min(end, deadline)) throw doubt(number, verdict);
   return std::min(end, deadline);
 }
 
-IoError ClusterTopology::doubt(NodeReports::Verdict verdict) const {
+IoError ClusterTopology::doubt(std::size_t number, NodeReports::Verdict verdict) const {
   using Verdict = NodeReports::Verdict;
-  std::string text = "the node has answered after a long silence, and ";
+  std::string text = "the node " + written(view_.address(number)) +
+                     " answers for the first time, or after a long silence, and ";
   if (verdict == Verdict::failed) {
     text += "other nodes of the cluster take it for failed";
   } else {

@@ -135,7 +135,7 @@ class ClusterTopology final : public Topology,
   bool is_node_confirmed(std::size_t number, TimePoint since) REDLATCH_EXCLUDES(mutex_);
   std::optional<TimePoint> awaited_until(std::size_t number, TimePoint since, TimePoint deadline)
       REDLATCH_EXCLUDES(mutex_);
-  IoError doubt(NodeReports::Verdict verdict) const REDLATCH_REQUIRES(mutex_);
+  IoError doubt(std::size_t number, NodeReports::Verdict verdict) const REDLATCH_REQUIRES(mutex_);
   Mapping map(ClusterAnswer& answer, const Address& asked) const REDLATCH_EXCLUDES(mutex_);
   void have_mapped(const Address& target) REDLATCH_REQUIRES(mutex_);
   void follow() REDLATCH_REQUIRES(mutex_);
