@@ -245,7 +245,10 @@ std::string written(const Address& address) {
 
 std::string written(const std::vector<Address>& addresses) {
   std::string text;
-  for (const Address& one : addresses) text += (text.empty() ? "" : ",") + written(one);
+  for (const Address& one : addresses) {
+    if (!text.empty()) text += ',';
+    text += written(one);
+  }
   return text;
 }
 

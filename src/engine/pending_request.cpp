@@ -45,10 +45,8 @@ bool PendingRequest::was_refused() const noexcept {
 }
 
 bool PendingRequest::may_have_acted() const noexcept {
-  for (std::size_t i = 0; i < commands; ++i) {
-    if (detail::may_have_acted(command(i), replies[i])) return true;
-  }
-  return false;
+  return commands > 0 && !replies.empty() && detail::may_have_acted(command(0), replies.front()) &&
+         protocol::vote(replies.front()) != protocol::Vote::no;
 }
 
 bool PendingRequest::depends_on(const PendingRequests& refused) const noexcept {

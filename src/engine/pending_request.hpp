@@ -89,8 +89,8 @@ struct PendingRequest {
   bool is_awaited_when_retired() const noexcept {
     return is_release || in_doubt_until > TimePoint{};
   }
-  /// Whether one of its commands was carried out, or may have been in part, although another one
-  /// was refused.
+  /// Whether its first command, of which the others only ask, was carried out, or may have been in
+  /// part, whatever became of the others.
   bool may_have_acted() const noexcept;
   /// Whether the replies are void because of requests that were refused: an attempt that failed
   /// behind a refused release of its key, or a WAIT behind a change that was refused itself.

@@ -102,7 +102,7 @@ bool SentinelSubscription::end_opening(std::minstd_rand& random) {
   }
   shown_at_ = BootClock::now();
   ping_at_ = shown_at_ + ping_period;
-  is_pinged_ = false;
+  is_pinged_ = is_silent_ = false;
   asked_at_.reset();
   max_pause_ = min_max_pause;
   return true;

@@ -165,6 +165,7 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
     if (now >= deadline) {
       const MutexLock lock(mutex_);
       const bool lacks_threads =
+          not_asked_ &&
           std::ranges::any_of(sentinels_, [](const Sentinel& one) { return !one.asking; });
       throw IoError(Errc::timed_out,
                     "no Sentinel has said in time whether the primary was replaced" +
@@ -357,11 +358,13 @@ bool SentinelTopology::has_shown(const Sentinel& one) const {
 
 /// Without a Sentinel that tells of a failover, the primary is believed behind answers only. A
 /// subscription that is open may be dead: this process may have been stopped. One that has broken
-/// may have ended in front of a failover of which the others have not heard.
+/// may have ended in front of a failover of which the others have not heard; after a while, all
+/// have.
 void SentinelTopology::note_trust() {
   TimePoint until{};
   for (const Sentinel& one : sentinels_) {
-    if (one.has_broken_off()) return trust_until({});
+    const bool may_know_more = BootClock::now() < one.broke_off_at + hello_period;
+    if (one.has_broken_off() && may_know_more) return trust_until({});
     if (one.is_listened_to()) until = std::max(until, one.subscription.shown_at() + max_silence);
   }
   trust_until(until);
@@ -493,6 +496,7 @@ void SentinelTopology::attend() noexcept {
       const bool is_opened = one.subscription.attend(hear, random_);
       const bool is_broken = was_open && !one.subscription.is_open();
       if (is_opened || is_broken) ask_soon(one);
+      if (is_broken) one.broke_off_at = one.owes_since;
       if (is_broken && one.subscription.is_silent()) one.answers = false;
     }
     note_trust();

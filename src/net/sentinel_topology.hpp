@@ -100,15 +100,14 @@ class SentinelTopology final : public Topology,
     TimePoint failed{};     // when the last one began to which it has not
     std::string failure{};  // why not
     SentinelSubscription subscription{};
+    TimePoint broke_off_at{};     // the end of the last connection on which it was listened to
     TimePoint owes_since{};       // an answer, as it has told of something or is listened to again
     bool tells_failover = false;  // which it has not been asked about yet
     std::optional<Address> promoted{};  // whom it has told of
     bool owes_answer() const { return owes_since != TimePoint{}; }
     bool is_listened_to() const { return subscription.is_open() && !owes_answer(); }
-    /// It is not listened to any more, and was not asked since then.
-    bool has_broken_off() const {
-      return owes_answer() && !subscription.is_open() && answers && failed < owes_since;
-    }
+    /// The connection on which it was listened to has ended, and it was not asked since then.
+    bool has_broken_off() const { return answers && std::max(named, failed) < broke_off_at; }
     bool is_to_be_asked_again() const {
       return owes_answer() && (subscription.is_open() || tells_failover || has_broken_off());
     }

@@ -456,6 +456,24 @@ TEST_F(Multiplexer, GivesUpACallThatWaitsForItsRetry) {
   EXPECT_FALSE(mux.owes());
 }
 
+/// An attempt that also asks for how long others hold the lock, in the moment in which the server
+/// becomes a replica: the lock may be at the next primary, too, where it is not free.
+TEST_F(Multiplexer, MakesNoAttemptAgainThatTheServerHasCarriedOut) {
+  const auto outdated_by = [&](std::string_view replies) {
+    Caller& one = acquire("a");
+    const std::array<protocol::Command, 2> commands{
+        one.command, protocol::Command(protocol::Expect::integer, "PTTL", "a")};
+    one.request.commands = commands;
+    sent();
+    reply(replies);
+    EXPECT_TRUE(one.done());
+    return one.call.outdated;
+  };
+  EXPECT_TRUE(outdated_by("-MASTERDOWN down\r\n-MASTERDOWN down\r\n"));
+  EXPECT_TRUE(outdated_by("$-1\r\n-MASTERDOWN down\r\n"));
+  EXPECT_FALSE(outdated_by("+OK\r\n-MASTERDOWN down\r\n"));
+}
+
 /// An attempt that also asks for how long others hold the lock. The server has forgotten the script
 /// for that, and knows the one for the attempt.
 class MultiplexerOfAnAttemptRefusedInPart : public MultiplexerTest {
