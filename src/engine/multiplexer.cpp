@@ -135,7 +135,8 @@ void Multiplexer::note_connection_state(const PendingRequest& pending, TimePoint
     if (!reply.is_error() || !protocol::concerns_connection(reply.text)) continue;
     if (schedule_.is_trusted(now)) return;
     outdated_ = Outdated{protocol::classify(reply.text), explanation_of(reply)};
-    if (pending.call != nullptr) pending.call->outdated = !pending.may_have_acted();
+    const bool is_done = protocol::vote(pending.replies.front()) == protocol::Vote::yes;
+    if (pending.call != nullptr) pending.call->outdated = !is_done;
   }
 }
 
