@@ -45,7 +45,7 @@ bool PendingRequest::was_refused() const noexcept {
 }
 
 bool PendingRequest::may_have_acted() const noexcept {
-  return commands > 0 && !replies.empty() && detail::may_have_acted(command(0), replies.front()) &&
+  return detail::may_have_acted(command(0), replies.front()) &&
          protocol::vote(replies.front()) != protocol::Vote::no;
 }
 
