@@ -213,7 +213,8 @@ std::thread BatchLane::occupy() {
 void BatchLane::wait_for_the_batch() {
   eventually(
       [&] {
-        return std::all_of(visitors_.begin(), visitors_.end(),
+        return proxy.struck() ||
+               std::all_of(visitors_.begin(), visitors_.end(),
                            [](const auto& visitor) { return visitor->settled(); });
       },
       command_timeout / 2);

@@ -47,7 +47,9 @@ struct Tally {
 /// of the time of each is waiting.
 class Lane {
  public:
-  static constexpr std::chrono::milliseconds command_timeout{80};
+  /// Each stall takes as long. Half of it has to be enough for threads of a busy machine to come
+  /// together.
+  static constexpr std::chrono::milliseconds command_timeout{400};
   /// Nothing here expires.
   static inline const LockOptions long_lease{.ttl = std::chrono::seconds(60)};
 
