@@ -1,7 +1,5 @@
 #include "net/asked_sentinel.hpp"
 
-#include <utility>
-
 #include "net/asking_threads.hpp"
 #include "net/topology.hpp"
 
@@ -25,8 +23,7 @@ bool AskedSentinel::is_to_be_asked(std::optional<TimePoint> since, TimePoint now
   return !was_asked_since(fresh) && !(is_asked() && was_asked_since(owes_since_));
 }
 
-/// One that is not asked as two questions are under way is asked when one of them is over. For
-/// `map_address` it has no longer than to answer.
+/// One that is not asked as two questions are under way is asked when one of them is over.
 bool AskedSentinel::is_awaited(TimePoint from, TimePoint counted_from, TimePoint now,
                                TimePoint::duration max_mapping) const {
   if (!answers_) return false;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <redlatch/detail/clock.hpp>
 #include <redlatch/options.hpp>

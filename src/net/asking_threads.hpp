@@ -195,7 +195,7 @@ class AskingThreads {
   }
   /// Whether `try_start` has returned null since `forget_shortage`.
   bool are_short() const noexcept { return static_cast<bool>(shortage_); }
-  /// Why it has. `what`: what was to be asked.
+  /// Why it has, the last time. `what`: what was to be asked.
   std::string why_short(const char* what) const {
     return std::string("no thread can be started to ask ") + what + " (" + shortage_.message() +
            ")";
