@@ -34,7 +34,7 @@ class Category final : public std::error_category {
       case Errc::unreachable:
         return "server unreachable";
       case Errc::timed_out:
-        return "no answer in time";
+        return "timed out";
       case Errc::authentication_failed:
         return "authentication failed";
       case Errc::not_permitted:

@@ -183,6 +183,25 @@ class AskingThreads {
                                                     .cancel = end_.fd()});
   }
 
+  /// The same, but null when there is no thread or descriptor left.
+  template <class Result>
+  std::shared_ptr<DetachedCall<Result>> try_start(Function<Result> function) {
+    try {
+      return start<Result>(std::move(function));
+    } catch (const std::system_error& error) {
+      shortage_ = error.code();
+      return nullptr;
+    }
+  }
+  /// Whether `try_start` has returned null since `forget_shortage`.
+  bool are_short() const noexcept { return static_cast<bool>(shortage_); }
+  /// Why it has, the last time. `what`: what was to be asked.
+  std::string why_short(const char* what) const {
+    return std::string("no thread can be started to ask ") + what + " (" + shortage_.message() +
+           ")";
+  }
+  void forget_shortage() noexcept { shortage_.clear(); }
+
   /// Ends all calls.
   void cancel() noexcept { end_.signal(); }
   void wait_for_all() const noexcept {
@@ -217,6 +236,7 @@ class AskingThreads {
   // Owned by the threads, too.
   const std::shared_ptr<std::atomic<int>> talks_ = std::make_shared<std::atomic<int>>(0);
   EventFd end_{};
+  std::error_code shortage_{};  // why a thread could not be started
 };
 
 inline std::shared_ptr<const Settings> AskingThreads::settings_for(

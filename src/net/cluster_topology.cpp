@@ -187,7 +187,7 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
   const TimePoint now = BootClock::now();
   if (!calls_.empty() && now - asked_at_ < AskingThreads::fresh_for) return calls_;
   asked_at_ = now;
-  not_asked_.clear();
+  threads_.forget_shortage();
   const std::uniform_int_distribution<int>::param_type jitter(90, 110);
   ask_at_ = now + refresh_period * std::uniform_int_distribution<int>(jitter)(random_) / 100;
   learn_nodes();
@@ -196,17 +196,13 @@ ClusterTopology::Calls ClusterTopology::ask_some() {
     if (calls_.size() == asked_at_once) break;
     Asked& one = *std::ranges::find(asked_, address, &Asked::address);
     if (!one.asking) {
-      try {
-        one.asking =
-            threads_.start<Outcome>([self = shared_from_this(), address, settings = one.settings](
-                                        AskingThreads::Talk& talk, int cancel) mutable {
-              return self->ask(address, std::move(settings), talk, cancel);
-            });
-        reports_.note_asked(address, now);
-      } catch (const std::system_error& error) {
-        not_asked_ = error.code();
-        continue;  // no thread or descriptor is left
-      }
+      one.asking =
+          threads_.try_start<Outcome>([self = shared_from_this(), address, settings = one.settings](
+                                          AskingThreads::Talk& talk, int cancel) mutable {
+            return self->ask(address, std::move(settings), talk, cancel);
+          });
+      if (!one.asking) continue;
+      reports_.note_asked(address, now);
     }
     calls_.push_back({.address = address, .asking = one.asking});
   }
@@ -452,7 +448,7 @@ void ClusterTopology::wake_background() noexcept {
 
 /// Why no node has given a map: for configuration rather than for outages.
 IoError ClusterTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) return {Errc::unreachable, why_not_asked()};
+  if (calls.empty()) return {Errc::unreachable, threads_.why_short("a node")};
   std::optional<Errc> code;
   std::string why;
   std::size_t named = 0;
@@ -470,14 +466,10 @@ IoError ClusterTopology::failure_of(const Calls& calls) const {
           "no node of the cluster gives its map of slots: " + why};
 }
 
-std::string ClusterTopology::why_not_asked() const {
-  return "no thread can be started to ask a node (" + not_asked_.message() + ")";
-}
-
 /// Why the nodes that were asked last have not answered, if this client knows.
 std::string ClusterTopology::why_unanswered() const {
   std::string why;
-  if (not_asked_) why = why_not_asked();
+  if (threads_.are_short()) why = threads_.why_short("a node");
   std::size_t named = 0;
   for (const auto& call : calls_) {
     if (!call->is_finished() || !call->result().failure) continue;

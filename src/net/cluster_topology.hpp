@@ -8,7 +8,6 @@
 #include <random>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -145,7 +144,6 @@ class ClusterTopology final : public Topology,
   static void wait_for_some(const Calls& calls, TimePoint deadline, int cancel);
   bool has_map() const REDLATCH_EXCLUDES(mutex_);
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
-  std::string why_not_asked() const REDLATCH_REQUIRES(mutex_);
   std::string why_unanswered() const REDLATCH_REQUIRES(mutex_);
 
   const ClientOptions options_;  // with which a node is asked
@@ -169,9 +167,8 @@ class ClusterTopology final : public Topology,
   std::vector<Address> targets_ REDLATCH_GUARDED_BY(mutex_){};
   // The seats to which slots are being moved, by an ASK.
   std::unordered_map<std::size_t, std::size_t> moving_ REDLATCH_GUARDED_BY(mutex_){};
-  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;       // a connection was wanted
-  Calls calls_ REDLATCH_GUARDED_BY(mutex_){};                // the last time that nodes were asked
-  std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
+  bool is_in_use_ REDLATCH_GUARDED_BY(mutex_) = false;  // a connection was wanted
+  Calls calls_ REDLATCH_GUARDED_BY(mutex_){};           // the last time that nodes were asked
   TimePoint asked_at_ REDLATCH_GUARDED_BY(mutex_){};
   AskingThreads::Looks looks_ REDLATCH_GUARDED_BY(mutex_){};  // of `awaited_until`
   TimePoint ask_at_ REDLATCH_GUARDED_BY(mutex_) = TimePoint::max();

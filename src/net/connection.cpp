@@ -36,13 +36,13 @@ bool send_available(RespStream& stream, Transport& transport) {
 
 // Reads until less came than there was room for: then the system has no more, and a poll shows what
 // comes next. With TLS, a rest may stand in the transport, where no poll shows it.
-void receive_into(RespStream& stream, Transport& transport) {
+void receive_into(RespStream& stream, Transport& transport, Receive what) {
   std::array<char, 4096> room;
   std::size_t count = 0;
   do {
     count = naming_owed(stream, [&] { return transport.receive_now(room); });
     if (count > 0) stream.received({room.data(), count});
-  } while (count == room.size());
+  } while (count == room.size() || (count > 0 && what == Receive::bytes_and_end));
 }
 
 protocol::Reply ask(RespStream& stream, Transport& transport, const protocol::Command& command,

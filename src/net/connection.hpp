@@ -58,8 +58,11 @@ class Connecting {
 
 /// Sends what the transport takes without waiting. True when nothing is left.
 bool send_available(RespStream& stream, Transport& transport);
+/// Whether the end of the connection behind the last bytes is found at once, by one more attempt to
+/// receive, or by the next poll.
+enum class Receive { bytes, bytes_and_end };
 /// Takes in what has come, without waiting.
-void receive_into(RespStream& stream, Transport& transport);
+void receive_into(RespStream& stream, Transport& transport, Receive what = Receive::bytes);
 /// Sends one command and waits for the reply, while nothing else is pending. These three
 /// throw `IoError`: after a time-out more can be sent and read behind what is pending, after any
 /// other error nothing.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <optional>
@@ -111,12 +110,9 @@ bool SentinelSubscription::end_opening(std::minstd_rand& random) {
 /// Also the messages that have come in front of the end of the connection.
 void SentinelSubscription::receive(const Hear& hear) {
   std::exception_ptr failure;
-  std::array<char, 4096> room;
   try {
-    // Until there is nothing more: the end may be behind an answer to a PING.
-    while (const std::size_t count = connection_->transport->receive_now(room)) {
-      connection_->stream->received({room.data(), count});
-    }
+    // The end may be behind an answer to a PING.
+    receive_into(*connection_->stream, *connection_->transport, Receive::bytes_and_end);
   } catch (const IoError&) {
     failure = std::current_exception();
   }

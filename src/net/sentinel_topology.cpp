@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <new>
-#include <system_error>
 #include <utility>
 
 #include <redlatch/detail/finally.hpp>
@@ -14,10 +12,10 @@
 #include <redlatch/protocol/command.hpp>
 
 #include "net/connection.hpp"
-#include "net/detached_call.hpp"
 #include "net/mapped_address.hpp"
 #include "net/poll.hpp"
 #include "net/resolver.hpp"
+#include "net/sentinel_subscription.hpp"
 #include "net/tls_transport.hpp"
 
 namespace redlatch::detail {
@@ -38,9 +36,6 @@ constexpr std::chrono::seconds max_silence{2};
 /// The pause before Sentinels that owe an answer are asked again, which doubles each time.
 constexpr std::chrono::milliseconds min_repeat_pause{250};
 constexpr std::chrono::milliseconds max_repeat_pause{16000};
-/// Sentinels tell each other of their configurations that often. Source: the Redis documentation,
-/// "High availability with Redis Sentinel", "Sentinels and replicas auto discovery".
-constexpr std::chrono::seconds hello_period{2};
 
 std::shared_ptr<TlsContext> sentinel_tls(const Endpoint& endpoint, const ClientOptions& options) {
   if (!endpoint.tls) return nullptr;
@@ -134,7 +129,7 @@ bool SentinelTopology::is_primary_known() const {
 
 /// Whether a Sentinel has told that the primary was replaced, and it is not known yet by whom.
 bool SentinelTopology::is_in_doubt() const {
-  return std::ranges::any_of(sentinels_, &Sentinel::tells_failover);
+  return std::ranges::any_of(sentinels_, &AskedSentinel::tells_failover);
 }
 
 void SentinelTopology::await_end_of_doubt(TimePoint deadline, int cancel) {
@@ -152,10 +147,10 @@ void SentinelTopology::await_end_of_doubt(TimePoint deadline, int cancel) {
 }
 
 IoError SentinelTopology::doubt() const {
-  const auto one = std::ranges::find_if(sentinels_, &Sentinel::tells_failover);
-  std::string text = "Sentinel " + written(one->address) + " has told of a failover of " +
+  const auto one = std::ranges::find_if(sentinels_, &AskedSentinel::tells_failover);
+  std::string text = "Sentinel " + written(one->address()) + " has told of a failover of " +
                      service_ + ", and has not answered yet what its primary is";
-  if (one->failed >= one->owes_since) text += " (" + one->failure + ")";
+  if (const std::string why = one->why_unanswered(); !why.empty()) text += " (" + why + ")";
   return {Errc::unreachable, text};
 }
 
@@ -165,11 +160,11 @@ void SentinelTopology::confirm(TimePoint since, TimePoint deadline, int cancel) 
     if (now >= deadline) {
       const MutexLock lock(mutex_);
       const bool lacks_threads =
-          not_asked_ &&
-          std::ranges::any_of(sentinels_, [](const Sentinel& one) { return !one.asking; });
+          threads_.are_short() &&
+          std::ranges::any_of(sentinels_, [](const AskedSentinel& one) { return !one.asking(); });
       throw IoError(Errc::timed_out,
                     "no Sentinel has said in time whether the primary was replaced" +
-                        (lacks_threads ? ": " + why_not_asked() : ""));
+                        (lacks_threads ? ": " + threads_.why_short("a Sentinel") : ""));
     }
     Calls calls;
     {
@@ -186,38 +181,16 @@ bool SentinelTopology::is_confirmed(TimePoint since) {
   const TimePoint from = since - AskingThreads::fresh_for;
   const TimePoint now = BootClock::now();  // a stop from here on does not count as a wait
   const TimePoint counted_from = looks_.count_from(since);
-  forget_failures(from, counted_from);
+  for (AskedSentinel& one : sentinels_) one.forget_failure(from, counted_from);
   ask_all(from);
   std::size_t answered = 0;
   bool is_any_awaited = false;
-  for (const Sentinel& one : sentinels_) {
+  for (const AskedSentinel& one : sentinels_) {
     if (one.was_asked_since(from) && one.has_answered()) ++answered;
-    is_any_awaited |= one.answers && is_awaited(one, from, counted_from);
+    is_any_awaited |= one.is_awaited(from, counted_from, now, options_.connect_timeout);
   }
   if (answered > sentinels_.size() / 2 || !is_any_awaited) return true;
   return answered > 0 && now - counted_from >= AskingThreads::max_wait_to_confirm;
-}
-
-/// One that is not asked as two questions are under way is asked when one of them is over. For
-/// `map_address` it has no longer than to answer.
-bool SentinelTopology::is_awaited(const Sentinel& one, TimePoint from,
-                                  TimePoint counted_from) const {
-  if (one.could_not_be_asked()) return true;
-  if (!one.is_asked()) return false;
-  const bool is_to_be_asked = !one.was_asked_since(from);
-  const TimePoint since = is_to_be_asked ? one.asking->begun() : counted_from;
-  return one.mapping == 0 || BootClock::now() < since + options_.connect_timeout;
-}
-
-/// This process was stopped until then: Sentinels that were asked before, and have not answered,
-/// had no time.
-void SentinelTopology::forget_failures(TimePoint from, TimePoint until) {
-  for (Sentinel& one : sentinels_) {
-    if (!one.was_asked_since(from) || one.was_asked_since(until)) continue;
-    if (one.is_asked() || one.has_answered()) continue;
-    one.forget_question();
-    one.answers = true;
-  }
 }
 
 /// Has all Sentinels asked, but for those whose answer is new or under way; or, if that is given,
@@ -225,27 +198,17 @@ void SentinelTopology::forget_failures(TimePoint from, TimePoint until) {
 SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since) {
   Calls calls;
   follow_view();
-  const TimePoint fresh = BootClock::now() - AskingThreads::fresh_for;
-  for (Sentinel& one : sentinels_) {
-    const bool is_new =
-        one.has_hung() ||
-        (since ? one.was_asked_since(one.could_not_be_asked() ? std::max(*since, fresh) : *since)
-               : one.was_asked_since(fresh) ||
-                     (one.is_asked() && one.was_asked_since(one.owes_since)));
-    if (!is_new) {
+  const TimePoint now = BootClock::now();
+  for (AskedSentinel& one : sentinels_) {
+    if (one.is_to_be_asked(since, now)) {
       one.forget_question();
-      try {
-        one.asking = threads_.start<Outcome>(
-            [self = shared_from_this(), address = one.address, settings = one.settings](
-                AskingThreads::Talk& talk, int cancel) mutable {
-              return self->ask(address, std::move(settings), talk, cancel);
-            });
-      } catch (const std::system_error& error) {
-        not_asked_ = error.code();
-        continue;  // no thread or descriptor is left
-      }
+      one.note_question(threads_.try_start<Outcome>(
+          [self = shared_from_this(), address = one.address(), settings = one.settings()](
+              AskingThreads::Talk& talk, int cancel) mutable {
+            return self->ask(address, std::move(settings), talk, cancel);
+          }));
     }
-    calls.push_back({.address = one.address, .asking = one.asking});
+    if (one.asking()) calls.push_back({.address = one.address(), .asking = one.asking()});
   }
   return calls;
 }
@@ -254,17 +217,18 @@ SentinelTopology::Calls SentinelTopology::ask_all(std::optional<TimePoint> since
 /// that has told of a failover stays until it is known what has come of that.
 void SentinelTopology::follow_view() {
   const std::vector<Address> all = view_.sentinels();
-  std::erase_if(sentinels_, [&](const Sentinel& one) {
-    return !one.subscription.is_opening() && !one.tells_failover &&
-           std::ranges::find(all, one.address) == all.end();
+  std::erase_if(sentinels_, [&](const AskedSentinel& one) {
+    return !one.subscription().is_opening() && !one.tells_failover() &&
+           std::ranges::find(all, one.address()) == all.end();
   });
   for (const Address& address : all) {
-    if (std::ranges::find(sentinels_, address, &Sentinel::address) != sentinels_.end()) continue;
+    if (std::ranges::find(sentinels_, address, &AskedSentinel::address) != sentinels_.end()) {
+      continue;
+    }
     sentinels_.emplace_back(
-        Sentinel{.address = address,
-                 .settings = AskingThreads::settings_for(address, sentinel_login_,
-                                                         {.only_login = true, .is_sentinel = true},
-                                                         options_, sentinel_tls_)});
+        address, AskingThreads::settings_for(address, sentinel_login_,
+                                             {.only_login = true, .is_sentinel = true}, options_,
+                                             sentinel_tls_));
   }
 }
 
@@ -318,8 +282,8 @@ SentinelTopology::Outcome SentinelTopology::outcome_of(const Address& address,
 
 void SentinelTopology::note_mapping(const Address& address, int change) {
   const MutexLock lock(mutex_);
-  const auto one = std::ranges::find(sentinels_, address, &Sentinel::address);
-  if (one != sentinels_.end()) one->mapping = std::max(one->mapping + change, 0);
+  const auto one = std::ranges::find(sentinels_, address, &AskedSentinel::address);
+  if (one != sentinels_.end()) one->note_mapping(change);
 }
 
 void SentinelTopology::take(const Address& address, const Outcome& outcome, TimePoint begun) {
@@ -330,29 +294,30 @@ void SentinelTopology::take(const Address& address, const Outcome& outcome, Time
   }
   note_primary();
   if (!has_ended_) follow_view();  // Sentinels that are new are subscribed to
-  const auto from = std::ranges::find(sentinels_, address, &Sentinel::address);
+  const auto from = std::ranges::find(sentinels_, address, &AskedSentinel::address);
   const bool was_stopped =
       outcome.failure && AskingThreads::was_stopped(begun, options_.connect_timeout);
   if (from != sentinels_.end() && !was_stopped && !outcome.was_short) {
-    from->answers = outcome.names_primary();
-    (from->answers ? from->named : from->failed) = begun;
-    from->failure = from->answers ? "" : failure_of(address, outcome).what();
-    if (from->answers && begun >= from->owes_since) from->owes_since = {};
+    if (outcome.names_primary()) {
+      from->note_answer(begun);
+    } else {
+      from->note_failure(begun, failure_of(address, outcome).what());
+    }
   }
-  for (Sentinel& one : sentinels_) {
-    if (one.tells_failover) one.tells_failover = !has_shown(one);
+  for (AskedSentinel& one : sentinels_) {
+    if (one.tells_failover() && is_settled(one)) one.forget_failover();
   }
   note_trust();
 }
 
-/// Whether it is known what has come of the failover that a Sentinel has told of: it has named the
-/// primary since, or the server that was promoted is known. If it cannot be asked any more, the
-/// word of another one counts that must have heard of the failover.
-bool SentinelTopology::has_shown(const Sentinel& one) const {
-  if (!one.owes_answer() || (one.promoted && one.promoted == view_.told_primary())) return true;
-  const TimePoint all_know = one.owes_since + hello_period;
-  return one.failed >= all_know && std::ranges::any_of(sentinels_, [&](const Sentinel& other) {
-           return other.named >= all_know;
+/// Whether it is known what has come of the failover that a Sentinel has told of. If the Sentinel
+/// cannot be asked any more, the word of another one counts that must have heard of the failover.
+bool SentinelTopology::is_settled(const AskedSentinel& one) const {
+  if (one.has_shown(view_.told_primary())) return true;
+  const TimePoint all_know = one.all_know_at();
+  return one.has_failed_since(all_know) &&
+         std::ranges::any_of(sentinels_, [&](const AskedSentinel& other) {
+           return other.has_named_since(all_know);
          });
 }
 
@@ -361,11 +326,11 @@ bool SentinelTopology::has_shown(const Sentinel& one) const {
 /// may have ended in front of a failover of which the others have not heard; after a while, all
 /// have.
 void SentinelTopology::note_trust() {
+  const TimePoint now = BootClock::now();
   TimePoint until{};
-  for (const Sentinel& one : sentinels_) {
-    const bool may_know_more = BootClock::now() < one.broke_off_at + hello_period;
-    if (one.has_broken_off() && may_know_more) return trust_until({});
-    if (one.is_listened_to()) until = std::max(until, one.subscription.shown_at() + max_silence);
+  for (const AskedSentinel& one : sentinels_) {
+    if (one.may_hide_failover(now)) return trust_until({});
+    if (one.is_listened_to()) until = std::max(until, one.subscription().shown_at() + max_silence);
   }
   trust_until(until);
 }
@@ -427,7 +392,7 @@ IoError SentinelTopology::failure_of(const Address& address, const Outcome& outc
 
 /// Why no Sentinel has named a primary.
 IoError SentinelTopology::failure_of(const Calls& calls) const {
-  if (calls.empty()) return {Errc::unreachable, why_not_asked()};
+  if (calls.empty()) return {Errc::unreachable, threads_.why_short("a Sentinel")};
   Errc code = Errc::unreachable;
   std::string why;
   std::size_t named = 0;
@@ -439,10 +404,6 @@ IoError SentinelTopology::failure_of(const Calls& calls) const {
     if (named++ < AskingThreads::max_named) why += (why.empty() ? "" : "; ") + text;
   }
   return {code, "no Sentinel names the primary of " + service_ + ": " + why};
-}
-
-std::string SentinelTopology::why_not_asked() const {
-  return "no thread can be started to ask a Sentinel (" + not_asked_.message() + ")";
 }
 
 /// Follows the view when that has another primary.
@@ -474,10 +435,10 @@ TimePoint SentinelTopology::watch(std::vector<pollfd>& descriptors) {
   };
   const bool may_open = may_subscribe();
   TimePoint end = std::min(ask_at_, repeat_at_);
-  for (const Sentinel& one : sentinels_) {
-    if (one.is_asked()) add(one.asking->fd());
-    end = std::min(end, one.subscription.watch(descriptors));
-    if (may_open && one.may_be_subscribed_to()) end = std::min(end, one.subscription.open_at());
+  for (const AskedSentinel& one : sentinels_) {
+    if (one.is_asked()) add(one.asking()->fd());
+    end = std::min(end, one.subscription().watch(descriptors));
+    if (may_open && one.may_be_subscribed_to()) end = std::min(end, one.subscription().open_at());
   }
   return end;
 }
@@ -487,17 +448,17 @@ void SentinelTopology::attend() noexcept {
   try {
     const MutexLock lock(mutex_);
     looks_.look();
-    for (Sentinel& one : sentinels_) {
+    for (AskedSentinel& one : sentinels_) {
       const auto hear = [&](Event event, std::string_view message) REDLATCH_REQUIRES(mutex_) {
         if (!is_about(service_, message)) return;
-        event == Event::failover ? hear_of_failover(one, message) : ask_soon(one);
+        event == Event::failover ? hear_of_failover(one, message) : ask_soon(one, BootClock::now());
       };
-      const bool was_open = one.subscription.is_open();
-      const bool is_opened = one.subscription.attend(hear, random_);
-      const bool is_broken = was_open && !one.subscription.is_open();
-      if (is_opened || is_broken) ask_soon(one);
-      if (is_broken) one.broke_off_at = one.owes_since;
-      if (is_broken && one.subscription.is_silent()) one.answers = false;
+      const bool was_open = one.subscription().is_open();
+      const bool is_opened = one.subscription().attend(hear, random_);
+      const bool is_broken = was_open && !one.subscription().is_open();
+      const TimePoint now = BootClock::now();
+      if (is_opened || is_broken) ask_soon(one, now);
+      if (is_broken) one.note_break(now);
     }
     note_trust();
     if (sentinels_.empty()) ask_all();
@@ -509,24 +470,24 @@ void SentinelTopology::attend() noexcept {
 }
 
 bool SentinelTopology::may_subscribe() const {
-  return std::ranges::count_if(sentinels_, [](const Sentinel& one) {
-           return one.subscription.is_open() || one.subscription.is_opening();
+  return std::ranges::count_if(sentinels_, [](const AskedSentinel& one) {
+           return one.subscription().is_open() || one.subscription().is_opening();
          }) < max_subscriptions;
 }
 
 /// At those that have answered first: others may have hung, or not exist any more.
 void SentinelTopology::subscribe() {
-  const auto is_due = [](const Sentinel& one) {
-    return one.may_be_subscribed_to() && BootClock::now() >= one.subscription.open_at();
+  const auto is_due = [](const AskedSentinel& one) {
+    return one.may_be_subscribed_to() && BootClock::now() >= one.subscription().open_at();
   };
   if (!may_subscribe() || std::ranges::none_of(sentinels_, is_due)) return;
   follow_view();  // an attempt may have ended at one that has left it
   for (const bool has_answered : {true, false}) {
-    for (Sentinel& one : sentinels_) {
+    for (AskedSentinel& one : sentinels_) {
       if (!may_subscribe()) return;
       if (one.has_answered() != has_answered || !is_due(one)) continue;
-      one.subscription.open(threads_, one.settings, BootClock::now() + options_.connect_timeout,
-                            random_);
+      one.subscription().open(threads_, one.settings(), BootClock::now() + options_.connect_timeout,
+                              random_);
     }
   }
 }
@@ -535,29 +496,27 @@ void SentinelTopology::subscribe() {
 /// primary that the message names: each Sentinel tells of a failover, one after the other. The
 /// later ones of messages that follow each other only have the Sentinel asked once more: a Sentinel
 /// that repeats itself must not have all connections opened again and again.
-void SentinelTopology::hear_of_failover(Sentinel& from, std::string_view message) {
+void SentinelTopology::hear_of_failover(AskedSentinel& from, std::string_view message) {
   const TimePoint now = BootClock::now();
   std::optional<Address> promoted = read_promoted(message);
-  if (from.tells_failover && from.promoted == promoted) return;
+  if (from.tells_failover_to(promoted)) return;
   const bool is_known = promoted && promoted == view_.told_primary();
-  ask_soon(from);
+  ask_soon(from, now);
   if (is_known || now < heard_at_ + AskingThreads::fresh_for) return;
   if (!is_in_doubt()) note_change();
-  from.tells_failover = true;
-  from.promoted = std::move(promoted);
-  if (!from.has_hung()) from.forget_question();
+  from.note_failover(std::move(promoted));
   heard_at_ = ask_at_ = now;
 }
 
 /// Several messages may arrive at once.
-void SentinelTopology::ask_soon(Sentinel& about) {
-  about.owes_since = BootClock::now();
-  ask_at_ = std::min(ask_at_, about.owes_since + AskingThreads::fresh_for);
+void SentinelTopology::ask_soon(AskedSentinel& about, TimePoint now) {
+  about.owe_answer(now);
+  ask_at_ = std::min(ask_at_, now + AskingThreads::fresh_for);
 }
 
 void SentinelTopology::ask_when_due() {
   const TimePoint now = BootClock::now();
-  if (std::ranges::none_of(sentinels_, &Sentinel::is_to_be_asked_again)) {
+  if (std::ranges::none_of(sentinels_, &AskedSentinel::is_to_be_asked_again)) {
     repeat_at_ = TimePoint::max();
     repeat_pause_ = min_repeat_pause;
   } else if (repeat_at_ == TimePoint::max()) {
@@ -582,7 +541,7 @@ void SentinelTopology::end() noexcept {
   }
   threads_.wait_for_all();
   const MutexLock lock(mutex_);
-  for (Sentinel& one : sentinels_) one.subscription.end();
+  for (AskedSentinel& one : sentinels_) one.subscription().end();
   sentinels_.clear();
   primary_.reset();
   tls_.reset();
@@ -592,25 +551,17 @@ void SentinelTopology::end() noexcept {
 void SentinelTopology::before_fork() {
   mutex_.lock();
   if (primary_) primary_->before_fork();
-  for (const Sentinel& one : sentinels_) one.settings->topology->before_fork();
+  for (const AskedSentinel& one : sentinels_) one.before_fork();
 }
 
 void SentinelTopology::after_fork_in_parent() {
-  for (const Sentinel& one : sentinels_) one.settings->topology->after_fork_in_parent();
+  for (const AskedSentinel& one : sentinels_) one.after_fork_in_parent();
   if (primary_) primary_->after_fork_in_parent();
   mutex_.unlock();
 }
 
 void SentinelTopology::after_fork_in_child() noexcept {
-  for (Sentinel& one : sentinels_) {
-    one.settings->topology->after_fork_in_child();
-    for (std::shared_ptr<Asking>* asking : {&one.asking, &one.earlier_asking}) {
-      if (*asking) (*asking)->abandon();
-      asking->reset();
-    }
-    one.mapping = 0;
-    one.subscription.after_fork_in_child();
-  }
+  for (AskedSentinel& one : sentinels_) one.after_fork_in_child();
   trust_until({});  // in the child, no Sentinel is listened to
   end_trust();
   if (primary_) primary_->after_fork_in_child();

@@ -6,7 +6,6 @@
 #include <random>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <redlatch/options.hpp>
@@ -15,8 +14,8 @@
 #include "base/mutex.hpp"
 #include "base/settings.hpp"
 #include "base/url.hpp"
+#include "net/asked_sentinel.hpp"
 #include "net/asking_threads.hpp"
-#include "net/sentinel_subscription.hpp"
 #include "net/sentinel_view.hpp"
 #include "net/topology.hpp"
 
@@ -79,64 +78,12 @@ class SentinelTopology final : public Topology,
   void after_fork_in_child() noexcept override REDLATCH_NO_THREAD_SAFETY_ANALYSIS;
 
  private:
-  /// What became of asking one Sentinel; neither: memory was out.
-  struct Outcome {
-    std::optional<SentinelAnswer> answer{};
-    std::optional<IoError> failure{};
-    bool was_short = false;  // this process was, of descriptors: the Sentinel was not asked
-    bool names_primary() const { return answer && answer->primary; }
-    bool says_nothing() const { return !answer && (!failure || was_short); }
-  };
-  using Asking = DetachedCall<Outcome>;
-
-  struct Sentinel {
-    Address address;
-    std::shared_ptr<const Settings> settings;  // to connect to it
-    std::shared_ptr<Asking> asking{};          // the last time, perhaps under way
-    std::shared_ptr<Asking> earlier_asking{};  // which was under way when `asking` began
-    int mapping = 0;                           // threads that are in `map_address`
-    bool answers = true;                       // or is not known to be silent
-    TimePoint named{};      // when the last question began to which it has named the primary
-    TimePoint failed{};     // when the last one began to which it has not
-    std::string failure{};  // why not
-    SentinelSubscription subscription{};
-    TimePoint broke_off_at{};     // the end of the last connection on which it was listened to
-    TimePoint owes_since{};       // an answer, as it has told of something or is listened to again
-    bool tells_failover = false;  // which it has not been asked about yet
-    std::optional<Address> promoted{};  // whom it has told of
-    bool owes_answer() const { return owes_since != TimePoint{}; }
-    bool is_listened_to() const { return subscription.is_open() && !owes_answer(); }
-    /// The connection on which it was listened to has ended, and it was not asked since then.
-    bool has_broken_off() const { return answers && std::max(named, failed) < broke_off_at; }
-    bool is_to_be_asked_again() const {
-      return owes_answer() && (subscription.is_open() || tells_failover || has_broken_off());
-    }
-    /// Of threads that are in `map_address`, which may hang, two are enough.
-    bool has_hung() const { return is_asked() && earlier_asking && !earlier_asking->is_finished(); }
-    void forget_question() {
-      if (is_asked()) earlier_asking = asking;
-      asking.reset();
-    }
-    bool was_asked_since(TimePoint time) const { return asking && asking->begun() >= time; }
-    bool is_asked() const { return asking && !asking->is_finished(); }
-    /// For want of a thread, a descriptor or memory.
-    bool could_not_be_asked() const {
-      return !asking || (asking->is_finished() && asking->result().says_nothing());
-    }
-    /// One that is being asked shows first whether it answers.
-    bool may_be_subscribed_to() const {
-      return !is_asked() && !subscription.is_open() && !subscription.is_opening();
-    }
-    bool has_answered() const {
-      return asking && asking->is_finished() && asking->result().names_primary();
-    }
-  };
+  using Outcome = AskedSentinel::Outcome;
   using Call = AskingThreads::Call<Outcome>;
   using Calls = std::vector<Call>;
 
   Calls ask_all(std::optional<TimePoint> since = std::nullopt) REDLATCH_REQUIRES(mutex_);
   void follow_view() REDLATCH_REQUIRES(mutex_);
-  void forget_failures(TimePoint from, TimePoint until) REDLATCH_REQUIRES(mutex_);
   Outcome ask(const Address& address, std::shared_ptr<const Settings> settings,
               AskingThreads::Talk& talk, int cancel) REDLATCH_EXCLUDES(mutex_);
   Outcome outcome_of(const Address& address, std::shared_ptr<const Settings> settings,
@@ -145,9 +92,7 @@ class SentinelTopology final : public Topology,
   void note_mapping(const Address& address, int change) REDLATCH_EXCLUDES(mutex_);
   void take(const Address& address, const Outcome& outcome, TimePoint begun)
       REDLATCH_REQUIRES(mutex_);
-  bool has_shown(const Sentinel& one) const REDLATCH_REQUIRES(mutex_);
-  bool is_awaited(const Sentinel& one, TimePoint from, TimePoint counted_from) const
-      REDLATCH_REQUIRES(mutex_);
+  bool is_settled(const AskedSentinel& one) const REDLATCH_REQUIRES(mutex_);
   void note_trust() REDLATCH_REQUIRES(mutex_);
   bool is_primary_known() const REDLATCH_EXCLUDES(mutex_);
   void await_end_of_doubt(TimePoint deadline, int cancel) REDLATCH_EXCLUDES(mutex_);
@@ -158,12 +103,11 @@ class SentinelTopology final : public Topology,
   IoError failure_of(const Call& call) const;
   IoError failure_of(const Address& address, const Outcome& outcome) const;
   IoError failure_of(const Calls& calls) const REDLATCH_REQUIRES(mutex_);
-  std::string why_not_asked() const REDLATCH_REQUIRES(mutex_);
   void note_primary() REDLATCH_REQUIRES(mutex_);
   bool may_subscribe() const REDLATCH_REQUIRES(mutex_);
   void subscribe() REDLATCH_REQUIRES(mutex_);
-  void hear_of_failover(Sentinel& from, std::string_view message) REDLATCH_REQUIRES(mutex_);
-  void ask_soon(Sentinel& about) REDLATCH_REQUIRES(mutex_);
+  void hear_of_failover(AskedSentinel& from, std::string_view message) REDLATCH_REQUIRES(mutex_);
+  void ask_soon(AskedSentinel& about, TimePoint now) REDLATCH_REQUIRES(mutex_);
   void ask_when_due() REDLATCH_REQUIRES(mutex_);
 
   const std::string service_;
@@ -177,11 +121,10 @@ class SentinelTopology final : public Topology,
   std::shared_ptr<TlsContext> tls_ REDLATCH_GUARDED_BY(mutex_);
   std::shared_ptr<TlsContext> sentinel_tls_ REDLATCH_GUARDED_BY(mutex_);
   AskingThreads threads_{};
-  std::error_code not_asked_ REDLATCH_GUARDED_BY(mutex_){};  // why a thread could not be started
   bool has_ended_ REDLATCH_GUARDED_BY(mutex_) = false;
   SentinelView view_ REDLATCH_GUARDED_BY(mutex_);
   // Of the view, and those that have left it and are still being subscribed to.
-  std::list<Sentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};
+  std::list<AskedSentinel> sentinels_ REDLATCH_GUARDED_BY(mutex_){};
   std::shared_ptr<Resolver> primary_ REDLATCH_GUARDED_BY(mutex_){};  // null before it is known
   std::optional<Address> primary_address_ REDLATCH_GUARDED_BY(mutex_){};
   AskingThreads::Looks looks_ REDLATCH_GUARDED_BY(mutex_){};  // of `is_confirmed`

@@ -68,6 +68,11 @@ TEST(Error, SaysWhoAndWhat) {
   EXPECT_NE(std::string(error.what()).find("redlatch: nobody is there"), std::string::npos);
 }
 
+TEST(Error, SaysOnceThatThereWasNoAnswer) {
+  const Error error(Errc::timed_out, "no answer within command_timeout");
+  EXPECT_STREQ(error.what(), "redlatch: no answer within command_timeout: timed out");
+}
+
 TEST(Error, IsAboutNoServerAndInNoDoubtByDefault) {
   const Error error(Errc::invalid_argument, "empty key");
   EXPECT_EQ(error.server(), "");
