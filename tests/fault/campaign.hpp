@@ -49,7 +49,7 @@ class Lane {
  public:
   /// Each stall takes as long. Half of it has to be enough for threads of a busy machine to come
   /// together.
-  static constexpr std::chrono::milliseconds command_timeout{400};
+  static constexpr std::chrono::milliseconds command_timeout{200};
   /// Nothing here expires.
   static inline const LockOptions long_lease{.ttl = std::chrono::seconds(60)};
 

@@ -53,6 +53,7 @@ int look_up(const char* service, const addrinfo* hints, addrinfo** found) {
   ++state().hanging;
   state().changed.wait_for(lock, FakeResolver::longest, [] { return !state().hangs; });
   --state().hanging;
+  state().changed.notify_all();
   if (state().error != 0) return state().error;
   addrinfo* list = nullptr;
   addrinfo** end = &list;
@@ -73,6 +74,8 @@ FakeResolver::FakeResolver(std::vector<std::string> addresses) {
 FakeResolver::~FakeResolver() {
   fail_with(0);
   answer();
+  std::unique_lock lock(state().mutex);
+  state().changed.wait_for(lock, longest, [] { return state().hanging == 0; });
 }
 
 void FakeResolver::set_addresses(std::vector<std::string> addresses) {
